@@ -1,0 +1,1 @@
+//! The rules of the house, pure: no async, no input or output, nothing of the crate outside `domain`.

@@ -1,0 +1,1 @@
+//! One file per outside party; each is the only file that imports that party's crate.

@@ -1,0 +1,1 @@
+//! Bytes in, verdict out. The server, the worker and `countersign verify` call the same code.

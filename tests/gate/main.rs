@@ -1,0 +1,2 @@
+//! Every integration test of the gate, in one binary.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
