@@ -1,0 +1,380 @@
+//! The approval: one thing asked for, from `pending` to its end.
+//!
+//! Transitions consume the approval, take the time as an argument and return a [`Transition`],
+//! the only thing that storage writes. What is not written here cannot happen.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::decision::{Decision, Verdict};
+use crate::domain::deployment::FrozenDeployment;
+use crate::domain::ids::ApprovalId;
+use crate::domain::person::Person;
+use crate::domain::policy::{Policy, RuleProgress};
+use crate::domain::rollout::{Outcome, Progress, Serving};
+
+/// One approval as it is now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Approval {
+    /// What was asked for.
+    pub deployment: FrozenDeployment,
+    /// The rules that were in force then; its digest is in the deployment.
+    pub policy: Policy,
+    /// Counts the changes of this approval, from 1.
+    pub version: u64,
+    /// The decisions so far, in order.
+    pub decisions: Vec<Decision>,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Where an approval stands, with exactly the data that exists then.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)]
+pub enum State {
+    /// Waiting for people.
+    Pending {},
+    /// The rules are met; the rollout has not begun.
+    Approved { at: Timestamp },
+    /// The rollout runs.
+    Executing { since: Timestamp, progress: Progress },
+    /// The service serves what was signed.
+    Succeeded { at: Timestamp, serving: Serving },
+    /// It failed.
+    Failed { at: Timestamp, reason: String },
+    /// It failed, and what served before serves again.
+    RolledBack { at: Timestamp, reason: String },
+    /// The world is not as anybody signed.
+    NeedsAttention { at: Timestamp, reason: String, progress: Progress },
+    /// A person signed a no.
+    Rejected { at: Timestamp, by: Person, name: String, reason: Option<String> },
+    /// Nobody decided, or the rollout did not begin, in time.
+    Expired { at: Timestamp },
+    /// The requester took it back.
+    Cancelled { at: Timestamp },
+    /// A newer request took its place.
+    Superseded { at: Timestamp, by: ApprovalId },
+    /// The signatures were taken back.
+    Withdrawn { at: Timestamp, by: Person },
+}
+
+/// The name of a state, as API, pages and storage write it.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the states are described at `State`")]
+pub enum Status {
+    Pending,
+    Approved,
+    Executing,
+    Succeeded,
+    Failed,
+    RolledBack,
+    NeedsAttention,
+    Rejected,
+    Expired,
+    Cancelled,
+    Superseded,
+    Withdrawn,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 12] = [
+        Self::Pending,
+        Self::Approved,
+        Self::Executing,
+        Self::Succeeded,
+        Self::Failed,
+        Self::RolledBack,
+        Self::NeedsAttention,
+        Self::Rejected,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Superseded,
+        Self::Withdrawn,
+    ];
+
+    /// The snake_case name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Executing => "executing",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled_back",
+            Self::NeedsAttention => "needs_attention",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// Reads the snake_case name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
+    /// Whether nothing more happens by itself.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Approved | Self::Executing)
+    }
+}
+
+impl State {
+    /// The name of this state.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending {} => Status::Pending,
+            Self::Approved { .. } => Status::Approved,
+            Self::Executing { .. } => Status::Executing,
+            Self::Succeeded { .. } => Status::Succeeded,
+            Self::Failed { .. } => Status::Failed,
+            Self::RolledBack { .. } => Status::RolledBack,
+            Self::NeedsAttention { .. } => Status::NeedsAttention,
+            Self::Rejected { .. } => Status::Rejected,
+            Self::Expired { .. } => Status::Expired,
+            Self::Cancelled { .. } => Status::Cancelled,
+            Self::Superseded { .. } => Status::Superseded,
+            Self::Withdrawn { .. } => Status::Withdrawn,
+        }
+    }
+}
+
+/// A change of one approval: the new aggregate, what the ledger says of it, and the work it starts.
+#[derive(Clone, PartialEq, Debug)]
+#[must_use = "a transition that is not written did not happen"]
+pub struct Transition {
+    /// The approval after the change; its version is one more than before.
+    pub approval: Approval,
+    /// What happened.
+    pub event: Event,
+    /// Whether the worker has something to do from now on.
+    pub starts_rollout: bool,
+}
+
+/// What happened to an approval, as the ledger names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Event {
+    #[serde(rename = "approval.requested")]
+    Requested,
+    #[serde(rename = "approval.decided")]
+    Decided,
+    #[serde(rename = "approval.cancelled")]
+    Cancelled,
+    #[serde(rename = "approval.expired")]
+    Expired,
+    #[serde(rename = "rollout.begun")]
+    Begun,
+    #[serde(rename = "rollout.call_announced")]
+    CallAnnounced,
+    #[serde(rename = "rollout.observed")]
+    Observed,
+    #[serde(rename = "rollout.ended")]
+    Ended,
+}
+
+/// Why a transition is not possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransitionRefusal {
+    /// It already ended, or its rollout already runs.
+    #[error("this approval is already {}: nothing was changed", .0.as_str().replace('_', " "))]
+    Closed(Status),
+    /// Its time is over.
+    #[error("this approval expired at {0}: ask again from the pipeline")]
+    Expired(Timestamp),
+    /// The person is in none of the rules.
+    #[error(
+        "{0} may not sign for this environment: none of its rules names the person or one of their groups"
+    )]
+    NotAnApprover(String),
+    /// The person decided before.
+    #[error("{0} has already signed this approval; a person counts once")]
+    AlreadyDecided(String),
+}
+
+impl TransitionRefusal {
+    /// The stable name of the refusal.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Closed(_) => "approval_closed",
+            Self::Expired(_) => "approval_expired",
+            Self::NotAnApprover(_) => "not_an_approver",
+            Self::AlreadyDecided(_) => "already_decided",
+        }
+    }
+}
+
+impl Approval {
+    /// A new approval, asked for just now.
+    pub fn request(deployment: FrozenDeployment, policy: Policy) -> Transition {
+        let approval = Self {
+            deployment,
+            policy,
+            version: 1,
+            decisions: Vec::new(),
+            state: State::Pending {},
+        };
+        Transition { approval, event: Event::Requested, starts_rollout: false }
+    }
+
+    /// Its identifier.
+    pub fn id(&self) -> &ApprovalId {
+        &self.deployment.approval
+    }
+
+    /// The name of its state.
+    pub fn status(&self) -> Status {
+        self.state.status()
+    }
+
+    /// The people whose yes counts so far, with the groups of the sign-in they signed under.
+    pub fn signers(&self) -> Vec<(Person, Vec<String>)> {
+        self.decisions
+            .iter()
+            .filter(|decision| decision.verdict == Verdict::Approve)
+            .map(|decision| (decision.person.clone(), decision.groups.clone()))
+            .collect()
+    }
+
+    /// How far each rule of the policy is met.
+    pub fn progress(&self) -> Vec<RuleProgress> {
+        self.policy.progress(&self.signers())
+    }
+
+    /// Whether this person could decide now, and why not.
+    pub fn may_decide(
+        &self,
+        person: &Person,
+        name: &str,
+        groups: &[String],
+        now: Timestamp,
+    ) -> Result<(), TransitionRefusal> {
+        if self.status() != Status::Pending {
+            return Err(TransitionRefusal::Closed(self.status()));
+        }
+        if now >= self.deployment.expires_at {
+            return Err(TransitionRefusal::Expired(self.deployment.expires_at));
+        }
+        if self.decisions.iter().any(|decision| decision.person == *person) {
+            return Err(TransitionRefusal::AlreadyDecided(name.to_owned()));
+        }
+        if !self.policy.admits_approver(person, groups) {
+            return Err(TransitionRefusal::NotAnApprover(name.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// A person's verified decision. One no of somebody who may sign ends it; a yes counts, and
+    /// when all rules are met the rollout starts.
+    pub fn decide(
+        mut self,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<Transition, TransitionRefusal> {
+        self.may_decide(&decision.person, &decision.name, &decision.groups, now)?;
+        let verdict = decision.verdict;
+        if verdict == Verdict::Reject {
+            self.state = State::Rejected {
+                at: now,
+                by: decision.person.clone(),
+                name: decision.name.clone(),
+                reason: decision.reason.clone(),
+            };
+        }
+        self.decisions.push(decision);
+        let approved = verdict == Verdict::Approve && self.policy.is_met(&self.signers());
+        if approved {
+            self.state = State::Approved { at: now };
+        }
+        Ok(self.next(Event::Decided, approved))
+    }
+
+    /// The requester takes it back.
+    pub fn cancel(mut self, now: Timestamp) -> Result<Transition, TransitionRefusal> {
+        self.must_not_have_begun()?;
+        self.state = State::Cancelled { at: now };
+        Ok(self.next(Event::Cancelled, false))
+    }
+
+    /// Its time is over. Refused before that time.
+    pub fn expire(mut self, now: Timestamp) -> Result<Transition, TransitionRefusal> {
+        self.must_not_have_begun()?;
+        if now < self.deployment.expires_at {
+            return Err(TransitionRefusal::Expired(self.deployment.expires_at));
+        }
+        self.state = State::Expired { at: now };
+        Ok(self.next(Event::Expired, false))
+    }
+
+    /// The worker begins the rollout.
+    pub fn begin(mut self, now: Timestamp) -> Result<Transition, TransitionRefusal> {
+        let State::Approved { .. } = self.state else {
+            return Err(TransitionRefusal::Closed(self.status()));
+        };
+        if now >= self.deployment.expires_at {
+            return Err(TransitionRefusal::Expired(self.deployment.expires_at));
+        }
+        self.state = State::Executing { since: now, progress: Progress::default() };
+        Ok(self.next(Event::Begun, true))
+    }
+
+    /// The rollout got further: a call is announced or an observation recorded.
+    pub fn advance(mut self, new_progress: Progress) -> Result<Transition, TransitionRefusal> {
+        let event =
+            if new_progress.intent.is_some() { Event::CallAnnounced } else { Event::Observed };
+        let State::Executing { progress, .. } = &mut self.state else {
+            return Err(TransitionRefusal::Closed(self.status()));
+        };
+        *progress = new_progress;
+        Ok(self.next(event, true))
+    }
+
+    /// The rollout ended.
+    pub fn finish(
+        mut self,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<Transition, TransitionRefusal> {
+        let progress = match &self.state {
+            State::Executing { progress, .. } => progress.clone(),
+            // Evidence that does not hold is found before anything is begun.
+            State::Approved { .. } => Progress::default(),
+            _ => return Err(TransitionRefusal::Closed(self.status())),
+        };
+        self.state = match outcome {
+            Outcome::Succeeded(serving) => State::Succeeded { at: now, serving },
+            Outcome::Failed(reason) => State::Failed { at: now, reason },
+            Outcome::RolledBack(reason) => State::RolledBack { at: now, reason },
+            Outcome::NeedsAttention(reason) => State::NeedsAttention { at: now, reason, progress },
+        };
+        Ok(self.next(Event::Ended, false))
+    }
+
+    fn must_not_have_begun(&self) -> Result<(), TransitionRefusal> {
+        match self.status() {
+            Status::Pending | Status::Approved => Ok(()),
+            other => Err(TransitionRefusal::Closed(other)),
+        }
+    }
+
+    fn next(mut self, event: Event, starts_rollout: bool) -> Transition {
+        self.version += 1;
+        Transition { approval: self, event, starts_rollout }
+    }
+}

@@ -1,0 +1,68 @@
+//! The log key: signs each entry of the ledger when it is written.
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+
+use crate::domain::digest::Digest;
+
+/// Separates these signatures from every other use of an Ed25519 key.
+const ENTRY_CONTEXT: &[u8] = b"countersign ledger entry v1\0";
+
+/// The private key of the log (Ed25519, RFC 8032).
+pub struct LogKey(Ed25519KeyPair);
+
+/// The seed is not 32 bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the log key is not a 32-byte Ed25519 seed")]
+pub struct InvalidLogKey;
+
+impl LogKey {
+    /// The key of a 32-byte seed.
+    pub fn from_seed(seed: &[u8]) -> Result<Self, InvalidLogKey> {
+        Ed25519KeyPair::from_seed_unchecked(seed).map(Self).map_err(|_| InvalidLogKey)
+    }
+
+    /// The public key, 32 bytes.
+    pub fn public(&self) -> LogPublicKey {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.0.public_key().as_ref());
+        LogPublicKey(bytes)
+    }
+
+    /// Signs that the entry with this leaf hash was written at this index on top of this root.
+    pub fn sign_entry(&self, index: u64, previous_root: &Digest, leaf: &Digest) -> Vec<u8> {
+        self.0.sign(&entry_message(index, previous_root, leaf)).as_ref().to_vec()
+    }
+}
+
+impl std::fmt::Debug for LogKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("LogKey(secret)")
+    }
+}
+
+/// The public key of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogPublicKey(pub [u8; 32]);
+
+impl LogPublicKey {
+    /// Whether the log signed this entry in this place.
+    pub fn verify_entry(
+        &self,
+        index: u64,
+        previous_root: &Digest,
+        leaf: &Digest,
+        signature: &[u8],
+    ) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0)
+            .verify(&entry_message(index, previous_root, leaf), signature)
+            .is_ok()
+    }
+}
+
+fn entry_message(index: u64, previous_root: &Digest, leaf: &Digest) -> Vec<u8> {
+    let mut message = ENTRY_CONTEXT.to_vec();
+    message.extend_from_slice(&index.to_be_bytes());
+    message.extend_from_slice(previous_root.as_bytes());
+    message.extend_from_slice(leaf.as_bytes());
+    message
+}

@@ -1,0 +1,67 @@
+//! What Cloud Run says of a service at one moment.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One revision's share of a service's traffic.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrafficShare {
+    /// The revision's short name, `web-00007-abc` for example.
+    pub revision: String,
+    /// Percent of all requests, 0 to 100.
+    pub percent: u8,
+}
+
+/// Whether the service's latest change took effect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Readiness {
+    /// Cloud Run is still working on it.
+    Reconciling,
+    /// It took effect.
+    Ready,
+    /// It did not; Cloud Run's own words why.
+    Failed(String),
+}
+
+/// A service as one GET of the Cloud Run Admin API v2 showed it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ObservedService {
+    /// Cloud Run's own identifier: another one means that the service was deleted and made anew.
+    pub uid: String,
+    /// Counts the changes of what is asked of the service.
+    pub generation: i64,
+    /// The version that a conditional change must name.
+    pub etag: String,
+    /// Whether the latest change took effect.
+    pub readiness: Readiness,
+    /// The shares that really serve (`trafficStatuses`), by revision, without those of zero percent.
+    pub serving: Vec<TrafficShare>,
+    /// The shares that are asked for (`traffic`), the latest revision resolved to its name.
+    pub wanted: Vec<TrafficShare>,
+    /// The revision template, in the API's JSON, without the revision's name.
+    pub template: Value,
+    /// The short name of the newest revision that was ever asked for.
+    pub latest_created_revision: String,
+    /// The service's own annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The service's public address.
+    pub uri: String,
+    /// Who changed it last.
+    pub last_modifier: String,
+}
+
+/// A revision of a service as one GET showed it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObservedRevision {
+    /// Its short name.
+    pub name: String,
+    /// The image of its main container, as Cloud Run names it.
+    pub image: String,
+    /// Whether it can serve.
+    pub readiness: Readiness,
+    /// Its annotations, ours among them.
+    pub annotations: BTreeMap<String, String>,
+}

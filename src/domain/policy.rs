@@ -1,0 +1,318 @@
+//! The rules of one environment, frozen by digest into every approval that they rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::domain::canonical::{CanonicalError, to_canonical_json};
+use crate::domain::digest::Digest;
+use crate::domain::image::ImageReference;
+use crate::domain::person::Person;
+use crate::domain::service::ServiceName;
+
+/// Names the form of a policy's bytes.
+pub const POLICY_SCHEMA: &str = "countersign/policy/v1";
+
+/// The rules of one environment. Its canonical JSON is what an approval's `policy_digest` names.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// [`POLICY_SCHEMA`].
+    pub schema: String,
+    /// The environment's name.
+    pub environment: String,
+    /// The services that it covers.
+    pub services: Vec<ServiceName>,
+    /// The image repositories that may be deployed, without tag or digest.
+    pub images: Vec<String>,
+    /// Who may ask.
+    pub requesters: Vec<RequesterMatch>,
+    /// Who must sign: every rule must be met.
+    pub rules: Vec<Rule>,
+    /// How long a request stays open at most, in seconds.
+    pub expires_in_seconds: u64,
+    /// The steps of a request that names none.
+    pub default_steps: Vec<u8>,
+}
+
+/// Which workloads may ask.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequesterMatch {
+    /// The configured name of a token issuer.
+    pub issuer: String,
+    /// Claims that must all be there, each with one of the listed values. A value that ends
+    /// in `*` matches what begins like it.
+    #[serde(default)]
+    pub claims: BTreeMap<String, Vec<String>>,
+}
+
+/// One rule: so many different people out of these.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Groups and people; anyone who is in at least one of them may sign for this rule.
+    pub from: Vec<Principal>,
+    /// How many must sign, 1 to 16.
+    pub count: u8,
+}
+
+/// A group of the directory or one person of it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Principal {
+    /// Everybody whose sign-in names this group.
+    Group(String),
+    /// The person with this subject in the configured directory.
+    Person(String),
+}
+
+/// The text names neither a group nor a person.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is neither group:NAME nor person:SUBJECT (the directory's `sub` of the person)")]
+pub struct InvalidPrincipal(String);
+
+impl FromStr for Principal {
+    type Err = InvalidPrincipal;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPrincipal> {
+        match text.split_once(':') {
+            Some(("group", name)) if !name.is_empty() => Ok(Self::Group(name.to_owned())),
+            Some(("person", subject)) if !subject.is_empty() => {
+                Ok(Self::Person(subject.to_owned()))
+            }
+            _ => Err(InvalidPrincipal(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Principal {
+    type Error = InvalidPrincipal;
+
+    fn try_from(text: String) -> Result<Self, InvalidPrincipal> {
+        text.parse()
+    }
+}
+
+impl From<Principal> for String {
+    fn from(principal: Principal) -> Self {
+        match principal {
+            Principal::Group(name) => format!("group:{name}"),
+            Principal::Person(subject) => format!("person:{subject}"),
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(name) => write!(formatter, "{name}"),
+            Self::Person(subject) => write!(formatter, "{subject}"),
+        }
+    }
+}
+
+impl Rule {
+    /// Whether this person may sign for this rule.
+    pub fn admits(&self, person: &Person, groups: &[String]) -> bool {
+        self.from.iter().any(|principal| match principal {
+            Principal::Group(name) => groups.contains(name),
+            Principal::Person(subject) => *subject == person.subject,
+        })
+    }
+
+    /// The rule in words: `2 of release-managers or dan`.
+    pub fn in_words(&self) -> String {
+        let names: Vec<String> = self.from.iter().map(ToString::to_string).collect();
+        format!("{} of {}", self.count, names.join(" or "))
+    }
+}
+
+impl RequesterMatch {
+    /// Whether a verified token of the issuer called `issuer` with these claims may ask.
+    pub fn admits(&self, issuer: &str, claims: &Map<String, Value>) -> bool {
+        self.issuer == issuer
+            && self.claims.iter().all(|(name, allowed)| {
+                let value = claims.get(name).and_then(Value::as_str);
+                value.is_some_and(|value| {
+                    allowed.iter().any(|pattern| matches_pattern(pattern, value))
+                })
+            })
+    }
+}
+
+fn matches_pattern(pattern: &str, value: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => value.starts_with(prefix),
+        None => value == pattern,
+    }
+}
+
+/// How far one rule is met.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleProgress {
+    /// How many signatures count for it.
+    pub met: usize,
+    /// How many it needs.
+    pub needed: usize,
+}
+
+impl Policy {
+    /// The canonical text and its digest.
+    pub fn canonical(&self) -> Result<(String, Digest), CanonicalError> {
+        let text = to_canonical_json(self)?;
+        let digest = Digest::of(&text);
+        Ok((text, digest))
+    }
+
+    /// Whether this workload may ask for anything in this environment.
+    pub fn admits_requester(&self, issuer: &str, claims: &Map<String, Value>) -> bool {
+        self.requesters.iter().any(|requester| requester.admits(issuer, claims))
+    }
+
+    /// Whether an image of this repository may be deployed.
+    pub fn admits_image(&self, image: &ImageReference) -> bool {
+        self.images.iter().any(|repository| repository == image.repository())
+    }
+
+    /// Whether this person may sign for at least one rule.
+    pub fn admits_approver(&self, person: &Person, groups: &[String]) -> bool {
+        self.rules.iter().any(|rule| rule.admits(person, groups))
+    }
+
+    /// How far each rule is met by these people, each of whom counts once and for one rule only.
+    ///
+    /// People are matched to the places of the rules so that as many places as possible are
+    /// filled (augmenting paths of a bipartite matching); a person who could stand for two rules
+    /// is used where they are needed.
+    pub fn progress(&self, signers: &[(Person, Vec<String>)]) -> Vec<RuleProgress> {
+        let mut seen = BTreeSet::new();
+        let people: Vec<&(Person, Vec<String>)> =
+            signers.iter().filter(|(person, _)| seen.insert(person.clone())).collect();
+        let places: Vec<usize> = self
+            .rules
+            .iter()
+            .enumerate()
+            .flat_map(|(rule, Rule { count, .. })| std::iter::repeat_n(rule, usize::from(*count)))
+            .collect();
+        let mut holder: Vec<Option<usize>> = vec![None; places.len()];
+        for person in 0..people.len() {
+            let mut visited = vec![false; places.len()];
+            self.seat(person, &people, &places, &mut holder, &mut visited);
+        }
+        (0..self.rules.len())
+            .map(|rule| RuleProgress {
+                met: (0..places.len())
+                    .filter(|&place| places[place] == rule && holder[place].is_some())
+                    .count(),
+                needed: usize::from(self.rules[rule].count),
+            })
+            .collect()
+    }
+
+    fn seat(
+        &self,
+        person: usize,
+        people: &[&(Person, Vec<String>)],
+        places: &[usize],
+        holder: &mut [Option<usize>],
+        visited: &mut [bool],
+    ) -> bool {
+        for place in 0..places.len() {
+            let (identity, groups) = people[person];
+            if visited[place] || !self.rules[places[place]].admits(identity, groups) {
+                continue;
+            }
+            visited[place] = true;
+            let free = match holder[place] {
+                None => true,
+                Some(other) => self.seat(other, people, places, holder, visited),
+            };
+            if free {
+                holder[place] = Some(person);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether all rules are met. A policy without rules is never met: no rules is not a yes.
+    pub fn is_met(&self, signers: &[(Person, Vec<String>)]) -> bool {
+        !self.rules.is_empty()
+            && self.progress(signers).iter().all(|rule| rule.needed > 0 && rule.met >= rule.needed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn signer(subject: &str, groups: &[&str]) -> (Person, Vec<String>) {
+        let person = Person { issuer: "https://id".into(), subject: subject.into() };
+        (person, groups.iter().map(|group| (*group).to_owned()).collect())
+    }
+
+    fn policy(rules: &[(&[&str], u8)]) -> Policy {
+        let rules = rules
+            .iter()
+            .map(|(from, count)| Rule {
+                from: from.iter().map(|name| name.parse().unwrap()).collect(),
+                count: *count,
+            })
+            .collect();
+        Policy {
+            schema: POLICY_SCHEMA.into(),
+            environment: "production".into(),
+            services: vec![],
+            images: vec![],
+            requesters: vec![],
+            rules,
+            expires_in_seconds: 60,
+            default_steps: vec![100],
+        }
+    }
+
+    #[test]
+    fn no_rules_is_never_met() {
+        assert!(!policy(&[]).is_met(&[signer("alice", &["ops"])]));
+    }
+
+    #[test]
+    fn a_person_counts_once_and_for_one_rule() {
+        let both = policy(&[(&["group:ops"], 1), (&["group:security"], 1)]);
+        let alice = signer("alice", &["ops", "security"]);
+        assert!(!both.is_met(&[alice.clone(), alice.clone()]));
+        assert!(both.is_met(&[alice.clone(), signer("bob", &["ops"])]));
+        assert!(both.is_met(&[alice.clone(), signer("carol", &["security"])]));
+        assert!(!both.is_met(&[signer("bob", &["ops"]), signer("eve", &["ops"])]));
+        let two = policy(&[(&["group:ops", "person:alice"], 2)]);
+        assert!(!two.is_met(&[alice.clone()]));
+        assert_eq!(two.progress(&[alice])[0], RuleProgress { met: 1, needed: 2 });
+    }
+
+    #[test]
+    fn requesters_match_by_every_claim() {
+        let requester = RequesterMatch {
+            issuer: "github".into(),
+            claims: BTreeMap::from([
+                ("repository_id".into(), vec!["1001".into()]),
+                ("ref".into(), vec!["refs/heads/main".into(), "refs/tags/v*".into()]),
+            ]),
+        };
+        let claims = |id: Value, reference: &str| {
+            json!({"repository_id": id, "ref": reference}).as_object().unwrap().clone()
+        };
+        assert!(requester.admits("github", &claims(json!("1001"), "refs/heads/main")));
+        assert!(requester.admits("github", &claims(json!("1001"), "refs/tags/v1")));
+        assert!(!requester.admits("agent", &claims(json!("1001"), "refs/heads/main")));
+        assert!(!requester.admits("github", &claims(json!("1002"), "refs/heads/main")));
+        assert!(!requester.admits("github", &claims(json!(1001), "refs/heads/main")));
+        assert!(!requester.admits("github", &claims(json!("1001"), "refs/heads/mainly")));
+        assert!(!requester.admits("github", &json!({"ref": "x"}).as_object().unwrap().clone()));
+    }
+}

@@ -1,0 +1,131 @@
+//! The rollout: how far it is, and what the world must look like next.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::observation::TrafficShare;
+
+/// How far an executing rollout is. Every change of it is an entry of the ledger.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// The new revision was seen to exist and to be able to serve.
+    pub revision_ready: bool,
+    /// How many steps of the plan were seen to serve.
+    pub steps_done: usize,
+    /// Why the signed shares from before are being restored, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<String>,
+    /// The call that was announced and whose outcome is not recorded yet. A crash between the
+    /// announcement and the record leaves it here: recovery observes before it does anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
+}
+
+/// A call to Cloud Run that was announced in the ledger before it is made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intent {
+    /// Which call.
+    pub call: Call,
+    /// The etag that was read in this attempt and makes the change conditional; none for a creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// When it was announced.
+    pub at: Timestamp,
+}
+
+/// The calls that change the world.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Call {
+    /// Creates a service that did not exist, with its first revision serving everything.
+    CreateService {},
+    /// Creates the new revision and leaves the traffic where it is.
+    CreateRevision {},
+    /// Moves the traffic to the shares of the step with this index.
+    MoveTraffic {
+        /// Index into the plan's steps, from 0.
+        step: usize,
+    },
+    /// Restores the shares that the plan signed as the way back.
+    Restore {},
+}
+
+/// What a service was last seen to serve.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Serving {
+    /// The revision that this approval created.
+    pub revision: String,
+    /// The public address of the service.
+    pub uri: String,
+    /// The shares that were seen to serve.
+    pub traffic: Vec<TrafficShare>,
+    /// The generation of the service that was seen.
+    pub generation: i64,
+    /// When it was seen.
+    pub observed_at: Timestamp,
+}
+
+/// How a rollout ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The service serves exactly what was signed.
+    Succeeded(Serving),
+    /// It failed, and the shares from before serve again (or were never touched by traffic).
+    RolledBack(String),
+    /// It failed before anything was changed, or could not be restored.
+    Failed(String),
+    /// The world is not as anybody signed; a person has to look.
+    NeedsAttention(String),
+}
+
+/// The exact shares when the new revision has `percent`: the others keep their proportions.
+///
+/// What does not divide evenly goes to the largest remainders, ties to the earlier revision, so
+/// that the same input always gives the same bytes and the shares always sum to 100.
+pub fn shares_at(percent: u8, new_revision: &str, before: &[TrafficShare]) -> Vec<TrafficShare> {
+    let left = 100 - u32::from(percent.min(100));
+    let total: u32 = before.iter().map(|share| u32::from(share.percent)).sum();
+    let mut shares =
+        vec![TrafficShare { revision: new_revision.to_owned(), percent: percent.min(100) }];
+    if left > 0 && total > 0 {
+        let exact: Vec<u32> = before.iter().map(|share| u32::from(share.percent) * left).collect();
+        let mut whole: Vec<u32> = exact.iter().map(|numerator| numerator / total).collect();
+        let mut order: Vec<usize> = (0..before.len()).collect();
+        order.sort_by_key(|&index| (std::cmp::Reverse(exact[index] % total), index));
+        let missing = left - whole.iter().sum::<u32>();
+        for &index in order.iter().take(missing as usize) {
+            whole[index] += 1;
+        }
+        shares.extend(before.iter().zip(whole).filter(|(_, percent)| *percent > 0).map(
+            |(share, percent)| TrafficShare {
+                revision: share.revision.clone(),
+                percent: u8::try_from(percent).unwrap_or(100),
+            },
+        ));
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(revision: &str, percent: u8) -> TrafficShare {
+        TrafficShare { revision: revision.into(), percent }
+    }
+
+    #[test]
+    fn shares_always_sum_to_100() {
+        let before = [share("a", 33), share("b", 33), share("c", 34)];
+        for percent in 1..=100 {
+            let shares = shares_at(percent, "new", &before);
+            assert_eq!(shares.iter().map(|share| u32::from(share.percent)).sum::<u32>(), 100);
+            assert_eq!(shares[0], share("new", percent));
+        }
+        assert_eq!(shares_at(10, "new", &[share("a", 100)]), [share("new", 10), share("a", 90)]);
+        assert_eq!(shares_at(100, "new", &before), [share("new", 100)]);
+    }
+}

@@ -1,0 +1,136 @@
+//! The full name of a Cloud Run service.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// `projects/P/locations/R/services/S`, as the Cloud Run Admin API v2 writes it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName {
+    full: String,
+    project_end: usize,
+    location_end: usize,
+}
+
+/// The text does not name a Cloud Run service.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "a service is written projects/PROJECT/locations/REGION/services/SERVICE, \
+     with lower-case letters, digits and hyphens; this is not: {0:?}"
+)]
+pub struct InvalidServiceName(String);
+
+/// Cloud Run refuses longer service names (services.create, `service_id`).
+const LONGEST_SERVICE_ID: usize = 49;
+
+impl ServiceName {
+    /// `projects/P/locations/R`.
+    pub fn parent(&self) -> &str {
+        &self.full[..self.location_end]
+    }
+
+    /// The project, by id or number.
+    pub fn project(&self) -> &str {
+        &self.full["projects/".len()..self.project_end]
+    }
+
+    /// The region, `europe-west1` for example.
+    pub fn location(&self) -> &str {
+        &self.full[self.project_end + "/locations/".len()..self.location_end]
+    }
+
+    /// The last part: the service's own name.
+    pub fn service(&self) -> &str {
+        &self.full[self.location_end + "/services/".len()..]
+    }
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.full
+    }
+}
+
+impl FromStr for ServiceName {
+    type Err = InvalidServiceName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidServiceName> {
+        let invalid = || InvalidServiceName(text.chars().take(200).collect());
+        let parts: Vec<&str> = text.split('/').collect();
+        let ["projects", project, "locations", location, "services", service] = parts[..] else {
+            return Err(invalid());
+        };
+        let plain = |part: &str| {
+            part.len() <= 63
+                && part
+                    .starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+                && !part.ends_with('-')
+                && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        };
+        // Old project ids may carry a domain: example.com:project.
+        let project_is_plain = project.split(':').all(|part| part.split('.').all(plain));
+        if !project_is_plain
+            || !plain(location)
+            || !plain(service)
+            || service.len() > LONGEST_SERVICE_ID
+        {
+            return Err(invalid());
+        }
+        let project_end = "projects/".len() + project.len();
+        let location_end = project_end + "/locations/".len() + location.len();
+        Ok(Self { full: text.to_owned(), project_end, location_end })
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = InvalidServiceName;
+
+    fn try_from(text: String) -> Result<Self, InvalidServiceName> {
+        text.parse()
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.full
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_name() {
+        let name: ServiceName =
+            "projects/demo/locations/europe-west1/services/web".parse().unwrap();
+        assert_eq!(
+            (name.project(), name.location(), name.service()),
+            ("demo", "europe-west1", "web")
+        );
+        assert_eq!(name.parent(), "projects/demo/locations/europe-west1");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for bad in [
+            "",
+            "web",
+            "projects/demo/locations/r/services/",
+            "projects/demo/locations/r/services/Web",
+            "projects/demo/locations/r/services/web/",
+            "projects/demo/locations/../services/web",
+            "projects/demo/locations/r/services/web?x",
+            "projects/demo/locations/r/jobs/web",
+        ] {
+            assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
+        }
+    }
+}

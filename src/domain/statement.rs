@@ -1,0 +1,193 @@
+//! The statement: the exact bytes that one decision signs.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical_json};
+use crate::domain::decision::Verdict;
+use crate::domain::deployment::{Deployment, FrozenDeployment};
+use crate::domain::digest::Digest;
+use crate::domain::person::Person;
+
+/// in-toto Statement v1.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// Names the form of our predicate.
+pub const PREDICATE_TYPE: &str = "urn:countersign:predicate:decision:v1";
+/// The payload type of the pre-authentication encoding (DSSE v1).
+pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+/// How long a statement may be signed. Long enough to read it and find the key, short enough that
+/// a page left open on a desk is no standing permission.
+pub const STATEMENT_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
+
+/// An in-toto statement with a decision as its predicate.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// [`STATEMENT_TYPE`].
+    #[serde(rename = "_type")]
+    pub statement_type: String,
+    /// The image and the canonical deployment, each by digest.
+    pub subject: Vec<Subject>,
+    /// [`PREDICATE_TYPE`].
+    #[serde(rename = "predicateType")]
+    pub predicate_type: String,
+    /// What is decided.
+    pub predicate: Predicate,
+}
+
+/// What the statement is about (in-toto ResourceDescriptor).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// The image's repository, or the approval's id.
+    pub name: String,
+    /// Its digest.
+    pub digest: SubjectDigest,
+}
+
+/// The digest of a subject, by algorithm.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectDigest {
+    /// SHA-256.
+    pub sha256: Digest,
+}
+
+/// One person's decision on one whole deployment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predicate {
+    /// Approve or reject.
+    pub decision: Verdict,
+    /// Why, in the person's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The deployment in full.
+    pub deployment: Deployment,
+    /// The digest of the policy that rules.
+    pub policy_digest: Digest,
+    /// Who decides.
+    pub approver: Person,
+    /// The credentials that may sign it, base64url.
+    pub credentials: Vec<String>,
+    /// SHA-256 of the ID token of the person's sign-in: the directory's own word for the groups.
+    pub sign_in_digest: Digest,
+    /// The origin of the gate that it is meant for.
+    pub audience: String,
+    /// 32 random bytes, base64url: makes the challenge random and single-use.
+    pub nonce: String,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// Until when it may be signed.
+    pub expires_at: Timestamp,
+}
+
+/// What a new statement says beside the deployment.
+pub struct Decider {
+    /// Who decides.
+    pub approver: Person,
+    /// The credentials that may sign, base64url.
+    pub credentials: Vec<String>,
+    /// SHA-256 of the ID token of the sign-in.
+    pub sign_in_digest: Digest,
+}
+
+/// A statement with its canonical bytes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FrozenStatement {
+    statement: Statement,
+    text: String,
+}
+
+impl FrozenStatement {
+    /// Makes the statement that `decider` may sign about `deployment` from `now` on.
+    pub fn prepare(
+        deployment: &FrozenDeployment,
+        verdict: Verdict,
+        reason: Option<String>,
+        decider: Decider,
+        nonce: String,
+        now: Timestamp,
+    ) -> Result<Self, CanonicalError> {
+        let subject = vec![
+            Subject {
+                name: deployment.image.repository().to_owned(),
+                digest: SubjectDigest { sha256: *deployment.image.digest() },
+            },
+            Subject {
+                name: deployment.approval.to_string(),
+                digest: SubjectDigest { sha256: *deployment.digest() },
+            },
+        ];
+        let expires_at = now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now);
+        let predicate = Predicate {
+            decision: verdict,
+            reason,
+            deployment: deployment.deployment().clone(),
+            policy_digest: deployment.policy_digest,
+            approver: decider.approver,
+            credentials: decider.credentials,
+            sign_in_digest: decider.sign_in_digest,
+            audience: deployment.audience.clone(),
+            nonce,
+            issued_at: now,
+            expires_at: expires_at.min(deployment.expires_at),
+        };
+        let statement = Statement {
+            statement_type: STATEMENT_TYPE.to_owned(),
+            subject,
+            predicate_type: PREDICATE_TYPE.to_owned(),
+            predicate,
+        };
+        let text = to_canonical_json(&statement)?;
+        Ok(Self { statement, text })
+    }
+
+    /// Reads a statement back from its canonical text, and from no other text.
+    pub fn thaw(text: &str) -> Result<Self, CanonicalError> {
+        Ok(Self { statement: from_canonical_json(text)?, text: text.to_owned() })
+    }
+
+    /// The canonical JSON.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The facts.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// What is decided.
+    pub fn predicate(&self) -> &Predicate {
+        &self.statement.predicate
+    }
+
+    /// The WebAuthn challenge: SHA-256 of the pre-authentication encoding. Random through the
+    /// nonce, and a commitment to every byte of the statement.
+    pub fn challenge(&self) -> Digest {
+        Digest::of(pre_authentication_encoding(PAYLOAD_TYPE, self.text.as_bytes()))
+    }
+}
+
+/// DSSE v1 pre-authentication encoding: `DSSEv1 LEN(type) type LEN(body) body`.
+pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut encoded =
+        format!("DSSEv1 {} {} {} ", payload_type.len(), payload_type, payload.len()).into_bytes();
+    encoded.extend_from_slice(payload);
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pre_authentication_encoding_is_the_one_of_dsse() {
+        // The example of the DSSE v1 protocol document.
+        assert_eq!(
+            pre_authentication_encoding("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+    }
+}
