@@ -1,1 +1,350 @@
-//! To be written.
+//! From what a workload asks for to the canonical deployment.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::canonical::CanonicalError;
+use crate::domain::deployment::{
+    DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester, Step,
+};
+use crate::domain::ids::ApprovalId;
+use crate::domain::image::ImageReference;
+use crate::domain::observation::{ObservedService, Readiness};
+use crate::domain::policy::Policy;
+use crate::domain::rollout::shares_at;
+use crate::domain::service::ServiceName;
+use crate::domain::template::{propose, refuse_credentials};
+
+/// The longest reason, in characters: a few sentences.
+pub const LONGEST_REASON: usize = 1_000;
+/// The longest title, in characters: one line on a phone and a half.
+pub const LONGEST_TITLE: usize = 200;
+/// The longest body, in bytes. It is signed with every decision, so it is kept readable.
+pub const LONGEST_BODY: usize = 16 * 1024;
+/// The most links.
+pub const MOST_LINKS: usize = 20;
+/// The longest link, in bytes.
+pub const LONGEST_LINK: usize = 2_000;
+/// The most steps of a rollout.
+pub const MOST_STEPS: usize = 20;
+/// The shortest time that a request may be open: less cannot be read and signed.
+pub const SHORTEST_EXPIRY: SignedDuration = SignedDuration::from_secs(30);
+
+/// A deployment as a workload asks for it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeploymentRequest {
+    /// The service to roll out to.
+    pub service: ServiceName,
+    /// The image to roll out.
+    pub image: ImageReference,
+    /// Changes of the revision template, in the API's JSON.
+    pub template: Option<serde_json::Value>,
+    /// Percent of traffic at each step.
+    pub steps: Option<Vec<u8>>,
+    /// Why.
+    pub reason: String,
+    /// A headline.
+    pub title: Option<String>,
+    /// More about it.
+    pub body: Option<String>,
+    /// Where to read more.
+    pub links: Vec<Link>,
+    /// How long it may stay open.
+    pub expires_in: Option<SignedDuration>,
+}
+
+/// Why a request is refused. Nothing was stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestRefusal {
+    /// The environment does not cover the service.
+    #[error(
+        "the environment {environment} does not cover the service {service}: name one of its services, or have it added to the gate's configuration"
+    )]
+    ServiceNotCovered { environment: String, service: String },
+    /// The environment does not allow the image's repository.
+    #[error(
+        "the environment {environment} does not allow images of {repository}; it allows {allowed}"
+    )]
+    ImageNotAllowed { environment: String, repository: String, allowed: String },
+    /// The workload may not ask here.
+    #[error(
+        "this token may not ask for {environment}: no requester rule of the environment matches its claims ({seen})"
+    )]
+    RequesterNotAllowed { environment: String, seen: String },
+    /// A text is missing, too long or otherwise not acceptable.
+    #[error("{field} {problem}")]
+    Text { field: &'static str, problem: String },
+    /// The steps do not rise to 100.
+    #[error(
+        "steps must be whole percents that rise to 100, such as [10, 50, 100]; these do not: {0:?}"
+    )]
+    Steps(Vec<u8>),
+    /// A new service has no old revision to share with.
+    #[error(
+        "{0} does not exist yet, so there is nothing to share traffic with: leave steps out or make them [100]"
+    )]
+    StepsOfNewService(String),
+    /// The expiry is out of bounds.
+    #[error("expires_in must be between {shortest} and {longest} seconds for this environment")]
+    Expiry { shortest: i64, longest: u64 },
+    /// The template holds what may not be signed.
+    #[error("{field} {problem}")]
+    Template { field: String, problem: String },
+    /// A value looks like a credential.
+    #[error(
+        "{place} looks like a credential. Plain values become part of the signed deployment and so of \
+         pages, exports and proofs. Put it into Secret Manager and reference it by version: \
+         {{\"name\": …, \"valueSource\": {{\"secretKeyRef\": {{\"secret\": …, \"version\": \"1\"}}}}}}"
+    )]
+    PlainCredential { place: String },
+    /// The service is changing right now.
+    #[error(
+        "{service} is changing just now, so there is no steady state to compare with ({why}): try again in a minute"
+    )]
+    ServiceBusy { service: String, why: String },
+}
+
+/// When, where and under which name a request is frozen.
+pub struct Occasion<'a> {
+    /// The approval's new identifier.
+    pub id: ApprovalId,
+    /// The origin of the gate.
+    pub audience: &'a str,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Why a request cannot be frozen.
+#[derive(Debug, thiserror::Error)]
+pub enum FreezeError {
+    /// The request is refused.
+    #[error(transparent)]
+    Refused(#[from] RequestRefusal),
+    /// It has no canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+}
+
+impl RequestRefusal {
+    /// The stable name of the refusal.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ServiceNotCovered { .. } => "service_not_covered",
+            Self::ImageNotAllowed { .. } => "image_not_allowed",
+            Self::RequesterNotAllowed { .. } => "requester_not_allowed",
+            Self::Text { .. } => "invalid_text",
+            Self::Steps(_) | Self::StepsOfNewService(_) => "invalid_steps",
+            Self::Expiry { .. } => "invalid_expiry",
+            Self::Template { .. } => "invalid_template",
+            Self::PlainCredential { .. } => "plain_credential",
+            Self::ServiceBusy { .. } => "service_busy",
+        }
+    }
+}
+
+impl DeploymentRequest {
+    /// Checks everything that can be checked without looking at the running service.
+    pub fn check(&self, policy: &Policy, requester: &Requester) -> Result<(), RequestRefusal> {
+        let environment = || policy.environment.clone();
+        if !policy.admits_requester(&requester.issuer, &requester.claims) {
+            return Err(RequestRefusal::RequesterNotAllowed {
+                environment: environment(),
+                seen: seen_claims(requester),
+            });
+        }
+        if !policy.services.contains(&self.service) {
+            let service = self.service.to_string();
+            return Err(RequestRefusal::ServiceNotCovered { environment: environment(), service });
+        }
+        if !policy.admits_image(&self.image) {
+            return Err(RequestRefusal::ImageNotAllowed {
+                environment: environment(),
+                repository: self.image.repository().to_owned(),
+                allowed: policy.images.join(", "),
+            });
+        }
+        self.check_texts()?;
+        check_steps(self.steps(policy))?;
+        self.expires_in(policy).map(|_| ())
+    }
+
+    fn check_texts(&self) -> Result<(), RequestRefusal> {
+        let text = |field, problem: String| Err(RequestRefusal::Text { field, problem });
+        if self.reason.trim().is_empty() {
+            return text("reason", "is missing: say in a sentence why this should go out".into());
+        }
+        if self.reason.chars().count() > LONGEST_REASON {
+            return text("reason", format!("is longer than {LONGEST_REASON} characters"));
+        }
+        if self.title.as_ref().is_some_and(|title| title.chars().count() > LONGEST_TITLE) {
+            return text("title", format!("is longer than {LONGEST_TITLE} characters"));
+        }
+        if self.body.as_ref().is_some_and(|body| body.len() > LONGEST_BODY) {
+            return text("body", format!("is longer than {LONGEST_BODY} bytes"));
+        }
+        if self.links.len() > MOST_LINKS {
+            return text("links", format!("are more than {MOST_LINKS}"));
+        }
+        for link in &self.links {
+            let is_https = url::Url::parse(&link.url).is_ok_and(|url| {
+                url.scheme() == "https" && url.has_host() && url.password().is_none()
+            });
+            if !is_https || link.url.len() > LONGEST_LINK {
+                return text(
+                    "links",
+                    format!("must be https addresses of at most {LONGEST_LINK} bytes"),
+                );
+            }
+            if link.title.chars().count() > LONGEST_TITLE {
+                return text(
+                    "links",
+                    format!("have a title longer than {LONGEST_TITLE} characters"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn steps<'a>(&'a self, policy: &'a Policy) -> &'a [u8] {
+        self.steps.as_deref().unwrap_or(&policy.default_steps)
+    }
+
+    fn expires_in(&self, policy: &Policy) -> Result<SignedDuration, RequestRefusal> {
+        let longest = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
+        let asked = self.expires_in.unwrap_or(SignedDuration::from_secs(longest));
+        // What the policy itself gives is always acceptable, however short an operator made it.
+        let shortest = SHORTEST_EXPIRY.as_secs().min(longest);
+        if asked.as_secs() < shortest || asked.as_secs() > longest {
+            return Err(RequestRefusal::Expiry { shortest, longest: policy.expires_in_seconds });
+        }
+        Ok(asked)
+    }
+
+    /// Freezes the request against the service as it was just seen, `None` if it does not exist.
+    pub fn freeze(
+        &self,
+        policy: &Policy,
+        observed: Option<&ObservedService>,
+        requester: Requester,
+        occasion: Occasion<'_>,
+    ) -> Result<FrozenDeployment, FreezeError> {
+        self.check(policy, &requester)?;
+        let Occasion { id, audience, now } = occasion;
+        let (_, policy_digest) = policy.canonical()?;
+        let revision = revision_name(&self.service, &id);
+        let preconditions = self.preconditions(observed)?;
+        let (running, before) = match &preconditions {
+            Preconditions::Absent {} => (None, [].as_slice()),
+            Preconditions::Present { running, serving, .. } => (Some(running), serving.as_slice()),
+        };
+        let steps = match observed {
+            None if self.steps.is_none() => &[100],
+            None if self.steps != Some(vec![100]) => {
+                return Err(RequestRefusal::StepsOfNewService(self.service.to_string()).into());
+            }
+            _ => self.steps(policy),
+        };
+        let steps = steps
+            .iter()
+            .map(|&percent| Step { percent, traffic: shares_at(percent, &revision, before) })
+            .collect();
+        let template = self.template.as_ref();
+        let proposed = propose(running, template, &self.image, &revision, id.as_str())?;
+        let plan = Plan { revision, steps, rollback: before.to_vec() };
+        let expires_at = now.saturating_add(self.expires_in(policy)?).unwrap_or(Timestamp::MAX);
+        Ok(FrozenDeployment::freeze(Deployment {
+            schema: DEPLOYMENT_SCHEMA.to_owned(),
+            approval: id,
+            audience: audience.to_owned(),
+            environment: policy.environment.clone(),
+            service: self.service.clone(),
+            image: self.image.clone(),
+            proposed,
+            plan,
+            preconditions,
+            requester,
+            reason: self.reason.clone(),
+            title: self.title.clone(),
+            body: self.body.clone(),
+            links: self.links.clone(),
+            policy_digest,
+            requested_at: now,
+            expires_at,
+        })?)
+    }
+
+    fn preconditions(
+        &self,
+        observed: Option<&ObservedService>,
+    ) -> Result<Preconditions, RequestRefusal> {
+        let Some(observed) = observed else { return Ok(Preconditions::Absent {}) };
+        let busy = |why: &str| RequestRefusal::ServiceBusy {
+            service: self.service.to_string(),
+            why: why.to_owned(),
+        };
+        if observed.readiness == Readiness::Reconciling {
+            return Err(busy("Cloud Run is still working on an earlier change"));
+        }
+        let total: u32 = observed.serving.iter().map(|share| u32::from(share.percent)).sum();
+        if total != 100 {
+            return Err(busy("its traffic shares do not sum to 100"));
+        }
+        refuse_credentials(&observed.template).map_err(|refusal| match refusal {
+            RequestRefusal::PlainCredential { place } => {
+                RequestRefusal::PlainCredential { place: format!("{place} of the running service") }
+            }
+            other => other,
+        })?;
+        Ok(Preconditions::Present {
+            uid: observed.uid.clone(),
+            generation: observed.generation,
+            serving: observed.serving.clone(),
+            running: observed.template.clone(),
+        })
+    }
+}
+
+fn check_steps(steps: &[u8]) -> Result<(), RequestRefusal> {
+    let rises = steps.windows(2).all(|pair| pair[0] < pair[1]);
+    let starts = steps.first().is_some_and(|first| *first >= 1);
+    if rises && starts && steps.last() == Some(&100) && steps.len() <= MOST_STEPS {
+        Ok(())
+    } else {
+        Err(RequestRefusal::Steps(steps.to_vec()))
+    }
+}
+
+/// The claims that requester rules usually match, so that a refused author sees what to compare.
+fn seen_claims(requester: &Requester) -> String {
+    let mut seen = vec![format!("issuer {}", requester.issuer)];
+    for name in ["repository", "repository_id", "ref", "event_name", "sub"] {
+        if let Some(value) = requester.claim(name) {
+            seen.push(format!("{name} {value}"));
+        }
+    }
+    seen.join(", ")
+}
+
+/// The name of the revision that an approval creates: known before, and unlike any other.
+///
+/// At most 62 of the 63 characters that Cloud Run allows: the service's 49, a hyphen and 12 of
+/// the approval's random letters (60 bits).
+pub fn revision_name(service: &ServiceName, id: &ApprovalId) -> String {
+    format!("{}-{}", service.service(), &id.as_str()[4..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_rise_to_100() {
+        for steps in [&[100][..], &[1, 100], &[5, 25, 50, 100]] {
+            assert_eq!(check_steps(steps), Ok(()));
+        }
+        for steps in
+            [&[][..], &[0, 100], &[50], &[50, 50, 100], &[100, 50], &[10, 100, 101], &[100, 100]]
+        {
+            assert!(check_steps(steps).is_err(), "{steps:?}");
+        }
+    }
+}

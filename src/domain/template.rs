@@ -1,1 +1,402 @@
-//! To be written.
+//! Revision templates in the Cloud Run Admin API's JSON: merging a change in, and what may not be in one.
+
+use serde_json::{Map, Value};
+
+use crate::domain::image::ImageReference;
+use crate::domain::request::RequestRefusal;
+
+/// Our own annotations, on a domain of our own: those of Google are refused by the API.
+pub const APPROVAL_ANNOTATION: &str = "countersign.dev/approval";
+const OWN_PREFIX: &str = "countersign.dev/";
+
+/// The complete template that is proposed: what runs, with the requested changes merged in, the
+/// image of the main container replaced, and the revision's name and the approval's id written down.
+///
+/// Objects merge member by member and `null` removes (RFC 7396); lists are replaced whole, except
+/// the containers, which merge by name, or by position where they have none.
+pub fn propose(
+    running: Option<&Value>,
+    changes: Option<&Value>,
+    image: &ImageReference,
+    revision: &str,
+    approval: &str,
+) -> Result<Value, RequestRefusal> {
+    let empty = Value::Object(Map::new());
+    let mut proposed = running.unwrap_or(&empty).clone();
+    if let Some(changes) = changes {
+        refuse_reserved(changes)?;
+        merge(&mut proposed, changes, "");
+    }
+    let template =
+        proposed.as_object_mut().ok_or_else(|| invalid("template", "is not an object"))?;
+    let containers = template.entry("containers").or_insert_with(|| Value::Array(Vec::new()));
+    let containers =
+        containers.as_array_mut().ok_or_else(|| invalid("template.containers", "is not a list"))?;
+    if containers.is_empty() {
+        containers.push(Value::Object(Map::new()));
+    }
+    let main = main_container(containers);
+    let main = containers[main]
+        .as_object_mut()
+        .ok_or_else(|| invalid("template.containers", "holds something that is not an object"))?;
+    main.insert("image".to_owned(), image.to_string().into());
+    let annotations = template.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.insert(APPROVAL_ANNOTATION.to_owned(), approval.into());
+    }
+    template.insert("revision".to_owned(), revision.into());
+    refuse_mutable(&proposed)?;
+    refuse_credentials(&proposed)?;
+    Ok(proposed)
+}
+
+/// The container that takes requests: the one with a port, or else the first.
+pub fn main_container(containers: &[Value]) -> usize {
+    containers.iter().position(|container| container.get("ports").is_some()).unwrap_or(0)
+}
+
+fn invalid(field: &str, problem: &str) -> RequestRefusal {
+    RequestRefusal::Template { field: field.to_owned(), problem: problem.to_owned() }
+}
+
+/// What the gate itself decides may not be in the requested changes.
+fn refuse_reserved(changes: &Value) -> Result<(), RequestRefusal> {
+    let Some(members) = changes.as_object() else {
+        return Err(invalid("template", "is not an object"));
+    };
+    if members.contains_key("revision") {
+        return Err(invalid("template.revision", "is chosen by the gate; leave it out"));
+    }
+    for map in ["annotations", "labels"] {
+        let names = members.get(map).and_then(Value::as_object).into_iter().flatten();
+        for (name, _) in names {
+            if name.starts_with(OWN_PREFIX) {
+                return Err(invalid(
+                    &format!("template.{map}"),
+                    "names a key of countersign.dev, which the gate writes; leave it out",
+                ));
+            }
+        }
+    }
+    let containers = members.get("containers").and_then(Value::as_array);
+    if let Some(containers) = containers {
+        let main = main_container(containers);
+        if containers.get(main).is_some_and(|container| container.get("image").is_some()) {
+            return Err(invalid(
+                "template.containers.image",
+                "is set for the main container; name the image in subject.image alone",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn merge(target: &mut Value, change: &Value, member: &str) {
+    match (target, change) {
+        (Value::Object(target), Value::Object(change)) => {
+            for (name, value) in change {
+                if value.is_null() {
+                    target.remove(name);
+                } else {
+                    merge(target.entry(name.clone()).or_insert(Value::Null), value, name);
+                }
+            }
+        }
+        (Value::Array(target), Value::Array(change)) if member == "containers" => {
+            for (index, container) in change.iter().enumerate() {
+                let name = container.get("name").and_then(Value::as_str);
+                let place = match name {
+                    Some(name) => target
+                        .iter()
+                        .position(|known| known.get("name").and_then(Value::as_str) == Some(name)),
+                    None => Some(index).filter(|index| *index < target.len()),
+                };
+                match place {
+                    Some(place) => merge(&mut target[place], container, ""),
+                    None => target.push(without_nulls(container)),
+                }
+            }
+        }
+        (target, change) => *target = without_nulls(change),
+    }
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), without_nulls(value)))
+            .collect(),
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Refuses what can come to mean something else after somebody signed it: images by tag, secrets
+/// by alias, base images that Google updates by itself.
+pub fn refuse_mutable(template: &Value) -> Result<(), RequestRefusal> {
+    walk(template, "template", &mut |path, name, value| match name {
+        "image" => match value.as_str().map(str::parse::<ImageReference>) {
+            Some(Ok(_)) => Ok(()),
+            _ => Err(invalid(path, "names an image that is not named by digest")),
+        },
+        "baseImageUri" => Err(invalid(
+            path,
+            "lets Google change the image by itself after the approval; build with a fixed base image",
+        )),
+        "version" if path.contains("secret") || path.contains("Secret") => match value.as_str() {
+            Some(version)
+                if !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                Ok(())
+            }
+            _ => Err(invalid(
+                path,
+                "names a secret by alias; name its version by number, so that what is signed is what runs",
+            )),
+        },
+        "secretKeyRef" if value.get("version").is_none() => {
+            Err(invalid(path, "names a secret without a version; name its version by number"))
+        }
+        _ => Ok(()),
+    })
+}
+
+/// Refuses plain environment values, commands and arguments that look like credentials: they
+/// would be part of the signed bytes, and so of pages, exports and proofs, for ever.
+pub fn refuse_credentials(template: &Value) -> Result<(), RequestRefusal> {
+    let containers =
+        ["containers"].iter().filter_map(|list| template.get(list)?.as_array()).flatten();
+    for (index, container) in containers.enumerate() {
+        let variables = container.get("env").and_then(Value::as_array).into_iter().flatten();
+        for variable in variables {
+            let name = variable.get("name").and_then(Value::as_str).unwrap_or_default();
+            let value = variable.get("value").and_then(Value::as_str).unwrap_or_default();
+            if looks_like_credential(name, value) {
+                return Err(RequestRefusal::PlainCredential {
+                    place: format!("the environment variable {name}"),
+                });
+            }
+        }
+        for list in ["command", "args"] {
+            let words = container.get(list).and_then(Value::as_array).into_iter().flatten();
+            for word in words.filter_map(Value::as_str) {
+                let (name, value) = word.split_once('=').unwrap_or(("", word));
+                if looks_like_credential(name, value) {
+                    return Err(RequestRefusal::PlainCredential {
+                        place: format!("template.containers[{index}].{list}"),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+type Check<'a> = dyn FnMut(&str, &str, &Value) -> Result<(), RequestRefusal> + 'a;
+
+fn walk(value: &Value, path: &str, check: &mut Check<'_>) -> Result<(), RequestRefusal> {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let path = format!("{path}.{name}");
+                check(&path, name, member)?;
+                walk(member, &path, check)?;
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &format!("{path}[{index}]"), check)?;
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    Ok(())
+}
+
+/// Beginnings of credentials that their issuers publish so that scanners can find them.
+const CREDENTIAL_PREFIXES: [&str; 17] = [
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ya29.",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "sk-",
+    "sk_live_",
+    "rk_live_",
+    "SG.",
+    "GOCSPX-",
+];
+
+/// Words in a variable's name that announce a credential.
+const CREDENTIAL_WORDS: [&str; 12] = [
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "APIKEY",
+    "API_KEY",
+    "ACCESS_KEY",
+    "PRIVATE_KEY",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "ENCRYPTION_KEY",
+];
+
+fn looks_like_credential(name: &str, value: &str) -> bool {
+    let value = value.trim();
+    if value.is_empty() {
+        return false;
+    }
+    let name = name.to_uppercase().replace('-', "_");
+    // A number, a switch or a short word beside such a name is a setting: TOKEN_LIFETIME=300.
+    let is_setting = value.len() < 6
+        || value.parse::<f64>().is_ok()
+        || name.ends_with("_FILE")
+        || name.ends_with("_PATH");
+    let announced = CREDENTIAL_WORDS.iter().any(|word| name.contains(word)) && !is_setting;
+    let known_form =
+        CREDENTIAL_PREFIXES.iter().any(|prefix| value.starts_with(prefix) && value.len() >= 16);
+    let is_token = value.starts_with("eyJ") && value.split('.').count() == 3;
+    let has_password = value.split_once("://").is_some_and(|(_, rest)| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    });
+    announced
+        || known_form
+        || is_token
+        || has_password
+        || value.contains("PRIVATE KEY-----")
+        || is_random(value)
+}
+
+/// Long, without spaces, of mixed letters and digits, and with the entropy of random bytes.
+/// Hexadecimal digests are not: they are of one case and name public things.
+fn is_random(value: &str) -> bool {
+    let classes = [
+        value.bytes().any(|byte| byte.is_ascii_uppercase()),
+        value.bytes().any(|byte| byte.is_ascii_lowercase()),
+        value.bytes().any(|byte| byte.is_ascii_digit()),
+    ];
+    let alphabet =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-');
+    if value.len() < 32 || classes.contains(&false) || !value.bytes().all(alphabet) {
+        return false;
+    }
+    let mut counts = [0_u32; 256];
+    value.bytes().for_each(|byte| counts[usize::from(byte)] += 1);
+    let length = value.len() as f64;
+    let entropy: f64 = counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| f64::from(*count) / length)
+        .map(|share| -share * share.log2())
+        .sum();
+    entropy > 4.4
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn image() -> ImageReference {
+        format!("europe-docker.pkg.dev/demo/app/web@sha256:{}", "a".repeat(64)).parse().unwrap()
+    }
+
+    fn proposed(running: Value, changes: Value) -> Result<Value, RequestRefusal> {
+        propose(Some(&running), Some(&changes), &image(), "web-new", "apr_x")
+    }
+
+    #[test]
+    fn changes_are_merged_into_what_runs() {
+        let side = format!("r/side@sha256:{}", "b".repeat(64));
+        let running = json!({
+            "containers": [
+                {"name": "web", "image": "old", "ports": [{"containerPort": 8080}],
+                 "env": [{"name": "A", "value": "1"}], "resources": {"limits": {"cpu": "1", "memory": "512Mi"}}},
+                {"name": "side", "image": side},
+            ],
+            "timeout": "300s",
+        });
+        let changes = json!({
+            "containers": [{"name": "web", "env": [{"name": "B", "value": "2"}], "resources": {"limits": {"cpu": "2"}}}],
+            "timeout": null, "maxInstanceRequestConcurrency": 10,
+        });
+        assert_eq!(
+            proposed(running, changes).unwrap(),
+            json!({
+                "containers": [
+                    {"name": "web", "image": image().to_string(), "ports": [{"containerPort": 8080}],
+                     "env": [{"name": "B", "value": "2"}], "resources": {"limits": {"cpu": "2", "memory": "512Mi"}}},
+                    {"name": "side", "image": side},
+                ],
+                "maxInstanceRequestConcurrency": 10,
+                "annotations": {"countersign.dev/approval": "apr_x"},
+                "revision": "web-new",
+            })
+        );
+        let fresh = propose(None, None, &image(), "web-new", "apr_x").unwrap();
+        assert_eq!(fresh["containers"], json!([{"image": image().to_string()}]));
+    }
+
+    #[test]
+    fn what_could_change_later_is_refused() {
+        for changes in [
+            json!([]),
+            json!({"revision": "web-mine"}),
+            json!({"annotations": {"countersign.dev/approval": "apr_y"}}),
+            json!({"containers": [{"image": image().to_string()}]}),
+            json!({"containers": [{}, {"image": "r/side:latest"}]}),
+            json!({"containers": [{"baseImageUri": "google-22"}]}),
+            json!({"containers": [{"env": [{"name": "A", "valueSource": {"secretKeyRef": {"secret": "s", "version": "latest"}}}]}]}),
+            json!({"containers": [{"env": [{"name": "A", "valueSource": {"secretKeyRef": {"secret": "s"}}}]}]}),
+            json!({"volumes": [{"secret": {"secret": "s", "items": [{"path": "p", "version": "latest"}]}}]}),
+        ] {
+            let refusal = proposed(json!({"containers": [{"image": "x"}]}), changes.clone());
+            assert!(
+                matches!(refusal, Err(RequestRefusal::Template { .. })),
+                "{changes}: {refusal:?}"
+            );
+        }
+        let by_number = json!({"containers": [{"env": [{"name": "DB_PASSWORD", "valueSource": {"secretKeyRef": {"secret": "s", "version": "7"}}}]}]});
+        assert!(proposed(json!({}), by_number).is_ok());
+    }
+
+    #[test]
+    fn credentials_are_told_from_settings() {
+        for (name, value) in [
+            ("DB_PASSWORD", "hunter2-hunter2"),
+            ("STRIPE", "sk_live_4242424242424242"),
+            ("AWS", "AKIAIOSFODNN7EXAMPLE"),
+            ("DATABASE_URL", "postgres://app:s3cret@db/app"),
+            ("X", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"),
+            ("PEM", "-----BEGIN PRIVATE KEY-----\nMIIE"),
+            ("SEED", "q8Zr2Lw9Xc7Vb5Nm3Kj1Hg4Fd6Sa0PoIuYtReWq"),
+            ("api-key", "0123456789abcdef"),
+        ] {
+            assert!(looks_like_credential(name, value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("TOKEN_LIFETIME", "300"),
+            ("GREETING", "hello"),
+            ("COMMIT", "146d0db03cb88e69a8f6f0c3c168221abe73504b"),
+            ("DATABASE_URL", "postgres://db/app"),
+            ("PASSWORD_FILE", "/secrets/password"),
+            ("SECRET", ""),
+            ("REPOSITORY", "europe-docker.pkg.dev/demo/app/web"),
+        ] {
+            assert!(!looks_like_credential(name, value), "{name}={value}");
+        }
+    }
+}
