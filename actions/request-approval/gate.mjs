@@ -103,7 +103,8 @@ export class Gate {
 // The id becomes part of addresses and of a file name.
 function approvalIn({ bytes }) {
   const approval = jsonOf(bytes);
-  const usable = /^[A-Za-z0-9_-]{1,128}$/.test(approval?.id) && typeof approval.status === 'string';
+  const { id, status } = approval ?? {};
+  const usable = typeof id === 'string' && /^[A-Za-z0-9_-]{1,128}$/.test(id) && typeof status === 'string';
   return usable ? approval : undefined;
 }
 

@@ -95,12 +95,13 @@ function readTemplate(text) {
 
 function readSteps(text) {
   if (text === undefined) return undefined;
-  const values = text.startsWith('[') ? readJson('steps', text) : text.split(',').map((part) => part.trim());
-  const numbers = values.map((value) => (/^\d{1,3}$/.test(String(value)) ? Number(value) : undefined));
-  if (numbers.includes(undefined)) {
+  const steps = text.startsWith('[')
+    ? readJson('steps', text)
+    : text.split(',').map((part) => (/^\s*\d{1,3}\s*$/.test(part) ? Number(part) : undefined));
+  if (!steps.every(Number.isInteger)) {
     throw wrong('steps', `is "${text}": write whole percentages such as 10,50,100.`);
   }
-  return numbers;
+  return steps;
 }
 
 function readLinks(text) {

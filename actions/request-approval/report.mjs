@@ -16,10 +16,10 @@ export function announce(approval, request) {
   setOutputs(identifyingOutputs(approval));
   log(`Approval ${approval.id} is ${approval.status}.`);
   log(`Read and sign it at: ${approval.url}`);
-  log(`Deployment digest: ${approval.deployment_digest}`);
-  log(`Short code: ${approval.short_code} (the page shows the same)`);
+  if (approval.deployment_digest) log(`Deployment digest: ${approval.deployment_digest}`);
+  if (approval.short_code) log(`Short code: ${approval.short_code} (the page shows the same)`);
   if (approval.expires_at) log(`It expires at ${approval.expires_at}.`);
-  annotate('notice', 'Approval asked for', `${approval.url} (short code ${approval.short_code})`);
+  annotate('notice', 'Approval asked for', `${approval.url} (short code ${approval.short_code ?? 'none'})`);
   appendSummary(block('Approval asked for', link(approval), [
     ['Environment', html(request.environment)],
     ['Service', code(request.subject.service)],

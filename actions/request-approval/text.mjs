@@ -22,7 +22,7 @@ export function inertLine(value) {
 
 /** The message of a workflow command (`::error::message`). */
 export function commandMessage(value) {
-  return oneLine(value, 4000).replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A');
+  return inertLine(value).replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A');
 }
 
 /** A property of a workflow command (`title=` in `::error title=…::`). */
