@@ -130,6 +130,7 @@ export class FakeGate {
   }
 
   #create({ body, headers }) {
+    if (!body.subject.image.includes('@sha256:')) return problem(422, 'The image must be named by digest.');
     const key = headers['idempotency-key'];
     const known = this.#keys.get(key);
     if (known) {
