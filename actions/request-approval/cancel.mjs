@@ -34,8 +34,8 @@ export async function cancelPending(gate, pending, milliseconds) {
     // finds it, or makes one that the next line closes.
     const id = pending.id
       ?? (await untilAnswered(() => gate.create(pending.request, pending.idempotencyKey, signal), patience)).id;
-    const approval = await untilAnswered(() => gate.cancel(id, signal), patience);
-    log(`Approval ${id} is ${approval.status}.`);
+    await untilAnswered(() => gate.cancel(id, signal), patience);
+    log(`Approval ${id} is cancelled.`);
   } catch (error) {
     if (!(error instanceof Refusal)) {
       log(`The approval could not be cancelled yet: ${signal.aborted ? 'the gate did not answer in time.' : error.message}`);

@@ -40,8 +40,9 @@ export class Gate {
     return this.#approvalOf(await this.#send('GET', `/v1/approvals/${id}${question}`, { timeout, signal }));
   }
 
+  /** Any success counts: whether the gate shows the cancelled approval is its affair. */
   async cancel(id, signal) {
-    return this.#approvalOf(await this.#send('POST', `/v1/approvals/${id}/cancel`, { body: {}, signal }));
+    await this.#send('POST', `/v1/approvals/${id}/cancel`, { body: {}, signal });
   }
 
   /** The bytes of the evidence file, as the gate made them. */

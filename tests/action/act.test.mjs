@@ -26,7 +26,7 @@ before(async () => {
 });
 after(() => gate?.stop());
 
-/** Runs one workflow; `onLine` sees each line of its log. */
+/** Runs one workflow; `onLine(line, child)` sees each line of its log. */
 async function runWorkflow(name, onLine = () => {}) {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-act-'));
   const repository = join(folder, 'repository');
@@ -48,7 +48,7 @@ async function runWorkflow(name, onLine = () => {}) {
   let log = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8');
-    stream.on('data', (text) => { log += text; text.split('\n').forEach(onLine); });
+    stream.on('data', (text) => { log += text; text.split('\n').forEach((line) => onLine(line, child)); });
   }
   const [code] = await once(child, 'close');
   const result = (file) => readFileSync(join(folder, file), 'utf8');
@@ -95,4 +95,18 @@ test('a workflow fails when its approval is cancelled elsewhere', async () => {
   assert.equal(code, 1, log);
   assert.equal(outcome, 'failure');
   assert.equal(outputs.status, 'cancelled');
+});
+
+test('a workflow that is interrupted cancels its approval', async () => {
+  if (gate.fake) gate.fake.onCreate = undefined;
+  let id;
+  const { code, log } = await runWorkflow('wait', (line, act) => {
+    if (id === undefined) {
+      id = /Approval ([\w-]+) is pending\./.exec(line)?.[1];
+      if (id) act.kill('SIGINT');
+    }
+  });
+  assert.equal(code, 1, log);
+  const { body } = await call(gate, 'GET', `/v1/approvals/${id}`);
+  assert.equal(body.status, 'cancelled', log);
 });
