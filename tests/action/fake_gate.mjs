@@ -31,6 +31,7 @@ export class FakeGate {
 
   async stop() {
     this.server.closeAllConnections();
+    for (const wake of this.#waiters) wake();
     await new Promise((resolve) => this.server.close(resolve));
   }
 
