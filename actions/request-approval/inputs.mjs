@@ -1,0 +1,137 @@
+// The step's inputs, checked before anything is sent. What the gate alone can
+// judge (does the environment exist, do the steps rise to 100) is left to it.
+import { createHash } from 'node:crypto';
+import { Failure } from './failure.mjs';
+
+const UNIT_MILLISECONDS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Reads the inputs as the runner passes them, in `INPUT_…` variables. */
+export function readInputs(environment) {
+  const optional = (name) => environment[`INPUT_${name.toUpperCase()}`]?.trim() || undefined;
+  const required = (name) => {
+    const value = optional(name);
+    if (value === undefined) throw wrong(name, 'is missing: give it under `with:`.');
+    return value;
+  };
+
+  const gateUrl = readGateUrl(required('gate-url'));
+  const mode = optional('mode') ?? 'wait';
+  if (mode !== 'wait' && mode !== 'ask') throw wrong('mode', `is "${mode}": use wait or ask.`);
+  const request = withoutAbsent({
+    environment: required('environment'),
+    subject: withoutAbsent({
+      kind: 'deployment',
+      service: required('service'),
+      image: required('image'),
+      template: readTemplate(optional('template')),
+      steps: readSteps(optional('steps')),
+    }),
+    reason: required('reason'),
+    title: optional('title'),
+    body: optional('body'),
+    links: readLinks(optional('links')),
+    expires_in: optional('expires-in'),
+  });
+  return {
+    gateUrl,
+    audience: optional('audience') ?? gateUrl,
+    mode,
+    timeoutMilliseconds: readDuration('timeout', optional('timeout') ?? '6h'),
+    idempotencyKey: optional('idempotency-key') ?? deriveKey(environment, request),
+    request,
+  };
+}
+
+/**
+ * One attempt of one job asks once for one image on one service. A re-run is a
+ * new attempt and asks anew; a step repeated within the attempt finds the
+ * approval that the first one made. The texts are left out on purpose: the gate
+ * answers 422 when they differ, rather than asking people twice.
+ */
+function deriveKey(environment, request) {
+  const run = environment.GITHUB_RUN_ID;
+  const attempt = environment.GITHUB_RUN_ATTEMPT ?? '1';
+  if (!run) throw wrong('idempotency-key', 'cannot be derived, GITHUB_RUN_ID is not set: give the input.');
+  const parts = [
+    environment.GITHUB_SERVER_URL ?? '',
+    environment.GITHUB_REPOSITORY_ID || environment.GITHUB_REPOSITORY || '',
+    run,
+    attempt,
+    environment.GITHUB_JOB ?? '',
+    request.environment,
+    request.subject.service,
+    request.subject.image,
+  ];
+  const digest = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+  return `github-${run}-${attempt}-${digest.slice(0, 32)}`;
+}
+
+function readGateUrl(text) {
+  let address;
+  try {
+    address = new URL(text);
+  } catch {
+    throw wrong('gate-url', `is "${text}", which is no address: write it like https://gate.example.com.`);
+  }
+  // The identity token travels with every request, so nobody on the way may read it.
+  const loopback = ['localhost', '127.0.0.1', '[::1]'].includes(address.hostname);
+  if (address.protocol !== 'https:' && !(address.protocol === 'http:' && loopback)) {
+    throw wrong('gate-url', 'must begin with https:// (http:// is accepted on this machine alone).');
+  }
+  if (address.username || address.password || address.search || address.hash) {
+    throw wrong('gate-url', 'must be a bare address without user, query or fragment.');
+  }
+  return text.replace(/\/+$/, '');
+}
+
+function readTemplate(text) {
+  if (text === undefined) return undefined;
+  const value = readJson('template', text);
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+    throw wrong('template', 'must be a JSON object such as {"containers": [{"env": []}]}.');
+  }
+  return value;
+}
+
+function readSteps(text) {
+  if (text === undefined) return undefined;
+  const steps = text.startsWith('[')
+    ? readJson('steps', text)
+    : text.split(',').map((part) => (/^\s*\d{1,3}\s*$/.test(part) ? Number(part) : undefined));
+  if (!steps.every(Number.isInteger)) {
+    throw wrong('steps', `is "${text}": write whole percentages such as 10,50,100.`);
+  }
+  return steps;
+}
+
+function readLinks(text) {
+  if (text === undefined) return undefined;
+  const links = readJson('links', text);
+  const isLink = (link) => typeof link?.title === 'string' && typeof link?.url === 'string';
+  if (!Array.isArray(links) || !links.every(isLink)) {
+    throw wrong('links', 'must be a JSON list such as [{"title": "Change log", "url": "https://…"}].');
+  }
+  return links;
+}
+
+function readDuration(name, text) {
+  const match = /^(\d{1,6})([smhd])$/.exec(text);
+  if (!match || Number(match[1]) === 0) throw wrong(name, `is "${text}": write it like 45s, 90m or 6h.`);
+  return Number(match[1]) * UNIT_MILLISECONDS[match[2]];
+}
+
+function readJson(name, text) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw wrong(name, `is not valid JSON: ${error.message}`);
+  }
+}
+
+function withoutAbsent(object) {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
+}
+
+function wrong(name, sentence) {
+  return new Failure(`Input ${name}`, `The input ${name} ${sentence}`);
+}
