@@ -109,16 +109,7 @@ impl FrozenStatement {
         nonce: String,
         now: Timestamp,
     ) -> Result<Self, CanonicalError> {
-        let subject = vec![
-            Subject {
-                name: deployment.image.repository().to_owned(),
-                digest: SubjectDigest { sha256: *deployment.image.digest() },
-            },
-            Subject {
-                name: deployment.approval.to_string(),
-                digest: SubjectDigest { sha256: *deployment.digest() },
-            },
-        ];
+        let subject = subjects_of(deployment);
         let expires_at = now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now);
         let predicate = Predicate {
             decision: verdict,
@@ -163,11 +154,26 @@ impl FrozenStatement {
         &self.statement.predicate
     }
 
+    /// Whether type, predicate type and subjects are exactly those of a statement about `deployment`.
+    pub fn is_well_formed(&self, deployment: &FrozenDeployment) -> bool {
+        self.statement.statement_type == STATEMENT_TYPE
+            && self.statement.predicate_type == PREDICATE_TYPE
+            && self.statement.subject == subjects_of(deployment)
+    }
+
     /// The WebAuthn challenge: SHA-256 of the pre-authentication encoding. Random through the
     /// nonce, and a commitment to every byte of the statement.
     pub fn challenge(&self) -> Digest {
         Digest::of(pre_authentication_encoding(PAYLOAD_TYPE, self.text.as_bytes()))
     }
+}
+
+fn subjects_of(deployment: &FrozenDeployment) -> Vec<Subject> {
+    let subject = |name: String, sha256| Subject { name, digest: SubjectDigest { sha256 } };
+    vec![
+        subject(deployment.image.repository().to_owned(), *deployment.image.digest()),
+        subject(deployment.approval.to_string(), *deployment.digest()),
+    ]
 }
 
 /// DSSE v1 pre-authentication encoding: `DSSEv1 LEN(type) type LEN(body) body`.

@@ -1,0 +1,62 @@
+//! Who calls: a workload by its token, or a person by their session.
+
+use axum::http::{HeaderMap, StatusCode, header};
+
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::integrations::workload_oidc::VerifiedRequester;
+use crate::storage::{Session, StoredApproval};
+use crate::web::session::find_session;
+
+/// A caller who may read.
+pub enum Reader {
+    /// A workload; it sees what its own requester asked for.
+    Workload(Box<VerifiedRequester>),
+    /// A signed-in person; they see the environments in which they may sign.
+    Person(Box<Session>),
+}
+
+/// Verifies the bearer token.
+///
+/// # Errors
+/// 401 with a stable code that says what is wrong with the token.
+pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<VerifiedRequester, Problem> {
+    let missing = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "missing_token", detail);
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(missing("Send one header Authorization: Bearer with the workload's OpenID Connect token."));
+    };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let token = token.ok_or_else(|| missing("The Authorization header is not of the form Bearer TOKEN."))?;
+    app.workloads.verify(token, app.now()).await.map_err(|refusal| {
+        tracing::warn!(code = refusal.code(), %refusal, "a workload token was refused");
+        refusal.into()
+    })
+}
+
+/// Finds out who reads: by token if there is one, else by session.
+pub async fn authenticate_reader(app: &App, headers: &HeaderMap) -> Result<Reader, Problem> {
+    if !headers.contains_key(header::AUTHORIZATION)
+        && let Some(session) = find_session(app, headers).await?
+    {
+        return Ok(Reader::Person(Box::new(session)));
+    }
+    Ok(Reader::Workload(Box::new(authenticate(app, headers).await?)))
+}
+
+impl Reader {
+    /// Whether this caller may see this approval.
+    pub fn may_read(&self, stored: &StoredApproval) -> bool {
+        match self {
+            Self::Workload(requester) => stored.requester_key == requester.requester_key(),
+            Self::Person(session) => {
+                let profile = &session.profile;
+                stored.approval.policy.admits_approver(&profile.person, &profile.groups)
+                    || stored.approval.decisions.iter().any(|decision| decision.person == profile.person)
+            }
+        }
+    }
+}

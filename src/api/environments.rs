@@ -1,0 +1,32 @@
+//! `GET /v1/environments`: what the caller may ask for, or sign.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+
+use crate::api::bearer::{Reader, authenticate_reader};
+use crate::api::problem::{Problem, ProblemBody};
+use crate::api::views::{EnvironmentList, EnvironmentView};
+use crate::app::App;
+
+/// Lists the environments that the caller may use.
+#[utoipa::path(
+    get, path = "/v1/environments", tag = "environments",
+    responses(
+        (status = 200, description = "The environments", body = EnvironmentList),
+        (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+    security(("workload" = []))
+)]
+pub async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Json<EnvironmentList>, Problem> {
+    let reader = authenticate_reader(&app, &headers).await?;
+    let policies = app.policies.values().filter(|policy| match &reader {
+        Reader::Workload(requester) => {
+            policy.admits_requester(requester.issuer_name(), requester.claims())
+        }
+        Reader::Person(session) => {
+            policy.admits_approver(&session.profile.person, &session.profile.groups)
+        }
+    });
+    Ok(Json(EnvironmentList { environments: policies.map(EnvironmentView::new).collect() }))
+}

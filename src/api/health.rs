@@ -1,0 +1,55 @@
+//! Whether the process lives, and whether it can do its work.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use crate::app::App;
+
+/// A clock that is further off than this makes tokens and statements end too early or too late.
+const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(30);
+
+/// How the gate is.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Health {
+    /// `ok`, or `failing` where something keeps it from working.
+    status: &'static str,
+    /// What is wrong, a sentence each.
+    problems: Vec<String>,
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Health)))]
+pub async fn live() -> Json<Health> {
+    Json(Health { status: "ok", problems: Vec::new() })
+}
+
+/// The database can be written and the clock is right.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "health",
+    responses((status = 200, body = Health), (status = 503, body = Health))
+)]
+pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
+    let mut problems = Vec::new();
+    if let Err(error) = app.storage.check().await {
+        tracing::error!(%error, "the database cannot be read and written");
+        problems.push("The database cannot be read and written: nothing is decided or rolled out until it can.".to_owned());
+    }
+    if let Some(skew) = app.workloads.last_clock_skew()
+        && skew.ahead.abs() > TOLERATED_SKEW
+    {
+        problems.push(format!(
+            "This machine's clock differs by {} seconds from that of {}: set it right, or tokens and statements end at the wrong time.",
+            skew.ahead.as_secs(),
+            skew.issuer_name,
+        ));
+    }
+    let (status, word) = if problems.is_empty() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "failing")
+    };
+    (status, Json(Health { status: word, problems }))
+}

@@ -1,0 +1,341 @@
+//! An approval as the API shows it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::approval::{Approval, State, Status};
+use crate::domain::decision::Verdict;
+use crate::domain::deployment::Requester;
+use crate::domain::observation::TrafficShare;
+use crate::domain::policy::Policy;
+use crate::domain::sentence::status_sentence;
+use crate::storage::StoredApproval;
+
+/// One approval.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ApprovalView {
+    /// `apr_…`.
+    pub id: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Counts its changes; give it back as `version` to wait for the next one.
+    pub version: u64,
+    /// What the status means and who has to do what next.
+    pub status_sentence: String,
+    /// The page on which people decide.
+    pub url: String,
+    /// The environment whose rules apply.
+    pub environment: String,
+    /// What is asked for.
+    pub subject: SubjectView,
+    /// SHA-256 of the canonical deployment, hexadecimal.
+    pub deployment_digest: String,
+    /// The digest's first characters, to compare with the page.
+    pub short_code: String,
+    /// SHA-256 of the canonical policy, hexadecimal.
+    pub policy_digest: String,
+    /// Who asked.
+    pub requester: RequesterView,
+    /// Why.
+    pub reason: String,
+    /// A headline.
+    pub title: Option<String>,
+    /// When it was asked.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Until when it may be decided and begun.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// The rules and how far they are met.
+    pub rules: Vec<RuleView>,
+    /// Who decided.
+    pub decisions: Vec<DecisionView>,
+    /// How the rollout goes or went; absent until it begins.
+    pub rollout: Option<RolloutView>,
+}
+
+/// What is asked for.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct SubjectView {
+    /// Always `deployment`.
+    pub kind: &'static str,
+    /// `projects/P/locations/R/services/S`.
+    pub service: String,
+    /// The image by digest.
+    pub image: String,
+    /// The new revision's share at each step.
+    pub steps: Vec<u8>,
+}
+
+/// Who asked.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct RequesterView {
+    /// The configured name of the token issuer.
+    pub issuer: String,
+    /// The token's `sub`.
+    pub subject: String,
+    /// The repository, if the token names one.
+    pub repository: Option<String>,
+    /// The repository's number, if the token names one.
+    pub repository_id: Option<String>,
+    /// The git ref, if the token names one.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// The commit, if the token names one.
+    pub sha: Option<String>,
+    /// The workflow run, if the token names one.
+    pub run_id: Option<String>,
+    /// Who started the run, if the token names them.
+    pub actor: Option<String>,
+}
+
+/// One rule.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct RuleView {
+    /// The groups and people who may sign for it.
+    pub from: Vec<String>,
+    /// How many must.
+    pub count: u8,
+    /// How many did.
+    pub met: usize,
+}
+
+/// One decision.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct DecisionView {
+    /// Who decided.
+    pub approver: ApproverView,
+    /// Approve or reject.
+    pub decision: Verdict,
+    /// Why.
+    pub reason: Option<String>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub decided_at: Timestamp,
+}
+
+/// A person.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ApproverView {
+    /// The directory.
+    pub issuer: String,
+    /// The directory's name for the person.
+    pub subject: String,
+    /// The name to show.
+    pub name: String,
+}
+
+/// The rollout.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct RolloutView {
+    /// `projects/P/locations/R/services/S`.
+    pub service: String,
+    /// The short name of the revision that is created.
+    pub revision: String,
+    /// The digest of the image, `sha256:…`.
+    pub digest: String,
+    /// How many steps were seen to serve.
+    pub steps_done: usize,
+    /// How many there are.
+    pub steps_total: usize,
+    /// The service's address, once it was seen to serve.
+    pub uri: Option<String>,
+    /// The shares that were last seen to serve.
+    pub traffic: Vec<Share>,
+    /// The generation of the service that was last seen.
+    pub generation: Option<i64>,
+    /// When it was last seen.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub observed_at: Option<Timestamp>,
+}
+
+/// One revision's share.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Share {
+    /// The revision's short name.
+    pub revision: String,
+    /// Percent of all requests.
+    pub percent: u8,
+}
+
+impl From<&TrafficShare> for Share {
+    fn from(share: &TrafficShare) -> Self {
+        Self { revision: share.revision.clone(), percent: share.percent }
+    }
+}
+
+/// A page of approvals.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ApprovalList {
+    /// Newest first.
+    pub items: Vec<ApprovalView>,
+    /// Give it back as `cursor` for the next page; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// The environments that the caller may use.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct EnvironmentList {
+    /// By name.
+    pub environments: Vec<EnvironmentView>,
+}
+
+/// One environment.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct EnvironmentView {
+    /// Its name.
+    pub name: String,
+    /// The services it covers.
+    pub services: Vec<String>,
+    /// The image repositories it allows.
+    pub images: Vec<String>,
+    /// Who must sign.
+    pub rules: Vec<RuleView>,
+    /// How long a request may stay open at most, in seconds.
+    pub expires_in: u64,
+    /// The steps of a request that names none.
+    pub steps: Vec<u8>,
+    /// SHA-256 of the canonical policy, hexadecimal.
+    pub policy_digest: String,
+}
+
+impl ApprovalView {
+    /// The view of an approval as it is.
+    pub fn new(stored: &StoredApproval, url: String, now: Timestamp) -> Self {
+        let approval = &stored.approval;
+        let deployment = &approval.deployment;
+        let decisions = approval.decisions.iter().map(|decision| DecisionView {
+            approver: ApproverView {
+                issuer: decision.person.issuer.clone(),
+                subject: decision.person.subject.clone(),
+                name: decision.name.clone(),
+            },
+            decision: decision.verdict,
+            reason: decision.reason.clone(),
+            decided_at: decision.decided_at,
+        });
+        Self {
+            id: deployment.approval.to_string(),
+            status: approval.status(),
+            version: approval.version,
+            status_sentence: status_sentence(approval, now),
+            url,
+            environment: deployment.environment.clone(),
+            subject: SubjectView {
+                kind: "deployment",
+                service: deployment.service.to_string(),
+                image: deployment.image.to_string(),
+                steps: deployment.plan.steps.iter().map(|step| step.percent).collect(),
+            },
+            deployment_digest: deployment.digest().to_string(),
+            short_code: deployment.short_code(),
+            policy_digest: deployment.policy_digest.to_string(),
+            requester: RequesterView::new(&deployment.requester),
+            reason: deployment.reason.clone(),
+            title: deployment.title.clone(),
+            created_at: deployment.requested_at,
+            expires_at: deployment.expires_at,
+            rules: rules_of(&approval.policy, Some(approval)),
+            decisions: decisions.collect(),
+            rollout: rollout_of(approval),
+        }
+    }
+
+    /// The view of an approval as it was when it was asked for: the answer to a repeated request
+    /// is the same as the first one's, whatever happened since.
+    pub fn as_created(stored: &StoredApproval, url: String) -> Self {
+        let mut first = stored.clone();
+        first.approval.version = 1;
+        first.approval.state = State::Pending {};
+        first.approval.decisions.clear();
+        let requested_at = first.approval.deployment.requested_at;
+        Self::new(&first, url, requested_at)
+    }
+}
+
+impl RequesterView {
+    fn new(requester: &Requester) -> Self {
+        let claim = |name| requester.claim(name).map(str::to_owned);
+        Self {
+            issuer: requester.issuer.clone(),
+            subject: requester.subject.clone(),
+            repository: claim("repository"),
+            repository_id: claim("repository_id"),
+            reference: claim("ref"),
+            sha: claim("sha"),
+            run_id: claim("run_id"),
+            actor: claim("actor"),
+        }
+    }
+}
+
+impl EnvironmentView {
+    /// The view of an environment's rules.
+    pub fn new(policy: &Policy) -> Self {
+        Self {
+            name: policy.environment.clone(),
+            services: policy.services.iter().map(ToString::to_string).collect(),
+            images: policy.images.clone(),
+            rules: rules_of(policy, None),
+            expires_in: policy.expires_in_seconds,
+            steps: policy.default_steps.clone(),
+            policy_digest: policy.canonical().map(|(_, digest)| digest.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+fn rules_of(policy: &Policy, approval: Option<&Approval>) -> Vec<RuleView> {
+    let signers = approval.map(Approval::signers).unwrap_or_default();
+    let progress = policy.progress(&signers);
+    let views = policy.rules.iter().zip(progress).map(|(rule, progress)| RuleView {
+        from: rule.from.iter().cloned().map(String::from).collect(),
+        count: rule.count,
+        met: progress.met,
+    });
+    views.collect()
+}
+
+fn rollout_of(approval: &Approval) -> Option<RolloutView> {
+    let deployment = &approval.deployment;
+    let plan = &deployment.plan;
+    let view = |steps_done: usize| RolloutView {
+        service: deployment.service.to_string(),
+        revision: plan.revision.clone(),
+        digest: format!("sha256:{}", deployment.image.digest()),
+        steps_done,
+        steps_total: plan.steps.len(),
+        uri: None,
+        traffic: Vec::new(),
+        generation: None,
+        observed_at: None,
+    };
+    match &approval.state {
+        State::Executing { progress, .. } | State::NeedsAttention { progress, .. } => {
+            let served = progress.steps_done.checked_sub(1).and_then(|last| plan.steps.get(last));
+            let traffic = served.map_or(&plan.rollback, |step| &step.traffic);
+            Some(RolloutView {
+                traffic: traffic.iter().map(Share::from).collect(),
+                ..view(progress.steps_done)
+            })
+        }
+        State::Succeeded { serving, .. } => Some(RolloutView {
+            uri: Some(serving.uri.clone()),
+            traffic: serving.traffic.iter().map(Share::from).collect(),
+            generation: Some(serving.generation),
+            observed_at: Some(serving.observed_at),
+            ..view(plan.steps.len())
+        }),
+        State::RolledBack { .. } => Some(RolloutView {
+            traffic: plan.rollback.iter().map(Share::from).collect(),
+            ..view(0)
+        }),
+        State::Failed { .. } => Some(view(0)),
+        State::Pending {}
+        | State::Approved { .. }
+        | State::Rejected { .. }
+        | State::Expired { .. }
+        | State::Cancelled { .. }
+        | State::Superseded { .. }
+        | State::Withdrawn { .. } => None,
+    }
+}

@@ -1,0 +1,93 @@
+//! The long-lived parts of the running gate, made once at the start and shared by all requests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+use crate::domain::person::Profile;
+use crate::domain::policy::Policy;
+use crate::gate::authorise::Roots;
+use crate::gate::decide::RelyingParty;
+use crate::gate::watch::Watch;
+use crate::integrations::cloud_run::CloudRun;
+use crate::integrations::github::GitHub;
+use crate::integrations::login_oidc::LoginProvider;
+use crate::integrations::passkeys::Passkeys;
+use crate::integrations::workload_oidc::Verifier;
+use crate::storage::Storage;
+use crate::web::proxy::TrustedProxies;
+
+/// The parts. Cloning clones one pointer.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// What [`App`] points to.
+pub struct Parts {
+    /// Where people and pipelines reach the gate; also the origin of all assertions.
+    pub relying_party: RelyingParty,
+    /// The rules by environment.
+    pub policies: BTreeMap<String, Policy>,
+    /// The database.
+    pub storage: Storage,
+    /// The time.
+    pub clock: Clock,
+    /// Who asks.
+    pub workloads: Verifier,
+    /// Who signs in.
+    pub login: LoginProvider,
+    /// The claim of ID tokens that names groups.
+    pub groups_claim: String,
+    /// How keys are registered.
+    pub passkeys: Passkeys,
+    /// Where it goes.
+    pub cloud_run: CloudRun,
+    /// What the commits say, if the configuration names a GitHub API.
+    pub github: Option<GitHub>,
+    /// Who waits.
+    pub watch: Watch,
+    /// What stands in front of us.
+    pub proxies: TrustedProxies,
+    /// A sentence that every page shows, in a demo.
+    pub notice: Option<String>,
+}
+
+impl App {
+    /// Shares the parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The current time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The page of an approval.
+    pub fn approval_url(&self, id: &crate::domain::ids::ApprovalId) -> String {
+        format!("{}/approvals/{id}", self.relying_party.origin)
+    }
+
+    /// What the worker believes without asking the database.
+    pub fn roots(&self) -> Roots {
+        Roots { relying_party: self.relying_party.clone(), groups_claim: self.groups_claim.clone() }
+    }
+
+    /// The environments in which this person may sign.
+    pub fn environments_of(&self, profile: &Profile) -> Vec<String> {
+        self.policies
+            .iter()
+            .filter(|(_, policy)| policy.admits_approver(&profile.person, &profile.groups))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,130 @@
+//! The use cases: one function, one transaction.
+//!
+//! Nothing here talks to the network. What a use case must know of the outside is read before
+//! and handed in; what it causes outside is a job that it commits and the worker does.
+
+pub mod authorise;
+pub mod cancel;
+pub mod decide;
+pub mod enrol;
+pub mod request;
+pub mod sign_in;
+pub mod watch;
+
+use crate::domain::approval::TransitionRefusal;
+use crate::domain::canonical::CanonicalError;
+use crate::domain::request::{FreezeError, RequestRefusal};
+use crate::proof::assertion::AssertionRefusal;
+use crate::storage::StorageError;
+
+/// Why a use case did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The request may not be made like this.
+    #[error(transparent)]
+    Request(#[from] RequestRefusal),
+    /// The approval does not allow it now.
+    #[error(transparent)]
+    Transition(#[from] TransitionRefusal),
+    /// The assertion does not hold.
+    #[error(transparent)]
+    Assertion(#[from] AssertionRefusal),
+    /// The ceremony does not hold.
+    #[error(transparent)]
+    Ceremony(#[from] CeremonyRefusal),
+    /// The idempotency key or the token was used for something else.
+    #[error(transparent)]
+    Repetition(#[from] Repetition),
+    /// There is no such thing, or the caller may not know that there is.
+    #[error("there is no approval of this name that you may see")]
+    NotFound,
+    /// The database did not do it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A value has no canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+}
+
+impl From<FreezeError> for GateError {
+    fn from(error: FreezeError) -> Self {
+        match error {
+            FreezeError::Refused(refusal) => Self::Request(refusal),
+            FreezeError::Canonical(error) => Self::Canonical(error),
+        }
+    }
+}
+
+/// A key or a token that was used before, for something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Repetition {
+    /// The same idempotency key came with another body.
+    #[error("this Idempotency-Key was used for another request: send the same body again, or choose a new key for a new request")]
+    OtherBody,
+    /// The same token came with another idempotency key.
+    #[error("this token was already used under another Idempotency-Key: ask the issuer for a fresh token for each request")]
+    TokenReused,
+}
+
+impl Repetition {
+    /// The stable name of the refusal.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::OtherBody => "idempotency_key_reused",
+            Self::TokenReused => "token_reused",
+        }
+    }
+}
+
+/// Why a signing or enrolment ceremony ends without effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CeremonyRefusal {
+    /// The gate made no such statement for this person and session.
+    #[error("this page is out of date: load it again, read it and sign what it shows then")]
+    UnknownStatement,
+    /// The statement was signed before.
+    #[error("this was already signed and sent: load the page again to see where it stands")]
+    StatementUsed,
+    /// The five minutes are over.
+    #[error("the signature came more than five minutes after you asked for it: press the button again")]
+    StatementExpired,
+    /// The person has no key that may sign.
+    #[error("you have no key registered here: register one on the keys page, then come back")]
+    NoCredential,
+    /// The key that signed is not one of those that the statement names.
+    #[error("the key that signed is not one of your registered keys: use one of those on your keys page")]
+    OtherCredential,
+    /// The key was suspended.
+    #[error("this key is suspended because its signature counter went backwards, as a copied key's would: use another key and revoke this one")]
+    SuspendedCredential,
+    /// The enrolment is unknown, over, or of another person or session.
+    #[error("this registration is over or was begun in another session: begin again on the keys page")]
+    UnknownEnrolment,
+    /// The directory vouched for somebody else.
+    #[error("the sign-in that should vouch for the new key was by another person: begin again on the keys page")]
+    OtherPerson,
+    /// The key is registered already.
+    #[error("this key is registered already")]
+    AlreadyRegistered,
+    /// The reason is too long.
+    #[error("the reason is longer than 1000 characters")]
+    ReasonTooLong,
+}
+
+impl CeremonyRefusal {
+    /// The stable name of the refusal.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownStatement => "stale_page",
+            Self::StatementUsed => "statement_used",
+            Self::StatementExpired => "statement_expired",
+            Self::NoCredential => "no_credential",
+            Self::OtherCredential => "other_credential",
+            Self::SuspendedCredential => "credential_suspended",
+            Self::UnknownEnrolment => "unknown_enrolment",
+            Self::OtherPerson => "other_person",
+            Self::AlreadyRegistered => "already_registered",
+            Self::ReasonTooLong => "invalid_text",
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A workload asks.
+
+use jiff::Timestamp;
+
+use crate::domain::approval::Approval;
+use crate::domain::deployment::{FrozenDeployment, Requester};
+use crate::domain::digest::Digest;
+use crate::domain::policy::Policy;
+use crate::gate::{GateError, Repetition};
+use crate::integrations::workload_oidc::VerifiedRequester;
+use crate::storage::{NewApproval, SpentToken, Storage, StoredApproval, Writer};
+
+/// One attempt to ask: who, under which key, and the digest of what the body says.
+pub struct Attempt<'a> {
+    /// The verified token.
+    pub requester: &'a VerifiedRequester,
+    /// The caller's `Idempotency-Key`.
+    pub idempotency_key: &'a str,
+    /// The digest of the body's canonical JSON.
+    pub request_digest: Digest,
+}
+
+/// The requester as the signed bytes name it.
+pub fn requester_of(verified: &VerifiedRequester) -> Requester {
+    Requester {
+        issuer: verified.issuer_name().to_owned(),
+        issuer_url: verified.issuer().to_owned(),
+        subject: verified.subject().to_owned(),
+        key: verified.requester_key().to_owned(),
+        claims: verified.claims().clone(),
+    }
+}
+
+/// Looks whether this was asked before, and spends the token on its key if so.
+///
+/// # Errors
+/// [`Repetition`] if the key or the token was used for something else.
+pub async fn find_earlier(storage: &Storage, attempt: &Attempt<'_>) -> Result<Option<StoredApproval>, GateError> {
+    let key = attempt.requester.requester_key();
+    if storage.approval_by_idempotency_key(key, attempt.idempotency_key).await?.is_none() {
+        return Ok(None);
+    }
+    let mut writer = storage.begin().await?;
+    let earlier = claim(&mut writer, attempt).await?;
+    writer.commit().await?;
+    Ok(earlier)
+}
+
+/// Stores a new approval, or gives the one that the same request made meanwhile.
+///
+/// The second value says whether it is new. Token, approval, policy and ledger entry commit together.
+pub async fn create(
+    storage: &Storage,
+    attempt: &Attempt<'_>,
+    deployment: FrozenDeployment,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<(StoredApproval, bool), GateError> {
+    let mut writer = storage.begin().await?;
+    if let Some(earlier) = claim(&mut writer, attempt).await? {
+        writer.commit().await?;
+        return Ok((earlier, false));
+    }
+    let asked = NewApproval {
+        requester_key: attempt.requester.requester_key().to_owned(),
+        idempotency_key: attempt.idempotency_key.to_owned(),
+        request_digest: attempt.request_digest,
+    };
+    let stored = writer.create(Approval::request(deployment, policy.clone()), &asked, now).await?;
+    writer.commit().await?;
+    Ok((stored, true))
+}
+
+/// Spends the token on this key and finds what the key made before.
+async fn claim(writer: &mut Writer, attempt: &Attempt<'_>) -> Result<Option<StoredApproval>, GateError> {
+    let requester = attempt.requester;
+    let key = requester.requester_key();
+    let spent = writer
+        .spend_token(requester.token_id(), key, attempt.idempotency_key, requester.expires_at())
+        .await?;
+    match spent {
+        SpentToken::FirstUse | SpentToken::SameKey => {}
+        SpentToken::OtherKey => return Err(Repetition::TokenReused.into()),
+    }
+    let earlier = writer.approval_by_idempotency_key(key, attempt.idempotency_key).await?;
+    match earlier {
+        Some(earlier) if earlier.request_digest != attempt.request_digest => {
+            Err(Repetition::OtherBody.into())
+        }
+        earlier => Ok(earlier),
+    }
+}

@@ -1,0 +1,55 @@
+//! A person signs in.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::domain::digest::Digest;
+use crate::domain::person::{Person, Profile};
+use crate::gate::GateError;
+use crate::integrations::login_oidc::VerifiedSignIn;
+use crate::randomness;
+use crate::storage::{Session, Storage};
+
+/// How long a session lives, whatever happens in it. Group membership is believed for as long as
+/// this and no longer, so it bounds how long a person removed from a group could still sign.
+pub const SESSION_LIFETIME: SignedDuration = SignedDuration::from_mins(15);
+
+/// The profile that a verified sign-in gives.
+pub fn profile_of(sign_in: &VerifiedSignIn) -> Profile {
+    let subject = sign_in.subject();
+    Profile {
+        person: Person { issuer: sign_in.issuer().to_owned(), subject: subject.to_owned() },
+        name: sign_in.name().or(sign_in.email()).unwrap_or(subject).to_owned(),
+        email: sign_in.email().map(str::to_owned),
+        groups: sign_in.groups().to_vec(),
+    }
+}
+
+/// Opens a session and gives the secret for its cookie; only the secret's hash is stored.
+pub async fn open_session(
+    storage: &Storage,
+    sign_in: &VerifiedSignIn,
+    now: Timestamp,
+) -> Result<(String, Session), GateError> {
+    let secret = randomness::token::<32>();
+    let session = Session {
+        id: Digest::of(&secret),
+        profile: profile_of(sign_in),
+        id_token: sign_in.id_token().to_owned(),
+        issuer_key: sign_in.jwk().to_string(),
+        auth_time: sign_in.auth_time(),
+        created_at: now,
+        expires_at: now.saturating_add(SESSION_LIFETIME).unwrap_or(now),
+    };
+    let mut writer = storage.begin().await?;
+    writer.insert_session(&session).await?;
+    let data = json!({
+        "person": session.profile.person,
+        "name": session.profile.name,
+        "groups": session.profile.groups,
+        "sign_in_digest": Digest::of(&session.id_token),
+    });
+    writer.record("person.signed_in", data, now).await?;
+    writer.commit().await?;
+    Ok((secret, session))
+}

@@ -1,0 +1,154 @@
+//! Waiting for an approval to change, thousands at a time.
+//!
+//! A waiter holds a subscription and no thread, no connection to the database and no timer of its
+//! own beside its deadline. One task per process asks the ledger what came since it last looked,
+//! whenever a commit wakes it and at least once a second, and hands each changed approval to all who
+//! wait for it at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::domain::ids::ApprovalId;
+use crate::gate::GateError;
+use crate::storage::{Storage, StorageError, StoredApproval};
+
+/// How often the ledger is asked at least: a lost wake-up of another instance costs no more.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// How many changes are read at once.
+const CHANGES_AT_ONCE: u32 = 500;
+
+/// An approval as it was read at one moment, with its JSON made once for all who waited.
+pub struct Snapshot {
+    /// The approval.
+    pub stored: StoredApproval,
+    body: OnceLock<bytes::Bytes>,
+}
+
+impl Snapshot {
+    /// Wraps what was read.
+    pub fn new(stored: StoredApproval) -> Arc<Self> {
+        Arc::new(Self { stored, body: OnceLock::new() })
+    }
+
+    /// The body that `make` gives, made by whoever asks first.
+    pub fn body(&self, make: impl FnOnce(&StoredApproval) -> bytes::Bytes) -> bytes::Bytes {
+        self.body.get_or_init(|| make(&self.stored)).clone()
+    }
+}
+
+type Channel = watch::Sender<Option<Arc<Snapshot>>>;
+
+/// Wakes those who wait.
+pub struct Watch {
+    storage: Storage,
+    channels: Mutex<HashMap<ApprovalId, Channel>>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Watch {
+    /// A hub over this storage. `shutdown` turning true answers everybody at once.
+    pub fn new(storage: Storage, shutdown: watch::Receiver<bool>) -> Self {
+        Self { storage, channels: Mutex::default(), shutdown }
+    }
+
+    /// The approval as soon as its version is newer than `version`, or as it is after `patience`.
+    pub async fn wait(
+        &self,
+        id: &ApprovalId,
+        version: u64,
+        patience: Duration,
+    ) -> Result<Arc<Snapshot>, GateError> {
+        let deadline = Instant::now() + patience;
+        // Subscribed before reading, so that no change can fall in between.
+        let mut receiver = self.subscribe(id);
+        let stored = self.storage.approval(id).await?.ok_or(GateError::NotFound)?;
+        let mut latest = Snapshot::new(stored);
+        let mut shutdown = self.shutdown.clone();
+        while latest.stored.approval.version <= version && !*shutdown.borrow() {
+            tokio::select! {
+                changed = receiver.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    if let Some(snapshot) = receiver.borrow_and_update().clone() {
+                        latest = snapshot;
+                    }
+                }
+                _ = shutdown.changed() => break,
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        Ok(latest)
+    }
+
+    fn subscribe(&self, id: &ApprovalId) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        let mut channels = self.lock();
+        channels.entry(id.clone()).or_insert_with(|| watch::channel(None).0).subscribe()
+    }
+
+    /// Follows the ledger until the shutdown. Runs once per process.
+    pub async fn run(&self) {
+        let mut wakeups = self.storage.wakeups();
+        let mut shutdown = self.shutdown.clone();
+        let mut next: Option<u64> = None;
+        while !*shutdown.borrow() {
+            // Marked as seen before looking, so that a commit during the look wakes us again.
+            wakeups.borrow_and_update();
+            match self.follow(next).await {
+                Ok(follow) => next = Some(follow),
+                Err(error) => {
+                    tracing::error!(%error, "the ledger cannot be followed; waiters see changes late");
+                }
+            }
+            tokio::select! {
+                _ = wakeups.changed() => {}
+                () = tokio::time::sleep(LONGEST_SILENCE) => self.forget_unwatched(),
+                _ = shutdown.changed() => {}
+            }
+        }
+    }
+
+    /// Tells everybody about what came from entry `next` on, and gives the entry after the last.
+    async fn follow(&self, next: Option<u64>) -> Result<u64, StorageError> {
+        let Some(mut next) = next else {
+            return Ok(self.storage.head().await?.size());
+        };
+        loop {
+            let changes = self.storage.changes_since(next, CHANGES_AT_ONCE).await?;
+            let Some((last, _)) = changes.last() else { return Ok(next) };
+            let after = last + 1;
+            let mut changed: Vec<ApprovalId> = changes.into_iter().filter_map(|(_, id)| id).collect();
+            changed.sort();
+            changed.dedup();
+            for id in changed {
+                self.announce(&id).await?;
+            }
+            next = after;
+        }
+    }
+
+    async fn announce(&self, id: &ApprovalId) -> Result<(), StorageError> {
+        if !self.lock().contains_key(id) {
+            return Ok(());
+        }
+        let Some(stored) = self.storage.approval(id).await? else { return Ok(()) };
+        let snapshot = Snapshot::new(stored);
+        if let Some(channel) = self.lock().get(id) {
+            channel.send_replace(Some(snapshot));
+        }
+        Ok(())
+    }
+
+    /// Forgets the approvals that nobody waits for any more.
+    fn forget_unwatched(&self) {
+        self.lock().retain(|_, channel| channel.receiver_count() > 0);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ApprovalId, Channel>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

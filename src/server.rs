@@ -1,0 +1,145 @@
+//! Every route of the service on one screen, what every request passes through, and the shutdown.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::web::same_origin::require_same_origin;
+use crate::web::{approvals, assets, decisions, inbox, keys, security_headers, sign_in};
+use crate::{api, web};
+
+/// The largest body: a deployment request with a long text and a large template fits many times.
+const LARGEST_BODY: usize = 64 * 1024;
+/// How long open requests may take after a shutdown was asked for. Cloud Run ends the process after 10 s.
+const DRAIN_TIME: Duration = Duration::from_secs(7);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The routes.
+pub fn routes(app: App) -> Router {
+    let (api, description) = api::routes().split_for_parts();
+    let description = axum::Json(description);
+    let pages = Router::new()
+        .route("/", get(inbox::page))
+        .route("/approvals/{id}", get(approvals::page))
+        .route("/approvals/{id}/status", get(decisions::status))
+        .route("/approvals/{id}/statements", post(decisions::statement))
+        .route("/approvals/{id}/decisions", post(decisions::decision))
+        .route("/approvals/{id}/evidence", get(api::evidence::evidence))
+        .route("/keys", get(web::keys_page::page))
+        .route("/keys/ceremonies", post(keys::begin))
+        .route("/keys/ceremonies/{id}", post(keys::receive))
+        .route("/sign-in", get(sign_in::begin))
+        .route(sign_in::CALLBACK_PATH, get(sign_in::callback))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/signed-out", get(web::page::signed_out))
+        .layer(from_fn_with_state(app.clone(), require_same_origin));
+    let assets = Router::new().route("/assets/{name}", get(assets::asset));
+    Router::new()
+        .merge(pages)
+        .merge(assets)
+        .merge(api)
+        .route("/openapi.json", get(move || async move { description }))
+        .fallback(web::page::nothing_here)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn(problem_of_plain_refusals))
+        .layer(from_fn(security_headers::add))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), log_request))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .with_state(app)
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This address does not know this method. The description of the API is at /openapi.json.",
+    )
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    tracing::error!(panic = words, "a request handler panicked");
+    let detail = "Something in the gate went wrong. Nothing was decided by this request; the log names the cause under the request's id.";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail).into_response()
+}
+
+/// What the framework refuses by itself (a body that is too large, say) becomes a problem like all others.
+async fn problem_of_plain_refusals(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE if !is_problem(&response) => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The body is larger than 64 KiB. Shorten the texts, and link to what is long.",
+        )
+        .into_response(),
+        StatusCode::BAD_REQUEST if !is_problem(&response) && !is_page(&response) => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_request",
+            "The request is not one that this gate understands. The description of the API is at /openapi.json.",
+        )
+        .into_response(),
+        _ => response,
+    }
+}
+
+fn content_type(response: &Response) -> &[u8] {
+    response.headers().get("content-type").map(|value| value.as_bytes()).unwrap_or_default()
+}
+
+fn is_problem(response: &Response) -> bool {
+    content_type(response).starts_with(b"application/problem+json")
+}
+
+fn is_page(response: &Response) -> bool {
+    content_type(response).starts_with(b"text/html")
+}
+
+/// One line for every request, with where it came from as far as that can be believed.
+async fn log_request(State(app): State<App>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let client = peer.map(|peer| app.proxies.client_address(peer, request.headers()));
+    let client = client.map(|address| address.to_string()).unwrap_or_default();
+    let id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    tracing::info!(target: "countersign::requests", request_id = id, client, %method, path, status, "answered");
+    response
+}
+
+/// Serves until `shutdown` turns true, then lets open requests end.
+pub async fn serve(listener: TcpListener, app: App, mut shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
+    let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
+    let mut stopped = shutdown.clone();
+    let graceful = async move {
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    };
+    let serving = axum::serve(listener, service).with_graceful_shutdown(graceful);
+    tokio::select! {
+        result = async { serving.await } => result,
+        () = async {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            tokio::time::sleep(DRAIN_TIME).await;
+        } => {
+            tracing::warn!("some requests did not end in time and were cut off");
+            Ok(())
+        }
+    }
+}

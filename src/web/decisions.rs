@@ -1,0 +1,178 @@
+//! What the approval page's script asks for: a statement to sign, and to take the signature.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::domain::decision::Verdict;
+use crate::domain::ids::ApprovalId;
+use crate::domain::sentence::status_sentence;
+use crate::gate::decide::{Prepared, decide, encode, prepare};
+use crate::proof::assertion::UnverifiedAssertion;
+use crate::storage::{Session, StoredApproval};
+use crate::web::session::find_session;
+
+/// How long the browser lets a person look for their key, in milliseconds: as long as a statement lives.
+const CEREMONY_TIMEOUT: u64 = 300_000;
+/// How long the page's script may wait for news, in seconds.
+const LONGEST_WAIT: u64 = 30;
+
+/// What a person wants to sign.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatementBody {
+    decision: Verdict,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// A statement to sign.
+#[derive(Serialize)]
+pub struct StatementAnswer {
+    nonce: String,
+    /// The canonical statement; the page's script recomputes the challenge from it.
+    statement: String,
+    /// Unpadded base64url.
+    challenge: String,
+    /// `PublicKeyCredentialRequestOptions` in its JSON form (WebAuthn Level 3, section 5.5).
+    request_options: Value,
+}
+
+/// A signature.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionBody {
+    nonce: String,
+    credential: UnverifiedAssertion,
+}
+
+/// Where the approval stands.
+#[derive(Serialize)]
+pub struct StatusAnswer {
+    status: &'static str,
+    version: u64,
+    status_sentence: String,
+}
+
+/// The session, or 401 with a sentence: nothing that was typed is lost.
+pub async fn require_session(app: &App, headers: &HeaderMap) -> Result<Session, Problem> {
+    find_session(app, headers).await?.ok_or_else(|| {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "signed_out",
+            "Your session is over: sessions last 15 minutes. Sign in again and come back; nothing was decided.",
+        )
+    })
+}
+
+/// The body, or 400 with a sentence.
+pub fn read_body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+    body.map(|Json(body)| body).map_err(|error| {
+        let detail = format!("The page sent what the gate does not understand: {}. Load the page again.", error.body_text());
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
+    })
+}
+
+/// The approval, if this person may see it; absent and forbidden look alike.
+pub async fn find_visible(app: &App, session: &Session, id: &str) -> Result<StoredApproval, Problem> {
+    let id: ApprovalId = id.parse().map_err(|_| Problem::not_found())?;
+    let stored = app.storage.approval(&id).await?.ok_or_else(Problem::not_found)?;
+    let profile = &session.profile;
+    let has_decided = stored.approval.decisions.iter().any(|decision| decision.person == profile.person);
+    if has_decided || stored.approval.policy.admits_approver(&profile.person, &profile.groups) {
+        Ok(stored)
+    } else {
+        Err(Problem::not_found())
+    }
+}
+
+/// `POST /approvals/{id}/statements`: a fresh statement for this person.
+pub async fn statement(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<StatementBody>, JsonRejection>,
+) -> Result<Json<StatementAnswer>, Problem> {
+    let session = require_session(&app, &headers).await?;
+    let StatementBody { decision, reason } = read_body(body)?;
+    let stored = find_visible(&app, &session, &id).await?;
+    let prepared =
+        prepare(&app.storage, &session, stored.approval.id(), decision, reason, app.now()).await?;
+    Ok(Json(answer(&app, prepared)))
+}
+
+fn answer(app: &App, prepared: Prepared) -> StatementAnswer {
+    let Prepared { statement, credentials } = prepared;
+    let challenge = encode(statement.challenge().as_bytes());
+    let allowed: Vec<Value> = credentials
+        .iter()
+        .map(|known| json!({"type": "public-key", "id": encode(&known.id), "transports": known.transports}))
+        .collect();
+    StatementAnswer {
+        nonce: statement.predicate().nonce.clone(),
+        statement: statement.text().to_owned(),
+        request_options: json!({
+            "challenge": challenge,
+            "rpId": app.relying_party.id,
+            "allowCredentials": allowed,
+            "userVerification": "required",
+            "timeout": CEREMONY_TIMEOUT,
+        }),
+        challenge,
+    }
+}
+
+/// `POST /approvals/{id}/decisions`: the signed statement.
+pub async fn decision(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<DecisionBody>, JsonRejection>,
+) -> Result<Json<StatusAnswer>, Problem> {
+    let session = require_session(&app, &headers).await?;
+    let DecisionBody { nonce, credential } = read_body(body)?;
+    let stored = find_visible(&app, &session, &id).await?;
+    let id = stored.approval.id();
+    let now = app.now();
+    let approval =
+        decide(&app.storage, &app.relying_party, &session, id, &nonce, &credential, now).await?;
+    tracing::info!(approval = %id, person = session.profile.person.subject, status = approval.status().as_str(), "a decision was signed");
+    Ok(Json(StatusAnswer {
+        status: approval.status().as_str(),
+        version: approval.version,
+        status_sentence: status_sentence(&approval, now),
+    }))
+}
+
+/// How the page's script waits for news.
+#[derive(Deserialize)]
+pub struct StatusQuery {
+    #[serde(default)]
+    version: u64,
+    #[serde(default)]
+    wait: u64,
+}
+
+/// `GET /approvals/{id}/status`: where it stands, as soon as that is news.
+pub async fn status(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(query): Query<StatusQuery>,
+    headers: HeaderMap,
+) -> Result<Json<StatusAnswer>, Problem> {
+    let session = require_session(&app, &headers).await?;
+    let stored = find_visible(&app, &session, &id).await?;
+    let patience = std::time::Duration::from_secs(query.wait.min(LONGEST_WAIT));
+    let snapshot = app.watch.wait(stored.approval.id(), query.version, patience).await?;
+    let approval = &snapshot.stored.approval;
+    Ok(Json(StatusAnswer {
+        status: approval.status().as_str(),
+        version: approval.version,
+        status_sentence: status_sentence(approval, app.now()),
+    }))
+}

@@ -1,0 +1,82 @@
+//! What the keys page's script asks for: to begin a registration, and to take the new key.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::gate::enrol;
+use crate::web::decisions::{read_body, require_session};
+
+/// The longest name of a key, in characters.
+const LONGEST_NAME: usize = 60;
+
+/// How the person calls the key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeginBody {
+    name: String,
+}
+
+/// A registration that was begun.
+#[derive(Serialize)]
+pub struct BeginAnswer {
+    id: String,
+    /// `PublicKeyCredentialCreationOptions` in its JSON form (WebAuthn Level 3, section 5.4).
+    creation_options: Value,
+}
+
+/// Where the browser must go so that the directory vouches for the key.
+#[derive(Serialize)]
+pub struct ReceivedAnswer {
+    #[serde(rename = "continue")]
+    continue_to: String,
+}
+
+/// `POST /keys/ceremonies`: begins a registration for the signed-in person.
+pub async fn begin(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Result<Json<BeginBody>, JsonRejection>,
+) -> Result<Json<BeginAnswer>, Problem> {
+    let session = require_session(&app, &headers).await?;
+    let BeginBody { name } = read_body(body)?;
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > LONGEST_NAME {
+        let detail = format!("Give the key a name of 1 to {LONGEST_NAME} characters, so that you can tell it from your other keys.");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_text", detail));
+    }
+    let profile = &session.profile;
+    let known = app.storage.credentials_of(&profile.person).await?;
+    let known: Vec<Vec<u8>> = known.into_iter().map(|credential| credential.id).collect();
+    let login = profile.email.as_deref().unwrap_or(&profile.name);
+    let handle = profile.person.user_handle();
+    let (creation_options, state) = app
+        .passkeys
+        .begin(handle.as_bytes(), login, &profile.name, &known)
+        .map_err(|error| Problem::unavailable("The registration could not be begun", &error))?;
+    let id = enrol::begin(&app.storage, &session, name, state, app.now()).await?;
+    Ok(Json(BeginAnswer { id, creation_options }))
+}
+
+/// `POST /keys/ceremonies/{id}`: the browser's answer.
+pub async fn receive(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<Value>, JsonRejection>,
+) -> Result<Json<ReceivedAnswer>, Problem> {
+    let session = require_session(&app, &headers).await?;
+    let response = read_body(body)?.to_string();
+    let (ceremony, state) = enrol::find(&app.storage, &session, &id, app.now()).await?;
+    let registered = app.passkeys.finish(&state, &response).map_err(|refusal| {
+        tracing::warn!(person = session.profile.person.subject, %refusal, "a registration was refused");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), format!("The key was not registered: {refusal}."))
+    })?;
+    enrol::receive(&app.storage, ceremony, registered).await?;
+    Ok(Json(ReceivedAnswer { continue_to: format!("/sign-in?ceremony={id}") }))
+}

@@ -1,0 +1,198 @@
+//! Signing in at the directory, and coming back from it.
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use jiff::SignedDuration;
+use serde::Deserialize;
+
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::domain::digest::Digest;
+use crate::gate::{CeremonyRefusal, GateError, enrol, sign_in};
+use crate::integrations::login_oidc::{SignInRefusal, VerifiedSignIn};
+use crate::randomness;
+use crate::storage::Login;
+use crate::web::page::PageError;
+use crate::web::session::{
+    SESSION_COOKIE, SIGN_IN_COOKIE, cookie, find_session, removed, session_cookie, sign_in_cookie,
+};
+
+/// How long a person may take at the directory.
+const SIGN_IN_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+/// A key is vouched for by a sign-in that happened for it, not by an old one.
+const ENROLMENT_MAX_AGE: u64 = 0;
+
+/// Where to go afterwards, or which registration the sign-in vouches for.
+#[derive(Deserialize)]
+pub struct SignInQuery {
+    return_to: Option<String>,
+    ceremony: Option<String>,
+}
+
+/// What the directory answers.
+#[derive(Deserialize)]
+pub struct CallbackQuery {
+    code: Option<String>,
+    state: Option<String>,
+    error: Option<String>,
+}
+
+/// The path at which the directory sends people back.
+pub const CALLBACK_PATH: &str = "/sign-in/callback";
+
+/// `GET /sign-in`: sends the browser to the directory.
+pub async fn begin(
+    State(app): State<App>,
+    Query(query): Query<SignInQuery>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let now = app.now();
+    let nonce = match &query.ceremony {
+        Some(id) => Some(enrolment_nonce(&app, &headers, id).await?),
+        None => None,
+    };
+    let max_age = nonce.as_ref().map(|_| ENROLMENT_MAX_AGE);
+    let begun = app.login.begin(&redirect_uri(&app), nonce.as_deref(), max_age, now).await;
+    let begun = begun.map_err(|refusal| refused(&refusal))?;
+    let browser = randomness::token::<32>();
+    let login = Login {
+        state: begun.state,
+        nonce: begun.nonce,
+        pkce_verifier: begun.pkce_verifier,
+        browser: Digest::of(&browser),
+        return_to: local_path(query.return_to.as_deref()),
+        ceremony: query.ceremony,
+        expires_at: now.saturating_add(SIGN_IN_LIFETIME).unwrap_or(now),
+    };
+    app.storage.put_login(&login).await.map_err(Problem::from)?;
+    let mut response = Redirect::to(&begun.authorization_url).into_response();
+    response.headers_mut().append(header::SET_COOKIE, sign_in_cookie(&browser));
+    Ok(response)
+}
+
+fn redirect_uri(app: &App) -> String {
+    format!("{}{CALLBACK_PATH}", app.relying_party.origin)
+}
+
+/// The nonce that binds the sign-in to the key that the browser just made in this session.
+async fn enrolment_nonce(app: &App, headers: &HeaderMap, id: &str) -> Result<String, PageError> {
+    let unknown = || Problem::from(CeremonyRefusal::UnknownEnrolment);
+    let session = find_session(app, headers).await?.ok_or_else(unknown)?;
+    let ceremony = app.storage.ceremony(id, app.now()).await.map_err(Problem::from)?;
+    let ceremony = ceremony.filter(|found| found.session == session.id).ok_or_else(unknown)?;
+    let registration = ceremony.registration.ok_or_else(unknown)?;
+    Ok(enrol::nonce_of(&registration))
+}
+
+/// A path of our own to return to, and the inbox for anything else: no open redirect.
+fn local_path(asked: Option<&str>) -> String {
+    let is_local = |path: &&str| {
+        path.starts_with('/')
+            && !path.starts_with("//")
+            && path.len() <= 300
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    };
+    asked.filter(is_local).unwrap_or("/").to_owned()
+}
+
+/// `GET /sign-in/callback`: the browser comes back with a code.
+pub async fn callback(
+    State(app): State<App>,
+    Query(query): Query<CallbackQuery>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    if let Some(error) = query.error {
+        tracing::warn!(error, "the directory refused a sign-in");
+        let detail = "The directory did not sign you in. Try again, and if it stays so, ask whoever runs the directory whether you may use this gate.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "sign_in_refused", detail).into());
+    }
+    let (code, state) = query.code.zip(query.state).ok_or_else(stale)?;
+    let login = app.storage.take_login(&state, app.now()).await.map_err(Problem::from)?;
+    let login = login.ok_or_else(stale)?;
+    // The state alone could have been planted: it must be the browser that began the sign-in.
+    let is_same_browser =
+        cookie(&headers, SIGN_IN_COOKIE).is_some_and(|secret| Digest::of(secret) == login.browser);
+    if !is_same_browser {
+        return Err(stale().into());
+    }
+    let verified = app
+        .login
+        .finish(&code, &login.pkce_verifier, &login.nonce, &redirect_uri(&app), app.now())
+        .await
+        .map_err(|refusal| refused(&refusal))?;
+    let destination = match &login.ceremony {
+        Some(ceremony) => finish_enrolment(&app, ceremony, &verified).await?,
+        None => login.return_to,
+    };
+    let (secret, session) =
+        sign_in::open_session(&app.storage, &verified, app.now()).await.map_err(Problem::from)?;
+    // A new session for every sign-in: one that was planted or stolen before is of no use after.
+    if let Some(earlier) = cookie(&headers, SESSION_COOKIE) {
+        app.storage.delete_session(&Digest::of(earlier)).await.map_err(Problem::from)?;
+    }
+    tracing::info!(person = session.profile.person.subject, "a person signed in");
+    let mut response = Redirect::to(&destination).into_response();
+    let headers = response.headers_mut();
+    headers.append(header::SET_COOKIE, session_cookie(&secret));
+    headers.append(header::SET_COOKIE, removed(SIGN_IN_COOKIE));
+    Ok(response)
+}
+
+async fn finish_enrolment(app: &App, ceremony: &str, verified: &VerifiedSignIn) -> Result<String, PageError> {
+    verified.require_fresh(ENROLMENT_MAX_AGE).map_err(|refusal| refused(&refusal))?;
+    let outcome = enrol::finish(&app.storage, ceremony, verified, app.now()).await;
+    match outcome {
+        Ok(credential) => {
+            tracing::info!(person = credential.person.subject, "a key was registered");
+            Ok("/keys?registered=1".to_owned())
+        }
+        Err(error @ GateError::Ceremony(_)) => {
+            tracing::warn!(%error, "a registration was refused");
+            Err(Problem::from(error).into())
+        }
+        Err(error) => Err(Problem::from(error).into()),
+    }
+}
+
+fn stale() -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "stale_sign_in",
+        "This sign-in is over or was begun in another browser. Begin again: open the page you wanted.",
+    )
+}
+
+fn refused(refusal: &SignInRefusal) -> Problem {
+    tracing::warn!(code = refusal.code(), %refusal, "a sign-in was refused");
+    let status = match refusal {
+        SignInRefusal::ProviderUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::FORBIDDEN,
+    };
+    Problem::new(status, refusal.code(), format!("You were not signed in: {refusal}."))
+}
+
+/// `POST /sign-out`: ends the session here, not at the directory.
+pub async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<Response, PageError> {
+    if let Some(secret) = cookie(&headers, SESSION_COOKIE) {
+        app.storage.delete_session(&Digest::of(secret)).await.map_err(Problem::from)?;
+    }
+    let mut response = Redirect::to("/signed-out").into_response();
+    response.headers_mut().append(header::SET_COOKIE, removed(SESSION_COOKIE));
+    // Nothing of the pages seen so far stays in the browser.
+    response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_our_own_are_returned_to() {
+        assert_eq!(local_path(Some("/approvals/apr_x?y=1")), "/approvals/apr_x?y=1");
+        for bad in ["", "https://evil.example", "//evil.example", "/\\evil", "evil", "/a\nb", "/a b"] {
+            assert_eq!(local_path(Some(bad)), "/", "{bad:?}");
+        }
+    }
+}
