@@ -269,7 +269,7 @@ impl LoginProvider {
                     SignInRefusal::ProviderUnavailable
                 }
                 RequestTokenError::Parse(error, _) => {
-                    SignInRefusal::MalformedToken(error.path().to_string())
+                    SignInRefusal::MalformedToken(error.inner().to_string())
                 }
                 RequestTokenError::Other(problem) => SignInRefusal::CodeRefused(problem),
             })?;

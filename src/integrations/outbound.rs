@@ -51,16 +51,21 @@ pub enum OutboundError {
 impl OutboundHttp {
     /// A client with the limits above. The process must have installed its TLS provider.
     ///
+    /// A machine without any certificates (a bare container) still gets a client: plain HTTP on
+    /// loopback works there, and every TLS connection fails, which is said once.
+    ///
     /// # Errors
-    /// If TLS cannot be set up, for want of the system's certificates for example.
+    /// If TLS cannot be set up at all.
     pub fn new() -> Result<Self, OutboundError> {
-        let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| OutboundError::Unusable(chain(&error)))?;
+        let client = match builder().build() {
+            Ok(client) => client,
+            Err(error) => {
+                let cause = chain(&error);
+                tracing::warn!(cause, "no TLS connection can be made: install ca-certificates");
+                let without_roots = builder().tls_certs_only([]).build();
+                without_roots.map_err(|error| OutboundError::Unusable(chain(&error)))?
+            }
+        };
         Ok(Self { client })
     }
 
@@ -104,6 +109,14 @@ impl OutboundHttp {
             .map_err(|error| OutboundError::Unusable(error.to_string()))?;
         self.send(request).await
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
 }
 
 /// How far the clock of whoever answered is ahead of `now`, by the answer's `Date`.

@@ -90,31 +90,25 @@ impl IssuerKeys {
         key_id: &str,
         now: Timestamp,
     ) -> Result<Value, NoKey> {
-        if let Some(key) = self.known().keys.get(key_id).cloned() {
+        if let Some(key) = self.held(key_id) {
             if !self.is_stale(now) {
                 return Ok(key);
             }
             // Known but old: one caller renews, the others go on with what there is.
-            if let Ok(_fetching) = self.fetching.try_lock() {
-                self.fetch_and_keep(http, now).await;
-                return self.known().keys.get(key_id).cloned().ok_or(NoKey::Unknown);
-            }
-            return Ok(key);
+            let Ok(_fetching) = self.fetching.try_lock() else { return Ok(key) };
+            self.fetch_and_keep(http, now).await;
+            return self.held(key_id).ok_or(NoKey::Unknown);
         }
         let _fetching = self.fetching.lock().await;
         // Somebody else may have fetched while this caller waited.
-        if let Some(key) = self.known().keys.get(key_id).cloned() {
+        if let Some(key) = self.held(key_id) {
             return Ok(key);
         }
         if self.may_fetch_for_unknown(now) {
             self.fetch_and_keep(http, now).await;
         }
-        let known = self.known();
-        match known.keys.get(key_id) {
-            Some(key) => Ok(key.clone()),
-            None if known.ever_read => Err(NoKey::Unknown),
-            None => Err(NoKey::Unavailable),
-        }
+        let otherwise = if self.ever_read() { NoKey::Unknown } else { NoKey::Unavailable };
+        self.held(key_id).ok_or(otherwise)
     }
 
     /// Fetches now, whatever is known.
@@ -131,6 +125,11 @@ impl IssuerKeys {
     /// Whether keys were ever read.
     pub(super) fn ever_read(&self) -> bool {
         self.known().ever_read
+    }
+
+    /// The key of that id, if it was published when last read. The lock ends with this call.
+    fn held(&self, key_id: &str) -> Option<Value> {
+        self.known().keys.get(key_id).cloned()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
