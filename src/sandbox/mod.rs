@@ -1,1 +1,4 @@
 //! Real HTTP servers that stand in for Google, GitHub and the directory, for the demo and the tests.
+
+pub mod cloud_run;
+pub mod journal;
