@@ -1,0 +1,151 @@
+//! The sandbox's own controls under `/_sandbox/`: faults, edits from outside, the ready delay.
+
+use axum::Router;
+use axum::extract::{Json, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::change::{self, Patch};
+use super::faults::{Injected, Rule};
+use super::refusal::{Code, Refusal};
+use super::state::{ServiceName, State as SandboxState};
+use super::{CloudRun, render, schema};
+
+/// An edit by somebody who is not the gate.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OutsideEdit {
+    /// The service's resource name; within a fault, the service that the call addresses.
+    pub service: Option<String>,
+    /// Who edits; somebody unknown, if left out.
+    pub modifier: Option<String>,
+    /// Which fields to write; those that `change` holds, if left out.
+    #[serde(rename = "updateMask")]
+    pub update_mask: Option<String>,
+    /// The service's fields to write; an annotation of no consequence, if left out.
+    pub change: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadyDelay {
+    milliseconds: u32,
+}
+
+/// The routes of the controls.
+pub fn router(run: &CloudRun) -> Router {
+    Router::new()
+        .route("/_sandbox/faults", get(list_faults).post(add_fault).delete(clear_faults))
+        .route("/_sandbox/outside-edit", post(outside_edit))
+        .route("/_sandbox/ready-delay", post(ready_delay))
+        .with_state(run.clone())
+}
+
+async fn list_faults(State(run): State<CloudRun>) -> Json<Value> {
+    Json(json!({ "faults": run.shared.faults.list() }))
+}
+
+async fn add_fault(State(run): State<CloudRun>, Json(rule): Json<Rule>) -> Response {
+    if let Some(problem) = rule.fault.problem() {
+        return Refusal::new(Code::InvalidArgument, problem).into_response();
+    }
+    let id = run.shared.faults.add(rule);
+    (StatusCode::CREATED, Json(json!({ "id": id }))).into_response()
+}
+
+/// Removes the faults and lets what is stuck go on.
+async fn clear_faults(State(run): State<CloudRun>) -> Result<Json<Value>, Refusal> {
+    run.shared.faults.clear();
+    let now = run.clock.now();
+    run.change(|state| {
+        for service in state.services.values_mut() {
+            if let Some(pending) = &mut service.pending {
+                pending.due.get_or_insert(now);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Json(json!({})))
+}
+
+async fn outside_edit(
+    State(run): State<CloudRun>,
+    Json(edit): Json<OutsideEdit>,
+) -> Result<Json<Value>, Refusal> {
+    let service = edit.service.as_deref().and_then(ServiceName::parse);
+    edit_from_outside(&run, service.as_ref(), &edit).map(Json)
+}
+
+async fn ready_delay(State(run): State<CloudRun>, Json(delay): Json<ReadyDelay>) -> Json<Value> {
+    run.set_ready_delay(SignedDuration::from_millis(i64::from(delay.milliseconds)));
+    Json(json!({}))
+}
+
+/// Edits a service as somebody else would, in effect after the usual delay, and answers with it.
+pub fn edit_from_outside(
+    run: &CloudRun,
+    service: Option<&ServiceName>,
+    edit: &OutsideEdit,
+) -> Result<Value, Refusal> {
+    let name = required(service)?;
+    let mut circumstances = run.circumstances(&Injected::default());
+    let modifier = edit.modifier.clone();
+    circumstances.modifier = modifier.or_else(|| Some("somebody.else@example.com".to_owned()));
+    run.change(|state| {
+        let (mask, body) = match &edit.change {
+            Some(body) => (edit.update_mask.clone().or_else(|| fields_of(body)), body.clone()),
+            None => (Some("annotations".to_owned()), harmless_change(state, name)),
+        };
+        let patch = Patch { mask: mask.as_deref(), ..Patch::default() };
+        change::patch(state, name, &body, patch, &circumstances)?;
+        state
+            .services
+            .get(&name.to_string())
+            .map(render::service)
+            .ok_or_else(|| Refusal::not_found(&name.to_string()))
+    })
+}
+
+/// Takes a revision away, and with it whatever traffic it had.
+pub fn vanish_revision(
+    run: &CloudRun,
+    service: Option<&ServiceName>,
+    id: &str,
+) -> Result<(), Refusal> {
+    let name = required(service)?;
+    run.change(|state| {
+        let version = state.next();
+        let service = state.services.get_mut(&name.to_string());
+        let service = service.ok_or_else(|| Refusal::not_found(&name.to_string()))?;
+        if service.revisions.remove(id).is_none() {
+            return Err(Refusal::not_found(&name.revision(id)));
+        }
+        service.traffic_statuses.retain(|status| status["revision"] != id);
+        service.version = version;
+        Ok(())
+    })
+}
+
+fn required(service: Option<&ServiceName>) -> Result<&ServiceName, Refusal> {
+    service.ok_or_else(|| {
+        Refusal::field("service", "must be given, as projects/P/locations/R/services/S.")
+    })
+}
+
+fn fields_of(body: &Value) -> Option<String> {
+    let fields: Vec<&str> = body.as_object()?.keys().map(String::as_str).collect();
+    Some(fields.join(","))
+}
+
+fn harmless_change(state: &SandboxState, name: &ServiceName) -> Value {
+    let service = state.services.get(&name.to_string());
+    let annotations = service.and_then(|service| service.spec.get("annotations"));
+    let mut annotations = annotations.cloned().unwrap_or_else(|| json!({}));
+    annotations["example.com/edited-by-hand"] = json!(state.serial.to_string());
+    let body = json!({ "annotations": annotations });
+    debug_assert!(schema::normalise(schema::SERVICE, &body, "service").is_ok());
+    body
+}

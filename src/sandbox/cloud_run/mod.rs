@@ -1,0 +1,171 @@
+//! The Cloud Run Admin API v2, as Google publishes it, with a memory instead of a cloud.
+//!
+//! What is true of the published API is true here: masks, etags, validation against the
+//! description, long-running operations, revisions, traffic, reconciling, errors in Google's
+//! shape. What is not there: authentication (every caller is the project's deployer), IAM, jobs,
+//! worker pools, and anything that runs a container.
+//!
+//! `schema` checks and normalises JSON, `mask` `template` `traffic` know the rules, `change`
+//! accepts changes, `reconcile` puts them into effect, `render` and `operation` show them, `state`
+//! keeps them, `http` and `query` are the API itself, `faults` and `control` are the sandbox's own.
+
+mod change;
+mod control;
+pub mod faults;
+mod http;
+mod mask;
+mod operation;
+mod query;
+mod reconcile;
+mod refusal;
+mod render;
+mod schema;
+mod state;
+mod template;
+mod traffic;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use self::change::Circumstances;
+use self::faults::{Faults, Injected};
+use self::refusal::{Code, Refusal};
+pub use self::state::StateError;
+use self::state::{ServiceName, State};
+use super::journal::Journal;
+use crate::clock::Clock;
+
+/// How long a change takes to come into effect unless told otherwise, in milliseconds: long enough
+/// that a client sees it reconciling, short enough for a demo.
+const READY_DELAY_MILLISECONDS: i64 = 300;
+
+/// A sandbox of the Cloud Run Admin API v2. Clones are the same sandbox.
+#[derive(Clone, Debug)]
+pub struct CloudRun {
+    clock: Clock,
+    journal: Journal,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    state_file: Option<PathBuf>,
+    ready_delay_milliseconds: AtomicI64,
+    faults: Faults,
+}
+
+/// A service that the demo starts with cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    #[error("'{0}' is no service name; write projects/P/locations/R/services/S")]
+    Name(String),
+    #[error("the sandbox refuses the service {name}: {reason}")]
+    Refused { name: String, reason: String },
+}
+
+impl CloudRun {
+    /// A sandbox that takes the time from `clock`, writes its calls into `journal`, and keeps its
+    /// state in `state_file`, if one is given: it is read now and replaced after every change.
+    ///
+    /// # Errors
+    /// If the file exists and cannot be read as a state.
+    pub fn new(
+        clock: Clock,
+        journal: Journal,
+        state_file: Option<PathBuf>,
+    ) -> Result<Self, StateError> {
+        let state = state_file.as_deref().map_or_else(|| Ok(State::default()), State::load)?;
+        let shared = Shared {
+            state: Mutex::new(state),
+            state_file,
+            ready_delay_milliseconds: AtomicI64::new(READY_DELAY_MILLISECONDS),
+            faults: Faults::default(),
+        };
+        Ok(Self { clock, journal, shared: Arc::new(shared) })
+    }
+
+    /// The API under `/v2/`, watched by the journal, and the controls under `/_sandbox/`. The
+    /// journal's own routes are not among them: [`Journal::router`] has them.
+    pub fn router(&self) -> Router {
+        self.journal.watch(http::router(self)).merge(control::router(self))
+    }
+
+    /// A running service with this template, a ready first revision and all traffic on it. One
+    /// that exists already is left as it is.
+    ///
+    /// # Errors
+    /// If the name is no service's name or the API would refuse the template.
+    pub fn seed_service(&self, name: &str, template: &Value) -> Result<(), SeedError> {
+        let service = ServiceName::parse(name).ok_or_else(|| SeedError::Name(name.to_owned()))?;
+        let mut circumstances = self.circumstances(&Injected::default());
+        circumstances.delay = Some(SignedDuration::ZERO);
+        let body = json!({ "template": template });
+        let seeded = self.change(|state| {
+            if !state.services.contains_key(name) {
+                change::create(state, &service, &body, &circumstances)?;
+                reconcile::settle(state, circumstances.now);
+            }
+            Ok(())
+        });
+        seeded.map_err(|refusal| SeedError::Refused {
+            name: name.to_owned(),
+            reason: refusal.to_string(),
+        })
+    }
+
+    /// How long a change takes from now on to come into effect.
+    pub fn set_ready_delay(&self, delay: SignedDuration) {
+        let milliseconds = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        self.shared.ready_delay_milliseconds.store(milliseconds, Ordering::Relaxed);
+    }
+
+    fn circumstances(&self, injected: &Injected) -> Circumstances {
+        let milliseconds = self.shared.ready_delay_milliseconds.load(Ordering::Relaxed);
+        let delay = SignedDuration::from_millis(milliseconds);
+        Circumstances {
+            now: self.clock.now(),
+            delay: (!injected.stuck).then_some(delay),
+            revision_fails: injected.revision_fails.clone(),
+            modifier: None,
+        }
+    }
+
+    /// Looks at the state as it is now.
+    fn look<T>(&self, look: impl FnOnce(&State) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let state = self.settled()?;
+        look(&state)
+    }
+
+    /// Changes the state: wholly, or not at all when `change` refuses.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut state = self.settled()?;
+        let mut changed = state.clone();
+        let answer = change(&mut changed)?;
+        self.save(&changed)?;
+        *state = changed;
+        Ok(answer)
+    }
+
+    fn settled(&self) -> Result<MutexGuard<'_, State>, Refusal> {
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: Timestamp = self.clock.now();
+        if reconcile::settle(&mut state, now) {
+            self.save(&state)?;
+        }
+        Ok(state)
+    }
+
+    fn save(&self, state: &State) -> Result<(), Refusal> {
+        let Some(path) = &self.shared.state_file else { return Ok(()) };
+        state.save(path).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
+    }
+}

@@ -1,0 +1,77 @@
+//! Traffic: which revisions serve which share of the requests.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::refusal::Refusal;
+use super::template::is_label;
+
+/// Traffic to the newest ready revision, whichever that is.
+pub const LATEST: &str = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST";
+/// Traffic to a named revision.
+pub const REVISION: &str = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION";
+
+/// The targets of a spec; an empty list means everything to the newest.
+pub fn targets(spec: &mut Map<String, Value>) -> Vec<Value> {
+    let everything = || json!([{ "type": LATEST, "percent": 100 }]);
+    let traffic = spec.entry("traffic").or_insert_with(everything);
+    traffic.as_array().cloned().unwrap_or_default()
+}
+
+/// Checks traffic against the revisions that exist or are about to.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for shares that do not sum to 100, a revision that is missing or superfluous,
+/// a target without a type, a wrong or repeated tag.
+pub fn check(targets: &[Value], exists: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    let mut sum = 0;
+    let mut tags = BTreeSet::new();
+    for (index, target) in targets.iter().enumerate() {
+        let field = |name: &str| format!("service.traffic[{index}].{name}");
+        let percent = target["percent"].as_i64().unwrap_or(0);
+        if !(0..=100).contains(&percent) {
+            return Err(Refusal::field(field("percent"), "must be from 0 to 100."));
+        }
+        sum += percent;
+        match (target["type"].as_str(), target["revision"].as_str()) {
+            (Some(REVISION), Some(revision)) if exists(revision) => {}
+            (Some(REVISION), Some(revision)) => {
+                let problem = format!("Revision '{revision}' does not exist.");
+                return Err(Refusal::field(field("revision"), problem));
+            }
+            (Some(REVISION), None) => {
+                return Err(Refusal::field(field("revision"), "a revision must be named."));
+            }
+            (Some(LATEST), None) => {}
+            (Some(LATEST), Some(_)) => {
+                let problem = "must be empty when the traffic goes to the latest revision.";
+                return Err(Refusal::field(field("revision"), problem));
+            }
+            _ => return Err(Refusal::field(field("type"), "a type must be given.")),
+        }
+        if let Some(tag) = target["tag"].as_str()
+            && !(is_label(tag) && tags.insert(tag))
+        {
+            let problem = format!("'{tag}' is no DNS label or given twice.");
+            return Err(Refusal::field(field("tag"), problem));
+        }
+    }
+    if sum == 100 {
+        return Ok(());
+    }
+    Err(Refusal::field("service.traffic", format!("the shares sum to {sum}, not to 100.")))
+}
+
+/// What the service reports as serving, from targets that are in effect. A tag has an address of
+/// its own, whatever its share.
+pub fn statuses(targets: &[Value], uri: &str) -> Vec<Value> {
+    let status = |target: &Value| {
+        let mut status = target.clone();
+        if let (Some(tag), Some(host)) = (target["tag"].as_str(), uri.strip_prefix("https://")) {
+            status["uri"] = json!(format!("https://{tag}---{host}"));
+        }
+        status
+    };
+    targets.iter().map(status).collect()
+}
