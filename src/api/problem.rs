@@ -151,6 +151,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::NoCredential => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::SuspendedCredential
+            | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::ReasonTooLong => StatusCode::UNPROCESSABLE_ENTITY,
         };

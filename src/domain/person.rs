@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::digest::Digest;
-
 /// Who somebody is: the directory (issuer) and the directory's own name for the person (subject).
 ///
 /// Never an e-mail address or a login name: those are reassigned, subjects are not
@@ -15,19 +13,6 @@ pub struct Person {
     pub issuer: String,
     /// The provider's `sub` for the person.
     pub subject: String,
-}
-
-impl Person {
-    /// The WebAuthn user handle of this person: stable, and without personal data in it
-    /// (WebAuthn Level 3, section 14.6.1).
-    pub fn user_handle(&self) -> Digest {
-        Digest::of_parts(&[
-            b"countersign user handle\0",
-            self.issuer.as_bytes(),
-            b"\0",
-            self.subject.as_bytes(),
-        ])
-    }
 }
 
 /// A person who signed in, with what the directory said of them at that moment.

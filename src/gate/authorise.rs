@@ -12,8 +12,10 @@ use crate::domain::ledger::{EntryFault, Frontier, Record, entry_hash};
 use crate::domain::person::Person;
 use crate::domain::policy::Policy;
 use crate::domain::statement::FrozenStatement;
-use crate::gate::decide::{RelyingParty, encode, registered};
-use crate::proof::assertion::{AssertionRefusal, Expectation, UnverifiedAssertion, verify_signed_bytes};
+use crate::gate::decide::{RelyingParty, encode, record_of};
+use crate::proof::assertion::{
+    AssertionRefusal, Expectation, UnverifiedAssertion, verify_from_record,
+};
 use crate::storage::{Storage, StorageError, StoredApproval};
 
 /// A deployment whose evidence was verified just now. Only [`authorise`] makes one, and nothing
@@ -152,21 +154,24 @@ async fn verify_decision(
         .credential(&signed.credential_id)
         .await?
         .filter(|known| known.person == predicate.approver && predicate.credentials.contains(&key))
-        .ok_or(NotAuthorised::Credential(key))?;
+        .ok_or_else(|| NotAuthorised::Credential(key.clone()))?;
+    let record = record_of(&credential).map_err(|_| NotAuthorised::Credential(key.clone()))?;
     let expectation = Expectation {
-        challenge: statement.challenge().as_bytes(),
+        challenge: *statement.challenge().as_bytes(),
         origin: &roots.relying_party.origin,
         rp_id: &roots.relying_party.id,
-        credential: registered(&credential),
+        credentials: &[record],
+        device_bound: false,
     };
-    let unverified = UnverifiedAssertion::from_bytes(
-        &signed.credential_id,
-        &signed.authenticator_data,
-        &signed.client_data_json,
-        &signed.signature,
-        signed.user_handle.as_deref(),
-    );
-    verify_signed_bytes(&expectation, &unverified)?;
+    let unverified = UnverifiedAssertion {
+        id: key.clone(),
+        raw_id: key,
+        authenticator_data: signed.authenticator_data.clone(),
+        client_data_json: signed.client_data_json.clone(),
+        signature: signed.signature.clone(),
+        user_handle: signed.user_handle.clone(),
+    };
+    verify_from_record(&expectation, &unverified)?;
     if Digest::of(&signed.id_token) != predicate.sign_in_digest {
         return Err(NotAuthorised::SignIn);
     }

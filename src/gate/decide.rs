@@ -7,12 +7,15 @@ use crate::domain::approval::Approval;
 use crate::domain::decision::{Decision, SignedDecision, Verdict};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
+use crate::domain::person::Person;
 use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::{Decider, FrozenStatement};
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::proof::assertion::{
-    AssertionRefusal, Expectation, RegisteredCredential, UnverifiedAssertion, VerifiedAssertion, verify_assertion,
+    AssertionRefusal, CredentialRecord, Expectation, UnverifiedAssertion, VerifiedAssertion, verify,
 };
+use crate::proof::public_key::{PublicKey, PublicKeyRefusal};
+use crate::proof::user_handle::user_handle;
 use crate::randomness;
 use crate::storage::{Credential, CredentialStatus, IssuedStatement, Session, Storage};
 
@@ -123,7 +126,15 @@ async fn try_to_decide(
     }
     let statement = FrozenStatement::thaw(&issued.text)?;
     let credential = signing_credential(storage, session, &statement, unverified).await?;
-    let verified = match check(relying_party, &statement, &credential, unverified) {
+    let record = record_of(&credential).map_err(CeremonyRefusal::UnreadableCredential)?;
+    let expectation = Expectation {
+        challenge: *statement.challenge().as_bytes(),
+        origin: &relying_party.origin,
+        rp_id: &relying_party.id,
+        credentials: &[record],
+        device_bound: false,
+    };
+    let verified = match verify(&expectation, unverified) {
         Err(AssertionRefusal::SignCountRegressed { .. }) => {
             return Err(suspend(storage, &credential, now).await?.into());
         }
@@ -138,7 +149,8 @@ async fn signing_credential(
     statement: &FrozenStatement,
     unverified: &UnverifiedAssertion,
 ) -> Result<Credential, GateError> {
-    let id = unverified.credential_id().map_err(GateError::Assertion)?;
+    let id = data_encoding::BASE64URL_NOPAD.decode(unverified.raw_id.as_bytes());
+    let id = id.map_err(|_| AssertionRefusal::RawIdMalformed)?;
     let credential = storage.credential(&id).await?.ok_or(CeremonyRefusal::OtherCredential)?;
     let is_named = statement.predicate().credentials.contains(&encode(&credential.id));
     if credential.person != session.profile.person || !is_named {
@@ -151,30 +163,19 @@ async fn signing_credential(
     }
 }
 
-fn check(
-    relying_party: &RelyingParty,
-    statement: &FrozenStatement,
-    credential: &Credential,
-    unverified: &UnverifiedAssertion,
-) -> Result<VerifiedAssertion, AssertionRefusal> {
-    let expectation = Expectation {
-        challenge: statement.challenge().as_bytes(),
-        origin: &relying_party.origin,
-        rp_id: &relying_party.id,
-        credential: registered(credential),
-    };
-    verify_assertion(&expectation, unverified)
-}
-
 /// The parts of a stored credential that an assertion is checked against.
-pub fn registered(credential: &Credential) -> RegisteredCredential<'_> {
-    RegisteredCredential {
-        id: &credential.id,
-        public_key: &credential.public_key,
-        user_handle: credential.person.user_handle().as_bytes().to_vec(),
+///
+/// # Errors
+/// If the stored public key cannot be read.
+pub fn record_of(credential: &Credential) -> Result<CredentialRecord, PublicKeyRefusal> {
+    let Person { issuer, subject } = &credential.person;
+    Ok(CredentialRecord {
+        id: credential.id.clone(),
+        public_key: PublicKey::from_cose(&credential.public_key)?,
+        user_handle: user_handle(issuer, subject).to_vec(),
         backup_eligible: credential.backup_eligible,
         sign_count: credential.sign_count,
-    }
+    })
 }
 
 async fn commit(
@@ -211,10 +212,10 @@ async fn commit(
     let signed = SignedDecision {
         statement: statement.text().to_owned(),
         credential_id: credential.id.clone(),
-        authenticator_data: verified.authenticator_data().to_vec(),
-        client_data_json: verified.client_data_json().to_vec(),
-        signature: verified.signature().to_vec(),
-        user_handle: unverified.user_handle_bytes(),
+        authenticator_data: unverified.authenticator_data.clone(),
+        client_data_json: unverified.client_data_json.clone(),
+        signature: unverified.signature.clone(),
+        user_handle: unverified.user_handle.clone(),
         id_token: session.id_token.clone(),
         decided_at: now,
     };

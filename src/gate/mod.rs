@@ -15,6 +15,7 @@ use crate::domain::approval::TransitionRefusal;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::proof::assertion::AssertionRefusal;
+use crate::proof::public_key::PublicKeyRefusal;
 use crate::storage::StorageError;
 
 /// Why a use case did nothing.
@@ -97,6 +98,9 @@ pub enum CeremonyRefusal {
     /// The key was suspended.
     #[error("this key is suspended because its signature counter went backwards, as a copied key's would: use another key and revoke this one")]
     SuspendedCredential,
+    /// The stored public key cannot be read.
+    #[error("the stored public key of this key cannot be used ({0}): register the key again")]
+    UnreadableCredential(PublicKeyRefusal),
     /// The enrolment is unknown, over, or of another person or session.
     #[error("this registration is over or was begun in another session: begin again on the keys page")]
     UnknownEnrolment,
@@ -121,6 +125,7 @@ impl CeremonyRefusal {
             Self::NoCredential => "no_credential",
             Self::OtherCredential => "other_credential",
             Self::SuspendedCredential => "credential_suspended",
+            Self::UnreadableCredential(_) => "credential_unreadable",
             Self::UnknownEnrolment => "unknown_enrolment",
             Self::OtherPerson => "other_person",
             Self::AlreadyRegistered => "already_registered",

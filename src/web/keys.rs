@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::gate::enrol;
+use crate::proof::user_handle::user_handle;
 use crate::web::decisions::{read_body, require_session};
 
 /// The longest name of a key, in characters.
@@ -54,10 +55,10 @@ pub async fn begin(
     let known = app.storage.credentials_of(&profile.person).await?;
     let known: Vec<Vec<u8>> = known.into_iter().map(|credential| credential.id).collect();
     let login = profile.email.as_deref().unwrap_or(&profile.name);
-    let handle = profile.person.user_handle();
+    let handle = user_handle(&profile.person.issuer, &profile.person.subject);
     let (creation_options, state) = app
         .passkeys
-        .begin(handle.as_bytes(), login, &profile.name, &known)
+        .begin(&handle, login, &profile.name, &known)
         .map_err(|error| Problem::unavailable("The registration could not be begun", &error))?;
     let id = enrol::begin(&app.storage, &session, name, state, app.now()).await?;
     Ok(Json(BeginAnswer { id, creation_options }))
