@@ -1,2 +1,4 @@
 //! Every integration test of the gate, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod sandbox_cloud_run;
