@@ -4,3 +4,4 @@
 mod identity_server;
 mod sign_in;
 mod workload_tokens;
+mod sandbox_cloud_run;

@@ -13,10 +13,11 @@ use super::change::{self, Patch};
 use super::faults::{Injected, Rule};
 use super::refusal::{Code, Refusal};
 use super::state::{ServiceName, State as SandboxState};
-use super::{CloudRun, render, schema};
+use super::{CloudRun, render};
 
 /// An edit by somebody who is not the gate.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OutsideEdit {
     /// The service's resource name; within a fault, the service that the call addresses.
     pub service: Option<String>,
@@ -145,7 +146,5 @@ fn harmless_change(state: &SandboxState, name: &ServiceName) -> Value {
     let annotations = service.and_then(|service| service.spec.get("annotations"));
     let mut annotations = annotations.cloned().unwrap_or_else(|| json!({}));
     annotations["example.com/edited-by-hand"] = json!(state.serial.to_string());
-    let body = json!({ "annotations": annotations });
-    debug_assert!(schema::normalise(schema::SERVICE, &body, "service").is_ok());
-    body
+    json!({ "annotations": annotations })
 }

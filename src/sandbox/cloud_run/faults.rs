@@ -65,10 +65,7 @@ pub enum Fault {
     /// The revision that the call makes does not start.
     RevisionFails { message: Option<String> },
     /// Somebody else edits the service just before the call.
-    OutsideEdit {
-        #[serde(flatten)]
-        edit: OutsideEdit,
-    },
+    OutsideEdit(OutsideEdit),
     /// A revision of the service disappears just before the call.
     VanishRevision { revision: String },
 }
@@ -83,7 +80,7 @@ impl Fault {
             Self::StatusAfterEffect { .. } => "status_after_effect",
             Self::StuckReconciling {} => "stuck_reconciling",
             Self::RevisionFails { .. } => "revision_fails",
-            Self::OutsideEdit { .. } => "outside_edit",
+            Self::OutsideEdit(_) => "outside_edit",
             Self::VanishRevision { .. } => "vanish_revision",
         }
     }
@@ -203,7 +200,7 @@ async fn before_call(run: &CloudRun, path: &str, faults: &[Fault]) -> Result<(),
     for fault in faults {
         match fault {
             Fault::Delay { milliseconds, after: false } => pause(*milliseconds).await,
-            Fault::OutsideEdit { edit } => {
+            Fault::OutsideEdit(edit) => {
                 let service = edit.service.as_deref().and_then(ServiceName::parse);
                 let service = service.or_else(|| addressed_service(path));
                 edit_from_outside(run, service.as_ref(), edit)?;

@@ -7,8 +7,9 @@ use super::refusal::Code;
 use super::schema;
 use super::state::{Kind, Operation, Outcome, Resource, ServiceName, State};
 
-/// The operations kept; the oldest finished ones are forgotten.
-const KEPT: usize = 2_000;
+/// The operations kept; the oldest finished ones are forgotten, because the state is written whole
+/// after every change.
+const KEPT: usize = 200;
 
 /// Begins an operation on a service and answers with its resource name.
 pub fn begin(state: &mut State, service: &ServiceName, now: Timestamp) -> String {

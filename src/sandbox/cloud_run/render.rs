@@ -135,12 +135,8 @@ fn condition(kind: &str, health: &Health, since: Timestamp) -> Value {
         json!({ "type": kind, "state": state, "lastTransitionTime": rfc3339(since) });
     if let Health::Failed(message) = health {
         condition["message"] = json!(message);
-        // A revision that failed tells why itself; the service points at it.
-        let (field, reason) = match kind {
-            "Ready" | "ConfigurationsReady" => ("reason", "REVISION_FAILED"),
-            _ => ("reason", "UNKNOWN"),
-        };
-        condition[field] = json!(reason);
+        let reason = if kind == "RoutesReady" { "UNKNOWN" } else { "REVISION_FAILED" };
+        condition["reason"] = json!(reason);
     }
     condition
 }

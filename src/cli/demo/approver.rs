@@ -1,0 +1,61 @@
+//! The approver's part: what a person does with a browser and a key, by the public pages alone.
+
+use serde_json::{Value, json};
+
+use crate::cli::demo::browser::Browser;
+use crate::sandbox::authenticator::Authenticator;
+
+/// A person with a browser and a software authenticator.
+pub struct Approver {
+    browser: Browser,
+    authenticator: Authenticator,
+    person: String,
+}
+
+impl Approver {
+    /// Somebody who has not signed in yet.
+    pub fn new(gate: &str) -> Result<Self, String> {
+        let authenticator = Authenticator::new(gate);
+        Ok(Self { browser: Browser::new(gate)?, authenticator, person: String::new() })
+    }
+
+    /// Signs in at the directory.
+    pub async fn sign_in(&mut self, person: &str) -> Result<(), String> {
+        self.person = person.to_owned();
+        self.browser.open("/sign-in?return_to=/keys", person).await.map(|_| ())
+    }
+
+    /// Registers a key and has the directory vouch for it.
+    pub async fn register_key(&mut self) -> Result<(), String> {
+        let begun = self.browser.post("/keys/ceremonies", &json!({"name": "Software key of the demo"})).await?;
+        let registration = self
+            .authenticator
+            .create(&begun["creation_options"])
+            .map_err(|error| format!("the authenticator made no key: {error}"))?;
+        let id = begun["id"].as_str().unwrap_or_default();
+        let received = self.browser.post(&format!("/keys/ceremonies/{id}"), &registration).await?;
+        let next = received["continue"].as_str().ok_or("the gate did not say where to go on")?;
+        let person = self.person.clone();
+        self.browser.open(next, &person).await.map(|_| ())
+    }
+
+    /// Opens the approval's page and gives the short code that it shows.
+    pub async fn read_page(&mut self, id: &str) -> Result<String, String> {
+        let person = self.person.clone();
+        let page = self.browser.open(&format!("/approvals/{id}"), &person).await?;
+        let code = page.split("data-short-code=\"").nth(1).and_then(|rest| rest.split('"').next());
+        code.map(str::to_owned).ok_or_else(|| "the page shows no short code".to_owned())
+    }
+
+    /// Signs a yes.
+    pub async fn approve(&mut self, id: &str) -> Result<Value, String> {
+        let statement =
+            self.browser.post(&format!("/approvals/{id}/statements"), &json!({"decision": "approve"})).await?;
+        let assertion = self
+            .authenticator
+            .get(&statement["request_options"])
+            .map_err(|error| format!("the authenticator did not sign: {error}"))?;
+        let decision = json!({"nonce": statement["nonce"], "credential": assertion});
+        self.browser.post(&format!("/approvals/{id}/decisions"), &decision).await
+    }
+}

@@ -1,0 +1,137 @@
+//! The demo's folder: configuration, keys, database, trust anchor, evidence.
+
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+
+use crate::domain::log_key::LogKey;
+use crate::randomness;
+use crate::sandbox::identity::CLIENT_ID;
+use crate::sandbox::{CLIENT_SECRET, DEMO_REPOSITORY, DEMO_SERVICE};
+
+/// The files of one demo; all paths are absolute and outlive the process.
+pub struct DemoFiles {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The configuration that the gate is started with.
+    pub config: PathBuf,
+    /// What a verifier of this demo's evidence pins.
+    pub trust: PathBuf,
+}
+
+impl DemoFiles {
+    /// Makes the folder and its files. A folder that has a log key keeps it, so that a demo can be gone on with.
+    pub fn create(
+        folder: Option<&Path>,
+        database: Option<&str>,
+        gate: &str,
+        sandbox: &str,
+    ) -> Result<Self, String> {
+        let folder = match folder {
+            Some(folder) => folder.to_owned(),
+            None => {
+                let name = format!("countersign-demo-{}", HEXLOWER.encode(&randomness::bytes::<4>()));
+                std::env::temp_dir().join(name)
+            }
+        };
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("the folder {} cannot be made: {error}", folder.display()))?;
+        let folder = std::path::absolute(&folder).map_err(|error| error.to_string())?;
+        let files = Self {
+            config: folder.join("countersign.toml"),
+            trust: folder.join("trust.json"),
+            folder,
+        };
+        let log_key = files.log_key()?;
+        files.write("client-secret", CLIENT_SECRET)?;
+        let default = format!("sqlite://{}", files.folder.join("gate.db").display());
+        let database = database.unwrap_or(&default);
+        files.write("countersign.toml", &config_text(&files.folder, database, gate, sandbox))?;
+        let trust = trust_anchor(&log_key, gate, sandbox);
+        files.write("trust.json", &format!("{trust:#}\n"))?;
+        Ok(files)
+    }
+
+    /// Writes a file into the folder and gives its path.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        Ok(path)
+    }
+
+    fn log_key(&self) -> Result<LogKey, String> {
+        let path = self.folder.join("log-key");
+        if !path.exists() {
+            let seed: [u8; 32] = randomness::bytes();
+            self.write("log-key", &format!("{}\n", HEXLOWER.encode(&seed)))?;
+        }
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let seed = HEXLOWER.decode(text.trim().as_bytes());
+        let seed = seed.map_err(|_| format!("{} is not a hexadecimal seed", path.display()))?;
+        LogKey::from_seed(&seed).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+/// What somebody who checks this demo's evidence takes as given.
+fn trust_anchor(log_key: &LogKey, gate: &str, sandbox: &str) -> Value {
+    json!({
+        "schema": "countersign/trust/v1",
+        "note": "Made by countersign demo for this demo alone.",
+        "origin": gate,
+        "rp_id": "localhost",
+        "log_public_key": HEXLOWER.encode(&log_key.public().0),
+        "login_issuer": format!("{sandbox}/identity"),
+    })
+}
+
+fn config_text(folder: &Path, database: &str, gate: &str, sandbox: &str) -> String {
+    let listen = gate.trim_start_matches("http://").replace("localhost", "127.0.0.1");
+    let folder = folder.display();
+    let new_service = DEMO_SERVICE.replace("/web", "/api");
+    format!(
+        r#"# Made by countersign demo. The gate runs with it as with any other configuration:
+#     countersign serve --config {folder}/countersign.toml
+public_origin = "{gate}"
+listen = "{listen}"
+database = "{database}"
+log_key_file = "{folder}/log-key"
+notice = "A demo: Cloud Run, the token issuers and the directory are a sandbox on this machine."
+
+[login]
+issuer = "{sandbox}/identity"
+client_id = "{CLIENT_ID}"
+client_secret_file = "{folder}/client-secret"
+scopes = ["openid", "profile", "email", "groups"]
+
+[[workload_issuer]]
+name = "github"
+kind = "github"
+issuer = "{sandbox}/github"
+algorithm = "RS256"
+
+[[workload_issuer]]
+name = "agent"
+kind = "generic"
+issuer = "{sandbox}/agent"
+algorithm = "ES256"
+
+[cloud_run]
+endpoint = "{sandbox}"
+credentials = "anonymous"
+
+[environment.production]
+# web runs already; api does not exist yet and is created by its first approval.
+services = ["{DEMO_SERVICE}", "{new_service}"]
+images = ["{DEMO_REPOSITORY}"]
+requesters = [
+    {{ issuer = "github", claims = {{ repository_id = "1001", ref = "refs/heads/main" }} }},
+    {{ issuer = "agent", claims = {{ sub = "agent:release-bot" }} }},
+]
+rules = [{{ from = ["group:release-managers"], count = 1 }}]
+expires_in = "8h"
+steps = [10, 50, 100]
+"#
+    )
+}
