@@ -45,7 +45,7 @@ pub fn routes(app: App) -> Router {
         .route("/sign-out", post(sign_in::sign_out))
         .route("/signed-out", get(web::page::signed_out))
         .layer(from_fn_with_state(app.clone(), require_same_origin));
-    let assets = Router::new().route("/assets/{name}", get(assets::asset));
+    let assets = Router::new().route(assets::ROUTE, get(assets::serve));
     Router::new()
         .merge(pages)
         .merge(assets)
@@ -55,7 +55,7 @@ pub fn routes(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(problem_of_plain_refusals))
-        .layer(from_fn(security_headers::add))
+        .layer(from_fn(security_headers::add_security_headers))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), log_request))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

@@ -14,7 +14,7 @@ use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::ApprovalView;
 use crate::app::App;
 use crate::domain::canonical::to_canonical_json;
-use crate::domain::deployment::{FrozenDeployment, Link};
+use crate::domain::deployment::{Commit, FrozenDeployment, Link};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::policy::Policy;
@@ -217,7 +217,8 @@ async fn freeze(
     request.check(policy, &requester)?;
     let observed = app.cloud_run.observe_service(&request.service).await?;
     let id = ApprovalId::from_random(randomness::bytes());
-    let occasion = Occasion { id, audience: &app.relying_party.origin, now: app.now() };
+    let commit = commit_of(app, verified).await;
+    let occasion = Occasion { id, audience: &app.relying_party.origin, commit, now: app.now() };
     let frozen = request
         .freeze(policy, observed.as_ref(), requester, occasion)
         .map_err(|error| Problem::from(GateError::from(error)))?;
@@ -228,4 +229,19 @@ async fn freeze(
         })
     })?;
     Ok(frozen)
+}
+
+/// What GitHub says of the commit that the token names. Context only: without an answer the
+/// deployment is frozen without it.
+async fn commit_of(app: &App, verified: &VerifiedRequester) -> Option<Commit> {
+    let github = app.github.as_ref()?;
+    let claim = |name: &str| verified.claim(name).and_then(Value::as_str);
+    let (repository_id, sha) = claim("repository_id").zip(claim("sha"))?;
+    match github.commit(repository_id, sha).await {
+        Ok(commit) => Some(commit),
+        Err(error) => {
+            tracing::warn!(%error, repository_id, sha, "the commit could not be read; the page shows none");
+            None
+        }
+    }
 }

@@ -39,6 +39,9 @@ pub struct Deployment {
     pub preconditions: Preconditions,
     /// Who asks, as their token says.
     pub requester: Requester,
+    /// What GitHub says of the commit that the token names, where the gate may ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
     /// Why, in the requester's words.
     pub reason: String,
     /// A headline, in the requester's words.
@@ -125,6 +128,22 @@ impl Requester {
     pub fn display_name(&self) -> &str {
         self.claim("repository").or_else(|| self.claim("name")).unwrap_or(&self.subject)
     }
+}
+
+/// A commit, as GitHub's API describes it. Its texts are its author's, not the gate's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commit {
+    /// The first line of its message.
+    pub headline: String,
+    /// The author's name, as git has it: a claim and no identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// When the author made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authored_at: Option<Timestamp>,
+    /// Its page.
+    pub url: String,
 }
 
 /// A link that the requester gives.

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::canonical::CanonicalError;
 use crate::domain::deployment::{
-    DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester, Step,
+    Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester, Step,
 };
 use crate::domain::ids::ApprovalId;
 use crate::domain::image::ImageReference;
@@ -109,6 +109,8 @@ pub struct Occasion<'a> {
     pub id: ApprovalId,
     /// The origin of the gate.
     pub audience: &'a str,
+    /// What GitHub says of the commit, if it was asked.
+    pub commit: Option<Commit>,
     /// Now.
     pub now: Timestamp,
 }
@@ -228,7 +230,7 @@ impl DeploymentRequest {
         occasion: Occasion<'_>,
     ) -> Result<FrozenDeployment, FreezeError> {
         self.check(policy, &requester)?;
-        let Occasion { id, audience, now } = occasion;
+        let Occasion { id, audience, commit, now } = occasion;
         let (_, policy_digest) = policy.canonical()?;
         let revision = revision_name(&self.service, &id);
         let preconditions = self.preconditions(observed)?;
@@ -262,6 +264,7 @@ impl DeploymentRequest {
             plan,
             preconditions,
             requester,
+            commit,
             reason: self.reason.clone(),
             title: self.title.clone(),
             body: self.body.clone(),

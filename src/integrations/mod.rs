@@ -1,6 +1,7 @@
 //! One file per outside party; each is the only file that imports that party's crate.
 
 pub(crate) mod compact_token;
+pub mod github;
 pub mod login_oidc;
 pub mod outbound;
 pub mod workload_oidc;

@@ -43,7 +43,7 @@ impl Approver {
     pub async fn read_page(&mut self, id: &str) -> Result<String, String> {
         let person = self.person.clone();
         let page = self.browser.open(&format!("/approvals/{id}"), &person).await?;
-        let code = page.split("data-short-code=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let code = page.split("id=\"short-code\">").nth(1).and_then(|rest| rest.split('<').next());
         code.map(str::to_owned).ok_or_else(|| "the page shows no short code".to_owned())
     }
 

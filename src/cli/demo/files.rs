@@ -121,6 +121,9 @@ algorithm = "ES256"
 endpoint = "{sandbox}"
 credentials = "anonymous"
 
+[github]
+api = "{sandbox}/github-api"
+
 [environment.production]
 # web runs already; api does not exist yet and is created by its first approval.
 services = ["{DEMO_SERVICE}", "{new_service}"]

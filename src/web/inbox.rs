@@ -1,0 +1,43 @@
+//! `GET /`: what waits, runs and has ended.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::domain::approval::Status;
+use crate::storage::ApprovalFilter;
+use crate::web::page::{PageError, visit};
+use crate::web::paths;
+use crate::web::views::Surroundings;
+use crate::web::views::inbox::InboxPage;
+use crate::web::views::problem::SignedOutPage;
+
+/// How many approvals that still move are shown.
+const MOST_OPEN: u32 = 200;
+/// How many that have ended.
+const MOST_RECENT: u32 = 20;
+
+/// Shows the inbox, or what this is to somebody who is not signed in.
+pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Response, PageError> {
+    let visit = match visit(&app, &headers, paths::INBOX).await {
+        Ok(visit) => visit,
+        Err(PageError::SignIn(_)) => {
+            let around = Surroundings { viewer: None, notice: app.notice.as_deref(), now: app.now() };
+            return Ok(SignedOutPage::new(paths::INBOX, false, around).into_response());
+        }
+        Err(problem) => return Err(problem),
+    };
+    let environments = app.environments_of(&visit.session.profile);
+    let (open, ended): (Vec<Status>, Vec<Status>) =
+        Status::ALL.into_iter().partition(|status| !status.is_final());
+    let mut approvals = Vec::new();
+    for (statuses, limit) in [(open, MOST_OPEN), (ended, MOST_RECENT)] {
+        let environments = Some(environments.clone());
+        let filter = ApprovalFilter { requester_keys: None, environments, statuses, cursor: None, limit };
+        let page = app.storage.approvals(&filter).await.map_err(Problem::from)?;
+        approvals.extend(page.approvals.into_iter().map(|stored| stored.approval));
+    }
+    Ok(InboxPage::new(&approvals, visit.surroundings(&app)).into_response())
+}

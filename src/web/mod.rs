@@ -1,0 +1,16 @@
+//! The pages that people read: view models, templates, assets, sessions and the handlers.
+
+pub mod approvals;
+pub mod assets;
+pub mod decisions;
+pub mod inbox;
+pub mod keys;
+pub mod keys_page;
+pub mod page;
+pub mod paths;
+pub mod proxy;
+pub mod same_origin;
+pub mod security_headers;
+pub mod session;
+pub mod sign_in;
+pub mod views;

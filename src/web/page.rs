@@ -1,0 +1,107 @@
+//! What every page needs: who looks at it, and what to show when something does not work.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::storage::{CredentialStatus, Session};
+use crate::web::paths;
+use crate::web::session::find_session;
+use crate::web::views::problem::{Action, ProblemPage, SignedOutPage};
+use crate::web::views::{Surroundings, Viewer};
+
+/// A visit by somebody who is signed in.
+pub struct Visit {
+    /// Their session.
+    pub session: Session,
+    /// Who looks.
+    pub viewer: Viewer,
+}
+
+impl Visit {
+    /// What the page is drawn in.
+    pub fn surroundings<'a>(&'a self, app: &'a App) -> Surroundings<'a> {
+        Surroundings { viewer: Some(&self.viewer), notice: app.notice.as_deref(), now: app.now() }
+    }
+}
+
+/// Finds out who visits; a person who is not signed in is sent to sign in and comes back to `here`.
+pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, PageError> {
+    let Some(session) = find_session(app, headers).await? else {
+        return Err(PageError::SignIn(paths::sign_in(here)));
+    };
+    let credentials = app.storage.credentials_of(&session.profile.person).await.map_err(Problem::from)?;
+    let active = credentials.into_iter().filter(|known| known.status == CredentialStatus::Active);
+    let viewer = Viewer {
+        profile: session.profile.clone(),
+        keys: active.map(|credential| credential.name).collect(),
+        session_ends_at: session.expires_at,
+    };
+    Ok(Visit { session, viewer })
+}
+
+/// Why a page is not shown.
+pub enum PageError {
+    /// The person has to sign in first.
+    SignIn(String),
+    /// Something does not work.
+    Problem(Problem),
+}
+
+impl From<Problem> for PageError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::SignIn(path) => Redirect::to(&path).into_response(),
+            Self::Problem(problem) => problem_page(&problem),
+        }
+    }
+}
+
+/// A problem as people read it.
+fn problem_page(problem: &Problem) -> Response {
+    let around = Surroundings { viewer: None, notice: None, now: jiff::Timestamp::UNIX_EPOCH };
+    let title = match problem.status {
+        StatusCode::NOT_FOUND => "Nothing to see here",
+        StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => "Not available just now",
+        _ => "That did not work",
+    };
+    let action = match problem.code {
+        "stale_sign_in" | "sign_in_refused" => {
+            Some(Action { label: "Sign in", href: paths::sign_in(paths::INBOX) })
+        }
+        "unknown_enrolment" | "other_person" | "already_registered" => {
+            Some(Action { label: "Your keys", href: paths::KEYS.to_owned() })
+        }
+        _ => None,
+    };
+    let status = problem.status.as_u16();
+    let page = ProblemPage::new(status, title, &problem.detail, action, None, paths::INBOX, around);
+    (problem.status, page).into_response()
+}
+
+/// `GET /signed-out`.
+pub async fn signed_out(State(app): State<App>) -> SignedOutPage {
+    let around = Surroundings { viewer: None, notice: app.notice.as_deref(), now: app.now() };
+    SignedOutPage::new(paths::INBOX, true, around)
+}
+
+/// Any address that the gate does not know: a page for browsers, a problem for programs.
+pub async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
+    let wants_page = headers
+        .get("accept")
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    let is_api = uri.path().starts_with("/v1/");
+    let detail = "There is nothing at this address. The inbox is at /, the description of the API at /openapi.json.";
+    let problem = Problem::new(StatusCode::NOT_FOUND, "not_found", detail);
+    if wants_page && !is_api { problem_page(&problem) } else { problem.into_response() }
+}

@@ -1,0 +1,193 @@
+// A gate, a sandbox and a browser with a virtual authenticator, as real as they come.
+
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { mkdtemp, mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const target = process.env.CARGO_TARGET_DIR ?? path.join(root, "target");
+const binary = process.env.COUNTERSIGN_BINARY ?? path.join(target, "debug/countersign");
+
+/** Where the pictures of every state go, to be looked at. */
+export const pictures = path.join(target, "pictures");
+
+/** Starts `countersign demo` on free ports and gives its addresses. */
+export async function startDemo(...options) {
+  if (!existsSync(binary)) {
+    throw new Error(`${binary} is missing: build it with cargo build, or run tests/run`);
+  }
+  const folder = await mkdtemp(path.join(tmpdir(), "countersign-browser-"));
+  const process_ = spawn(
+    binary,
+    ["demo", "--json", "--no-sample", "--port", "0", "--sandbox-port", "0", "--data-dir", folder, ...options],
+    { stdio: ["ignore", "pipe", "pipe"] },
+  );
+  let log = "";
+  process_.stderr.on("data", (text) => (log += text));
+  const line = await new Promise((resolve, reject) => {
+    createInterface({ input: process_.stdout }).once("line", resolve);
+    process_.once("exit", (code) => reject(new Error(`the demo ended with ${code}:\n${log}`)));
+  });
+  const addresses = JSON.parse(line);
+  for (let tries = 0; ; tries += 1) {
+    const ready = await fetch(`${addresses.gate}/health/ready`).catch(() => undefined);
+    if (ready?.ok) break;
+    if (tries > 400) throw new Error(`the demo did not become ready:\n${log}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  return {
+    ...addresses,
+    log: () => log,
+    stop: () =>
+      new Promise((resolve) => {
+        process_.once("exit", resolve);
+        process_.kill("SIGTERM");
+      }),
+  };
+}
+
+/** A workload token of the sandbox; `claims` replace the defaults. */
+export async function token(demo, claims = {}) {
+  const answer = await fetch(demo.tokens, { method: "POST", body: JSON.stringify(claims) });
+  return (await answer.json()).token;
+}
+
+let asked = 0;
+
+/** Asks for a deployment as a pipeline does; `changes` replace members of the body. */
+export async function ask(demo, changes = {}) {
+  asked += 1;
+  const digest = asked.toString(16).padStart(64, "a");
+  const body = {
+    environment: "production",
+    subject: {
+      kind: "deployment",
+      service: "projects/demo/locations/europe-west1/services/web",
+      image: `europe-docker.pkg.dev/demo/app/web@sha256:${digest}`,
+      template: {
+        containers: [
+          {
+            env: [{ name: "GREETING", value: "hello, world" }],
+            resources: { limits: { cpu: "2", memory: "512Mi" }, cpuIdle: true },
+          },
+        ],
+      },
+    },
+    reason: "Fixes the checkout on phones, which fails for one customer in twenty",
+    title: "web 2.4.1",
+    body: "Smoke tests are green on staging since this morning.\nThe second CPU is for the image resizing.",
+    links: [{ title: "Pull request 218", url: "https://github.com/demo/web/pull/218" }],
+    ...changes,
+  };
+  const answer = await fetch(`${demo.gate}/v1/approvals`, {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${await token(demo)}`,
+      "idempotency-key": `browser-${process.pid}-${asked}`,
+      "content-type": "application/json",
+    },
+    body: JSON.stringify(body),
+  });
+  const approval = await answer.json();
+  if (answer.status !== 201) throw new Error(JSON.stringify(approval));
+  return approval;
+}
+
+/** Reads an approval as its requester. */
+export async function read(demo, id) {
+  const headers = { authorization: `Bearer ${await token(demo)}` };
+  return (await fetch(`${demo.gate}/v1/approvals/${id}`, { headers })).json();
+}
+
+/** Waits until the approval has ended, and gives it. */
+export async function ended(demo, id) {
+  let version = 0;
+  for (;;) {
+    const headers = { authorization: `Bearer ${await token(demo)}` };
+    const url = `${demo.gate}/v1/approvals/${id}?wait=20&version=${version}`;
+    const approval = await (await fetch(url, { headers })).json();
+    if (!["pending", "approved", "executing"].includes(approval.status)) return approval;
+    version = approval.version;
+  }
+}
+
+/** Headless Chromium. */
+export function openBrowser() {
+  const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
+  if (!executablePath) throw new Error("Chromium is missing: install the Debian package chromium, or run tests/run");
+  return chromium.launch({
+    executablePath,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+}
+
+/** A fresh profile with a page and a virtual authenticator that verifies its user. */
+export async function openPerson(browser, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(`script: ${error}`));
+  page.on("console", (message) => {
+    // A refused request is shown by the page; what else Chromium calls an error is one.
+    if (message.type() === "error" && !message.text().includes("Failed to load resource")) {
+      problems.push(message.text());
+    }
+  });
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("WebAuthn.enable");
+  const { authenticatorId } = await devtools.send("WebAuthn.addVirtualAuthenticator", {
+    options: {
+      protocol: "ctap2",
+      transport: "internal",
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  });
+  return { context, page, devtools, authenticatorId, problems };
+}
+
+/** Opens a path of the gate and signs in at the directory when sent there. */
+export async function signIn(demo, person, name, pathname = "/") {
+  const { page } = person;
+  await page.goto(demo.gate + pathname);
+  const signInLink = page.getByRole("link", { name: /^sign in/i });
+  if (!page.url().includes("/identity/") && (await signInLink.count()) > 0) await signInLink.first().click();
+  await chooseName(demo, page, name);
+}
+
+async function chooseName(demo, page, name) {
+  await page.waitForURL((url) => url.href.startsWith(demo.identity));
+  await page.getByRole("button", { name: new RegExp(name, "i") }).click();
+  await page.waitForURL((url) => url.href.startsWith(demo.gate));
+}
+
+/** Registers a key on the keys page, with the second sign-in that vouches for it. */
+export async function registerKey(demo, person, name, keyName = "Desk key") {
+  const { page } = person;
+  await page.goto(`${demo.gate}/keys`);
+  await page.getByLabel(/name/i).first().fill(keyName);
+  await page.getByRole("button", { name: /register/i }).click();
+  await chooseName(demo, page, name);
+  await page.waitForURL(/\/keys/);
+}
+
+/** A picture of the page, light, dark and on a phone. */
+export async function picture(page, name) {
+  await mkdir(pictures, { recursive: true });
+  const size = page.viewportSize();
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: path.join(pictures, `${name}-${colorScheme}.png`), fullPage: true });
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.screenshot({ path: path.join(pictures, `${name}-phone.png`), fullPage: true });
+  await page.setViewportSize(size);
+}
