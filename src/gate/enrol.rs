@@ -89,8 +89,10 @@ pub async fn receive(
     }
     let begun: Begun =
         serde_json::from_str(&ceremony.state).map_err(|_| CeremonyRefusal::UnknownEnrolment)?;
-    let nonce = nonce_of(&registered.registration_response);
-    ceremony.registration = Some(registered.registration_response.clone());
+    let response = String::from_utf8(registered.registration_response.clone());
+    let response = response.map_err(|_| CeremonyRefusal::UnknownEnrolment)?;
+    let nonce = nonce_of(&response);
+    ceremony.registration = Some(response);
     ceremony.verified = Some(json!(Waiting { name: begun.name, registered }).to_string());
     storage.update_ceremony(&ceremony).await?;
     Ok(nonce)
@@ -117,9 +119,10 @@ pub async fn finish(
         return Err(CeremonyRefusal::OtherPerson.into());
     }
     let verified = ceremony.verified.ok_or(CeremonyRefusal::UnknownEnrolment)?;
+    let registration = ceremony.registration.ok_or(CeremonyRefusal::UnknownEnrolment)?;
     let waiting: Waiting =
         serde_json::from_str(&verified).map_err(|_| CeremonyRefusal::UnknownEnrolment)?;
-    let credential = credential_of(waiting, ceremony.person, sign_in, now);
+    let credential = credential_of(waiting, registration, ceremony.person, sign_in, now);
     match writer.insert_credential(&credential).await {
         Err(StorageError::Duplicate(_)) => return Err(CeremonyRefusal::AlreadyRegistered.into()),
         other => other?,
@@ -138,7 +141,13 @@ pub async fn finish(
     Ok(credential)
 }
 
-fn credential_of(waiting: Waiting, person: Person, sign_in: &VerifiedSignIn, now: Timestamp) -> Credential {
+fn credential_of(
+    waiting: Waiting,
+    registration: String,
+    person: Person,
+    sign_in: &VerifiedSignIn,
+    now: Timestamp,
+) -> Credential {
     let Waiting { name, registered } = waiting;
     Credential {
         id: registered.credential_id,
@@ -150,7 +159,7 @@ fn credential_of(waiting: Waiting, person: Person, sign_in: &VerifiedSignIn, now
         backup_state: registered.backup_state,
         aaguid: registered.aaguid,
         transports: registered.transports,
-        registration: registered.registration_response,
+        registration,
         id_token: sign_in.id_token().to_owned(),
         issuer_key: sign_in.jwk().to_string(),
         status: CredentialStatus::Active,

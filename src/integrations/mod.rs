@@ -5,3 +5,4 @@ pub mod github;
 pub mod login_oidc;
 pub mod outbound;
 pub mod workload_oidc;
+pub mod passkeys;

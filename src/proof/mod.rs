@@ -1,1 +1,9 @@
 //! Bytes in, verdict out. The server, the worker and `countersign verify` call the same code.
+
+pub mod assertion;
+pub mod authenticator_data;
+pub mod base64url;
+pub mod client_data;
+pub mod public_key;
+pub mod registration;
+pub mod user_handle;

@@ -1,6 +1,7 @@
 //! What the keys page's script asks for: to begin a registration, and to take the new key.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -56,12 +57,12 @@ pub async fn begin(
     let known: Vec<Vec<u8>> = known.into_iter().map(|credential| credential.id).collect();
     let login = profile.email.as_deref().unwrap_or(&profile.name);
     let handle = user_handle(&profile.person.issuer, &profile.person.subject);
-    let (creation_options, state) = app
+    let ceremony = app
         .passkeys
         .begin(&handle, login, &profile.name, &known)
         .map_err(|error| Problem::unavailable("The registration could not be begun", &error))?;
-    let id = enrol::begin(&app.storage, &session, name, state, app.now()).await?;
-    Ok(Json(BeginAnswer { id, creation_options }))
+    let id = enrol::begin(&app.storage, &session, name, ceremony.state, app.now()).await?;
+    Ok(Json(BeginAnswer { id, creation_options: ceremony.creation_options }))
 }
 
 /// `POST /keys/ceremonies/{id}`: the browser's answer.
@@ -69,10 +70,9 @@ pub async fn receive(
     State(app): State<App>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Result<Json<Value>, JsonRejection>,
+    response: Bytes,
 ) -> Result<Json<ReceivedAnswer>, Problem> {
     let session = require_session(&app, &headers).await?;
-    let response = read_body(body)?.to_string();
     let (ceremony, state) = enrol::find(&app.storage, &session, &id, app.now()).await?;
     let registered = app.passkeys.finish(&state, &response).map_err(|refusal| {
         tracing::warn!(person = session.profile.person.subject, %refusal, "a registration was refused");

@@ -5,3 +5,7 @@ mod identity_server;
 mod sign_in;
 mod workload_tokens;
 mod sandbox_cloud_run;
+mod assertions;
+mod ceremony;
+mod differential;
+mod registrations;

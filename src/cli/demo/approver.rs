@@ -3,20 +3,21 @@
 use serde_json::{Value, json};
 
 use crate::cli::demo::browser::Browser;
-use crate::sandbox::authenticator::Authenticator;
+use crate::sandbox::authenticator::SoftwareAuthenticator;
 
 /// A person with a browser and a software authenticator.
 pub struct Approver {
     browser: Browser,
-    authenticator: Authenticator,
+    authenticator: SoftwareAuthenticator,
+    gate: String,
     person: String,
 }
 
 impl Approver {
     /// Somebody who has not signed in yet.
     pub fn new(gate: &str) -> Result<Self, String> {
-        let authenticator = Authenticator::new(gate);
-        Ok(Self { browser: Browser::new(gate)?, authenticator, person: String::new() })
+        let authenticator = SoftwareAuthenticator::new();
+        Ok(Self { browser: Browser::new(gate)?, authenticator, gate: gate.to_owned(), person: String::new() })
     }
 
     /// Signs in at the directory.
@@ -30,7 +31,7 @@ impl Approver {
         let begun = self.browser.post("/keys/ceremonies", &json!({"name": "Software key of the demo"})).await?;
         let registration = self
             .authenticator
-            .create(&begun["creation_options"])
+            .create(&begun["creation_options"], &self.gate)
             .map_err(|error| format!("the authenticator made no key: {error}"))?;
         let id = begun["id"].as_str().unwrap_or_default();
         let received = self.browser.post(&format!("/keys/ceremonies/{id}"), &registration).await?;
@@ -53,7 +54,7 @@ impl Approver {
             self.browser.post(&format!("/approvals/{id}/statements"), &json!({"decision": "approve"})).await?;
         let assertion = self
             .authenticator
-            .get(&statement["request_options"])
+            .assert(&statement["request_options"], &self.gate)
             .map_err(|error| format!("the authenticator did not sign: {error}"))?;
         let decision = json!({"nonce": statement["nonce"], "credential": assertion});
         self.browser.post(&format!("/approvals/{id}/decisions"), &decision).await

@@ -1,0 +1,236 @@
+//! Public keys of credentials, as COSE writes them (RFC 9052, RFC 9053, RFC 8230), and their
+//! signatures as WebAuthn Level 3, section 6.5.5 forms them.
+
+use aws_lc_rs::rsa::PublicKeyComponents;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
+};
+use ciborium::Value;
+
+/// The signature algorithms that are verified. ES256 is what nearly every key uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// ECDSA over P-256 with SHA-256.
+    Es256,
+    /// ECDSA over P-384 with SHA-384.
+    Es384,
+    /// RSASSA-PKCS1-v1_5 with SHA-256 and at least 2048 bits.
+    Rs256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl Algorithm {
+    /// The algorithm of a COSE identifier, if it is one of ours.
+    fn from_cose(identifier: i128) -> Option<Self> {
+        match identifier {
+            -7 => Some(Self::Es256),
+            -35 => Some(Self::Es384),
+            -257 => Some(Self::Rs256),
+            -8 => Some(Self::EdDsa),
+            _ => None,
+        }
+    }
+
+    /// Its name in the COSE registry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::Rs256 => "RS256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
+/// Why a public key was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublicKeyRefusal {
+    #[error("the public key is not a COSE key: {0}")]
+    Malformed(&'static str),
+    #[error("the public key is not in the canonical CBOR form with exactly the members it needs")]
+    NotCanonical,
+    #[error(
+        "the key's algorithm (COSE {0}) is not supported: register an ES256, ES384, RS256 or EdDSA key"
+    )]
+    UnsupportedAlgorithm(i128),
+    #[error("the key's type or curve does not belong to its algorithm {0}")]
+    WrongCurve(&'static str),
+    #[error("the numbers in the public key are no {0} key: not on the curve, or too small")]
+    InvalidKey(&'static str),
+}
+
+impl PublicKeyRefusal {
+    /// A stable name for machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "public_key_malformed",
+            Self::NotCanonical => "public_key_not_canonical",
+            Self::UnsupportedAlgorithm(_) => "unsupported_algorithm",
+            Self::WrongCurve(_) => "public_key_wrong_curve",
+            Self::InvalidKey(_) => "public_key_invalid",
+        }
+    }
+}
+
+/// A checked public key: its algorithm and curve belong together and its point is on the curve.
+#[derive(Clone, Debug)]
+pub struct PublicKey {
+    algorithm: Algorithm,
+    cose: Vec<u8>,
+    key: ParsedPublicKey,
+}
+
+impl PublicKey {
+    /// Reads a COSE key in CTAP2 canonical CBOR: these bytes, and no other, mean this key.
+    ///
+    /// # Errors
+    /// When the bytes are anything else than one supported key with exactly the members it needs.
+    pub fn from_cose(bytes: &[u8]) -> Result<Self, PublicKeyRefusal> {
+        let mut rest = bytes;
+        let (_, key) = Self::read(&mut rest)?;
+        if rest.is_empty() { Ok(key) } else { Err(PublicKeyRefusal::NotCanonical) }
+    }
+
+    /// Reads the COSE key that `bytes` start with and leaves what follows it.
+    pub(super) fn read<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], Self), PublicKeyRefusal> {
+        let start = *bytes;
+        let value: Value = ciborium::from_reader(&mut *bytes)
+            .map_err(|_| PublicKeyRefusal::Malformed("not CBOR"))?;
+        let cose = &start[..start.len() - bytes.len()];
+        let members = Members::new(value)?;
+        let identifier = members.integer(3)?;
+        let algorithm = Algorithm::from_cose(identifier)
+            .ok_or(PublicKeyRefusal::UnsupportedAlgorithm(identifier))?;
+        let (key, needed) = match algorithm {
+            Algorithm::Es256 => members.elliptic(algorithm, 1, 32, &ECDSA_P256_SHA256_ASN1)?,
+            Algorithm::Es384 => members.elliptic(algorithm, 2, 48, &ECDSA_P384_SHA384_ASN1)?,
+            Algorithm::EdDsa => members.edwards()?,
+            Algorithm::Rs256 => members.rsa()?,
+        };
+        // What was read is written again in the one canonical form. Equal bytes mean: no member
+        // twice, none too many, in order, every length as short as it can be.
+        if members.encode(needed)? != cose {
+            return Err(PublicKeyRefusal::NotCanonical);
+        }
+        Ok((cose, Self { algorithm, cose: cose.to_vec(), key }))
+    }
+
+    /// The algorithm this key signs with.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The canonical COSE bytes of this key.
+    pub fn cose(&self) -> &[u8] {
+        &self.cose
+    }
+
+    /// Whether `signature` is this key's over `message`. ECDSA signatures must be strict DER.
+    /// Both (r, s) and (r, n-s) verify: a signature's bytes identify nothing.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.verify_sig(message, signature).is_ok()
+    }
+}
+
+/// The members of a COSE key with integer labels.
+struct Members(Vec<(i128, Value)>);
+
+impl Members {
+    fn new(value: Value) -> Result<Self, PublicKeyRefusal> {
+        let Value::Map(entries) = value else {
+            return Err(PublicKeyRefusal::Malformed("not a map"));
+        };
+        let labelled = entries.into_iter().map(|(label, value)| match label {
+            Value::Integer(label) => Ok((i128::from(label), value)),
+            _ => Err(PublicKeyRefusal::NotCanonical),
+        });
+        Ok(Self(labelled.collect::<Result<_, _>>()?))
+    }
+
+    fn get(&self, label: i128) -> Result<&Value, PublicKeyRefusal> {
+        let found = self.0.iter().find(|(candidate, _)| *candidate == label);
+        found.map(|(_, value)| value).ok_or(PublicKeyRefusal::Malformed("a member is missing"))
+    }
+
+    fn integer(&self, label: i128) -> Result<i128, PublicKeyRefusal> {
+        let value = self.get(label)?.as_integer().map(i128::from);
+        value.ok_or(PublicKeyRefusal::Malformed("a member is not an integer"))
+    }
+
+    fn bytes(&self, label: i128) -> Result<&[u8], PublicKeyRefusal> {
+        let value = self.get(label)?.as_bytes().map(Vec::as_slice);
+        value.ok_or(PublicKeyRefusal::Malformed("a member is not a byte string"))
+    }
+
+    /// Members 1 (key type) and -1 (curve) must be those of the algorithm: a signature is only as
+    /// good as the weakest curve that may be named beside it.
+    fn on_curve(
+        &self,
+        algorithm: Algorithm,
+        kind: i128,
+        curve: i128,
+    ) -> Result<(), PublicKeyRefusal> {
+        if self.integer(1)? == kind && self.integer(-1)? == curve {
+            Ok(())
+        } else {
+            Err(PublicKeyRefusal::WrongCurve(algorithm.name()))
+        }
+    }
+
+    fn elliptic(
+        &self,
+        algorithm: Algorithm,
+        curve: i128,
+        length: usize,
+        verification: &'static dyn VerificationAlgorithm,
+    ) -> Result<(ParsedPublicKey, &'static [i128]), PublicKeyRefusal> {
+        self.on_curve(algorithm, 2, curve)?;
+        let invalid = || PublicKeyRefusal::InvalidKey(algorithm.name());
+        let (x, y) = (self.bytes(-2)?, self.bytes(-3)?);
+        if x.len() != length || y.len() != length {
+            return Err(invalid());
+        }
+        let point = [&[0x04], x, y].concat();
+        let key = ParsedPublicKey::new(verification, point).map_err(|_| invalid())?;
+        Ok((key, &[1, 3, -1, -2, -3]))
+    }
+
+    fn edwards(&self) -> Result<(ParsedPublicKey, &'static [i128]), PublicKeyRefusal> {
+        let algorithm = Algorithm::EdDsa;
+        self.on_curve(algorithm, 1, 6)?;
+        let key = ParsedPublicKey::new(&ED25519, self.bytes(-2)?)
+            .map_err(|_| PublicKeyRefusal::InvalidKey(algorithm.name()))?;
+        Ok((key, &[1, 3, -1, -2]))
+    }
+
+    /// Only the exponent 65537: every authenticator uses it, and others have cost verifiers dearly.
+    fn rsa(&self) -> Result<(ParsedPublicKey, &'static [i128]), PublicKeyRefusal> {
+        let algorithm = Algorithm::Rs256;
+        if self.integer(1)? != 3 {
+            return Err(PublicKeyRefusal::WrongCurve(algorithm.name()));
+        }
+        let (n, e) = (self.bytes(-1)?, self.bytes(-2)?);
+        let invalid = || PublicKeyRefusal::InvalidKey(algorithm.name());
+        if e != [1, 0, 1] || !(256..=1024).contains(&n.len()) || n[0] == 0 {
+            return Err(invalid());
+        }
+        let key = PublicKeyComponents { n, e }
+            .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+            .map_err(|_| invalid())?;
+        Ok((key, &[1, 3, -1, -2]))
+    }
+
+    fn encode(&self, labels: &[i128]) -> Result<Vec<u8>, PublicKeyRefusal> {
+        let entry = |label: &i128| {
+            let name = i64::try_from(*label).map_err(|_| PublicKeyRefusal::NotCanonical)?;
+            Ok((Value::from(name), self.get(*label)?.clone()))
+        };
+        let entries = labels.iter().map(entry).collect::<Result<Vec<_>, PublicKeyRefusal>>()?;
+        let mut encoded = Vec::new();
+        ciborium::into_writer(&Value::Map(entries), &mut encoded)
+            .map_err(|_| PublicKeyRefusal::NotCanonical)?;
+        Ok(encoded)
+    }
+}

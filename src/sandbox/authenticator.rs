@@ -1,0 +1,422 @@
+//! A software authenticator and the browser around it: makes keys and signs, without a person.
+//!
+//! `countersign demo --auto` plays the approver with it, and the tests make with it every wrong
+//! assertion that a broken or hostile browser could send. It takes and gives the JSON that
+//! `PublicKeyCredential.parseCreationOptionsFromJSON`, `parseRequestOptionsFromJSON` and `toJSON`
+//! exchange (WebAuthn Level 3, sections 5.1.8 to 5.1.10).
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair, RSA_PKCS1_SHA256,
+};
+use ciborium::Value as Cbor;
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::{Map, Value, json};
+
+use crate::randomness;
+
+/// The model this authenticator says it is: its own, so that nobody takes it for hardware.
+pub const AAGUID: [u8; 16] = *b"countersign-soft";
+
+/// The algorithm of the keys to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyAlgorithm {
+    Es256,
+    Es384,
+    Rs256,
+    EdDsa,
+}
+
+impl KeyAlgorithm {
+    /// Its identifier in the COSE registry.
+    fn cose(self) -> i64 {
+        match self {
+            Self::Es256 => -7,
+            Self::Es384 => -35,
+            Self::Rs256 => -257,
+            Self::EdDsa => -8,
+        }
+    }
+}
+
+/// A deliberate mistake, for tests. All but those said to be unsigned are signed over, so
+/// that only the check meant for them can notice them.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The given flag bits are flipped: 0x01 UP, 0x04 UV, 0x08 BE, 0x10 BS, 0x40 AT, 0x80 ED.
+    FlipFlags(u8),
+    /// The member of the client data gets this value.
+    ClientDataMember(&'static str, Value),
+    /// The member is left out of the client data.
+    WithoutClientDataMember(&'static str),
+    /// These bytes stand in the place of the client data.
+    ClientData(Vec<u8>),
+    /// These bytes follow the authenticator data.
+    ExtraBytes(Vec<u8>),
+    /// The authenticator data ends after so many bytes.
+    Truncated(usize),
+    /// The signature counter is this.
+    SignCount(u32),
+    /// The RP id that is hashed is this.
+    RelyingParty(&'static str),
+    /// A key nobody knows signs in place of the registered one.
+    WrongKey,
+    /// The signature itself is changed by this function (unsigned).
+    Signature(fn(&[u8]) -> Vec<u8>),
+    /// The user handle in the answer is this (unsigned).
+    UserHandle(Option<Vec<u8>>),
+}
+
+/// Why nothing was made or signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticatorError {
+    #[error("the options lack {0:?} or give it in the wrong form")]
+    Options(&'static str),
+    #[error("the relying party {rp_id:?} is not the host of {origin:?} nor a domain above it")]
+    RelyingParty { rp_id: String, origin: String },
+    #[error("the options ask for other algorithms than this authenticator makes")]
+    Algorithm,
+    #[error("the authenticator already holds a key that the options exclude")]
+    Excluded,
+    #[error("the authenticator holds none of the keys that may sign")]
+    NoCredential,
+    #[error("the cryptographic library could not make or use a key")]
+    Cryptography,
+}
+
+enum SigningKey {
+    Ecdsa(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+struct Credential {
+    id: Vec<u8>,
+    rp_id: String,
+    user_handle: Vec<u8>,
+    algorithm: KeyAlgorithm,
+    key: SigningKey,
+    sign_count: u32,
+}
+
+/// The authenticator with the keys it made. It verifies its owner always.
+pub struct SoftwareAuthenticator {
+    credentials: Vec<Credential>,
+    /// What the next key is.
+    pub algorithm: KeyAlgorithm,
+    /// The BE flag of everything it signs: its keys may be copied.
+    pub backup_eligible: bool,
+    /// The BS flag of everything it signs: its keys are backed up.
+    pub backed_up: bool,
+    /// Whether its keys count their signatures; a key that does not says 0 for ever.
+    pub counts_signatures: bool,
+}
+
+impl Default for SoftwareAuthenticator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SoftwareAuthenticator {
+    /// An authenticator like a hardware key: ES256, device-bound, counting.
+    pub fn new() -> Self {
+        Self {
+            credentials: Vec::new(),
+            algorithm: KeyAlgorithm::Es256,
+            backup_eligible: false,
+            backed_up: false,
+            counts_signatures: true,
+        }
+    }
+
+    /// Makes a key for `options` (the JSON of `PublicKeyCredentialCreationOptions`, bare or under
+    /// `publicKey`) on a page of `origin`, and gives the registration response.
+    ///
+    /// # Errors
+    /// When the options cannot be met.
+    pub fn create(&mut self, options: &Value, origin: &str) -> Result<Value, AuthenticatorError> {
+        self.create_with(options, origin, &[])
+    }
+
+    /// As [`Self::create`], with deliberate mistakes.
+    ///
+    /// # Errors
+    /// When the options cannot be met.
+    pub fn create_with(
+        &mut self,
+        options: &Value,
+        origin: &str,
+        faults: &[Fault],
+    ) -> Result<Value, AuthenticatorError> {
+        let options = options.get("publicKey").unwrap_or(options);
+        let rp_id = relying_party(options.pointer("/rp/id"), origin)?;
+        let user_handle = bytes_at(options, "/user/id", "user.id")?;
+        let wanted = options.get("pubKeyCredParams").and_then(Value::as_array);
+        let identifier = Some(self.algorithm.cose());
+        if !wanted.is_some_and(|all| all.iter().any(|one| one["alg"].as_i64() == identifier)) {
+            return Err(AuthenticatorError::Algorithm);
+        }
+        let excluded = credential_ids(options.get("excludeCredentials"));
+        if self.credentials.iter().any(|own| own.rp_id == rp_id && excluded.contains(&own.id)) {
+            return Err(AuthenticatorError::Excluded);
+        }
+        let client_data = client_data("webauthn.create", options, origin, faults)?;
+        let credential = Credential {
+            id: randomness::bytes::<32>().to_vec(),
+            rp_id,
+            user_handle,
+            algorithm: self.algorithm,
+            key: SigningKey::generate(self.algorithm)?,
+            sign_count: 0,
+        };
+        let authenticator_data = self.authenticator_data(&credential, true, faults)?;
+        let attestation_object = cbor(vec![
+            (Cbor::from("fmt"), Cbor::from("none")),
+            (Cbor::from("attStmt"), Cbor::Map(Vec::new())),
+            (Cbor::from("authData"), Cbor::Bytes(authenticator_data)),
+        ])?;
+        let id = BASE64URL_NOPAD.encode(&credential.id);
+        self.credentials.push(credential);
+        Ok(json!({
+            "id": id,
+            "rawId": id,
+            "type": "public-key",
+            "authenticatorAttachment": "cross-platform",
+            "response": {
+                "clientDataJSON": BASE64URL_NOPAD.encode(&client_data),
+                "attestationObject": BASE64URL_NOPAD.encode(&attestation_object),
+                "transports": ["usb"],
+            },
+            "clientExtensionResults": {},
+        }))
+    }
+
+    /// Signs for `options` (the JSON of `PublicKeyCredentialRequestOptions`, bare or under
+    /// `publicKey`) on a page of `origin`, and gives the assertion.
+    ///
+    /// # Errors
+    /// When the options cannot be met.
+    pub fn assert(&mut self, options: &Value, origin: &str) -> Result<Value, AuthenticatorError> {
+        self.assert_with(options, origin, &[])
+    }
+
+    /// As [`Self::assert`], with deliberate mistakes.
+    ///
+    /// # Errors
+    /// When the options cannot be met.
+    pub fn assert_with(
+        &mut self,
+        options: &Value,
+        origin: &str,
+        faults: &[Fault],
+    ) -> Result<Value, AuthenticatorError> {
+        let options = options.get("publicKey").unwrap_or(options);
+        let rp_id = relying_party(options.get("rpId"), origin)?;
+        let allowed = credential_ids(options.get("allowCredentials"));
+        let client_data = client_data("webauthn.get", options, origin, faults)?;
+        let counts = self.counts_signatures;
+        let usable = |own: &Credential| {
+            own.rp_id == rp_id && (allowed.is_empty() || allowed.contains(&own.id))
+        };
+        let position = self.credentials.iter().position(usable);
+        let position = position.ok_or(AuthenticatorError::NoCredential)?;
+        if counts {
+            self.credentials[position].sign_count += 1;
+        }
+        let credential = &self.credentials[position];
+        let authenticator_data = self.authenticator_data(credential, false, faults)?;
+        let signed = [&authenticator_data, digest(&SHA256, &client_data).as_ref()].concat();
+        let mut signature = if faults.iter().any(|fault| matches!(fault, Fault::WrongKey)) {
+            SigningKey::generate(credential.algorithm)?.sign(&signed)?
+        } else {
+            credential.key.sign(&signed)?
+        };
+        let mut user_handle = Some(credential.user_handle.clone());
+        for fault in faults {
+            match fault {
+                Fault::Signature(change) => signature = change(&signature),
+                Fault::UserHandle(other) => user_handle = other.clone(),
+                _ => {}
+            }
+        }
+        let id = BASE64URL_NOPAD.encode(&credential.id);
+        Ok(json!({
+            "id": id,
+            "rawId": id,
+            "type": "public-key",
+            "authenticatorAttachment": "cross-platform",
+            "response": {
+                "authenticatorData": BASE64URL_NOPAD.encode(&authenticator_data),
+                "clientDataJSON": BASE64URL_NOPAD.encode(&client_data),
+                "signature": BASE64URL_NOPAD.encode(&signature),
+                "userHandle": user_handle.map(|handle| BASE64URL_NOPAD.encode(&handle)),
+            },
+            "clientExtensionResults": {},
+        }))
+    }
+
+    fn authenticator_data(
+        &self,
+        credential: &Credential,
+        attested: bool,
+        faults: &[Fault],
+    ) -> Result<Vec<u8>, AuthenticatorError> {
+        let mut flags = 0x05;
+        for (set, bit) in [(self.backup_eligible, 0x08), (self.backed_up, 0x10), (attested, 0x40)] {
+            flags |= if set { bit } else { 0 };
+        }
+        let (mut rp_id, mut sign_count) = (credential.rp_id.as_str(), credential.sign_count);
+        for fault in faults {
+            match fault {
+                Fault::FlipFlags(bits) => flags ^= bits,
+                Fault::RelyingParty(other) => rp_id = other,
+                Fault::SignCount(other) => sign_count = *other,
+                _ => {}
+            }
+        }
+        let mut data = digest(&SHA256, rp_id.as_bytes()).as_ref().to_vec();
+        data.push(flags);
+        data.extend_from_slice(&sign_count.to_be_bytes());
+        if attested {
+            data.extend_from_slice(&AAGUID);
+            // The ids made here are 32 bytes long.
+            data.extend_from_slice(&[0, 32]);
+            data.extend_from_slice(&credential.id);
+            data.extend_from_slice(&credential.key.cose(credential.algorithm)?);
+        }
+        for fault in faults {
+            match fault {
+                Fault::ExtraBytes(extra) => data.extend_from_slice(extra),
+                Fault::Truncated(length) => data.truncate(*length),
+                _ => {}
+            }
+        }
+        Ok(data)
+    }
+}
+
+impl SigningKey {
+    fn generate(algorithm: KeyAlgorithm) -> Result<Self, AuthenticatorError> {
+        let key = match algorithm {
+            KeyAlgorithm::Es256 => {
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map(Self::Ecdsa)
+            }
+            KeyAlgorithm::Es384 => {
+                EcdsaKeyPair::generate(&ECDSA_P384_SHA384_ASN1_SIGNING).map(Self::Ecdsa)
+            }
+            KeyAlgorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048).map(Self::Rsa),
+            KeyAlgorithm::EdDsa => Ed25519KeyPair::generate().map(Self::Ed25519),
+        };
+        key.map_err(|_| AuthenticatorError::Cryptography)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthenticatorError> {
+        let random = SystemRandom::new();
+        let failed = |_| AuthenticatorError::Cryptography;
+        match self {
+            Self::Ecdsa(key) => Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec()),
+            Self::Ed25519(key) => Ok(key.sign(message).as_ref().to_vec()),
+            Self::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(failed)?;
+                Ok(signature)
+            }
+        }
+    }
+
+    /// The public key as a COSE key in canonical CBOR.
+    fn cose(&self, algorithm: KeyAlgorithm) -> Result<Vec<u8>, AuthenticatorError> {
+        let (kind, parameters) = match self {
+            Self::Ecdsa(key) => {
+                // An uncompressed point: the byte 4, then both coordinates.
+                let point = key.public_key().as_ref();
+                let (x, y) = point[1..].split_at(point.len() / 2);
+                let curve = if algorithm == KeyAlgorithm::Es384 { 2 } else { 1 };
+                (2, vec![(-1, Cbor::from(curve)), (-2, x.into()), (-3, y.into())])
+            }
+            Self::Ed25519(key) => {
+                (1, vec![(-1, Cbor::from(6)), (-2, key.public_key().as_ref().into())])
+            }
+            Self::Rsa(key) => {
+                let public = key.public_key();
+                let modulus = public.modulus().big_endian_without_leading_zero();
+                let exponent = public.exponent().big_endian_without_leading_zero();
+                (3, vec![(-1, modulus.into()), (-2, exponent.into())])
+            }
+        };
+        let mut members = vec![(1, Cbor::from(kind)), (3, Cbor::from(algorithm.cose()))];
+        members.extend(parameters);
+        cbor(members.into_iter().map(|(label, value)| (Cbor::from(label), value)).collect())
+    }
+}
+
+/// What the browser writes for the page to be signed over.
+fn client_data(
+    ceremony: &str,
+    options: &Value,
+    origin: &str,
+    faults: &[Fault],
+) -> Result<Vec<u8>, AuthenticatorError> {
+    let challenge = options.get("challenge").and_then(Value::as_str);
+    let challenge = challenge.ok_or(AuthenticatorError::Options("challenge"))?;
+    let mut members = Map::new();
+    members.insert("type".to_owned(), ceremony.into());
+    members.insert("challenge".to_owned(), challenge.into());
+    members.insert("origin".to_owned(), origin.into());
+    members.insert("crossOrigin".to_owned(), false.into());
+    for fault in faults {
+        match fault {
+            Fault::ClientData(bytes) => return Ok(bytes.clone()),
+            Fault::ClientDataMember(name, value) => {
+                members.insert((*name).to_owned(), value.clone());
+            }
+            Fault::WithoutClientDataMember(name) => {
+                members.remove(*name);
+            }
+            _ => {}
+        }
+    }
+    Ok(Value::Object(members).to_string().into_bytes())
+}
+
+/// The RP id that the options name, or the origin's host; it must be that host or above it.
+fn relying_party(given: Option<&Value>, origin: &str) -> Result<String, AuthenticatorError> {
+    let url = url::Url::parse(origin).map_err(|_| AuthenticatorError::Options("origin"))?;
+    let host = url.host_str().unwrap_or_default();
+    let rp_id = match given {
+        None => host,
+        Some(value) => value.as_str().ok_or(AuthenticatorError::Options("rpId"))?,
+    };
+    if host == rp_id || host.strip_suffix(rp_id).is_some_and(|below| below.ends_with('.')) {
+        Ok(rp_id.to_owned())
+    } else {
+        let origin = origin.to_owned();
+        Err(AuthenticatorError::RelyingParty { rp_id: rp_id.to_owned(), origin })
+    }
+}
+
+fn bytes_at(
+    options: &Value,
+    pointer: &str,
+    name: &'static str,
+) -> Result<Vec<u8>, AuthenticatorError> {
+    let text = options.pointer(pointer).and_then(Value::as_str);
+    let bytes = text.and_then(|text| BASE64URL_NOPAD.decode(text.as_bytes()).ok());
+    bytes.ok_or(AuthenticatorError::Options(name))
+}
+
+fn credential_ids(descriptors: Option<&Value>) -> Vec<Vec<u8>> {
+    let descriptors = descriptors.and_then(Value::as_array).into_iter().flatten();
+    descriptors.filter_map(|one| bytes_at(one, "/id", "id").ok()).collect()
+}
+
+fn cbor(members: Vec<(Cbor, Cbor)>) -> Result<Vec<u8>, AuthenticatorError> {
+    let mut encoded = Vec::new();
+    ciborium::into_writer(&Cbor::Map(members), &mut encoded)
+        .map_err(|_| AuthenticatorError::Cryptography)?;
+    Ok(encoded)
+}
