@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::cli::demo::browser::Browser;
-use crate::sandbox::authenticator::SoftwareAuthenticator;
+use crate::sandbox::authenticator::{Fault, SoftwareAuthenticator};
 
 /// A person with a browser and a software authenticator.
 pub struct Approver {
-    browser: Browser,
-    authenticator: SoftwareAuthenticator,
+    /// The browser.
+    pub browser: Browser,
+    /// The key.
+    pub authenticator: SoftwareAuthenticator,
     gate: String,
     person: String,
 }
@@ -50,13 +52,37 @@ impl Approver {
 
     /// Signs a yes.
     pub async fn approve(&mut self, id: &str) -> Result<Value, String> {
-        let statement =
-            self.browser.post(&format!("/approvals/{id}/statements"), &json!({"decision": "approve"})).await?;
-        let assertion = self
-            .authenticator
-            .assert(&statement["request_options"], &self.gate)
-            .map_err(|error| format!("the authenticator did not sign: {error}"))?;
-        let decision = json!({"nonce": statement["nonce"], "credential": assertion});
+        self.approve_with(id, &[]).await
+    }
+
+    /// Signs a yes with an authenticator that does something wrong.
+    pub async fn approve_with(&mut self, id: &str, faults: &[Fault]) -> Result<Value, String> {
+        let statement = self.statement(id, json!({"decision": "approve"})).await?;
+        self.sign(id, &statement, faults).await
+    }
+
+    /// Signs a yes or a no: `{"decision": "reject", "reason": "…"}`.
+    pub async fn decide(&mut self, id: &str, decision: Value) -> Result<Value, String> {
+        let statement = self.statement(id, decision).await?;
+        self.sign(id, &statement, &[]).await
+    }
+
+    /// Fetches a fresh statement.
+    pub async fn statement(&mut self, id: &str, decision: Value) -> Result<Value, String> {
+        self.browser.post(&format!("/approvals/{id}/statements"), &decision).await
+    }
+
+    /// Signs a statement and sends the signature.
+    pub async fn sign(&mut self, id: &str, statement: &Value, faults: &[Fault]) -> Result<Value, String> {
+        let decision = self.signed(statement, faults)?;
         self.browser.post(&format!("/approvals/{id}/decisions"), &decision).await
+    }
+
+    /// Signs a statement and keeps the signature.
+    pub fn signed(&mut self, statement: &Value, faults: &[Fault]) -> Result<Value, String> {
+        let options = &statement["request_options"];
+        let assertion = self.authenticator.assert_with(options, &self.gate, faults);
+        let assertion = assertion.map_err(|error| format!("the authenticator did not sign: {error}"))?;
+        Ok(json!({"nonce": statement["nonce"], "credential": assertion}))
     }
 }

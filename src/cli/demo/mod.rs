@@ -2,11 +2,11 @@
 //!
 //! The gate is started from a configuration file like any other; nothing in it knows of the demo.
 
-mod approver;
-mod browser;
-mod files;
+pub mod approver;
+pub mod browser;
+pub mod files;
 mod narration;
-mod pipeline;
+pub mod pipeline;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,13 +57,33 @@ pub struct DemoArguments {
 /// How long the whole of `--auto` may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Both servers, running.
-struct Servers {
-    gate: String,
-    sandbox: String,
-    files: DemoFiles,
+/// Both servers, running in this process.
+pub struct Servers {
+    /// Where the gate is, `http://localhost:8080`.
+    pub gate: String,
+    /// Where the sandbox is.
+    pub sandbox: String,
+    /// What they keep.
+    pub files: DemoFiles,
+    /// The time of both.
+    pub clock: Clock,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<Result<(), String>>>,
+}
+
+/// Where both servers listen and what they keep.
+#[derive(Clone, Debug, Default)]
+pub struct Placement {
+    /// The gate's port; 0 takes any free one.
+    pub port: u16,
+    /// The sandbox's port; 0 takes any free one.
+    pub sandbox_port: u16,
+    /// The folder; a new one for temporary files if absent.
+    pub data_dir: Option<PathBuf>,
+    /// The database; a file in the folder if absent.
+    pub database: Option<String>,
+    /// The time.
+    pub clock: Clock,
 }
 
 /// Runs the demo until it is told to stop, or until `--auto` is through.
@@ -72,7 +92,14 @@ pub async fn run(arguments: DemoArguments) -> ExitCode {
     let narration = Narration::new(arguments.json);
     let started = Instant::now();
     let mut shutdown = shutdown_signal();
-    let mut servers = match start(&arguments).await {
+    let placement = Placement {
+        port: arguments.port,
+        sandbox_port: arguments.sandbox_port,
+        data_dir: arguments.data_dir.clone(),
+        database: arguments.database.clone(),
+        clock: Clock::system(),
+    };
+    let mut servers = match Servers::start(placement).await {
         Ok(servers) => servers,
         Err(why) => return failed(&why),
     };
@@ -97,34 +124,16 @@ pub async fn run(arguments: DemoArguments) -> ExitCode {
     }
 }
 
-async fn start(arguments: &DemoArguments) -> Result<Servers, String> {
-    let gate_listener = listen(arguments.port, "--port").await?;
-    let sandbox_listener = listen(arguments.sandbox_port, "--sandbox-port").await?;
-    let gate = origin_of(&gate_listener)?;
-    let sandbox = origin_of(&sandbox_listener)?;
-    let files =
-        DemoFiles::create(arguments.data_dir.as_deref(), arguments.database.as_deref(), &gate, &sandbox)?;
-    let settings = SandboxSettings {
-        base_url: sandbox.clone(),
-        gate_origin: gate.clone(),
-        data_dir: Some(files.folder.clone()),
-        clock: Clock::system(),
-        ready_delay: READY_DELAY,
+async fn serve_sandbox(
+    listener: TcpListener,
+    routes: axum::Router,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let graceful = async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let sandbox_routes = routes(settings).map_err(|error| error.to_string())?;
-    let (stop, stopped) = watch::channel(false);
-    let mut sandbox_stopped = stopped.clone();
-    let sandbox_task = tokio::spawn(async move {
-        axum::serve(sandbox_listener, sandbox_routes)
-            .with_graceful_shutdown(async move {
-                let _ = sandbox_stopped.wait_for(|stop| *stop).await;
-            })
-            .await
-            .map_err(|error| format!("the sandbox ended: {error}"))
-    });
-    let config = Config::load_from_process(&files.config).map_err(|error| error.to_string())?;
-    let gate_task = tokio::spawn(async move { serve::serve(config, Some(gate_listener), stopped).await });
-    Ok(Servers { gate, sandbox, files, stop, tasks: vec![sandbox_task, gate_task] })
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(graceful);
+    serving.await.map_err(|error| format!("the sandbox ended: {error}"))
 }
 
 async fn listen(port: u16, option: &str) -> Result<TcpListener, String> {
@@ -139,6 +148,32 @@ fn origin_of(listener: &TcpListener) -> Result<String, String> {
 }
 
 impl Servers {
+    /// Starts the sandbox, and a gate from a configuration file that points at it.
+    ///
+    /// # Errors
+    /// A sentence, if a port is taken or a file cannot be written.
+    pub async fn start(placement: Placement) -> Result<Self, String> {
+        let Placement { port, sandbox_port, data_dir, database, clock } = placement;
+        let gate_listener = listen(port, "--port").await?;
+        let sandbox_listener = listen(sandbox_port, "--sandbox-port").await?;
+        let gate = origin_of(&gate_listener)?;
+        let sandbox = origin_of(&sandbox_listener)?;
+        let files = DemoFiles::create(data_dir.as_deref(), database.as_deref(), &gate, &sandbox)?;
+        let settings = SandboxSettings {
+            base_url: sandbox.clone(),
+            gate_origin: gate.clone(),
+            data_dir: Some(files.folder.clone()),
+            clock: clock.clone(),
+            ready_delay: READY_DELAY,
+        };
+        let sandbox_routes = routes(settings).map_err(|error| error.to_string())?;
+        let (stop, stopped) = watch::channel(false);
+        let sandbox_task = tokio::spawn(serve_sandbox(sandbox_listener, sandbox_routes, stopped.clone()));
+        let config = Config::load_from_process(&files.config).map_err(|error| error.to_string())?;
+        let gate_task = tokio::spawn(serve::serve(config, Some(gate_listener), clock.clone(), stopped));
+        Ok(Self { gate, sandbox, files, clock, stop, tasks: vec![sandbox_task, gate_task] })
+    }
+
     fn description(&self) -> Value {
         json!({
             "gate": self.gate,
@@ -162,7 +197,8 @@ impl Servers {
         }
     }
 
-    async fn stop(self) {
+    /// Stops both and waits until they have.
+    pub async fn stop(self) {
         let _ = self.stop.send(true);
         for task in self.tasks {
             let _ = task.await;

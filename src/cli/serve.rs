@@ -1,0 +1,122 @@
+//! `countersign serve`: the gate.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::app::{App, Parts};
+use crate::cli::{failed, logging, shutdown_signal};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::log_key::LogKey;
+use crate::gate::watch::Watch;
+use crate::integrations::cloud_run::CloudRun;
+use crate::integrations::github::GitHub;
+use crate::integrations::login_oidc::LoginProvider;
+use crate::integrations::outbound::OutboundHttp;
+use crate::integrations::passkeys::Passkeys;
+use crate::integrations::workload_oidc::Verifier;
+use crate::server;
+use crate::storage::Storage;
+use crate::worker::Worker;
+
+/// How often the keys of token issuers are read again, and with them the clocks compared.
+const REFRESH: Duration = Duration::from_secs(600);
+
+/// Runs the gate until it is told to stop.
+pub async fn run(config: &Path) -> ExitCode {
+    logging::start();
+    let config = match Config::load_from_process(config) {
+        Ok(config) => config,
+        Err(error) => return failed(&error.to_string()),
+    };
+    match serve(config, None, Clock::system(), shutdown_signal()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => failed(&why),
+    }
+}
+
+/// Serves until `shutdown` turns true: on the given listener, or on the configured address.
+pub async fn serve(
+    config: Config,
+    listener: Option<TcpListener>,
+    clock: Clock,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let listener = match listener {
+        Some(listener) => listener,
+        None => listen(config.listen).await?,
+    };
+    let app = build(&config, clock, shutdown.clone()).await?;
+    tracing::info!(origin = app.relying_party.origin, environments = app.policies.len(), "the gate is ready");
+    let watcher = tokio::spawn({
+        let app = app.clone();
+        async move { app.watch.run().await }
+    });
+    let worker = Worker::new(app.storage.clone(), config.cloud_run(), app.clock.clone(), app.roots());
+    let worker = tokio::spawn(worker.run(shutdown.clone()));
+    let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
+    let served = server::serve(listener, app.clone(), shutdown).await;
+    for task in [watcher, worker, refresher] {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a task of the gate ended badly");
+        }
+    }
+    app.storage.close().await;
+    tracing::info!("the gate has stopped");
+    served.map_err(|error| format!("the gate ended: {error}"))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("{address} cannot be listened on: {error}; choose another with listen or PORT"))
+}
+
+/// The private key of the log, as configured.
+pub fn log_key(config: &Config) -> Result<LogKey, String> {
+    config.log_key().map_err(|error| error.to_string())
+}
+
+/// Makes the long-lived parts. Nothing outside but the database is asked, so that a start is fast
+/// and an outage of somebody else does not keep the gate down.
+pub async fn build(config: &Config, clock: Clock, shutdown: watch::Receiver<bool>) -> Result<App, String> {
+    let storage = Storage::open(&config.database, Arc::new(log_key(config)?))
+        .await
+        .map_err(|error| format!("the database {}: {error}", config.database_shown()))?;
+    let http = OutboundHttp::new().map_err(|error| error.to_string())?;
+    let relying_party = config.relying_party();
+    let origin = config.public_origin.clone();
+    let github = config.github().as_ref().map(GitHub::new).transpose().map_err(|error| error.to_string())?;
+    Ok(App::new(Parts {
+        passkeys: Passkeys::new(&relying_party.id, &origin, "Countersign"),
+        relying_party,
+        policies: config.environments.clone(),
+        watch: Watch::new(storage.clone(), shutdown),
+        storage,
+        clock,
+        workloads: Verifier::new(config.workload_issuers(), http.clone()),
+        login: LoginProvider::new(config.login(), http),
+        groups_claim: config.login.groups_claim.clone(),
+        cloud_run: CloudRun::new(config.cloud_run()),
+        github,
+        proxies: config.proxies(),
+        notice: config.notice.clone(),
+    }))
+}
+
+/// Reads issuers' keys before the first token needs them, and compares clocks on the way.
+async fn refresh(app: App, mut shutdown: watch::Receiver<bool>) {
+    while !*shutdown.borrow() {
+        app.workloads.refresh(app.now()).await;
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH) => {}
+            _ = shutdown.changed() => {}
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The gate under test, in this process, and everybody around it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use countersign::cli::demo::approver::Approver;
+use countersign::cli::demo::pipeline::until_ready;
+use countersign::cli::demo::{Placement, Servers};
+use countersign::clock::Clock;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const SERVICE: &str = "projects/demo/locations/europe-west1/services/web";
+pub const NEW_SERVICE: &str = "projects/demo/locations/europe-west1/services/api";
+
+/// The two databases; every test of the gate runs on both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Declares each named `async fn(Engine)` of the file as a test on SQLite and on PostgreSQL.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::gate::Engine::Sqlite).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::gate::Engine::Postgres).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// An answer of the gate.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The stable code of a problem.
+    pub fn code(&self) -> &str {
+        let kind = self.body["type"].as_str().unwrap_or_default();
+        kind.strip_prefix("urn:countersign:problem:").unwrap_or_else(|| panic!("no problem: {self:?}"))
+    }
+
+    /// Asserts that it is a problem with this status and code, in the right form.
+    pub fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{:#}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["status"], status);
+        assert!(self.body["detail"].as_str().unwrap().len() > 20, "{:#}", self.body);
+        assert!(self.headers.contains_key("x-request-id"));
+    }
+
+    pub fn id(&self) -> String {
+        self.body["id"].as_str().unwrap_or_else(|| panic!("no id: {self:?}")).to_owned()
+    }
+}
+
+/// The gate, its sandbox, and a pipeline to ask with.
+pub struct Gate {
+    pub servers: Servers,
+    pub http: reqwest::Client,
+    counter: AtomicU64,
+    _folder: TempDir,
+}
+
+impl Gate {
+    pub async fn start(engine: Engine) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let database = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(crate::support::postgres::fresh_database().await),
+        };
+        let placement = Placement {
+            data_dir: Some(folder.path().to_owned()),
+            database,
+            clock: Clock::system(),
+            ..Placement::default()
+        };
+        let servers = Servers::start(placement).await.unwrap();
+        until_ready(&servers.gate).await.unwrap();
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(120))
+            .build()
+            .unwrap();
+        Self { servers, http, counter: AtomicU64::new(1), _folder: folder }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.servers.gate)
+    }
+
+    /// A different number each time.
+    pub fn unique(&self) -> u64 {
+        self.counter.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A fresh workload token; `claims` replace the defaults.
+    pub async fn token(&self, claims: Value) -> String {
+        let answer = self.sandbox(Method::POST, "/tokens", Some(claims)).await;
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Calls the sandbox.
+    pub async fn sandbox(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let mut request = self.http.request(method, format!("{}{path}", self.servers.sandbox));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    }
+
+    /// A request that the gate accepts; `changes` are merged in (null removes).
+    pub fn request_body(&self, changes: Value) -> Value {
+        let digest = format!("{:064x}", self.unique());
+        let mut body = json!({
+            "environment": "production",
+            "subject": {
+                "kind": "deployment",
+                "service": SERVICE,
+                "image": format!("europe-docker.pkg.dev/demo/app/web@sha256:{digest}"),
+            },
+            "reason": "Fixes the checkout on phones",
+        });
+        merge(&mut body, changes);
+        body
+    }
+
+    /// Asks with a fresh token and a fresh key.
+    pub async fn ask(&self, changes: Value) -> Answer {
+        let key = format!("key-{}", self.unique());
+        let body = self.request_body(changes);
+        self.ask_as(&self.token(json!({})).await, &key, &body).await
+    }
+
+    /// Asks with this token, key and body.
+    pub async fn ask_as(&self, token: &str, key: &str, body: &Value) -> Answer {
+        let request = self.http.post(self.url("/v1/approvals")).bearer_auth(token);
+        send(request.header("Idempotency-Key", key).json(body)).await
+    }
+
+    /// Asks and expects that it is stored.
+    pub async fn asked(&self, changes: Value) -> String {
+        let answer = self.ask(changes).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        answer.id()
+    }
+
+    /// Reads a path of the API with a fresh token of the usual requester.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.get_as(path, &self.token(json!({})).await).await
+    }
+
+    pub async fn get_as(&self, path: &str, token: &str) -> Answer {
+        send(self.http.get(self.url(path)).bearer_auth(token)).await
+    }
+
+    /// Posts to a path of the API with a fresh token of the usual requester.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        let token = self.token(json!({})).await;
+        send(self.http.post(self.url(path)).bearer_auth(token).json(&body)).await
+    }
+
+    pub async fn approval(&self, id: &str) -> Value {
+        self.get(&format!("/v1/approvals/{id}")).await.body
+    }
+
+    /// Waits until the approval has ended.
+    pub async fn ended(&self, id: &str) -> Value {
+        let mut version = 0;
+        for _ in 0..200 {
+            let approval =
+                self.get(&format!("/v1/approvals/{id}?wait=20&version={version}")).await.body;
+            if !["pending", "approved", "executing"].contains(&approval["status"].as_str().unwrap()) {
+                return approval;
+            }
+            version = approval["version"].as_u64().unwrap();
+        }
+        panic!("{id} does not end");
+    }
+
+    /// A person of the directory, signed in, with a key.
+    pub async fn approver(&self, name: &str) -> Approver {
+        let mut approver = Approver::new(&self.servers.gate).unwrap();
+        approver.sign_in(name).await.unwrap();
+        approver.register_key().await.unwrap();
+        approver
+    }
+
+    /// Every call of this method to Cloud Run whose path contains `part`.
+    pub async fn calls(&self, method: &str, part: &str) -> Vec<Value> {
+        let journal = self.sandbox(Method::GET, "/_sandbox/journal", None).await;
+        let calls = journal["calls"].as_array().unwrap().clone();
+        calls
+            .into_iter()
+            .filter(|call| call["method"] == method && call["path"].as_str().unwrap().contains(part))
+            .collect()
+    }
+
+    /// How many calls changed Cloud Run.
+    pub async fn changes_of_cloud_run(&self) -> usize {
+        let patches = self.calls("PATCH", "/v2/").await.len();
+        patches + self.calls("POST", "/services?").await.len() + self.calls("DELETE", "/v2/").await.len()
+    }
+
+    /// The service as Cloud Run shows it.
+    pub async fn service(&self) -> Value {
+        self.sandbox(Method::GET, &format!("/v2/{SERVICE}"), None).await
+    }
+
+    /// Stops the gate and checks what must hold after every test: the ledger verifies and explains
+    /// every state, and no work is left behind.
+    pub async fn finish(self) {
+        use countersign::config::Config;
+        use countersign::storage::{Storage, audit::verify_ledger};
+        let config = Config::load_from_process(&self.servers.files.config).unwrap();
+        self.servers.stop().await;
+        let log_key = std::sync::Arc::new(config.log_key().unwrap());
+        let storage = Storage::open(&config.database, log_key).await.unwrap();
+        let report = verify_ledger(&storage).await.unwrap();
+        assert!(report.findings.is_empty(), "{:#?}", report.findings);
+        assert_eq!(storage.jobs_open().await.unwrap(), 0, "work was left behind");
+        storage.close().await;
+    }
+}
+
+/// Sends and reads whatever comes back.
+pub async fn send(request: reqwest::RequestBuilder) -> Answer {
+    let answer = request.send().await.unwrap();
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let text = answer.text().await.unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Answer { status, headers, body }
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, change: Value) {
+    match (target, change) {
+        (Value::Object(target), Value::Object(change)) => {
+            for (name, value) in change {
+                if value.is_null() {
+                    target.remove(&name);
+                } else {
+                    merge(target.entry(name).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (target, change) => *target = change,
+    }
+}

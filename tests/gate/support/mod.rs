@@ -1,0 +1,3 @@
+//! A gate with its sandbox over real HTTP, spoken to in the words of the domain.
+
+pub mod gate;
