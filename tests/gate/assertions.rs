@@ -1,6 +1,7 @@
 //! The strict verifier: one accept and one reject for every check, and the W3C's own vectors.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use ciborium::Value as Cbor;
 use countersign::proof::assertion::{
     CredentialRecord, Expectation, UnverifiedAssertion, judge_sign_count, verify,
@@ -296,7 +297,8 @@ fn other_s(signature: &[u8]) -> Vec<u8> {
 
 #[test]
 fn ecdsa_signatures_are_strict_der() {
-    let wrong: [fn(&[u8]) -> Vec<u8>; 7] = [
+    type Change = fn(&[u8]) -> Vec<u8>;
+    let wrong: [Change; 7] = [
         // Fixed-length r and s instead of DER.
         |der| {
             let (r, s) = numbers(der);
@@ -407,6 +409,31 @@ fn public_keys_are_read_in_one_form_only() {
     assert_eq!(changed(Rs256, |key| key[2].1 = Cbor::Bytes(vec![0xff; 128])), invalid);
     assert_eq!(changed(Rs256, |key| key[3].1 = Cbor::Bytes(vec![3])), invalid);
     assert_eq!(changed(Rs256, |key| key[3].1 = Cbor::Bytes(vec![0, 1, 0, 1])), invalid);
+}
+
+#[test]
+fn a_key_that_anybody_can_sign_for_is_refused() {
+    let mut neutral = [0; 32];
+    neutral[0] = 1;
+    let anybodys = [neutral.as_slice(), &[0; 32]].concat();
+    let bare = UnparsedPublicKey::new(&ED25519, neutral);
+    assert!(bare.verify(b"whatever", &anybodys).is_ok(), "the library alone would accept it");
+    let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+    let mut negative = neutral;
+    negative[31] = 0x80;
+    let points = [
+        neutral.to_vec(),
+        negative.to_vec(),
+        vec![0; 32],
+        hex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+        hex("eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
+        hex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85"),
+        hex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    ];
+    for point in points {
+        let refusal = changed(KeyAlgorithm::EdDsa, |key| key[3].1 = Cbor::Bytes(point));
+        assert_eq!(refusal, "public_key_invalid");
+    }
 }
 
 #[test]
