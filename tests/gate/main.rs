@@ -4,4 +4,5 @@
 mod assertions;
 mod ceremony;
 mod differential;
+mod public_keys;
 mod registrations;
