@@ -134,6 +134,38 @@ impl PublicKey {
     }
 }
 
+/// Every encoding of a point of Ed25519 whose order divides 8, the sign bit cleared. Such a key binds nobody: for the neutral element one signature
+/// that anybody can write down verifies over every message.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    edge(0x00, 0x00, 0x00),
+    edge(0x01, 0x00, 0x00),
+    edge(0xec, 0xff, 0x7f),
+    edge(0xed, 0xff, 0x7f),
+    edge(0xee, 0xff, 0x7f),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
+
+const fn edge(first: u8, between: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [between; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
+
+fn is_small_order(point: &[u8]) -> bool {
+    let [start @ .., last] = point else { return false };
+    SMALL_ORDER.iter().any(|small| small[..31] == *start && small[31] == last & 0x7f)
+}
+
 /// The members of a COSE key with integer labels.
 struct Members(Vec<(i128, Value)>);
 
@@ -200,8 +232,12 @@ impl Members {
     fn edwards(&self) -> Result<(ParsedPublicKey, &'static [i128]), PublicKeyRefusal> {
         let algorithm = Algorithm::EdDsa;
         self.on_curve(algorithm, 1, 6)?;
-        let key = ParsedPublicKey::new(&ED25519, self.bytes(-2)?)
-            .map_err(|_| PublicKeyRefusal::InvalidKey(algorithm.name()))?;
+        let invalid = || PublicKeyRefusal::InvalidKey(algorithm.name());
+        let point = self.bytes(-2)?;
+        if is_small_order(point) {
+            return Err(invalid());
+        }
+        let key = ParsedPublicKey::new(&ED25519, point).map_err(|_| invalid())?;
         Ok((key, &[1, 3, -1, -2]))
     }
 

@@ -8,4 +8,5 @@ mod sandbox_cloud_run;
 mod assertions;
 mod ceremony;
 mod differential;
+mod public_keys;
 mod registrations;
