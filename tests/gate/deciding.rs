@@ -98,18 +98,23 @@ async fn altered_assertions_are_refused(engine: Engine) {
     let gate = Gate::start(engine).await;
     let mut alice = gate.approver("alice").await;
     let id = gate.asked(json!({})).await;
+    let member = Fault::ClientDataMember;
     let faults = [
-        (Fault::NoUserVerification, "PIN or biometry"),
-        (Fault::NoUserPresence, "touch"),
-        (Fault::CrossOrigin, ""),
-        (Fault::TopOrigin, ""),
-        (Fault::WrongOrigin, ""),
-        (Fault::WrongType, ""),
-        (Fault::OtherRelyingParty, ""),
-        (Fault::LeftoverBytes, ""),
+        (Fault::FlipFlags(0x04), "PIN or biometry"),
+        (Fault::FlipFlags(0x01), "touch"),
+        (Fault::FlipFlags(0x20), "reserved"),
+        (member("crossOrigin", json!(true)), ""),
+        (member("topOrigin", json!("https://evil.example")), ""),
+        (member("origin", json!("https://evil.example")), ""),
+        (member("type", json!("webauthn.create")), ""),
+        (member("challenge", json!("AAAA")), ""),
+        (Fault::RelyingParty("evil.example"), "relying party"),
+        (Fault::ExtraBytes(vec![0]), "left over"),
+        (Fault::WrongKey, "signature"),
+        (Fault::UserHandle(Some(vec![1; 32])), "another person"),
     ];
     for (fault, words) in faults {
-        let refused = alice.approve_with(&id, &[fault]).await.unwrap_err();
+        let refused = alice.approve_with(&id, std::slice::from_ref(&fault)).await.unwrap_err();
         assert!(refused.contains("422") && refused.contains(words), "{fault:?}: {refused}");
     }
     let another = gate.asked(json!({})).await;

@@ -1,12 +1,15 @@
 //! Every integration test of the gate, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-mod identity_server;
-mod sign_in;
-mod workload_tokens;
-mod sandbox_cloud_run;
+mod asking;
 mod assertions;
 mod ceremony;
+mod deciding;
 mod differential;
+mod identity_server;
 mod public_keys;
 mod registrations;
+mod sandbox_cloud_run;
+mod sign_in;
+mod support;
+mod workload_tokens;
