@@ -39,9 +39,9 @@ pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
             clause(reason)
         ),
         State::Rejected { name, reason: Some(reason), .. } => format!(
-            "{name} rejected it: “{}”. Nothing was changed; {requester} may change the request \
+            "{name} rejected it: “{}” Nothing was changed; {requester} may change the request \
              and ask again.",
-            clause(reason)
+            reason.trim()
         ),
         State::Rejected { name, reason: None, .. } => format!(
             "{name} rejected it without giving a reason. Nothing was changed; {requester} may \
@@ -71,19 +71,17 @@ fn pending(approval: &Approval, now: Timestamp) -> String {
         .filter(|(progress, _)| progress.met < progress.needed)
         .map(|(progress, rule)| {
             let names: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
-            format!("{} from {}", progress.needed - progress.met, names.join(" or "))
+            let count = progress.needed - progress.met;
+            let more = if progress.met > 0 { " more" } else { "" };
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count}{more} signature{plural} from {}", names.join(" or "))
         })
         .collect();
     if missing.is_empty() {
         // A policy without rules is never met; configuration refuses it, this only words it.
         return "Nobody can sign this: the environment names nobody who may.".to_owned();
     }
-    let more = if approval.decisions.is_empty() { "" } else { " more" };
-    let noun =
-        if missing.len() == 1 && missing[0].starts_with("1 ") { "signature" } else { "signatures" };
-    let (first, rest) = missing[0].split_once(' ').unwrap_or((&missing[0], ""));
-    let others: String = missing[1..].iter().map(|part| format!(", and {part}")).collect();
-    format!("Waiting for {first}{more} {noun} {rest}{others}, until {}.", moment(expires_at))
+    format!("Waiting for {}, until {}.", missing.join(" and "), moment(expires_at))
 }
 
 fn executing(approval: &Approval, progress: &Progress) -> String {

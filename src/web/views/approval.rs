@@ -25,13 +25,13 @@ pub struct ApprovalPage {
     status: StatusView,
     sentence: Inert,
     successor: Option<String>,
-    headline: String,
+    headline: Inert,
     environment: Inert,
     project: String,
     region: String,
     service: String,
     image: String,
-    revision: String,
+    revision: Inert,
     is_new_service: bool,
     difference: Difference,
     steps: Vec<StepView>,
@@ -66,7 +66,7 @@ pub struct StatusView {
 
 /// What serves after a rollout that succeeded.
 struct ResultView {
-    revision: String,
+    revision: Inert,
     uri: Inert,
     href: Option<String>,
     traffic: Vec<ShareView>,
@@ -112,13 +112,13 @@ impl ApprovalPage {
                 State::Superseded { by, .. } => Some(paths::approval(by)),
                 _ => None,
             },
-            headline,
+            headline: Inert::new(&headline),
             environment: Inert::new(&deployment.environment),
             project: deployment.service.project().to_owned(),
             region: deployment.service.location().to_owned(),
             service: deployment.service.service().to_owned(),
             image: deployment.image.to_string(),
-            revision: deployment.plan.revision.clone(),
+            revision: Inert::new(&deployment.plan.revision),
             is_new_service: running(approval).is_none(),
             difference,
             steps: steps(approval),
@@ -174,7 +174,7 @@ fn result(approval: &Approval, around: Surroundings<'_>) -> Option<ResultView> {
         .filter(|url| matches!(url.scheme(), "https" | "http"))
         .map(String::from);
     Some(ResultView {
-        revision: serving.revision.clone(),
+        revision: Inert::new(&serving.revision),
         uri: Inert::new(&serving.uri),
         href: followed,
         traffic: shares(&serving.traffic, &serving.revision),

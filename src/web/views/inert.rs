@@ -24,6 +24,14 @@ impl Inert {
         &self.0
     }
 
+    /// The text for places that hold no markup, a page's title for example.
+    pub fn without_markup(&self) -> String {
+        let texts = inert(&self.0).into_iter().map(|piece| match piece {
+            Piece::Plain(text) | Piece::Marked(text) => text,
+        });
+        texts.collect()
+    }
+
     /// Whether there is nothing to show.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -45,7 +45,7 @@ pub enum KeyStatus {
 #[template(path = "keys.html")]
 pub struct KeysPage {
     frame: Frame,
-    message: Option<String>,
+    message: Option<Inert>,
     keys: Vec<KeyView>,
 }
 
@@ -65,7 +65,7 @@ impl KeysPage {
     pub fn new(keys: &[KeyListing], message: Option<&str>, around: Surroundings<'_>) -> Self {
         Self {
             frame: Frame::new("Your keys", paths::KEYS, around),
-            message: message.map(str::to_owned),
+            message: message.map(Inert::new),
             keys: keys.iter().map(|key| key_view(key, around.now)).collect(),
         }
     }

@@ -62,7 +62,7 @@ pub struct Frame {
 impl Frame {
     pub(crate) fn new(title: &str, here: &str, around: Surroundings<'_>) -> Self {
         Self {
-            title: title.to_owned(),
+            title: Inert::new(title).without_markup(),
             assets: assets::base(),
             notice: around.notice.map(str::to_owned),
             viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),

@@ -5,6 +5,8 @@ use crate::domain::deployment::Preconditions;
 use crate::domain::observation::TrafficShare;
 use crate::domain::rollout::Progress;
 
+use super::inert::Inert;
+
 /// One line of the plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StepView {
@@ -20,7 +22,7 @@ pub struct StepView {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShareView {
     /// The revision.
-    pub revision: String,
+    pub revision: Inert,
     /// Its percentage.
     pub percent: u8,
     /// Where its piece of the bar begins, 0 to 100.
@@ -128,7 +130,7 @@ pub fn shares(traffic: &[TrafficShare], new_revision: &str) -> Vec<ShareView> {
         .iter()
         .map(|share| {
             let view = ShareView {
-                revision: share.revision.clone(),
+                revision: Inert::new(&share.revision),
                 percent: share.percent,
                 offset,
                 is_new: share.revision == new_revision,
