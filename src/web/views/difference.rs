@@ -189,14 +189,11 @@ const SHORT: usize = 24;
 fn change(label: Label, path: &[String], before: Option<&Value>, after: Option<&Value>) -> Change {
     let mut before = before.map(|value| shown(path, value));
     let mut after = after.map(|value| shown(path, value));
-    let mut short = false;
-    if let (Some(before), Some(after)) = (&mut before, &mut after) {
-        let fits =
-            |side: &Shown| side.note.is_none() && side.rest.as_written().chars().count() <= SHORT;
-        short = fits(before) && fits(after);
-        if !short {
-            split_shared(before, after);
-        }
+    let fits =
+        |side: &Shown| side.note.is_none() && side.rest.as_written().chars().count() <= SHORT;
+    let short = before.iter().chain(&after).all(fits);
+    if let (false, Some(before), Some(after)) = (short, &mut before, &mut after) {
+        split_shared(before, after);
     }
     Change { label, before, after, short }
 }
