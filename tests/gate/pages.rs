@@ -106,6 +106,7 @@ fn assert_well_made(name: &str, page: &str) {
         let known = [
             "a",
             "aside",
+            "bdi",
             "blockquote",
             "body",
             "br",
@@ -258,8 +259,8 @@ fn a_page_shows_the_facts_that_are_signed() {
         approval.deployment.short_code(),
         approval.deployment.policy_digest.to_string(),
         approval.deployment.image.digest().to_string(),
-        "<span class=\"count\">1 of 2</span> from <strong>release-managers</strong>: waiting for 1 more".into(),
-        "<span class=\"count\">0 of 1</span> from <strong>security</strong>: waiting for 1".into(),
+        "<span class=\"count\">1 of 2</span> from <strong>release-managers</strong>: waiting for&nbsp;1 more".into(),
+        "<span class=\"count\">0 of 1</span> from <strong>security</strong>: waiting for&nbsp;1".into(),
         "https://github.com/acme/checkout/actions/runs/9876543210".into(),
         "datetime=\"2026-11-24T15:54:00Z\"".into(),
         "in 1 hour".into(),

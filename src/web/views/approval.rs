@@ -40,6 +40,8 @@ pub struct ApprovalPage {
     requested: Moment,
     expires: Moment,
     is_open: bool,
+    is_rolling: bool,
+    before_words: &'static str,
     rules: Vec<RuleView>,
     decisions: Vec<DecisionView>,
     turn: Turn,
@@ -127,6 +129,13 @@ impl ApprovalPage {
             requested: Moment::new(deployment.requested_at, around.now),
             expires: Moment::new(deployment.expires_at, around.now),
             is_open: matches!(approval.status(), Status::Pending | Status::Approved),
+            // While something moves, how far it is comes first.
+            is_rolling: matches!(approval.status(), Status::Executing | Status::NeedsAttention),
+            before_words: if approval.status() == Status::Pending {
+                "running now"
+            } else {
+                "running before"
+            },
             rules: rules(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),

@@ -36,6 +36,8 @@ struct Item {
     headline: Inert,
     status: StatusView,
     sentence: Inert,
+    /// The requester's own headline.
+    title: Option<Inert>,
     requester: Inert,
     requested: Moment,
     expires: Option<Moment>,
@@ -81,6 +83,7 @@ fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
         headline: Inert::new(&headline_of(approval)),
         status: StatusView::new(approval.status()),
         sentence: Inert::new(&status_sentence(approval, around.now)),
+        title: deployment.title.as_deref().map(Inert::new),
         requester: Inert::new(deployment.requester.display_name()),
         requested: Moment::new(deployment.requested_at, around.now),
         expires: pending.then(|| Moment::new(deployment.expires_at, around.now)),
