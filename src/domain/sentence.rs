@@ -1,1 +1,159 @@
-//! To be written.
+//! One sentence for every state of an approval: who has to do what next.
+
+use jiff::Timestamp;
+
+use crate::domain::approval::{Approval, State};
+use crate::domain::ids::ApprovalId;
+use crate::domain::rollout::{Call, Progress, Serving};
+
+/// What an approval waits for and who has to act, for pages, the API and the pipeline's log.
+///
+/// Plain text of one or two sentences. It can hold words that people or Cloud Run wrote (names,
+/// reasons), so whoever shows it must escape it like any other text.
+pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
+    let requester = approval.deployment.requester.display_name();
+    match &approval.state {
+        State::Pending {} => pending(approval, now),
+        State::Approved { .. } if now >= approval.deployment.expires_at => format!(
+            "It was signed, but the rollout did not begin before {}. {requester} has to ask again.",
+            moment(approval.deployment.expires_at)
+        ),
+        State::Approved { .. } => "Everybody who has to sign has signed. The rollout begins by \
+             itself; nobody has to do anything."
+            .to_owned(),
+        State::Executing { progress, .. } => executing(approval, progress),
+        State::Succeeded { serving, .. } => succeeded(approval, serving),
+        State::Failed { reason, .. } => format!(
+            "The rollout failed: {}. {requester} has to remove the cause and ask again.",
+            clause(reason)
+        ),
+        State::RolledBack { reason, .. } => format!(
+            "The rollout failed, and what served before serves again: {}. {requester} has to \
+             remove the cause and ask again.",
+            clause(reason)
+        ),
+        State::NeedsAttention { reason, .. } => format!(
+            "Somebody who looks after {} has to look at it in Cloud Run: {}. The gate changes \
+             nothing more by itself.",
+            approval.deployment.service.service(),
+            clause(reason)
+        ),
+        State::Rejected { name, reason: Some(reason), .. } => format!(
+            "{name} rejected it: “{}” Nothing was changed; {requester} may change the request \
+             and ask again.",
+            reason.trim()
+        ),
+        State::Rejected { name, reason: None, .. } => format!(
+            "{name} rejected it without giving a reason. Nothing was changed; {requester} may \
+             ask {name} and then ask again."
+        ),
+        State::Expired { at } => expired(approval, *at),
+        State::Cancelled { .. } => format!(
+            "{requester} took the request back. Nothing was changed; nobody has to do anything."
+        ),
+        State::Superseded { by, .. } => superseded(by),
+        State::Withdrawn { .. } => format!(
+            "A signature was taken back before the rollout began. Nothing was changed; \
+             {requester} may ask again."
+        ),
+    }
+}
+
+fn pending(approval: &Approval, now: Timestamp) -> String {
+    let expires_at = approval.deployment.expires_at;
+    if now >= expires_at {
+        return expired(approval, expires_at);
+    }
+    let missing: Vec<String> = approval
+        .progress()
+        .iter()
+        .zip(&approval.policy.rules)
+        .filter(|(progress, _)| progress.met < progress.needed)
+        .map(|(progress, rule)| {
+            let names: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
+            let count = progress.needed - progress.met;
+            let more = if progress.met > 0 { " more" } else { "" };
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count}{more} signature{plural} from {}", names.join(" or "))
+        })
+        .collect();
+    if missing.is_empty() {
+        // A policy without rules is never met; configuration refuses it, this only words it.
+        return "Nobody can sign this: the environment names nobody who may.".to_owned();
+    }
+    format!("Waiting for {}, until {}.", missing.join(" and "), moment(expires_at))
+}
+
+fn executing(approval: &Approval, progress: &Progress) -> String {
+    let plan = &approval.deployment.plan;
+    let service = approval.deployment.service.service();
+    if let Some(reason) = &progress.restoring {
+        return format!(
+            "A step failed: {}. The gate is restoring what served before; nobody has to do \
+             anything yet.",
+            clause(reason)
+        );
+    }
+    let doing = match progress.intent.as_ref().map(|intent| intent.call) {
+        Some(Call::CreateService {}) => format!("creating the service {service}"),
+        Some(Call::Restore {}) => "restoring what served before".to_owned(),
+        Some(Call::MoveTraffic { step }) => moving(approval, step),
+        _ if !progress.revision_ready => format!("creating the revision {}", plan.revision),
+        Some(Call::CreateRevision {}) | None if progress.steps_done < plan.steps.len() => {
+            moving(approval, progress.steps_done)
+        }
+        _ => "checking that everything serves as signed".to_owned(),
+    };
+    format!("The gate is {doing}. Nobody has to do anything.")
+}
+
+fn moving(approval: &Approval, step: usize) -> String {
+    let plan = &approval.deployment.plan;
+    let percent = plan.steps.get(step).map_or(100, |step| step.percent);
+    format!(
+        "giving {} {percent} % of the traffic (step {} of {})",
+        plan.revision,
+        step + 1,
+        plan.steps.len()
+    )
+}
+
+fn succeeded(approval: &Approval, serving: &Serving) -> String {
+    let percent = serving
+        .traffic
+        .iter()
+        .find(|share| share.revision == serving.revision)
+        .map_or(0, |share| share.percent);
+    format!(
+        "{} serves {} with {percent} % of the traffic, exactly as signed. Nothing is left to do.",
+        approval.deployment.service.service(),
+        serving.revision
+    )
+}
+
+fn expired(approval: &Approval, at: Timestamp) -> String {
+    let missed = if approval.policy.is_met(&approval.signers()) {
+        "The rollout did not begin"
+    } else {
+        "Not everybody who has to sign signed"
+    };
+    format!(
+        "{missed} before it expired on {}. Nothing was changed; {} has to ask again.",
+        moment(at),
+        approval.deployment.requester.display_name()
+    )
+}
+
+fn superseded(by: &ApprovalId) -> String {
+    format!("A newer request for the same service took its place: decide on {by} instead.")
+}
+
+/// A time as sentences say it: `24 November 2026, 14:32 UTC`.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%-d %B %Y, %H:%M UTC").to_string()
+}
+
+/// A reason without its last full stop, to stand inside a sentence of ours.
+fn clause(reason: &str) -> &str {
+    reason.trim().trim_end_matches('.')
+}

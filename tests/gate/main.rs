@@ -7,9 +7,14 @@ mod ceremony;
 mod deciding;
 mod differential;
 mod identity_server;
+
+mod pages;
+mod previews;
 mod public_keys;
 mod registrations;
+mod sample_approval;
 mod sandbox_cloud_run;
+mod sentences;
 mod sign_in;
 mod support;
 mod workload_tokens;

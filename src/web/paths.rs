@@ -1,0 +1,53 @@
+//! The addresses that pages link to. Handlers and templates both take them from here.
+
+use data_encoding::HEXUPPER;
+
+use crate::domain::ids::ApprovalId;
+
+/// The list of approvals.
+pub const INBOX: &str = "/";
+/// A person's own keys.
+pub const KEYS: &str = "/keys";
+/// Starts a sign-in; takes the local path to come back to as `return_to`.
+pub const SIGN_IN: &str = "/sign-in";
+/// Ends a session; POST only.
+pub const SIGN_OUT: &str = "/sign-out";
+
+/// The page of one approval.
+pub fn approval(id: &ApprovalId) -> String {
+    format!("/approvals/{id}")
+}
+
+/// The evidence of one approval, for people who are signed in.
+pub fn evidence(id: &ApprovalId) -> String {
+    format!("/approvals/{id}/evidence")
+}
+
+/// A sign-in that leads back to `return_to`, a path of this gate.
+pub fn sign_in(return_to: &str) -> String {
+    format!("{SIGN_IN}?return_to={}", percent_encode(return_to))
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986 and `/`.
+fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push_str(&HEXUPPER.encode(&[byte]));
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn return_paths_stay_one_parameter() {
+        assert_eq!(sign_in("/approvals/apr_x"), "/sign-in?return_to=/approvals/apr_x");
+        assert_eq!(sign_in("/a?b=c&d=é#e"), "/sign-in?return_to=/a%3Fb%3Dc%26d%3D%C3%A9%23e");
+    }
+}

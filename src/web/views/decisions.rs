@@ -1,0 +1,150 @@
+//! Who may sign, who has, and what the person who looks can do.
+
+use crate::domain::approval::{Approval, Status, TransitionRefusal};
+use crate::domain::decision::Verdict;
+use crate::domain::policy::Principal;
+use crate::web::paths;
+
+use super::inert::Inert;
+use super::moment::Moment;
+use super::{Surroundings, Viewer};
+
+/// How far one rule is met.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleView {
+    /// How many signatures count.
+    pub met: usize,
+    /// How many it needs.
+    pub needed: usize,
+    /// Out of whom.
+    pub from: Inert,
+    /// How many more it waits for.
+    pub missing: usize,
+}
+
+/// One recorded decision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DecisionView {
+    /// Who decided.
+    pub name: Inert,
+    /// The directory's own name for the person.
+    pub subject: Inert,
+    /// Whether it is a yes.
+    pub approves: bool,
+    /// Why, in the person's words.
+    pub reason: Option<Inert>,
+    /// When the gate recorded it.
+    pub at: Moment,
+    /// The credential that signed, base64url.
+    pub credential: String,
+    /// SHA-256 of the statement that was signed.
+    pub statement_digest: String,
+}
+
+/// What the person who looks can do about it now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// Nobody decides any more.
+    Over,
+    /// Nobody is signed in.
+    SignIn {
+        /// The sign-in that leads back here.
+        href: String,
+    },
+    /// The person may not sign.
+    MayNot {
+        /// Why.
+        why: Inert,
+    },
+    /// The person may sign and has no key.
+    NeedsKey,
+    /// The person may sign with these keys.
+    Sign {
+        /// Their names.
+        keys: Vec<Inert>,
+    },
+}
+
+/// Every rule with its progress.
+pub fn rules(approval: &Approval) -> Vec<RuleView> {
+    let progress = approval.progress();
+    progress
+        .iter()
+        .zip(&approval.policy.rules)
+        .map(|(progress, rule)| {
+            let names: Vec<String> = rule.from.iter().map(principal).collect();
+            RuleView {
+                met: progress.met,
+                needed: progress.needed,
+                from: Inert::new(&names.join(" or ")),
+                missing: progress.needed.saturating_sub(progress.met),
+            }
+        })
+        .collect()
+}
+
+fn principal(principal: &Principal) -> String {
+    match principal {
+        Principal::Group(name) => name.clone(),
+        Principal::Person(subject) => format!("the person {subject}"),
+    }
+}
+
+/// Every decision so far.
+pub fn decisions(approval: &Approval, around: Surroundings<'_>) -> Vec<DecisionView> {
+    approval
+        .decisions
+        .iter()
+        .map(|decision| DecisionView {
+            name: Inert::new(&decision.name),
+            subject: Inert::new(&decision.person.subject),
+            approves: decision.verdict == Verdict::Approve,
+            reason: decision.reason.as_deref().map(Inert::new),
+            at: Moment::new(decision.decided_at, around.now),
+            credential: decision.credential.clone(),
+            statement_digest: decision.statement_digest.to_string(),
+        })
+        .collect()
+}
+
+/// What the person who looks can do.
+pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
+    if approval.status() != Status::Pending || around.now >= approval.deployment.expires_at {
+        return Turn::Over;
+    }
+    let Some(viewer) = around.viewer else {
+        return Turn::SignIn { href: paths::sign_in(&paths::approval(approval.id())) };
+    };
+    match refusal(approval, viewer, around) {
+        Some(TransitionRefusal::AlreadyDecided(_)) => {
+            Turn::MayNot { why: Inert::new("You have signed this approval. A person counts once.") }
+        }
+        Some(TransitionRefusal::NotAnApprover(_)) => {
+            Turn::MayNot { why: not_an_approver(approval) }
+        }
+        Some(TransitionRefusal::Closed(_) | TransitionRefusal::Expired(_)) => Turn::Over,
+        None if viewer.keys.is_empty() => Turn::NeedsKey,
+        None => Turn::Sign { keys: viewer.keys.iter().map(|name| Inert::new(name)).collect() },
+    }
+}
+
+/// Why the viewer cannot decide now, if so.
+pub fn refusal(
+    approval: &Approval,
+    viewer: &Viewer,
+    around: Surroundings<'_>,
+) -> Option<TransitionRefusal> {
+    let profile = &viewer.profile;
+    approval.may_decide(&profile.person, &profile.name, &profile.groups, around.now).err()
+}
+
+fn not_an_approver(approval: &Approval) -> Inert {
+    let names: Vec<String> =
+        approval.policy.rules.iter().flat_map(|rule| &rule.from).map(principal).collect();
+    Inert::new(&format!(
+        "You may not sign for {}. Its rules name {}, and your sign-in did not say that you are \
+         one of them. If a group of yours is new, sign out and in again.",
+        approval.deployment.environment,
+        names.join(", ")
+    ))
+}

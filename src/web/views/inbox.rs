@@ -1,0 +1,92 @@
+//! The list of approvals: what waits for whom.
+
+use askama::Template;
+use askama_web::WebTemplate;
+
+use crate::domain::approval::{Approval, Status};
+use crate::domain::sentence::status_sentence;
+use crate::web::paths;
+
+use super::approval::{StatusView, headline_of};
+use super::decisions::refusal;
+use super::{Frame, Inert, Moment, Surroundings};
+
+/// `GET /`.
+#[derive(Template, WebTemplate)]
+#[template(path = "inbox.html")]
+pub struct InboxPage {
+    frame: Frame,
+    has_key: bool,
+    sections: Vec<Section>,
+}
+
+/// Approvals that have something in common.
+struct Section {
+    /// Its anchor.
+    id: &'static str,
+    title: &'static str,
+    /// What to say when there is none.
+    empty: &'static str,
+    items: Vec<Item>,
+}
+
+/// One approval in the list.
+struct Item {
+    href: String,
+    headline: Inert,
+    status: StatusView,
+    sentence: Inert,
+    /// The requester's own headline.
+    title: Option<Inert>,
+    requester: Inert,
+    requested: Moment,
+    expires: Option<Moment>,
+    short_code: String,
+}
+
+impl InboxPage {
+    /// Sorts `approvals`, which the person may all read and which come newest first.
+    pub fn new(approvals: &[Approval], around: Surroundings<'_>) -> Self {
+        let mut sections = [
+            ("mine", "Waiting for you", "Nothing waits for your signature."),
+            ("others", "Waiting for others", "Nothing waits for anybody else."),
+            ("running", "Rolling out", "No rollout runs."),
+            ("recent", "Recent", "Nothing was decided yet. A pipeline asks, and it shows up here."),
+        ]
+        .map(|(id, title, empty)| Section { id, title, empty, items: Vec::new() });
+        for approval in approvals {
+            let section = match approval.status() {
+                Status::Pending if waits_for_viewer(approval, around) => 0,
+                Status::Pending if around.now < approval.deployment.expires_at => 1,
+                Status::Approved | Status::Executing => 2,
+                _ => 3,
+            };
+            sections[section].items.push(item(approval, around));
+        }
+        Self {
+            frame: Frame::new("Inbox", paths::INBOX, around),
+            has_key: around.viewer.is_none_or(|viewer| !viewer.keys.is_empty()),
+            sections: sections.into(),
+        }
+    }
+}
+
+fn waits_for_viewer(approval: &Approval, around: Surroundings<'_>) -> bool {
+    around.viewer.is_some_and(|viewer| refusal(approval, viewer, around).is_none())
+}
+
+fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
+    let deployment = &approval.deployment;
+    let pending = approval.status() == Status::Pending;
+    Item {
+        href: paths::approval(approval.id()),
+        headline: Inert::new(&headline_of(approval)),
+        status: StatusView::new(approval.status()),
+        sentence: Inert::new(&status_sentence(approval, around.now)),
+        title: deployment.title.as_deref().map(Inert::new),
+        requester: Inert::new(deployment.requester.display_name()),
+        requested: Moment::new(deployment.requested_at, around.now),
+        expires: pending.then(|| Moment::new(deployment.expires_at, around.now)),
+        short_code: deployment.short_code(),
+    }
+}

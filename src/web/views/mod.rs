@@ -1,0 +1,73 @@
+//! What each page shows, computed from domain values by pure functions.
+
+pub mod approval;
+mod decisions;
+mod difference;
+pub mod inbox;
+mod inert;
+pub mod keys;
+mod label;
+mod moment;
+pub mod problem;
+mod requester;
+mod traffic;
+
+use jiff::Timestamp;
+
+use crate::domain::person::Profile;
+use crate::web::{assets, paths};
+
+pub use inert::Inert;
+pub use moment::Moment;
+
+/// The person who looks at a page.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    /// Who it is, as the directory said at the sign-in.
+    pub profile: Profile,
+    /// The names of the person's keys that may sign now.
+    pub keys: Vec<String>,
+    /// When the session ends.
+    pub session_ends_at: Timestamp,
+}
+
+/// What a page is drawn in: for whom, when, and with which notice.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The person who looks, if signed in.
+    pub viewer: Option<&'a Viewer>,
+    /// A notice above every page, in our words: that this gate is a demo, for example.
+    pub notice: Option<&'a str>,
+    /// The time that pages count from.
+    pub now: Timestamp,
+}
+
+/// The frame of a page: what `base.html` needs.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The page's title, before the product's name.
+    pub title: String,
+    /// Where style and scripts are.
+    pub assets: String,
+    /// The notice above the page.
+    pub notice: Option<String>,
+    /// The name of the person who is signed in.
+    pub viewer: Option<Inert>,
+    /// Signing in from here leads back here.
+    pub sign_in: String,
+    /// The path of the page, to mark its link.
+    pub here: String,
+}
+
+impl Frame {
+    pub(crate) fn new(title: &str, here: &str, around: Surroundings<'_>) -> Self {
+        Self {
+            title: Inert::new(title).without_markup(),
+            assets: assets::base(),
+            notice: around.notice.map(str::to_owned),
+            viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),
+            sign_in: paths::sign_in(here),
+            here: here.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Who asks, as their verified token says, and what they say themselves.
+
+use serde_json::Value;
+use url::Url;
+
+use crate::domain::deployment::{Deployment, Link, Requester};
+
+use super::inert::Inert;
+
+/// Who asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequesterView {
+    /// The short name: a repository, an agent's name, or the subject.
+    pub name: Inert,
+    /// The token issuer whose signature was checked.
+    pub issuer_url: Inert,
+    /// What the token says that people want to know first.
+    pub facts: Vec<Fact>,
+    /// Every claim of the token.
+    pub claims: Vec<(Inert, Inert)>,
+}
+
+/// One verified fact about the requester.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fact {
+    /// What it is.
+    pub label: &'static str,
+    /// What the token says.
+    pub value: Inert,
+    /// Where it leads, only ever built by the gate.
+    pub href: Option<String>,
+}
+
+/// What the requester wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Words {
+    /// A headline.
+    pub title: Option<Inert>,
+    /// Why.
+    pub reason: Inert,
+    /// More.
+    pub body: Option<Inert>,
+    /// Where to read more.
+    pub links: Vec<LinkView>,
+}
+
+/// A link that the requester gave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkView {
+    /// What the requester calls it.
+    pub title: Inert,
+    /// The whole address, as the browser would open it.
+    pub url: Inert,
+    /// The host that it leads to, and the address; none if it may not be followed.
+    pub target: Option<(String, String)>,
+}
+
+impl RequesterView {
+    pub(crate) fn new(requester: &Requester) -> Self {
+        let claims = requester
+            .claims
+            .iter()
+            .map(|(name, value)| (Inert::new(name), Inert::new(&value_text(value))))
+            .collect();
+        Self {
+            name: Inert::new(requester.display_name()),
+            issuer_url: Inert::new(&requester.issuer_url),
+            facts: facts(requester),
+            claims,
+        }
+    }
+}
+
+impl Words {
+    pub(crate) fn new(deployment: &Deployment) -> Self {
+        let optional = |text: &Option<String>| text.as_deref().map(Inert::new);
+        Self {
+            title: optional(&deployment.title),
+            reason: Inert::new(&deployment.reason),
+            body: optional(&deployment.body),
+            links: deployment.links.iter().map(link).collect(),
+        }
+    }
+}
+
+/// The claims of GitHub Actions and of most other issuers that say where a request comes from.
+const FACTS: [(&str, &str); 9] = [
+    ("Repository", "repository"),
+    ("Commit", "sha"),
+    ("Branch or tag", "ref"),
+    ("Workflow", "job_workflow_ref"),
+    ("Run", "run_id"),
+    ("Attempt", "run_attempt"),
+    ("Event", "event_name"),
+    ("Started by", "actor"),
+    ("Agent", "name"),
+];
+
+fn facts(requester: &Requester) -> Vec<Fact> {
+    let forge = forge(&requester.issuer_url);
+    let repository = requester.claim("repository").filter(|name| is_repository(name));
+    let page = |rest: String| -> Option<String> {
+        Some(format!("{}/{}{rest}", forge.as_ref()?, repository?))
+    };
+    let plain = |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let mut facts: Vec<Fact> = FACTS
+        .iter()
+        .filter_map(|(label, claim)| {
+            let value = requester.claim(claim)?;
+            let href = match *claim {
+                "repository" => page(String::new()),
+                "sha" if plain(value) => page(format!("/commit/{value}")),
+                "run_id" if plain(value) => page(format!("/actions/runs/{value}")),
+                _ => None,
+            };
+            Some(Fact { label, value: Inert::new(value), href })
+        })
+        .collect();
+    if facts.is_empty() {
+        facts.push(Fact { label: "Subject", value: Inert::new(&requester.subject), href: None });
+    }
+    facts
+}
+
+/// The web pages of the forge whose Actions issued the token: github.com, or the GitHub
+/// Enterprise Server that issues under `/_services/token`.
+fn forge(issuer_url: &str) -> Option<String> {
+    if issuer_url == "https://token.actions.githubusercontent.com" {
+        return Some("https://github.com".to_owned());
+    }
+    let server = issuer_url.strip_suffix("/_services/token")?;
+    server.starts_with("https://").then(|| server.to_owned())
+}
+
+fn is_repository(name: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    name.split_once('/').is_some_and(|(owner, rest)| {
+        [owner, rest].iter().all(|part| {
+            !part.is_empty() && *part != "." && *part != ".." && part.bytes().all(known)
+        })
+    })
+}
+
+fn value_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Only https is ever followed. What is shown is the address after parsing, so that a host in
+/// look-alike letters shows as the `xn--` name that it is.
+fn link(link: &Link) -> LinkView {
+    let parsed = Url::parse(&link.url).ok().filter(|url| url.scheme() == "https");
+    let title = Inert::new(&link.title);
+    match parsed {
+        Some(url) => LinkView {
+            title,
+            url: Inert::new(url.as_str()),
+            target: url.host_str().map(|host| (host.to_owned(), url.to_string())),
+        },
+        None => LinkView { title, url: Inert::new(&link.url), target: None },
+    }
+}

@@ -1,0 +1,142 @@
+//! How the traffic moves, and how far it is.
+
+use crate::domain::approval::{Approval, State};
+use crate::domain::deployment::Preconditions;
+use crate::domain::observation::TrafficShare;
+use crate::domain::rollout::Progress;
+
+use super::inert::Inert;
+
+/// One line of the plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StepView {
+    /// What happens.
+    pub title: String,
+    /// The shares of the revisions then, the new one first.
+    pub shares: Vec<ShareView>,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// One revision's share at a step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShareView {
+    /// The revision.
+    pub revision: Inert,
+    /// Its percentage.
+    pub percent: u8,
+    /// Where its piece of the bar begins, 0 to 100.
+    pub offset: u8,
+    /// Whether it is the revision that this approval creates.
+    pub is_new: bool,
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Nothing is known of it or nothing happens any more.
+    Planned,
+    /// It was seen to serve.
+    Done,
+    /// It happens now.
+    Current,
+    /// It comes.
+    Next,
+}
+
+impl Stage {
+    /// The name in the style sheet.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Done => "done",
+            Self::Current => "current",
+            Self::Next => "next",
+        }
+    }
+
+    /// In words, for those who cannot see the colour.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Planned => "",
+            Self::Done => "done",
+            Self::Current => "now",
+            Self::Next => "to come",
+        }
+    }
+}
+
+/// The plan from what serves when it is asked for to everything on the new revision.
+pub fn steps(approval: &Approval) -> Vec<StepView> {
+    let deployment = &approval.deployment;
+    let plan = &deployment.plan;
+    let stage = |number: usize| stage_of(&approval.state, number);
+    let mut steps = Vec::new();
+    match &deployment.preconditions {
+        Preconditions::Present { serving, .. } => {
+            steps.push(StepView {
+                title: "Before".to_owned(),
+                shares: shares(serving, &plan.revision),
+                stage: Stage::Planned,
+            });
+            steps.push(StepView {
+                title: "New revision, without traffic".to_owned(),
+                shares: Vec::new(),
+                stage: stage(0),
+            });
+        }
+        Preconditions::Absent {} => steps.push(StepView {
+            title: "New service with its first revision".to_owned(),
+            shares: Vec::new(),
+            stage: stage(0),
+        }),
+    }
+    let count = plan.steps.len();
+    steps.extend(plan.steps.iter().enumerate().map(|(index, step)| StepView {
+        title: format!("Step {} of {count}: {} %", index + 1, step.percent),
+        shares: shares(&step.traffic, &plan.revision),
+        stage: stage(index + 1),
+    }));
+    steps
+}
+
+/// The stage of the revision (0) or of a traffic step (from 1).
+fn stage_of(state: &State, number: usize) -> Stage {
+    let of = |progress: &Progress| {
+        let done = if progress.revision_ready { progress.steps_done + 1 } else { 0 };
+        match number {
+            number if number < done => Stage::Done,
+            number if number == done && progress.restoring.is_none() => Stage::Current,
+            _ => Stage::Next,
+        }
+    };
+    match state {
+        State::Executing { progress, .. } => of(progress),
+        // Nothing goes on by itself any more: what was not done is only a plan.
+        State::NeedsAttention { progress, .. } => match of(progress) {
+            Stage::Done => Stage::Done,
+            Stage::Current | Stage::Next | Stage::Planned => Stage::Planned,
+        },
+        State::Succeeded { .. } => Stage::Done,
+        State::Approved { .. } => Stage::Next,
+        _ => Stage::Planned,
+    }
+}
+
+/// The shares as pieces of one bar.
+pub fn shares(traffic: &[TrafficShare], new_revision: &str) -> Vec<ShareView> {
+    let mut offset = 0_u8;
+    traffic
+        .iter()
+        .map(|share| {
+            let view = ShareView {
+                revision: Inert::new(&share.revision),
+                percent: share.percent,
+                offset,
+                is_new: share.revision == new_revision,
+            };
+            offset = offset.saturating_add(share.percent);
+            view
+        })
+        .collect()
+}

@@ -1,0 +1,243 @@
+// The page of one approval: signing a decision, and staying up to date.
+
+import { Problem, decode, encode, post, refusalOf, show, whyUnable } from "./ceremony.js";
+
+const PAYLOAD_TYPE = "application/vnd.in-toto+json";
+const WAIT_SECONDS = 25;
+const LONGEST_PAUSE = 30_000;
+
+let signing = false;
+
+const page = () => document.querySelector("main[data-approval]");
+const find = (id) => document.getElementById(id);
+
+/** SHA-256 as lower-case hexadecimal characters. */
+async function digestOf(bytes) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The signed bytes that this page shows; characters shown by name become themselves again. */
+function shownDeployment() {
+  const copy = find("canonical").cloneNode(true);
+  for (const mark of copy.querySelectorAll(".mark")) {
+    mark.replaceWith(String.fromCodePoint(Number.parseInt(mark.dataset.code, 16)));
+  }
+  return copy.textContent;
+}
+
+/** DSSE v1 pre-authentication encoding of the statement. */
+function preAuthenticationEncoding(statement) {
+  const text = new TextEncoder();
+  const body = text.encode(statement);
+  const head = text.encode(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${body.length} `);
+  const encoded = new Uint8Array(head.length + body.length);
+  encoded.set(head);
+  encoded.set(body, head.length);
+  return encoded;
+}
+
+/**
+ * Refuses to sign anything but what this page shows: the challenge must be the digest of the
+ * statement, and the statement must hold the decision and the deployment on this page.
+ */
+async function checkBeforeSigning(prepared, decision, reason) {
+  const differs = () =>
+    new Problem(
+      "The gate asks for a signature on something else than this page shows",
+      "nothing was signed. Load the page again; if it happens again, tell the people who run the gate",
+    );
+  const bytes = preAuthenticationEncoding(prepared.statement);
+  const challenge = encode(await crypto.subtle.digest("SHA-256", bytes));
+  const options = prepared.request_options.publicKey ?? prepared.request_options;
+  if (challenge !== prepared.challenge || challenge !== options.challenge) {
+    throw differs();
+  }
+  const deployment = shownDeployment();
+  const digest = await digestOf(new TextEncoder().encode(deployment));
+  const { predicate, subject } = JSON.parse(prepared.statement);
+  const same =
+    digest === page().dataset.digest &&
+    prepared.statement.includes(`"deployment":${deployment}`) &&
+    subject.some((entry) => entry.digest.sha256 === digest) &&
+    predicate.decision === decision &&
+    (predicate.reason ?? "") === reason &&
+    predicate.audience === location.origin;
+  if (!same) {
+    throw differs();
+  }
+  return options;
+}
+
+/** The browser's form of the request options, made by hand since older browsers cannot. */
+function requestOptions(options) {
+  const descriptor = (credential) => ({ ...credential, id: decode(credential.id) });
+  return {
+    ...options,
+    challenge: decode(options.challenge),
+    allowCredentials: (options.allowCredentials ?? []).map(descriptor),
+  };
+}
+
+function assertionJson(credential) {
+  const { authenticatorData, clientDataJSON, signature, userHandle } = credential.response;
+  return {
+    id: credential.id,
+    rawId: encode(credential.rawId),
+    type: credential.type,
+    authenticatorAttachment: credential.authenticatorAttachment ?? undefined,
+    clientExtensionResults: credential.getClientExtensionResults(),
+    response: {
+      authenticatorData: encode(authenticatorData),
+      clientDataJSON: encode(clientDataJSON),
+      signature: encode(signature),
+      userHandle: userHandle ? encode(userHandle) : null,
+    },
+  };
+}
+
+function allowSigning(allowed) {
+  for (const id of ["approve", "reject"]) {
+    const button = find(id);
+    if (button) {
+      button.disabled = !allowed;
+    }
+  }
+}
+
+async function decide(decision) {
+  if (signing) {
+    return;
+  }
+  signing = true;
+  allowSigning(false);
+  const message = find("message");
+  const address = `/approvals/${page().dataset.approval}`;
+  const reason = decision === "reject" ? find("reason").value.trim() : "";
+  try {
+    show(message, "Preparing what you sign…");
+    const request = reason ? { decision, reason } : { decision };
+    const prepared = await post(`${address}/statements`, request);
+    const options = await checkBeforeSigning(prepared, decision, reason);
+    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
+    const credential = await navigator.credentials.get({ publicKey: requestOptions(options) });
+    show(message, "Signed. The gate is checking the signature…");
+    await post(`${address}/decisions`, {
+      nonce: prepared.nonce,
+      credential: assertionJson(credential),
+    });
+    show(message, decision === "approve" ? "You approved it." : "You rejected it.", { tone: "good" });
+    find("reason").value = "";
+    signing = false;
+    await refresh();
+  } catch (error) {
+    const signIn = error.sessionEnded ? page().dataset.signIn : null;
+    show(message, refusalOf(error, decision), { tone: "bad", signIn });
+  } finally {
+    signing = false;
+    prepareSigning();
+  }
+}
+
+/** Enables the buttons where they can work, and says beforehand where they cannot. */
+function prepareSigning() {
+  if (!find("sign")) {
+    return;
+  }
+  const why = whyUnable();
+  const unable = find("unable");
+  unable.hidden = !why;
+  unable.textContent = why ?? "";
+  allowSigning(!why);
+}
+
+const isBusy = () =>
+  signing || Boolean(find("reason")?.value) || document.activeElement?.id === "reason";
+
+/** Replaces the main section by the current one; what was typed, opened and focused stays. */
+async function refresh() {
+  const response = await fetch(location.pathname, { credentials: "same-origin", redirect: "manual" });
+  if (!response.ok) {
+    throw new Error("the page could not be loaded again");
+  }
+  const next = new DOMParser().parseFromString(await response.text(), "text/html");
+  const main = next.querySelector("main[data-approval]");
+  if (!main || signing) {
+    return;
+  }
+  const typed = find("reason")?.value ?? "";
+  const focused = document.activeElement?.id;
+  const open = Array.from(page().querySelectorAll("details[open][id]"), (details) => details.id);
+  const before = page().dataset.status;
+  page().replaceWith(document.adoptNode(main));
+  document.title = next.title;
+  for (const id of open) {
+    find(id)?.setAttribute("open", "");
+  }
+  if (typed && find("reason")) {
+    find("reason").value = typed;
+  }
+  if (focused) {
+    find(focused)?.focus({ preventScroll: true });
+  }
+  if (page().dataset.status !== before || page().dataset.final !== "true") {
+    find("announcement").textContent = find("sentence").textContent;
+  }
+  prepareSigning();
+}
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Asks the gate to answer as soon as something changes, until nothing changes any more. */
+async function follow() {
+  let wait = 1000;
+  let known = Number(page().dataset.version);
+  while (page().dataset.final !== "true") {
+    try {
+      const query = `version=${known}&wait=${WAIT_SECONDS}`;
+      const address = `/approvals/${page().dataset.approval}/status?${query}`;
+      const response = await fetch(address, { credentials: "same-origin", redirect: "error" });
+      if (response.status === 401) {
+        sessionEnded();
+        return;
+      }
+      if (!response.ok) {
+        throw new Error(`status ${response.status}`);
+      }
+      const { version } = await response.json();
+      wait = 1000;
+      if (version > known) {
+        if (isBusy()) {
+          find("out-of-date").hidden = false;
+        } else {
+          await refresh();
+        }
+        known = version;
+      }
+    } catch {
+      await pause(wait);
+      wait = Math.min(wait * 2, LONGEST_PAUSE);
+    }
+  }
+}
+
+function sessionEnded() {
+  const banner = find("out-of-date");
+  const link = document.createElement("a");
+  link.href = page().dataset.signIn;
+  link.textContent = "Sign in again";
+  banner.replaceChildren("Your session ended, so this page no longer follows what happens. ", link);
+  banner.hidden = false;
+}
+
+document.addEventListener("click", (event) => {
+  const id = event.target.closest?.("button")?.id;
+  if (id === "approve" || id === "reject") {
+    decide(id);
+  } else if (id === "refresh") {
+    refresh().catch(() => location.reload());
+  }
+});
+
+prepareSigning();
+follow();

@@ -1,0 +1,61 @@
+// Registering a key.
+
+import { decode, encode, post, refusalOf, show, whyUnable } from "./ceremony.js";
+
+const find = (id) => document.getElementById(id);
+const button = find("register-button");
+const message = find("message");
+
+/** The browser's form of the creation options, made by hand since older browsers cannot. */
+function creationOptions(options) {
+  const descriptor = (credential) => ({ ...credential, id: decode(credential.id) });
+  return {
+    ...options,
+    challenge: decode(options.challenge),
+    user: { ...options.user, id: decode(options.user.id) },
+    excludeCredentials: (options.excludeCredentials ?? []).map(descriptor),
+  };
+}
+
+function registrationJson(credential) {
+  const { attestationObject, clientDataJSON } = credential.response;
+  return {
+    id: credential.id,
+    rawId: encode(credential.rawId),
+    type: credential.type,
+    extensions: credential.getClientExtensionResults(),
+    response: {
+      attestationObject: encode(attestationObject),
+      clientDataJSON: encode(clientDataJSON),
+      transports: credential.response.getTransports?.() ?? [],
+    },
+  };
+}
+
+async function register(event) {
+  event.preventDefault();
+  button.disabled = true;
+  try {
+    show(message, "Preparing…");
+    const ceremony = await post("/keys/ceremonies", { name: find("name").value.trim() });
+    const options = ceremony.creation_options.publicKey ?? ceremony.creation_options;
+    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
+    const credential = await navigator.credentials.create({ publicKey: creationOptions(options) });
+    show(message, "The key was made. Your directory has to confirm it: you are sent to sign in…");
+    const answer = await post(`/keys/ceremonies/${ceremony.id}`, registrationJson(credential));
+    location.assign(answer.continue);
+  } catch (error) {
+    const signIn = error.sessionEnded ? document.querySelector("main").dataset.signIn : null;
+    show(message, refusalOf(error, "try"), { tone: "bad", signIn });
+    button.disabled = false;
+  }
+}
+
+const why = whyUnable();
+if (why) {
+  find("unable").textContent = why;
+  find("unable").hidden = false;
+} else {
+  button.disabled = false;
+}
+find("register").addEventListener("submit", register);

@@ -1,0 +1,89 @@
+//! Writes every page with its assets under `target/previews`, to be looked at in a browser.
+
+use std::fs;
+use std::path::Path;
+
+use askama::Template;
+use countersign::domain::approval::Approval;
+use countersign::domain::deployment::Preconditions;
+use countersign::web::assets;
+use countersign::web::views::Surroundings;
+use countersign::web::views::approval::ApprovalPage;
+use countersign::web::views::inbox::InboxPage;
+use countersign::web::views::keys::KeysPage;
+use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
+
+use crate::pages::{hostile, keys};
+use crate::sample_approval::{
+    after_pending, approval_of, deployment, minutes_ago, now, pending, running, share, signed_once,
+    viewer,
+};
+
+#[test]
+fn every_page_is_written_out() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/previews");
+    let asset_folder = folder.join(assets::base().trim_start_matches('/'));
+    fs::create_dir_all(&asset_folder).unwrap();
+    for (name, content) in assets::all() {
+        fs::write(asset_folder.join(name), content).unwrap();
+    }
+    for (name, page) in pages() {
+        fs::write(folder.join(format!("{name}.html")), page).unwrap();
+    }
+}
+
+fn pages() -> Vec<(String, String)> {
+    let bob = viewer("Bob Lindqvist", &["release-managers"], &["Blue YubiKey", "Phone"]);
+    let newcomer = viewer("Dan Okafor", &["release-managers"], &[]);
+    let visitor = viewer("Eve Park", &["marketing"], &["Phone"]);
+    let notice = "This gate is a demo: everything runs on this machine and nothing is deployed.";
+    let bobs = Surroundings { viewer: Some(&bob), notice: None, now: now() };
+    let of = |viewer| Surroundings { viewer: Some(viewer), ..bobs };
+    let nobody = Surroundings { viewer: None, notice: Some(notice), now: now() };
+    let mut first = deployment();
+    first.preconditions = Preconditions::Absent {};
+    first.plan.rollback.clear();
+    first.plan.steps.truncate(1);
+    first.plan.steps[0].percent = 100;
+    first.plan.steps[0].traffic = vec![share(&first.plan.revision, 100)];
+    first.title = None;
+    first.body = None;
+    first.links.clear();
+    let mut same = deployment();
+    same.proposed = running();
+    let mut approvals = vec![pending(), signed_once()];
+    approvals.extend(after_pending().into_iter().map(|(_, approval)| approval));
+    let key_page = |message| KeysPage::new(&keys(minutes_ago(9)), message, bobs).render().unwrap();
+    let mut pages = vec![
+        ("pending".to_owned(), show(&signed_once(), bobs)),
+        ("pending-signed-out".to_owned(), show(&pending(), nobody)),
+        ("pending-no-key".to_owned(), show(&pending(), of(&newcomer))),
+        ("pending-not-allowed".to_owned(), show(&pending(), of(&visitor))),
+        ("new-service".to_owned(), show(&approval_of(first), bobs)),
+        ("unchanged".to_owned(), show(&approval_of(same), bobs)),
+        ("hostile".to_owned(), show(&hostile(), bobs)),
+        ("inbox".to_owned(), InboxPage::new(&approvals, bobs).render().unwrap()),
+        ("inbox-empty".to_owned(), InboxPage::new(&[], of(&newcomer)).render().unwrap()),
+        ("keys".to_owned(), key_page(Some("The key is registered and can sign."))),
+        ("keys-empty".to_owned(), KeysPage::new(&[], None, bobs).render().unwrap()),
+        ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),
+        ("problem".to_owned(), problem(nobody)),
+    ];
+    let others = after_pending();
+    pages.extend(others.iter().map(|(name, one)| ((*name).to_owned(), show(one, bobs))));
+    pages
+}
+
+fn problem(around: Surroundings<'_>) -> String {
+    let action = Action { label: "Sign in", href: "/sign-in?return_to=/".into() };
+    let detail = "There is no such approval, or you may not read it. Check the link, or sign in \
+                  as somebody who may.";
+    let title = "This page does not exist";
+    ProblemPage::new(404, title, detail, Some(action), Some("req_4f2k"), "/x", around)
+        .render()
+        .unwrap()
+}
+
+fn show(approval: &Approval, around: Surroundings<'_>) -> String {
+    ApprovalPage::new(approval, around).render().unwrap()
+}

@@ -1,0 +1,257 @@
+//! An approval in every state, for tests of sentences and pages.
+
+use countersign::domain::approval::{Approval, State};
+use countersign::domain::decision::{Decision, Verdict};
+use countersign::domain::deployment::{
+    DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester, Step,
+};
+use countersign::domain::digest::Digest;
+use countersign::domain::ids::ApprovalId;
+use countersign::domain::observation::TrafficShare;
+use countersign::domain::person::{Person, Profile};
+use countersign::domain::policy::{POLICY_SCHEMA, Policy, Rule};
+use countersign::domain::rollout::{Call, Intent, Progress, Serving, shares_at};
+use countersign::web::views::Viewer;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+pub const REVISION: &str = "checkout-00042-k7q";
+
+pub fn now() -> Timestamp {
+    "2026-11-24T14:00:00Z".parse().unwrap()
+}
+
+pub fn minutes_ago(minutes: i64) -> Timestamp {
+    now() - SignedDuration::from_mins(minutes)
+}
+
+pub fn share(revision: &str, percent: u8) -> TrafficShare {
+    TrafficShare { revision: revision.into(), percent }
+}
+
+fn image(content: &str) -> String {
+    format!("europe-docker.pkg.dev/acme-prod/shop/checkout@sha256:{}", Digest::of(content))
+}
+
+pub fn running() -> Value {
+    json!({
+        "serviceAccount": "checkout@acme-prod.iam.gserviceaccount.com",
+        "timeout": "300s",
+        "maxInstanceRequestConcurrency": 80,
+        "scaling": {"minInstanceCount": 1, "maxInstanceCount": 20},
+        "executionEnvironment": "EXECUTION_ENVIRONMENT_GEN2",
+        "labels": {"team": "payments"},
+        "containers": [{
+            "image": image("before"),
+            "ports": [{"containerPort": 8080, "name": "http1"}],
+            "env": [
+                {"name": "LOG_LEVEL", "value": "info"},
+                {"name": "PAYMENTS_URL", "value": "https://payments.acme.example/v1"},
+                {"name": "LEGACY_TAX", "value": "true"},
+                {"name": "STRIPE_KEY", "valueSource": {"secretKeyRef": {"secret": "stripe-key", "version": "6"}}}
+            ],
+            "resources": {"limits": {"cpu": "1", "memory": "512Mi"}, "cpuIdle": true}
+        }]
+    })
+}
+
+pub fn proposed() -> Value {
+    let mut template = running();
+    let container = &mut template["containers"][0];
+    container["image"] = json!(image("after"));
+    container["env"] = json!([
+        {"name": "LOG_LEVEL", "value": "info"},
+        {"name": "PAYMENTS_URL", "value": "https://payments.acme.example/v2"},
+        {"name": "STRIPE_KEY", "valueSource": {"secretKeyRef": {"secret": "stripe-key", "version": "7"}}},
+        {"name": "FEATURE_EXPRESS", "value": "on"}
+    ]);
+    container["resources"]["limits"]["memory"] = json!("1Gi");
+    template["scaling"]["maxInstanceCount"] = json!(40);
+    template
+}
+
+pub fn policy() -> Policy {
+    let rule = |names: &[&str], count| Rule {
+        from: names.iter().map(|name| name.parse().unwrap()).collect(),
+        count,
+    };
+    Policy {
+        schema: POLICY_SCHEMA.into(),
+        environment: "production".into(),
+        services: vec![],
+        images: vec![],
+        requesters: vec![],
+        rules: vec![rule(&["group:release-managers"], 2), rule(&["group:security"], 1)],
+        expires_in_seconds: 7200,
+        default_steps: vec![100],
+    }
+}
+
+pub fn deployment() -> Deployment {
+    let before = [share("checkout-00041-zed", 100)];
+    let step = |percent| Step { percent, traffic: shares_at(percent, REVISION, &before) };
+    let claims = json!({
+        "repository": "acme/checkout",
+        "repository_id": "712345",
+        "ref": "refs/heads/main",
+        "sha": "5f3c9a17e0b84d2f9c6a1b7d8e2f4a60c3d5e7f9",
+        "job_workflow_ref": "acme/checkout/.github/workflows/deploy.yml@refs/heads/main",
+        "run_id": "9876543210",
+        "run_attempt": "1",
+        "event_name": "push",
+        "actor": "mira"
+    });
+    Deployment {
+        schema: DEPLOYMENT_SCHEMA.into(),
+        approval: ApprovalId::from_random([9; 16]),
+        audience: "https://gate.acme.example".into(),
+        environment: "production".into(),
+        service: "projects/acme-prod/locations/europe-west1/services/checkout".parse().unwrap(),
+        image: image("after").parse().unwrap(),
+        proposed: proposed(),
+        plan: Plan {
+            revision: REVISION.into(),
+            steps: vec![step(10), step(50), step(100)],
+            rollback: before.to_vec(),
+        },
+        preconditions: Preconditions::Present {
+            uid: "c0ffee".into(),
+            generation: 41,
+            serving: before.to_vec(),
+            running: running(),
+        },
+        requester: Requester {
+            issuer: "github".into(),
+            issuer_url: "https://token.actions.githubusercontent.com".into(),
+            subject: "repo:acme/checkout:ref:refs/heads/main".into(),
+            key: "github:712345".into(),
+            claims: claims.as_object().unwrap().clone(),
+        },
+        reason: "Express checkout for returning customers. Payments API v2 is live since Monday.".into(),
+        title: Some("Checkout 4.2: express checkout".into()),
+        body: Some("What is in it\n- one-tap payment for saved cards\n- the old tax table is gone\n\nLoad test: 1,200 requests per second, p99 180 ms.".into()),
+        links: vec![Link {
+            title: "Changes since 4.1".into(),
+            url: "https://github.com/acme/checkout/compare/v4.1...v4.2".into(),
+        }],
+        policy_digest: policy().canonical().unwrap().1,
+        requested_at: minutes_ago(6),
+        expires_at: now() + SignedDuration::from_mins(114),
+    }
+}
+
+pub fn approval_of(deployment: Deployment) -> Approval {
+    Approval::request(FrozenDeployment::freeze(deployment).unwrap(), policy()).approval
+}
+
+pub fn pending() -> Approval {
+    approval_of(deployment())
+}
+
+pub fn person(subject: &str) -> Person {
+    Person { issuer: "https://login.acme.example".into(), subject: subject.into() }
+}
+
+pub fn decision(name: &str, group: &str, verdict: Verdict, reason: Option<&str>) -> Decision {
+    Decision {
+        person: person(&name.to_lowercase().replace(' ', ".")),
+        name: name.into(),
+        groups: vec![group.into()],
+        verdict,
+        reason: reason.map(str::to_owned),
+        decided_at: minutes_ago(2),
+        statement_digest: Digest::of(name),
+        credential: "Xo3kq2M0T4aVb6yQpLz8dw".into(),
+    }
+}
+
+pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
+    Viewer {
+        profile: Profile {
+            person: person(&name.to_lowercase().replace(' ', ".")),
+            name: name.into(),
+            email: None,
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        },
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        session_ends_at: now() + SignedDuration::from_mins(12),
+    }
+}
+
+pub fn signed_once() -> Approval {
+    let yes = decision("Alice Moreau", "release-managers", Verdict::Approve, None);
+    pending().decide(yes, minutes_ago(2)).unwrap().approval
+}
+
+pub fn approved() -> Approval {
+    let mut approval = signed_once();
+    for (name, group) in [("Bob Lindqvist", "release-managers"), ("Carol Ndiaye", "security")] {
+        let yes = decision(name, group, Verdict::Approve, None);
+        approval = approval.decide(yes, minutes_ago(1)).unwrap().approval;
+    }
+    approval
+}
+
+pub fn in_state(state: State) -> Approval {
+    Approval { state, ..approved() }
+}
+
+pub fn progress(revision_ready: bool, steps_done: usize, call: Option<Call>) -> Progress {
+    let intent = call.map(|call| Intent { call, etag: None, at: minutes_ago(0) });
+    Progress { revision_ready, steps_done, restoring: None, intent }
+}
+
+pub fn executing(progress: Progress) -> Approval {
+    in_state(State::Executing { since: minutes_ago(1), progress })
+}
+
+pub fn serving() -> Serving {
+    Serving {
+        revision: REVISION.into(),
+        uri: "https://checkout-4f2k7q-ew.a.run.app".into(),
+        traffic: vec![share(REVISION, 100)],
+        generation: 45,
+        observed_at: minutes_ago(0),
+    }
+}
+
+/// One approval in each state that is not pending, with a name for it.
+pub fn after_pending() -> Vec<(&'static str, Approval)> {
+    let reason = || "Cloud Run says: the container did not listen on port 8080.".to_owned();
+    let at = minutes_ago(0);
+    let rejection = decision(
+        "Bob Lindqvist",
+        "release-managers",
+        Verdict::Reject,
+        Some("The load test ran against v1. Run it again."),
+    );
+    vec![
+        ("approved", approved()),
+        ("creating", executing(progress(false, 0, Some(Call::CreateRevision {})))),
+        ("moving", executing(progress(true, 1, Some(Call::MoveTraffic { step: 1 })))),
+        ("checking", executing(progress(true, 3, None))),
+        ("restoring", executing(Progress { restoring: Some(reason()), ..progress(true, 1, None) })),
+        ("succeeded", in_state(State::Succeeded { at, serving: serving() })),
+        ("failed", in_state(State::Failed { at, reason: reason() })),
+        ("rolled_back", in_state(State::RolledBack { at, reason: reason() })),
+        (
+            "needs_attention",
+            in_state(State::NeedsAttention {
+                at,
+                reason: "somebody changed the service while it was rolled out".into(),
+                progress: progress(true, 1, None),
+            }),
+        ),
+        ("rejected", signed_once().decide(rejection, minutes_ago(1)).unwrap().approval),
+        ("expired", Approval { state: State::Expired { at }, ..signed_once() }),
+        ("cancelled", Approval { state: State::Cancelled { at }, ..pending() }),
+        (
+            "superseded",
+            Approval {
+                state: State::Superseded { at, by: ApprovalId::from_random([8; 16]) },
+                ..pending()
+            },
+        ),
+        ("withdrawn", in_state(State::Withdrawn { at, by: person("alice.moreau") })),
+    ]
+}
