@@ -3,7 +3,7 @@
 use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::{Decision, Verdict};
 use countersign::domain::deployment::{
-    DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester, Step,
+    Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester, Step,
 };
 use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;
@@ -127,6 +127,12 @@ pub fn deployment() -> Deployment {
             key: "github:712345".into(),
             claims: claims.as_object().unwrap().clone(),
         },
+        commit: Some(Commit {
+            headline: "Offer one-tap payment for saved cards".into(),
+            author: Some("Mira Example".into()),
+            authored_at: None,
+            url: "https://github.com/acme/checkout/commit/5f3c9a17".into(),
+        }),
         reason: "Express checkout for returning customers. Payments API v2 is live since Monday.".into(),
         title: Some("Checkout 4.2: express checkout".into()),
         body: Some("What is in it\n- one-tap payment for saved cards\n- the old tax table is gone\n\nLoad test: 1,200 requests per second, p99 180 ms.".into()),

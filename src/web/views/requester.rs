@@ -42,6 +42,8 @@ pub struct Words {
     pub body: Option<Inert>,
     /// Where to read more.
     pub links: Vec<LinkView>,
+    /// The commit's headline and its author, as GitHub has them.
+    pub commit: Option<(Inert, Option<Inert>)>,
 }
 
 /// A link that the requester gave.
@@ -79,6 +81,9 @@ impl Words {
             reason: Inert::new(&deployment.reason),
             body: optional(&deployment.body),
             links: deployment.links.iter().map(link).collect(),
+            commit: deployment.commit.as_ref().map(|commit| {
+                (Inert::new(&commit.headline), commit.author.as_deref().map(Inert::new))
+            }),
         }
     }
 }
