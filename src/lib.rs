@@ -7,3 +7,4 @@ pub mod integrations;
 pub mod proof;
 pub mod randomness;
 pub mod sandbox;
+pub mod storage;
