@@ -1,4 +1,69 @@
-//! Countersign: a human-approval gate for CI/CD.
+//! Countersign: a human-approval gate for CI/CD. This page is the architecture document.
+//!
+//! A pipeline step **asks**; a person who is allowed to **signs** exactly what was asked, with a
+//! security key or passkey; the gate **acts**, once, and can **prove** it to somebody who trusts
+//! neither the gate nor its database. One crate, one binary.
+//!
+//! # The map
+//!
+//! | folder | what it is | what it may know |
+//! | --- | --- | --- |
+//! | [`domain`] | the rules, pure: deployments, policies, statements, the state machine, the ledger's tree | nothing else of the crate |
+//! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations | `domain` |
+//! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain` |
+//! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof` |
+//! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, verified types |
+//! | [`worker`] | acts on what was committed: rollouts, expiry | the above |
+//! | [`api`], [`web`] | JSON for machines, pages for people | the above |
+//! | [`config`] | one checked configuration; the only reader of files and environment | |
+//! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
+//! | [`sandbox`] | Cloud Run, token issuers and a directory as real HTTP servers, for demo and tests | nothing of the service |
+//!
+//! `tests/gate/tidy.rs` enforces this table.
+//!
+//! # What always holds
+//!
+//! 1. **No state change without its ledger entry.** The only way to write an approval is
+//!    [`storage::Writer::apply`], which takes a [`domain::approval::Transition`] and writes row,
+//!    entry and job in one transaction. Writers take the ledger's head first, so they are serial on
+//!    both databases and what they read is current.
+//! 2. **No network inside a transaction, no transaction around a network call.** What a use case must
+//!    know of the outside is read before and handed in; what it causes outside is a job.
+//! 3. **Trust is a type.** [`integrations::workload_oidc::VerifiedRequester`],
+//!    [`integrations::login_oidc::VerifiedSignIn`], [`proof::assertion::VerifiedAssertion`] and
+//!    [`gate::authorise::Authorised`] have private fields and one constructor each: the function that
+//!    verifies. Nothing changes Cloud Run without an `Authorised`.
+//! 4. **The database is not believed.** Before each call that changes the world the worker verifies
+//!    statements, signatures, sign-ins, quorum, policy and ledger entries again, from bytes.
+//! 5. **Everything that can go wrong refuses.** There is no allow by default and no bypass.
+//! 6. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.
+//! 7. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
+//!    asked what to do next from what is recorded and what Cloud Run shows.
+//!
+//! # One approval, from request to proof
+//!
+//! 1. `POST /v1/approvals` ([`api::create`]): the token is verified, the running service read from Cloud
+//!    Run, and everything frozen into the canonical deployment ([`domain::request`]): the complete
+//!    revision template, the exact shares of every step, the way back, what must still hold, who asks,
+//!    the policy's digest. Row, spent token, policy and ledger entry commit together ([`gate::request`]).
+//! 2. The pipeline waits ([`gate::watch`]): a subscription and nothing else. One task per process follows
+//!    the ledger and hands each change to all who wait for it.
+//! 3. A person signs in ([`web::sign_in`]), opens the page ([`web::views`]), drawn from the canonical bytes,
+//!    and asks for a statement ([`gate::decide::prepare`]): an in-toto statement with the whole deployment, a
+//!    nonce and five minutes. Its pre-authentication encoding, hashed, is the WebAuthn challenge
+//!    ([`domain::statement`]). The page's script recomputes it before it calls the key.
+//! 4. The signature comes back ([`gate::decide::decide`]): verified by [`proof::assertion`], then decision,
+//!    nonce, signature counter, ledger entry and rollout job commit together.
+//! 5. The worker ([`worker`]) takes the job under a lease, verifies the evidence ([`gate::authorise`]),
+//!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, makes it, and
+//!    observes again, until the service serves what was signed or a person has to look.
+//! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes; `countersign audit verify`
+//!    recomputes the ledger's tree and the state of every approval from its entries.
+//!
+//! # A key, from browser to directory
+//!
+//! [`gate::enrol`]: webauthn-rs checks the registration; then the person signs in once more with the OpenID
+//! nonce set to the digest of the browser's answer, so that the directory's own signature says whose key it is.
 
 pub mod api;
 pub mod app;

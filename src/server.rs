@@ -116,7 +116,12 @@ async fn log_request(State(app): State<App>, request: Request, next: Next) -> Re
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let client = peer.map(|peer| app.proxies.client_address(peer, request.headers()));
     let client = client.map(|address| address.to_string()).unwrap_or_default();
-    let id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let id = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     let status = response.status().as_u16();
@@ -125,7 +130,11 @@ async fn log_request(State(app): State<App>, request: Request, next: Next) -> Re
 }
 
 /// Serves until `shutdown` turns true, then lets open requests end.
-pub async fn serve(listener: TcpListener, app: App, mut shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    mut shutdown: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
     let mut stopped = shutdown.clone();
     let graceful = async move {

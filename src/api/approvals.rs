@@ -100,7 +100,11 @@ fn json_response(body: Bytes) -> Response {
 }
 
 /// Finds an approval that the caller may see; absent and forbidden look alike.
-pub async fn find_readable(app: &App, reader: &Reader, id: &str) -> Result<StoredApproval, Problem> {
+pub async fn find_readable(
+    app: &App,
+    reader: &Reader,
+    id: &str,
+) -> Result<StoredApproval, Problem> {
     let id: ApprovalId = id.parse().map_err(|_| Problem::not_found())?;
     let stored = app.storage.approval(&id).await?.ok_or_else(Problem::not_found)?;
     if reader.may_read(&stored) { Ok(stored) } else { Err(Problem::not_found()) }

@@ -24,13 +24,16 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<VerifiedRequ
     let missing = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "missing_token", detail);
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(missing("Send one header Authorization: Bearer with the workload's OpenID Connect token."));
+        return Err(missing(
+            "Send one header Authorization: Bearer with the workload's OpenID Connect token.",
+        ));
     };
     let token = value.to_str().ok().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    let token = token.ok_or_else(|| missing("The Authorization header is not of the form Bearer TOKEN."))?;
+    let token = token
+        .ok_or_else(|| missing("The Authorization header is not of the form Bearer TOKEN."))?;
     app.workloads.verify(token, app.now()).await.map_err(|refusal| {
         tracing::warn!(code = refusal.code(), %refusal, "a workload token was refused");
         refusal.into()
@@ -55,7 +58,11 @@ impl Reader {
             Self::Person(session) => {
                 let profile = &session.profile;
                 stored.approval.policy.admits_approver(&profile.person, &profile.groups)
-                    || stored.approval.decisions.iter().any(|decision| decision.person == profile.person)
+                    || stored
+                        .approval
+                        .decisions
+                        .iter()
+                        .any(|decision| decision.person == profile.person)
             }
         }
     }

@@ -1,10 +1,10 @@
 //! `POST /v1/approvals`: a workload asks.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use jiff::{SignedDuration, Span};
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,8 +19,8 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::policy::Policy;
 use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
-use crate::gate::request::{Attempt, create as create_approval, find_earlier, requester_of};
 use crate::gate::GateError;
+use crate::gate::request::{Attempt, create as create_approval, find_earlier, requester_of};
 use crate::integrations::cloud_run::check_template;
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::randomness;
@@ -62,7 +62,9 @@ enum AskSubject {
         #[schema(example = "projects/demo/locations/europe-west1/services/web")]
         service: String,
         /// The image by digest.
-        #[schema(example = "europe-docker.pkg.dev/demo/app/web@sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945")]
+        #[schema(
+            example = "europe-docker.pkg.dev/demo/app/web@sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
+        )]
         image: String,
         /// Changes of the revision template, as the Cloud Run Admin API v2 writes it.
         #[schema(value_type = Option<Object>)]
@@ -93,14 +95,19 @@ struct AskLink {
     ),
     security(("workload" = []))
 )]
-pub async fn create(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+pub async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let verified = authenticate(&app, &headers).await?;
     let idempotency_key = idempotency_key(&headers)?;
     let json: Value = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
     // Parsed from the bytes, not from the value, so that repeated members are found.
     let ask: AskBody = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
     let request_digest = Digest::of(to_canonical_json(&json).map_err(GateError::from)?);
-    let attempt = Attempt { requester: &verified, idempotency_key: &idempotency_key, request_digest };
+    let attempt =
+        Attempt { requester: &verified, idempotency_key: &idempotency_key, request_digest };
     if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
         let url = app.approval_url(earlier.approval.id());
         return Ok(Json(ApprovalView::as_created(&earlier, url)).into_response());
@@ -125,13 +132,19 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, body: Bytes) -> 
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
-    let refused = |detail: &str| Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", detail));
+    let refused = |detail: &str| {
+        Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", detail))
+    };
     let mut values = headers.get_all("idempotency-key").iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return refused("Send one Idempotency-Key header that names this request, so that a repetition after a lost answer asks only once.");
+        return refused(
+            "Send one Idempotency-Key header that names this request, so that a repetition after a lost answer asks only once.",
+        );
     };
     match value.to_str() {
-        Ok(key) if !key.trim().is_empty() && key.len() <= LONGEST_IDEMPOTENCY_KEY => Ok(key.to_owned()),
+        Ok(key) if !key.trim().is_empty() && key.len() <= LONGEST_IDEMPOTENCY_KEY => {
+            Ok(key.to_owned())
+        }
         _ => refused("The Idempotency-Key must be 1 to 255 visible ASCII characters."),
     }
 }
@@ -140,12 +153,18 @@ fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "malformed_request",
-        format!("The body is not a request that this gate knows: {error}. The description is at /openapi.json."),
+        format!(
+            "The body is not a request that this gate knows: {error}. The description is at /openapi.json."
+        ),
     )
 }
 
 /// The environment's policy. A caller who may ask for nothing there learns nothing about it.
-fn find_policy<'a>(app: &'a App, environment: &str, verified: &VerifiedRequester) -> Result<&'a Policy, Problem> {
+fn find_policy<'a>(
+    app: &'a App,
+    environment: &str,
+    verified: &VerifiedRequester,
+) -> Result<&'a Policy, Problem> {
     app.policies.get(environment).ok_or_else(|| {
         let known: Vec<&str> = app
             .policies
@@ -169,7 +188,9 @@ fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
     };
     let AskSubject::Deployment { service, image, template, steps } = ask.subject;
     let template = match template {
-        Some(template) => Some(check_template(&template).map_err(|error| invalid("invalid_template", &error))?),
+        Some(template) => {
+            Some(check_template(&template).map_err(|error| invalid("invalid_template", &error))?)
+        }
         None => None,
     };
     Ok(DeploymentRequest {

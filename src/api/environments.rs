@@ -18,7 +18,10 @@ use crate::app::App;
     ),
     security(("workload" = []))
 )]
-pub async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Json<EnvironmentList>, Problem> {
+pub async fn list(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Json<EnvironmentList>, Problem> {
     let reader = authenticate_reader(&app, &headers).await?;
     let policies = app.policies.values().filter(|policy| match &reader {
         Reader::Workload(requester) => {

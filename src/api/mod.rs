@@ -36,8 +36,9 @@ impl utoipa::Modify for BearerScheme {
         use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.bearer_format = Some("JWT".to_owned());
-        scheme.description =
-            Some("An OpenID Connect token of a workload, with this gate as its audience.".to_owned());
+        scheme.description = Some(
+            "An OpenID Connect token of a workload, with this gate as its audience.".to_owned(),
+        );
         let components = description.components.get_or_insert_with(Default::default);
         components.add_security_scheme("workload", SecurityScheme::Http(scheme));
     }

@@ -161,7 +161,9 @@ impl From<CeremonyRefusal> for Problem {
 
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
-        use crate::domain::approval::TransitionRefusal::{AlreadyDecided, Closed, Expired, NotAnApprover};
+        use crate::domain::approval::TransitionRefusal::{
+            AlreadyDecided, Closed, Expired, NotAnApprover,
+        };
         match error {
             GateError::Request(refusal) => refusal.into(),
             GateError::Repetition(repetition) => repetition.into(),

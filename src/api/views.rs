@@ -279,7 +279,10 @@ impl EnvironmentView {
             rules: rules_of(policy, None),
             expires_in: policy.expires_in_seconds,
             steps: policy.default_steps.clone(),
-            policy_digest: policy.canonical().map(|(_, digest)| digest.to_string()).unwrap_or_default(),
+            policy_digest: policy
+                .canonical()
+                .map(|(_, digest)| digest.to_string())
+                .unwrap_or_default(),
         }
     }
 }

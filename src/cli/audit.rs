@@ -24,7 +24,10 @@ pub async fn verify(config: &Path) -> ExitCode {
         println!("Everything matches: tree, signatures, and the state of every approval.");
         ExitCode::SUCCESS
     } else {
-        println!("{} findings. Do not act on this database before they are explained.", report.findings.len());
+        println!(
+            "{} findings. Do not act on this database before they are explained.",
+            report.findings.len()
+        );
         ExitCode::FAILURE
     }
 }
@@ -32,7 +35,9 @@ pub async fn verify(config: &Path) -> ExitCode {
 async fn try_verify(config: &Path) -> Result<crate::storage::audit::AuditReport, String> {
     let config = Config::load_from_process(config).map_err(|error| error.to_string())?;
     let log_key = serve::log_key(&config)?;
-    let storage = Storage::open(&config.database, Arc::new(log_key)).await.map_err(|error| error.to_string())?;
+    let storage = Storage::open(&config.database, Arc::new(log_key))
+        .await
+        .map_err(|error| error.to_string())?;
     let report = verify_ledger(&storage).await.map_err(|error| error.to_string());
     storage.close().await;
     report

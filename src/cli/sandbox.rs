@@ -40,9 +40,9 @@ async fn try_run(arguments: SandboxArguments) -> Result<(), String> {
     let SandboxArguments { port, data_dir, gate } = arguments;
     std::fs::create_dir_all(&data_dir)
         .map_err(|error| format!("the folder {} cannot be made: {error}", data_dir.display()))?;
-    let listener = TcpListener::bind(("127.0.0.1", port))
-        .await
-        .map_err(|error| format!("port {port} cannot be listened on: {error}; choose another with --port"))?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
+        format!("port {port} cannot be listened on: {error}; choose another with --port")
+    })?;
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
     let base_url = format!("http://localhost:{port}");
     let settings = SandboxSettings {

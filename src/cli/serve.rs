@@ -53,12 +53,17 @@ pub async fn serve(
         None => listen(config.listen).await?,
     };
     let app = build(&config, clock, shutdown.clone()).await?;
-    tracing::info!(origin = app.relying_party.origin, environments = app.policies.len(), "the gate is ready");
+    tracing::info!(
+        origin = app.relying_party.origin,
+        environments = app.policies.len(),
+        "the gate is ready"
+    );
     let watcher = tokio::spawn({
         let app = app.clone();
         async move { app.watch.run().await }
     });
-    let worker = Worker::new(app.storage.clone(), config.cloud_run(), app.clock.clone(), app.roots());
+    let worker =
+        Worker::new(app.storage.clone(), config.cloud_run(), app.clock.clone(), app.roots());
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
@@ -73,9 +78,9 @@ pub async fn serve(
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("{address} cannot be listened on: {error}; choose another with listen or PORT"))
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("{address} cannot be listened on: {error}; choose another with listen or PORT")
+    })
 }
 
 /// The private key of the log, as configured.
@@ -85,14 +90,19 @@ pub fn log_key(config: &Config) -> Result<LogKey, String> {
 
 /// Makes the long-lived parts. Nothing outside but the database is asked, so that a start is fast
 /// and an outage of somebody else does not keep the gate down.
-pub async fn build(config: &Config, clock: Clock, shutdown: watch::Receiver<bool>) -> Result<App, String> {
+pub async fn build(
+    config: &Config,
+    clock: Clock,
+    shutdown: watch::Receiver<bool>,
+) -> Result<App, String> {
     let storage = Storage::open(&config.database, Arc::new(log_key(config)?))
         .await
         .map_err(|error| format!("the database {}: {error}", config.database_shown()))?;
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
     let relying_party = config.relying_party();
     let origin = config.public_origin.clone();
-    let github = config.github().as_ref().map(GitHub::new).transpose().map_err(|error| error.to_string())?;
+    let github =
+        config.github().as_ref().map(GitHub::new).transpose().map_err(|error| error.to_string())?;
     Ok(App::new(Parts {
         passkeys: Passkeys::new(&relying_party.id, &origin, "Countersign"),
         relying_party,

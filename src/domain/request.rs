@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::canonical::CanonicalError;
 use crate::domain::deployment::{
-    Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester, Step,
+    Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester,
+    Step,
 };
 use crate::domain::ids::ApprovalId;
 use crate::domain::image::ImageReference;

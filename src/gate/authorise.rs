@@ -108,7 +108,8 @@ pub async fn authorise(
     if deployment.audience != roots.relying_party.origin {
         return Err(NotAuthorised::Audience(deployment.audience.clone()));
     }
-    let (_, policy_digest) = stored.approval.policy.canonical().map_err(|_| NotAuthorised::Policy)?;
+    let (_, policy_digest) =
+        stored.approval.policy.canonical().map_err(|_| NotAuthorised::Policy)?;
     if policy_digest != deployment.policy_digest {
         return Err(NotAuthorised::Policy);
     }
@@ -132,7 +133,8 @@ async fn verify_decision(
     deployment: &FrozenDeployment,
     signed: &SignedDecision,
 ) -> Result<(Person, Vec<String>), NotAuthorised> {
-    let statement = FrozenStatement::thaw(&signed.statement).map_err(|_| NotAuthorised::Statement)?;
+    let statement =
+        FrozenStatement::thaw(&signed.statement).map_err(|_| NotAuthorised::Statement)?;
     let predicate = statement.predicate();
     let is_about = predicate.deployment == *deployment.deployment()
         && predicate.policy_digest == deployment.policy_digest
@@ -181,14 +183,19 @@ async fn verify_decision(
 
 /// The groups that an ID token names. Its bytes are those whose digest the person signed; its
 /// issuer and subject must be the person's.
-fn groups_of(id_token: &str, person: &Person, groups_claim: &str) -> Result<Vec<String>, NotAuthorised> {
+fn groups_of(
+    id_token: &str,
+    person: &Person,
+    groups_claim: &str,
+) -> Result<Vec<String>, NotAuthorised> {
     let payload = id_token.split('.').nth(1).ok_or(NotAuthorised::SignIn)?;
     let payload = data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes());
     let claims: Value = payload
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or(NotAuthorised::SignIn)?;
-    let is_theirs = claims["iss"] == person.issuer.as_str() && claims["sub"] == person.subject.as_str();
+    let is_theirs =
+        claims["iss"] == person.issuer.as_str() && claims["sub"] == person.subject.as_str();
     if !is_theirs {
         return Err(NotAuthorised::SignIn);
     }
@@ -207,17 +214,24 @@ async fn verify_ledger(storage: &Storage, stored: &StoredApproval) -> Result<(),
     let mut version = 0;
     for entry in &entries {
         if entry_hash(&entry.salt, &entry.record) != entry.entry_hash {
-            return Err(NotAuthorised::Ledger(EntryFault::Record { index: entry.index }.to_string()));
+            return Err(NotAuthorised::Ledger(
+                EntryFault::Record { index: entry.index }.to_string(),
+            ));
         }
         let previous_root = match entry.index.checked_sub(1) {
             None => Frontier::default().root(),
             Some(before) => {
                 let before = storage.entries(before, 1).await?;
-                before.first().map(|entry| entry.root).ok_or_else(|| broken("an entry is missing"))?
+                before
+                    .first()
+                    .map(|entry| entry.root)
+                    .ok_or_else(|| broken("an entry is missing"))?
             }
         };
         if !log_key.verify_entry(entry.index, &previous_root, &entry.leaf(), &entry.signature) {
-            return Err(NotAuthorised::Ledger(EntryFault::Signature { index: entry.index }.to_string()));
+            return Err(NotAuthorised::Ledger(
+                EntryFault::Signature { index: entry.index }.to_string(),
+            ));
         }
         let record = Record::parse(&entry.record).map_err(|_| broken("a record cannot be read"))?;
         let said = record.approval.ok_or_else(|| broken("an entry is about something else"))?;
@@ -227,13 +241,21 @@ async fn verify_ledger(storage: &Storage, stored: &StoredApproval) -> Result<(),
             && said.deployment_digest == *approval.deployment.digest()
             && said.policy_digest == approval.deployment.policy_digest;
         if !follows {
-            return Err(broken("an entry of this approval is missing or does not follow the one before"));
+            return Err(broken(
+                "an entry of this approval is missing or does not follow the one before",
+            ));
         }
         previous = Some(entry.entry_hash);
         version = said.version;
-        if version == approval.version && (said.state != approval.state || said.decisions != approval.decisions) {
+        if version == approval.version
+            && (said.state != approval.state || said.decisions != approval.decisions)
+        {
             return Err(broken("the stored state is not the one that the last entry says"));
         }
     }
-    if version == approval.version { Ok(()) } else { Err(broken("the stored version is not that of the last entry")) }
+    if version == approval.version {
+        Ok(())
+    } else {
+        Err(broken("the stored version is not that of the last entry"))
+    }
 }

@@ -96,7 +96,10 @@ pub async fn decide(
     now: Timestamp,
 ) -> Result<Approval, GateError> {
     let outcome = try_to_decide(storage, relying_party, session, id, nonce, unverified, now).await;
-    if let Err(error @ (GateError::Assertion(_) | GateError::Ceremony(_) | GateError::Transition(_))) = &outcome {
+    if let Err(
+        error @ (GateError::Assertion(_) | GateError::Ceremony(_) | GateError::Transition(_)),
+    ) = &outcome
+    {
         record_refusal(storage, session, id, error, now).await?;
     }
     outcome
@@ -228,8 +231,15 @@ async fn commit(
     Ok(approval)
 }
 
-async fn suspend(storage: &Storage, credential: &Credential, now: Timestamp) -> Result<CeremonyRefusal, GateError> {
-    tracing::error!(credential = encode(&credential.id), "the signature counter went backwards: the key is suspended");
+async fn suspend(
+    storage: &Storage,
+    credential: &Credential,
+    now: Timestamp,
+) -> Result<CeremonyRefusal, GateError> {
+    tracing::error!(
+        credential = encode(&credential.id),
+        "the signature counter went backwards: the key is suspended"
+    );
     let mut writer = storage.begin().await?;
     writer.suspend_credential(&credential.id, "its signature counter went backwards", now).await?;
     let data = json!({"person": credential.person, "credential": encode(&credential.id)});

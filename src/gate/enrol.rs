@@ -114,7 +114,8 @@ pub async fn finish(
     let mut writer = storage.begin().await?;
     let ceremony =
         writer.take_ceremony(ceremony_id, now).await?.ok_or(CeremonyRefusal::UnknownEnrolment)?;
-    let is_same = ceremony.person.issuer == sign_in.issuer() && ceremony.person.subject == sign_in.subject();
+    let is_same =
+        ceremony.person.issuer == sign_in.issuer() && ceremony.person.subject == sign_in.subject();
     if !is_same {
         return Err(CeremonyRefusal::OtherPerson.into());
     }

@@ -60,10 +60,14 @@ impl From<FreezeError> for GateError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Repetition {
     /// The same idempotency key came with another body.
-    #[error("this Idempotency-Key was used for another request: send the same body again, or choose a new key for a new request")]
+    #[error(
+        "this Idempotency-Key was used for another request: send the same body again, or choose a new key for a new request"
+    )]
     OtherBody,
     /// The same token came with another idempotency key.
-    #[error("this token was already used under another Idempotency-Key: ask the issuer for a fresh token for each request")]
+    #[error(
+        "this token was already used under another Idempotency-Key: ask the issuer for a fresh token for each request"
+    )]
     TokenReused,
 }
 
@@ -87,25 +91,35 @@ pub enum CeremonyRefusal {
     #[error("this was already signed and sent: load the page again to see where it stands")]
     StatementUsed,
     /// The five minutes are over.
-    #[error("the signature came more than five minutes after you asked for it: press the button again")]
+    #[error(
+        "the signature came more than five minutes after you asked for it: press the button again"
+    )]
     StatementExpired,
     /// The person has no key that may sign.
     #[error("you have no key registered here: register one on the keys page, then come back")]
     NoCredential,
     /// The key that signed is not one of those that the statement names.
-    #[error("the key that signed is not one of your registered keys: use one of those on your keys page")]
+    #[error(
+        "the key that signed is not one of your registered keys: use one of those on your keys page"
+    )]
     OtherCredential,
     /// The key was suspended.
-    #[error("this key is suspended because its signature counter went backwards, as a copied key's would: use another key and revoke this one")]
+    #[error(
+        "this key is suspended because its signature counter went backwards, as a copied key's would: use another key and revoke this one"
+    )]
     SuspendedCredential,
     /// The stored public key cannot be read.
     #[error("the stored public key of this key cannot be used ({0}): register the key again")]
     UnreadableCredential(PublicKeyRefusal),
     /// The enrolment is unknown, over, or of another person or session.
-    #[error("this registration is over or was begun in another session: begin again on the keys page")]
+    #[error(
+        "this registration is over or was begun in another session: begin again on the keys page"
+    )]
     UnknownEnrolment,
     /// The directory vouched for somebody else.
-    #[error("the sign-in that should vouch for the new key was by another person: begin again on the keys page")]
+    #[error(
+        "the sign-in that should vouch for the new key was by another person: begin again on the keys page"
+    )]
     OtherPerson,
     /// The key is registered already.
     #[error("this key is registered already")]

@@ -35,7 +35,10 @@ pub fn requester_of(verified: &VerifiedRequester) -> Requester {
 ///
 /// # Errors
 /// [`Repetition`] if the key or the token was used for something else.
-pub async fn find_earlier(storage: &Storage, attempt: &Attempt<'_>) -> Result<Option<StoredApproval>, GateError> {
+pub async fn find_earlier(
+    storage: &Storage,
+    attempt: &Attempt<'_>,
+) -> Result<Option<StoredApproval>, GateError> {
     let key = attempt.requester.requester_key();
     if storage.approval_by_idempotency_key(key, attempt.idempotency_key).await?.is_none() {
         return Ok(None);
@@ -72,7 +75,10 @@ pub async fn create(
 }
 
 /// Spends the token on this key and finds what the key made before.
-async fn claim(writer: &mut Writer, attempt: &Attempt<'_>) -> Result<Option<StoredApproval>, GateError> {
+async fn claim(
+    writer: &mut Writer,
+    attempt: &Attempt<'_>,
+) -> Result<Option<StoredApproval>, GateError> {
     let requester = attempt.requester;
     let key = requester.requester_key();
     let spent = writer

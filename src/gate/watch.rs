@@ -121,7 +121,8 @@ impl Watch {
             let changes = self.storage.changes_since(next, CHANGES_AT_ONCE).await?;
             let Some((last, _)) = changes.last() else { return Ok(next) };
             let after = last + 1;
-            let mut changed: Vec<ApprovalId> = changes.into_iter().filter_map(|(_, id)| id).collect();
+            let mut changed: Vec<ApprovalId> =
+                changes.into_iter().filter_map(|(_, id)| id).collect();
             changed.sort();
             changed.dedup();
             for id in changed {

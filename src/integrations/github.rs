@@ -81,7 +81,8 @@ impl GitHub {
     /// What GitHub says of a commit (REST API, "Get a commit"), by the repository's number, which
     /// unlike its name never comes to mean another one.
     pub async fn commit(&self, repository_id: &str, sha: &str) -> Result<Commit, GitHubError> {
-        let is_number = !repository_id.is_empty() && repository_id.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number =
+            !repository_id.is_empty() && repository_id.bytes().all(|byte| byte.is_ascii_digit());
         let is_sha = sha.len() >= 40 && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_number || !is_sha {
             return Err(GitHubError::Claims);
@@ -95,7 +96,9 @@ impl GitHub {
         let author = answer.commit.author;
         Ok(Commit {
             headline: headline.chars().take(LONGEST_HEADLINE).collect(),
-            author: author.as_ref().map(|author| author.name.chars().take(LONGEST_HEADLINE).collect()),
+            author: author
+                .as_ref()
+                .map(|author| author.name.chars().take(LONGEST_HEADLINE).collect()),
             authored_at: author.and_then(|author| author.date),
             url: answer.html_url,
         })

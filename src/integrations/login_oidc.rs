@@ -12,6 +12,8 @@ mod refusal;
 use std::time::SystemTime;
 
 use aws_lc_rs::constant_time;
+use std::pin::Pin;
+
 use jiff::{SignedDuration, Timestamp};
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreErrorResponseType, CoreIdToken,
@@ -97,6 +99,9 @@ pub struct Begin {
     /// Proves that whoever redeems the code also began the sign-in (RFC 7636).
     pub pkce_verifier: String,
 }
+
+type Sending =
+    Pin<Box<dyn Future<Output = Result<openidconnect::HttpResponse, OutboundError>> + Send>>;
 
 impl LoginProvider {
     /// A provider by its settings. Nothing is fetched yet.
@@ -217,25 +222,31 @@ impl LoginProvider {
     async fn discover(&self) -> Result<CoreProviderMetadata, String> {
         let issuer =
             IssuerUrl::new(self.settings.issuer.clone()).map_err(|error| error.to_string())?;
-        let send = |request: HttpRequest| self.send(request);
+        let send = self.sender();
         CoreProviderMetadata::discover_async(issuer, &send).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             format!("{error}: {}", cause.unwrap_or_default())
         })
     }
 
-    /// Every request of the library goes out here. A directory that is reached by TLS cannot
-    /// hand its trust, or our secret, to plain text.
-    async fn send(
-        &self,
-        request: HttpRequest,
-    ) -> Result<openidconnect::HttpResponse, OutboundError> {
-        let plain = request.uri().scheme_str() != Some("https");
-        if self.settings.issuer.starts_with("https:") && plain {
-            let problem = "the provider points to an address without TLS".to_owned();
-            return Err(OutboundError::Unusable(problem));
+    /// How every request of the library goes out. A directory that is reached by TLS cannot hand
+    /// its trust, or our secret, to plain text.
+    ///
+    /// The closure owns all it needs and boxes its future: borrowed, it would keep the sign-in's own
+    /// future from being `Send`.
+    fn sender(&self) -> impl Fn(HttpRequest) -> Sending + Send + Sync + use<> {
+        let http = self.http.clone();
+        let must_be_tls = self.settings.issuer.starts_with("https:");
+        move |request| {
+            let http = http.clone();
+            Box::pin(async move {
+                if must_be_tls && request.uri().scheme_str() != Some("https") {
+                    let problem = "the provider points to an address without TLS".to_owned();
+                    return Err(OutboundError::Unusable(problem));
+                }
+                http.send(request).await
+            })
         }
-        self.http.send(request).await
     }
 
     /// Gives the code for an ID token (OpenID Connect Core 1.0, section 3.1.3).
@@ -251,7 +262,7 @@ impl LoginProvider {
         let client = CoreClient::from_provider_metadata(metadata.clone(), client_id, Some(secret))
             .set_redirect_uri(redirect_url(redirect_uri)?)
             .set_auth_type(authentication(metadata));
-        let send = |request: HttpRequest| self.send(request);
+        let send = self.sender();
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .map_err(|_| SignInRefusal::Misconfigured("no token endpoint".to_owned()))?

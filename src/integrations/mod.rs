@@ -1,8 +1,9 @@
 //! One file per outside party; each is the only file that imports that party's crate.
 
+pub mod cloud_run;
 pub(crate) mod compact_token;
 pub mod github;
 pub mod login_oidc;
 pub mod outbound;
-pub mod workload_oidc;
 pub mod passkeys;
+pub mod workload_oidc;

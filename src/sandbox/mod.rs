@@ -68,7 +68,10 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
-    Ok(cloud_run.router().merge(journal.watch(identity.merge(github::routes()))).merge(journal.router()))
+    Ok(cloud_run
+        .router()
+        .merge(journal.watch(identity.merge(github::routes())))
+        .merge(journal.router()))
 }
 
 fn first_template() -> serde_json::Value {

@@ -73,17 +73,25 @@ pub async fn require_session(app: &App, headers: &HeaderMap) -> Result<Session, 
 /// The body, or 400 with a sentence.
 pub fn read_body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     body.map(|Json(body)| body).map_err(|error| {
-        let detail = format!("The page sent what the gate does not understand: {}. Load the page again.", error.body_text());
+        let detail = format!(
+            "The page sent what the gate does not understand: {}. Load the page again.",
+            error.body_text()
+        );
         Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
     })
 }
 
 /// The approval, if this person may see it; absent and forbidden look alike.
-pub async fn find_visible(app: &App, session: &Session, id: &str) -> Result<StoredApproval, Problem> {
+pub async fn find_visible(
+    app: &App,
+    session: &Session,
+    id: &str,
+) -> Result<StoredApproval, Problem> {
     let id: ApprovalId = id.parse().map_err(|_| Problem::not_found())?;
     let stored = app.storage.approval(&id).await?.ok_or_else(Problem::not_found)?;
     let profile = &session.profile;
-    let has_decided = stored.approval.decisions.iter().any(|decision| decision.person == profile.person);
+    let has_decided =
+        stored.approval.decisions.iter().any(|decision| decision.person == profile.person);
     if has_decided || stored.approval.policy.admits_approver(&profile.person, &profile.groups) {
         Ok(stored)
     } else {

@@ -24,7 +24,8 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Response
     let visit = match visit(&app, &headers, paths::INBOX).await {
         Ok(visit) => visit,
         Err(PageError::SignIn(_)) => {
-            let around = Surroundings { viewer: None, notice: app.notice.as_deref(), now: app.now() };
+            let around =
+                Surroundings { viewer: None, notice: app.notice.as_deref(), now: app.now() };
             return Ok(SignedOutPage::new(paths::INBOX, false, around).into_response());
         }
         Err(problem) => return Err(problem),
@@ -35,7 +36,8 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Response
     let mut approvals = Vec::new();
     for (statuses, limit) in [(open, MOST_OPEN), (ended, MOST_RECENT)] {
         let environments = Some(environments.clone());
-        let filter = ApprovalFilter { requester_keys: None, environments, statuses, cursor: None, limit };
+        let filter =
+            ApprovalFilter { requester_keys: None, environments, statuses, cursor: None, limit };
         let page = app.storage.approvals(&filter).await.map_err(Problem::from)?;
         approvals.extend(page.approvals.into_iter().map(|stored| stored.approval));
     }

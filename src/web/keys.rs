@@ -49,7 +49,9 @@ pub async fn begin(
     let BeginBody { name } = read_body(body)?;
     let name = name.trim();
     if name.is_empty() || name.chars().count() > LONGEST_NAME {
-        let detail = format!("Give the key a name of 1 to {LONGEST_NAME} characters, so that you can tell it from your other keys.");
+        let detail = format!(
+            "Give the key a name of 1 to {LONGEST_NAME} characters, so that you can tell it from your other keys."
+        );
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_text", detail));
     }
     let profile = &session.profile;

@@ -32,7 +32,8 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
     let Some(session) = find_session(app, headers).await? else {
         return Err(PageError::SignIn(paths::sign_in(here)));
     };
-    let credentials = app.storage.credentials_of(&session.profile.person).await.map_err(Problem::from)?;
+    let credentials =
+        app.storage.credentials_of(&session.profile.person).await.map_err(Problem::from)?;
     let active = credentials.into_iter().filter(|known| known.status == CredentialStatus::Active);
     let viewer = Viewer {
         profile: session.profile.clone(),

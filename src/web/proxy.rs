@@ -77,7 +77,12 @@ fn address_of(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn client(trusted: &[&str], header: ForwardingHeader, name: &'static str, value: &str) -> String {
+    fn client(
+        trusted: &[&str],
+        header: ForwardingHeader,
+        name: &'static str,
+        value: &str,
+    ) -> String {
         let proxies = TrustedProxies {
             ranges: trusted.iter().map(|range| range.parse().unwrap()).collect(),
             header: Some(header),
@@ -89,7 +94,9 @@ mod tests {
 
     #[test]
     fn only_trusted_proxies_are_believed() {
-        let x = |trusted: &[&str], value| client(trusted, ForwardingHeader::XForwardedFor, "x-forwarded-for", value);
+        let x = |trusted: &[&str], value| {
+            client(trusted, ForwardingHeader::XForwardedFor, "x-forwarded-for", value)
+        };
         assert_eq!(x(&[], "192.0.2.1"), "10.0.0.9");
         assert_eq!(x(&["10.0.0.0/8"], "192.0.2.1"), "192.0.2.1");
         assert_eq!(x(&["10.0.0.0/8"], "198.51.100.7, 192.0.2.1, 10.1.1.1"), "192.0.2.1");

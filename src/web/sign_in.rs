@@ -139,7 +139,11 @@ pub async fn callback(
     Ok(response)
 }
 
-async fn finish_enrolment(app: &App, ceremony: &str, verified: &VerifiedSignIn) -> Result<String, PageError> {
+async fn finish_enrolment(
+    app: &App,
+    ceremony: &str,
+    verified: &VerifiedSignIn,
+) -> Result<String, PageError> {
     verified.require_fresh(ENROLMENT_MAX_AGE).map_err(|refusal| refused(&refusal))?;
     let outcome = enrol::finish(&app.storage, ceremony, verified, app.now()).await;
     match outcome {
@@ -191,7 +195,9 @@ mod tests {
     #[test]
     fn only_paths_of_our_own_are_returned_to() {
         assert_eq!(local_path(Some("/approvals/apr_x?y=1")), "/approvals/apr_x?y=1");
-        for bad in ["", "https://evil.example", "//evil.example", "/\\evil", "evil", "/a\nb", "/a b"] {
+        for bad in
+            ["", "https://evil.example", "//evil.example", "/\\evil", "evil", "/a\nb", "/a b"]
+        {
             assert_eq!(local_path(Some(bad)), "/", "{bad:?}");
         }
     }

@@ -55,9 +55,8 @@ async fn the_same_key_gives_the_same_answer(engine: Engine) {
     assert_eq!((again.status, &again.body), (StatusCode::OK, &first.body));
     let fresh = gate.ask_as(&gate.token(json!({})).await, "retry", &body).await;
     assert_eq!((fresh.status, &fresh.body), (StatusCode::OK, &first.body));
-    let burst = (0..30).map(|_| async {
-        gate.ask_as(&gate.token(json!({})).await, "burst", &body).await
-    });
+    let burst =
+        (0..30).map(|_| async { gate.ask_as(&gate.token(json!({})).await, "burst", &body).await });
     let burst = futures::future::join_all(burst).await;
     assert_eq!(burst.iter().filter(|answer| answer.status == StatusCode::CREATED).count(), 1);
     assert!(burst.iter().all(|answer| answer.id() == burst[0].id()));
@@ -95,9 +94,17 @@ async fn bad_requests_are_refused(engine: Engine) {
     let cases = [
         (json!({"subject": {"image": format!("{image}:latest")}}), 422, "image_not_by_digest"),
         (json!({"subject": {"image": image}}), 422, "image_not_by_digest"),
-        (json!({"subject": {"image": format!("docker.io/evil/web@sha256:{digest}")}}), 422, "image_not_allowed"),
+        (
+            json!({"subject": {"image": format!("docker.io/evil/web@sha256:{digest}")}}),
+            422,
+            "image_not_allowed",
+        ),
         (json!({"environment": "staging"}), 422, "unknown_environment"),
-        (json!({"subject": {"service": "projects/demo/locations/europe-west1/services/other"}}), 422, "service_not_covered"),
+        (
+            json!({"subject": {"service": "projects/demo/locations/europe-west1/services/other"}}),
+            422,
+            "service_not_covered",
+        ),
         (json!({"subject": {"service": "web"}}), 422, "invalid_service"),
         (json!({"subject": {"steps": [50]}}), 422, "invalid_steps"),
         (json!({"subject": {"steps": []}}), 422, "invalid_steps"),
@@ -120,13 +127,22 @@ async fn bad_requests_are_refused(engine: Engine) {
         (json!({"subject": {"template": []}}), 422, "invalid_template"),
         (json!({"subject": {"template": {"surprise": 1}}}), 422, "invalid_template"),
         (json!({"subject": {"template": {"revision": "web-mine"}}}), 422, "invalid_template"),
-        (json!({"subject": {"template": {"containers": [{"image": "other:latest"}]}}}), 422, "invalid_template"),
+        (
+            json!({"subject": {"template": {"containers": [{"image": "other:latest"}]}}}),
+            422,
+            "invalid_template",
+        ),
         (env("DB_PASSWORD", "correct-horse"), 422, "plain_credential"),
         (env("DATABASE_URL", "postgres://app:secret@db/app"), 422, "plain_credential"),
     ];
     for (changes, status, code) in cases {
         let answer = gate.ask(changes.clone()).await;
-        assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{changes} {:#}", answer.body);
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (status, code),
+            "{changes} {:#}",
+            answer.body
+        );
         answer.assert_problem(status, code);
     }
     let secret = gate.ask(env("DB_PASSWORD", "correct-horse")).await;
@@ -147,10 +163,18 @@ async fn refuse_unreadable(gate: &Gate) {
     };
     let token = || gate.token(json!({}));
     let good = gate.request_body(json!({})).to_string();
-    send(post(token().await, None, good.clone())).await.assert_problem(400, "invalid_idempotency_key");
-    send(post(token().await, Some(" "), good.clone())).await.assert_problem(400, "invalid_idempotency_key");
-    send(post(token().await, Some("k1"), "{".into())).await.assert_problem(400, "malformed_request");
-    send(post(token().await, Some("k2"), "[]".into())).await.assert_problem(400, "malformed_request");
+    send(post(token().await, None, good.clone()))
+        .await
+        .assert_problem(400, "invalid_idempotency_key");
+    send(post(token().await, Some(" "), good.clone()))
+        .await
+        .assert_problem(400, "invalid_idempotency_key");
+    send(post(token().await, Some("k1"), "{".into()))
+        .await
+        .assert_problem(400, "malformed_request");
+    send(post(token().await, Some("k2"), "[]".into()))
+        .await
+        .assert_problem(400, "malformed_request");
     let twice = good.replacen('{', "{\"reason\": \"another\",", 1);
     send(post(token().await, Some("k3"), twice)).await.assert_problem(400, "malformed_request");
     let large = format!("{{\"body\": \"{}\"}}", "x".repeat(70 * 1024));
@@ -221,9 +245,19 @@ async fn approvals_are_listed_page_by_page(engine: Engine) {
     let mut path = "/v1/approvals?limit=2&status=pending&environment=production".to_owned();
     loop {
         let page = gate.get(&path).await.body;
-        listed.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        listed.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| item["id"].as_str().unwrap().to_owned()),
+        );
         match page["next_cursor"].as_str() {
-            Some(cursor) => path = format!("/v1/approvals?limit=2&status=pending&environment=production&cursor={cursor}"),
+            Some(cursor) => {
+                path = format!(
+                    "/v1/approvals?limit=2&status=pending&environment=production&cursor={cursor}"
+                )
+            }
             None => break,
         }
     }
@@ -266,7 +300,10 @@ async fn cancelling_is_for_the_requester(engine: Engine) {
     send(request).await.assert_problem(404, "not_found");
     gate.post(&path, json!({"surprise": 1})).await.assert_problem(400, "malformed_request");
     let cancelled = gate.post(&path, json!({})).await;
-    assert_eq!((cancelled.status, &cancelled.body["status"]), (StatusCode::OK, &json!("cancelled")));
+    assert_eq!(
+        (cancelled.status, &cancelled.body["status"]),
+        (StatusCode::OK, &json!("cancelled"))
+    );
     gate.post(&path, json!({})).await.assert_problem(409, "approval_closed");
     assert_eq!(gate.changes_of_cloud_run().await, 0);
     gate.finish().await;

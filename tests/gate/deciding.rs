@@ -41,7 +41,10 @@ async fn an_approval_rolls_out_exactly_what_was_signed(engine: Engine) {
     let patches = gate.calls("PATCH", "/services/web").await;
     assert_eq!(patches.len(), 4, "the revision and three steps");
     let service = gate.service().await;
-    assert_eq!(service["template"]["containers"][0]["env"], json!([{"name": "GREETING", "value": "hi"}]));
+    assert_eq!(
+        service["template"]["containers"][0]["env"],
+        json!([{"name": "GREETING", "value": "hi"}])
+    );
     assert_eq!(service["template"]["containers"][0]["image"], deployment["image"]);
     assert_eq!(service["trafficStatuses"][0]["percent"], 100);
     assert_eq!(evidence["decisions"].as_array().unwrap().len(), 1);
@@ -53,7 +56,8 @@ async fn a_rejection_ends_it(engine: Engine) {
     let gate = Gate::start(engine).await;
     let mut alice = gate.approver("alice").await;
     let id = gate.asked(json!({})).await;
-    let decided = alice.decide(&id, json!({"decision": "reject", "reason": "Not today"})).await.unwrap();
+    let decided =
+        alice.decide(&id, json!({"decision": "reject", "reason": "Not today"})).await.unwrap();
     assert_eq!(decided["status"], "rejected");
     let ended = gate.ended(&id).await;
     assert_eq!(ended["decisions"][0]["reason"], "Not today");
@@ -70,7 +74,8 @@ async fn nothing_but_a_signature_decides(engine: Engine) {
         let url = gate.url(&format!("/approvals/{id}/{path}"));
         let origin = &gate.servers.gate;
         // No session, with the requester's token, without an origin, and from elsewhere.
-        let by_token = gate.http.post(&url).bearer_auth(gate.token(json!({})).await).json(&decision);
+        let by_token =
+            gate.http.post(&url).bearer_auth(gate.token(json!({})).await).json(&decision);
         send(by_token.header("origin", origin)).await.assert_problem(401, "signed_out");
         send(gate.http.post(&url).json(&decision)).await.assert_problem(403, "cross_origin");
         let foreign = gate.http.post(&url).header("origin", "https://evil.example");

@@ -7,7 +7,6 @@ mod ceremony;
 mod deciding;
 mod differential;
 mod identity_server;
-
 mod pages;
 mod previews;
 mod public_keys;

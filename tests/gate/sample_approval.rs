@@ -3,7 +3,8 @@
 use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::{Decision, Verdict};
 use countersign::domain::deployment::{
-    Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester, Step,
+    Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester,
+    Step,
 };
 use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;

@@ -19,7 +19,12 @@ impl Approver {
     /// Somebody who has not signed in yet.
     pub fn new(gate: &str) -> Result<Self, String> {
         let authenticator = SoftwareAuthenticator::new();
-        Ok(Self { browser: Browser::new(gate)?, authenticator, gate: gate.to_owned(), person: String::new() })
+        Ok(Self {
+            browser: Browser::new(gate)?,
+            authenticator,
+            gate: gate.to_owned(),
+            person: String::new(),
+        })
     }
 
     /// Signs in at the directory.
@@ -30,7 +35,10 @@ impl Approver {
 
     /// Registers a key and has the directory vouch for it.
     pub async fn register_key(&mut self) -> Result<(), String> {
-        let begun = self.browser.post("/keys/ceremonies", &json!({"name": "Software key of the demo"})).await?;
+        let begun = self
+            .browser
+            .post("/keys/ceremonies", &json!({"name": "Software key of the demo"}))
+            .await?;
         let registration = self
             .authenticator
             .create(&begun["creation_options"], &self.gate)
@@ -73,7 +81,12 @@ impl Approver {
     }
 
     /// Signs a statement and sends the signature.
-    pub async fn sign(&mut self, id: &str, statement: &Value, faults: &[Fault]) -> Result<Value, String> {
+    pub async fn sign(
+        &mut self,
+        id: &str,
+        statement: &Value,
+        faults: &[Fault],
+    ) -> Result<Value, String> {
         let decision = self.signed(statement, faults)?;
         self.browser.post(&format!("/approvals/{id}/decisions"), &decision).await
     }
@@ -82,7 +95,8 @@ impl Approver {
     pub fn signed(&mut self, statement: &Value, faults: &[Fault]) -> Result<Value, String> {
         let options = &statement["request_options"];
         let assertion = self.authenticator.assert_with(options, &self.gate, faults);
-        let assertion = assertion.map_err(|error| format!("the authenticator did not sign: {error}"))?;
+        let assertion =
+            assertion.map_err(|error| format!("the authenticator did not sign: {error}"))?;
         Ok(json!({"nonce": statement["nonce"], "credential": assertion}))
     }
 }

@@ -28,9 +28,14 @@ impl Browser {
             if !answer.status().is_redirection() {
                 return page_text(answer).await;
             }
-            let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+            let location =
+                answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let location = location.ok_or("a redirect leads nowhere")?;
-            url = if location.starts_with('/') { format!("{}{location}", self.origin) } else { location.to_owned() };
+            url = if location.starts_with('/') {
+                format!("{}{location}", self.origin)
+            } else {
+                location.to_owned()
+            };
             // The hint stands for the click on one's own name.
             if !self.is_own(&url) && url.contains("/authorize") {
                 url = format!("{url}&login_hint={login_hint}");
@@ -42,7 +47,8 @@ impl Browser {
     /// Posts JSON to a path of the gate, as a script of its own pages would.
     pub async fn post(&mut self, path: &str, body: &Value) -> Result<Value, String> {
         let request = self.http.post(format!("{}{path}", self.origin)).json(body);
-        let request = request.header(header::ORIGIN, &self.origin).header("sec-fetch-site", "same-origin");
+        let request =
+            request.header(header::ORIGIN, &self.origin).header("sec-fetch-site", "same-origin");
         read(self.with_cookies(request)).await
     }
 
@@ -51,7 +57,8 @@ impl Browser {
     }
 
     fn with_cookies(&self, request: RequestBuilder) -> RequestBuilder {
-        let pairs: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if pairs.is_empty() { request } else { request.header(header::COOKIE, pairs.join("; ")) }
     }
 
@@ -70,7 +77,10 @@ impl Browser {
     }
 
     fn keep(&mut self, line: &str) {
-        let Some((name, value)) = line.split(';').next().and_then(|pair| pair.split_once('=')) else { return };
+        let Some((name, value)) = line.split(';').next().and_then(|pair| pair.split_once('='))
+        else {
+            return;
+        };
         if value.is_empty() {
             self.cookies.remove(name);
         } else {
@@ -82,5 +92,9 @@ impl Browser {
 async fn page_text(answer: Response) -> Result<String, String> {
     let (status, path) = (answer.status(), answer.url().path().to_owned());
     let text = answer.text().await.map_err(|error| format!("no whole page: {error}"))?;
-    if status == StatusCode::OK { Ok(text) } else { Err(format!("the page {path} answered {status}")) }
+    if status == StatusCode::OK {
+        Ok(text)
+    } else {
+        Err(format!("the page {path} answered {status}"))
+    }
 }

@@ -31,7 +31,8 @@ impl DemoFiles {
         let folder = match folder {
             Some(folder) => folder.to_owned(),
             None => {
-                let name = format!("countersign-demo-{}", HEXLOWER.encode(&randomness::bytes::<4>()));
+                let name =
+                    format!("countersign-demo-{}", HEXLOWER.encode(&randomness::bytes::<4>()));
                 std::env::temp_dir().join(name)
             }
         };
@@ -56,7 +57,8 @@ impl DemoFiles {
     /// Writes a file into the folder and gives its path.
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
         let path = self.folder.join(name);
-        std::fs::write(&path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        std::fs::write(&path, text)
+            .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
         Ok(path)
     }
 

@@ -104,23 +104,36 @@ pub async fn run(arguments: DemoArguments) -> ExitCode {
         Err(why) => return failed(&why),
     };
     narration.json(&servers.description());
+    let mut tasks = std::mem::take(&mut servers.tasks);
     let outcome = tokio::select! {
         outcome = play(&arguments, &servers, &narration, started) => outcome,
         _ = shutdown.wait_for(|stop| *stop) => Ok(()),
-        ended = servers.first_to_end() => ended,
+        ended = first_to_end(&mut tasks) => ended,
     };
     let stays = outcome.is_ok() && (!arguments.auto || arguments.stay);
     if stays && !*shutdown.borrow() {
         narration.say("Both servers stay up. Stop them with Ctrl-C.");
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => {}
-            _ = servers.first_to_end() => {}
+            _ = first_to_end(&mut tasks) => {}
         }
     }
+    servers.tasks = tasks;
     servers.stop().await;
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => failed(&why),
+    }
+}
+
+/// Waits for a server to end by itself, which neither should.
+async fn first_to_end(tasks: &mut Vec<JoinHandle<Result<(), String>>>) -> Result<(), String> {
+    let (ended, index, _) = futures::future::select_all(tasks.iter_mut()).await;
+    tasks.remove(index);
+    match ended {
+        Ok(Err(why)) => Err(why),
+        Ok(Ok(())) => Err("a server ended by itself".to_owned()),
+        Err(error) => Err(format!("a server ended: {error}")),
     }
 }
 
@@ -137,9 +150,9 @@ async fn serve_sandbox(
 }
 
 async fn listen(port: u16, option: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(("127.0.0.1", port))
-        .await
-        .map_err(|error| format!("port {port} cannot be listened on: {error}; choose another with {option}"))
+    TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
+        format!("port {port} cannot be listened on: {error}; choose another with {option}")
+    })
 }
 
 fn origin_of(listener: &TcpListener) -> Result<String, String> {
@@ -168,9 +181,11 @@ impl Servers {
         };
         let sandbox_routes = routes(settings).map_err(|error| error.to_string())?;
         let (stop, stopped) = watch::channel(false);
-        let sandbox_task = tokio::spawn(serve_sandbox(sandbox_listener, sandbox_routes, stopped.clone()));
+        let sandbox_task =
+            tokio::spawn(serve_sandbox(sandbox_listener, sandbox_routes, stopped.clone()));
         let config = Config::load_from_process(&files.config).map_err(|error| error.to_string())?;
-        let gate_task = tokio::spawn(serve::serve(config, Some(gate_listener), clock.clone(), stopped));
+        let gate_task =
+            tokio::spawn(serve::serve(config, Some(gate_listener), clock.clone(), stopped));
         Ok(Self { gate, sandbox, files, clock, stop, tasks: vec![sandbox_task, gate_task] })
     }
 
@@ -184,17 +199,6 @@ impl Servers {
             "data_dir": self.files.folder,
             "config": self.files.config,
         })
-    }
-
-    /// Waits for a server to end by itself, which neither should.
-    async fn first_to_end(&mut self) -> Result<(), String> {
-        let (ended, index, _) = futures::future::select_all(self.tasks.iter_mut()).await;
-        self.tasks.remove(index);
-        match ended {
-            Ok(Err(why)) => Err(why),
-            Ok(Ok(())) => Err("a server ended by itself".to_owned()),
-            Err(error) => Err(format!("a server ended: {error}")),
-        }
     }
 
     /// Stops both and waits until they have.
@@ -213,7 +217,10 @@ async fn play(
     started: Instant,
 ) -> Result<(), String> {
     pipeline::until_ready(&servers.gate).await?;
-    narration.say(&format!("The gate is at {}, the sandbox of Cloud Run and the directory at {}.", servers.gate, servers.sandbox));
+    narration.say(&format!(
+        "The gate is at {}, the sandbox of Cloud Run and the directory at {}.",
+        servers.gate, servers.sandbox
+    ));
     narration.say(&format!("Everything it keeps is in {}.", servers.files.folder.display()));
     narration.say("The demo made its own trust anchor (the log key) and pinned it in trust.json there. Trust it for this demo alone.");
     if arguments.auto {
@@ -225,12 +232,16 @@ async fn play(
     if !arguments.no_sample {
         let asked = pipeline::Pipeline::new(&servers.gate, &servers.sandbox)?.ask().await?;
         narration.say("");
-        narration.say(&format!("A pipeline asked for a deployment (code {}). Open", asked.short_code));
+        narration
+            .say(&format!("A pipeline asked for a deployment (code {}). Open", asked.short_code));
         narration.say(&format!("    {}", asked.url));
         narration.say("sign in as Alice, register a key or a passkey, then read, approve, and watch it roll out.");
         narration.say("Without a key at hand, Chromium's developer tools have one: More tools, WebAuthn, enable, add (ctap2, internal, user verification).");
     } else {
-        narration.say(&format!("Ask for something with a token of {}/tokens; sign it at {}.", servers.sandbox, servers.gate));
+        narration.say(&format!(
+            "Ask for something with a token of {}/tokens; sign it at {}.",
+            servers.sandbox, servers.gate
+        ));
     }
     Ok(())
 }
@@ -246,7 +257,10 @@ async fn auto(servers: &Servers, narration: &Narration, started: Instant) -> Res
     narration.say("");
     narration.say("Pipeline: gets an OpenID Connect token and asks for a deployment.");
     let asked = pipeline.ask().await?;
-    narration.say(&format!("Pipeline: {} is pending, code {}, digest {}.", asked.id, asked.short_code, asked.deployment_digest));
+    narration.say(&format!(
+        "Pipeline: {} is pending, code {}, digest {}.",
+        asked.id, asked.short_code, asked.deployment_digest
+    ));
     mark("asked");
     let mut approver = approver::Approver::new(&servers.gate)?;
     approver.sign_in("alice").await?;
@@ -256,13 +270,17 @@ async fn auto(servers: &Servers, narration: &Narration, started: Instant) -> Res
     mark("registered");
     let code = approver.read_page(&asked.id).await?;
     if code != asked.short_code {
-        return Err(format!("the page shows the code {code}, the pipeline was told {}", asked.short_code));
+        return Err(format!(
+            "the page shows the code {code}, the pipeline was told {}",
+            asked.short_code
+        ));
     }
     narration.say(&format!("Alice: reads the page. It shows the same code, {code}."));
     approver.approve(&asked.id).await?;
     narration.say("Alice: touched the key. The signature covers every byte of the deployment.");
     mark("approved");
-    let ended = pipeline.wait(&asked.id, |sentence| narration.say(&format!("Gate: {sentence}"))).await?;
+    let ended =
+        pipeline.wait(&asked.id, |sentence| narration.say(&format!("Gate: {sentence}"))).await?;
     mark("ended");
     let evidence = pipeline.evidence(&asked.id).await?;
     let path = servers.files.write(&format!("{}.evidence.json", asked.id), &evidence)?;
@@ -278,10 +296,16 @@ async fn auto(servers: &Servers, narration: &Narration, started: Instant) -> Res
         "evidence": path,
         "trust": servers.files.trust,
     });
-    let observed = pipeline.observe_cloud_run(ended["rollout"]["service"].as_str().unwrap_or_default()).await?;
+    let observed = pipeline
+        .observe_cloud_run(ended["rollout"]["service"].as_str().unwrap_or_default())
+        .await?;
     let served = observed["trafficStatuses"].clone();
     narration.say(&format!("Cloud Run itself says: {served}"));
     narration.say(&format!("The evidence is in {}.", path.display()));
     narration.json(&summary);
-    if status == "succeeded" { Ok(()) } else { Err(format!("the rollout ended as {status}, not succeeded")) }
+    if status == "succeeded" {
+        Ok(())
+    } else {
+        Err(format!("the rollout ended as {status}, not succeeded"))
+    }
 }

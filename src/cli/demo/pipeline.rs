@@ -117,7 +117,8 @@ impl Pipeline {
 
     /// Sends with a fresh token, as a job should.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, String> {
-        let minted = read(self.http.post(format!("{}/tokens", self.sandbox)).json(&json!({}))).await?;
+        let minted =
+            read(self.http.post(format!("{}/tokens", self.sandbox)).json(&json!({}))).await?;
         let token = minted["token"].as_str().ok_or("the issuer gave no token")?;
         read(request.bearer_auth(token)).await
     }

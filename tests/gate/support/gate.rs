@@ -52,7 +52,8 @@ impl Answer {
     /// The stable code of a problem.
     pub fn code(&self) -> &str {
         let kind = self.body["type"].as_str().unwrap_or_default();
-        kind.strip_prefix("urn:countersign:problem:").unwrap_or_else(|| panic!("no problem: {self:?}"))
+        kind.strip_prefix("urn:countersign:problem:")
+            .unwrap_or_else(|| panic!("no problem: {self:?}"))
     }
 
     /// Asserts that it is a problem with this status and code, in the right form.
@@ -188,7 +189,8 @@ impl Gate {
         for _ in 0..200 {
             let approval =
                 self.get(&format!("/v1/approvals/{id}?wait=20&version={version}")).await.body;
-            if !["pending", "approved", "executing"].contains(&approval["status"].as_str().unwrap()) {
+            if !["pending", "approved", "executing"].contains(&approval["status"].as_str().unwrap())
+            {
                 return approval;
             }
             version = approval["version"].as_u64().unwrap();
@@ -210,14 +212,18 @@ impl Gate {
         let calls = journal["calls"].as_array().unwrap().clone();
         calls
             .into_iter()
-            .filter(|call| call["method"] == method && call["path"].as_str().unwrap().contains(part))
+            .filter(|call| {
+                call["method"] == method && call["path"].as_str().unwrap().contains(part)
+            })
             .collect()
     }
 
     /// How many calls changed Cloud Run.
     pub async fn changes_of_cloud_run(&self) -> usize {
         let patches = self.calls("PATCH", "/v2/").await.len();
-        patches + self.calls("POST", "/services?").await.len() + self.calls("DELETE", "/v2/").await.len()
+        patches
+            + self.calls("POST", "/services?").await.len()
+            + self.calls("DELETE", "/v2/").await.len()
     }
 
     /// The service as Cloud Run shows it.

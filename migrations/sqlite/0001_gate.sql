@@ -1,0 +1,177 @@
+-- Times are microseconds since 1970-01-01 UTC. Digests are 64 lower-case hexadecimal characters.
+-- The same tables stand in migrations/postgres; only the names of the types differ.
+
+-- The tree of the ledger: every writer takes this one row first, so writers are serial.
+CREATE TABLE ledger_head (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    size INTEGER NOT NULL CHECK (size >= 0),
+    subtrees BLOB NOT NULL CHECK (length(subtrees) % 32 = 0)
+) STRICT;
+
+INSERT INTO ledger_head (id, size, subtrees) VALUES (1, 0, x'');
+
+CREATE TABLE policies (
+    digest TEXT NOT NULL PRIMARY KEY CHECK (length(digest) = 64),
+    policy TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE approvals (
+    id TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 30),
+    -- The index of the ledger entry that created it: the order of all lists.
+    first_entry INTEGER NOT NULL UNIQUE CHECK (first_entry >= 0),
+    environment TEXT NOT NULL,
+    service TEXT NOT NULL,
+    requester_key TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    request_digest TEXT NOT NULL CHECK (length(request_digest) = 64),
+    deployment TEXT NOT NULL,
+    deployment_digest TEXT NOT NULL UNIQUE CHECK (length(deployment_digest) = 64),
+    policy_digest TEXT NOT NULL REFERENCES policies (digest),
+    status TEXT NOT NULL CHECK (status IN (
+        'pending', 'approved', 'executing', 'succeeded', 'failed', 'rolled_back',
+        'needs_attention', 'rejected', 'expired', 'cancelled', 'superseded', 'withdrawn')),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    state TEXT NOT NULL,
+    decisions TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    CHECK (version > 1 OR status = 'pending'),
+    UNIQUE (requester_key, idempotency_key)
+) STRICT;
+
+CREATE INDEX approvals_by_status ON approvals (status, expires_at);
+CREATE INDEX approvals_by_requester ON approvals (requester_key, first_entry);
+CREATE INDEX approvals_by_environment ON approvals (environment, status, first_entry);
+
+CREATE TABLE ledger_entries (
+    entry_index INTEGER NOT NULL PRIMARY KEY CHECK (entry_index >= 0),
+    kind TEXT NOT NULL,
+    approval_id TEXT REFERENCES approvals (id),
+    record TEXT NOT NULL,
+    salt BLOB NOT NULL CHECK (length(salt) = 32),
+    entry_hash TEXT NOT NULL CHECK (length(entry_hash) = 64),
+    root TEXT NOT NULL CHECK (length(root) = 64),
+    signature BLOB NOT NULL CHECK (length(signature) = 64),
+    at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX ledger_entries_by_approval ON ledger_entries (approval_id, entry_index);
+
+-- A person decides once: the primary key says so.
+CREATE TABLE decisions (
+    approval_id TEXT NOT NULL REFERENCES approvals (id),
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    -- The size of the ledger when it was written: the order of the decisions of one approval.
+    position INTEGER NOT NULL CHECK (position >= 1),
+    statement TEXT NOT NULL,
+    credential_id BLOB NOT NULL,
+    authenticator_data BLOB NOT NULL,
+    client_data_json BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    user_handle BLOB,
+    id_token TEXT NOT NULL,
+    decided_at INTEGER NOT NULL,
+    PRIMARY KEY (approval_id, issuer, subject)
+) STRICT;
+
+-- The worker's list: a row stands here exactly while an approval is approved or executing.
+CREATE TABLE jobs (
+    approval_id TEXT NOT NULL PRIMARY KEY REFERENCES approvals (id),
+    due_at INTEGER NOT NULL,
+    owner TEXT,
+    lease_until INTEGER,
+    epoch INTEGER NOT NULL CHECK (epoch >= 0),
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    last_error TEXT,
+    CHECK ((owner IS NULL) = (lease_until IS NULL))
+) STRICT;
+
+CREATE INDEX jobs_by_due ON jobs (due_at);
+
+CREATE TABLE credentials (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 1023),
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    name TEXT NOT NULL,
+    public_key BLOB NOT NULL,
+    sign_count INTEGER NOT NULL CHECK (sign_count BETWEEN 0 AND 4294967295),
+    backup_eligible INTEGER NOT NULL CHECK (backup_eligible IN (0, 1)),
+    backup_state INTEGER NOT NULL CHECK (backup_state IN (0, 1)),
+    aaguid BLOB NOT NULL CHECK (length(aaguid) = 16),
+    transports TEXT NOT NULL,
+    registration TEXT NOT NULL,
+    id_token TEXT NOT NULL,
+    issuer_key TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'revoked')),
+    suspended_why TEXT,
+    created_at INTEGER NOT NULL,
+    last_used_at INTEGER,
+    -- A key that is backed up must be one that can be (WebAuthn Level 3, section 6.1.3).
+    CHECK (backup_state <= backup_eligible),
+    CHECK (status <> 'suspended' OR suspended_why IS NOT NULL)
+) STRICT;
+
+CREATE INDEX credentials_by_person ON credentials (issuer, subject);
+
+CREATE TABLE sessions (
+    id TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 64),
+    profile TEXT NOT NULL,
+    id_token TEXT NOT NULL,
+    issuer_key TEXT NOT NULL,
+    auth_time INTEGER,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+CREATE TABLE logins (
+    state TEXT NOT NULL PRIMARY KEY,
+    nonce TEXT NOT NULL,
+    pkce_verifier TEXT NOT NULL,
+    browser TEXT NOT NULL CHECK (length(browser) = 64),
+    return_to TEXT NOT NULL,
+    ceremony TEXT,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX logins_by_expiry ON logins (expires_at);
+
+CREATE TABLE ceremonies (
+    id TEXT NOT NULL PRIMARY KEY,
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    session TEXT NOT NULL CHECK (length(session) = 64),
+    state TEXT NOT NULL,
+    registration TEXT,
+    verified TEXT,
+    expires_at INTEGER NOT NULL,
+    -- Nothing was verified before there was something to verify.
+    CHECK (verified IS NULL OR registration IS NOT NULL)
+) STRICT;
+
+CREATE INDEX ceremonies_by_expiry ON ceremonies (expires_at);
+
+CREATE TABLE statements (
+    nonce TEXT NOT NULL PRIMARY KEY,
+    approval_id TEXT NOT NULL REFERENCES approvals (id),
+    session TEXT NOT NULL CHECK (length(session) = 64),
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    statement TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER
+) STRICT;
+
+CREATE INDEX statements_by_expiry ON statements (expires_at);
+
+-- A requester's token may create under one idempotency key only.
+CREATE TABLE spent_tokens (
+    token_id TEXT NOT NULL PRIMARY KEY,
+    requester_key TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX spent_tokens_by_expiry ON spent_tokens (expires_at);

@@ -1,0 +1,247 @@
+//! Approvals: one row each, read only after its digests were checked again.
+
+use jiff::Timestamp;
+use sqlx::{AnyConnection, FromRow};
+
+use crate::domain::approval::{Approval, State, Status};
+use crate::domain::decision::{Decision, SignedDecision};
+use crate::domain::deployment::FrozenDeployment;
+use crate::domain::digest::Digest;
+use crate::domain::ids::ApprovalId;
+use crate::domain::policy::Policy;
+use crate::storage::Storage;
+use crate::storage::column::Row;
+use crate::storage::error::{Result, StorageError};
+
+/// An approval with what storage keeps beside it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StoredApproval {
+    /// The approval.
+    pub approval: Approval,
+    /// Who counts as the same requester.
+    pub requester_key: String,
+    /// The requester's own name for the request; unique for the requester.
+    pub idempotency_key: String,
+    /// The digest of the request's body: the same key with another body is refused.
+    pub request_digest: Digest,
+    /// When the row was written.
+    pub created_at: Timestamp,
+}
+
+/// What is stored about the request that a new approval answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewApproval {
+    /// Who counts as the same requester.
+    pub requester_key: String,
+    /// The requester's own name for the request.
+    pub idempotency_key: String,
+    /// The digest of the request's body.
+    pub request_digest: Digest,
+}
+
+/// The columns of [`ApprovalRow`], with the policy's text beside them.
+macro_rules! approval_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT a.id, a.first_entry, a.environment, a.service, a.requester_key, \
+             a.idempotency_key, a.request_digest, a.deployment, a.deployment_digest, \
+             a.policy_digest, p.policy, a.status, a.version, a.state, a.decisions, a.created_at, \
+             a.expires_at FROM approvals a LEFT JOIN policies p ON p.digest = a.policy_digest ",
+            $rest
+        )
+    };
+}
+pub(super) use approval_columns;
+
+#[derive(FromRow)]
+pub(super) struct ApprovalRow {
+    pub(super) id: String,
+    pub(super) first_entry: i64,
+    environment: String,
+    service: String,
+    requester_key: String,
+    idempotency_key: String,
+    request_digest: String,
+    deployment: String,
+    deployment_digest: String,
+    policy_digest: String,
+    policy: Option<String>,
+    status: String,
+    version: i64,
+    state: String,
+    decisions: String,
+    created_at: i64,
+    expires_at: i64,
+}
+
+impl TryFrom<ApprovalRow> for StoredApproval {
+    type Error = StorageError;
+
+    fn try_from(columns: ApprovalRow) -> Result<Self> {
+        let row = Row { table: "approvals", key: &columns.id };
+        let id: ApprovalId = row.parse("id", &columns.id)?;
+        let deployment = thaw(&row, &columns)?;
+        row.must(deployment.approval == id, "deployment", "it names another approval")?;
+        let policy = policy_of(&row, &columns, &deployment)?;
+        let state: State = row.json("state", &columns.state)?;
+        let same = state.status().as_str() == columns.status;
+        row.must(same, "status", "it is not the status of the state beside it")?;
+        let decisions: Vec<Decision> = row.json("decisions", &columns.decisions)?;
+        let version = row.number("version", columns.version)?;
+        row.must(version >= 1, "version", "versions begin at 1")?;
+        let created_at = row.time("created_at", columns.created_at)?;
+        let request_digest = row.parse("request_digest", &columns.request_digest)?;
+        let approval = Approval { deployment, policy, version, decisions, state };
+        let ApprovalRow { requester_key, idempotency_key, .. } = columns;
+        Ok(Self { approval, requester_key, idempotency_key, request_digest, created_at })
+    }
+}
+
+/// The deployment, if the row's other columns say the same as its text.
+fn thaw(row: &Row<'_>, columns: &ApprovalRow) -> Result<FrozenDeployment> {
+    let deployment = FrozenDeployment::thaw(&columns.deployment)
+        .map_err(|error| row.impossible("deployment", error))?;
+    let digest: Digest = row.parse("deployment_digest", &columns.deployment_digest)?;
+    row.must(
+        *deployment.digest() == digest,
+        "deployment_digest",
+        "the deployment's text has another digest",
+    )?;
+    row.must(
+        deployment.environment == columns.environment,
+        "environment",
+        "the deployment names another environment",
+    )?;
+    row.must(
+        deployment.service.as_str() == columns.service,
+        "service",
+        "the deployment names another service",
+    )?;
+    row.must(
+        deployment.requester.key == columns.requester_key,
+        "requester_key",
+        "the deployment names another requester",
+    )?;
+    row.must(
+        deployment.expires_at.as_microsecond() == columns.expires_at,
+        "expires_at",
+        "the deployment names another time",
+    )?;
+    Ok(deployment)
+}
+
+/// The policy, if it is the one that the deployment names.
+fn policy_of(
+    row: &Row<'_>,
+    columns: &ApprovalRow,
+    deployment: &FrozenDeployment,
+) -> Result<Policy> {
+    let text = columns.policy.as_deref();
+    let text = text.ok_or_else(|| row.impossible("policy_digest", "no policy has this digest"))?;
+    let digest = Digest::of(text);
+    let same = digest.to_string() == columns.policy_digest && digest == deployment.policy_digest;
+    row.must(same, "policy_digest", "the policy's text has another digest")?;
+    Row { table: "policies", key: &columns.policy_digest }.json("policy", text)
+}
+
+pub(super) async fn approval(
+    connection: &mut AnyConnection,
+    id: &ApprovalId,
+) -> Result<Option<StoredApproval>> {
+    const SQL: &str = approval_columns!("WHERE a.id = $1");
+    let row: Option<ApprovalRow> =
+        sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(connection).await?;
+    row.map(StoredApproval::try_from).transpose()
+}
+
+pub(super) async fn approval_by_idempotency_key(
+    connection: &mut AnyConnection,
+    requester_key: &str,
+    idempotency_key: &str,
+) -> Result<Option<StoredApproval>> {
+    const SQL: &str = approval_columns!("WHERE a.requester_key = $1 AND a.idempotency_key = $2");
+    let row: Option<ApprovalRow> = sqlx::query_as(SQL)
+        .bind(requester_key)
+        .bind(idempotency_key)
+        .fetch_optional(connection)
+        .await?;
+    row.map(StoredApproval::try_from).transpose()
+}
+
+#[derive(FromRow)]
+pub(super) struct DecisionRow {
+    pub(super) approval_id: String,
+    pub(super) issuer: String,
+    pub(super) subject: String,
+    statement: String,
+    credential_id: Vec<u8>,
+    authenticator_data: Vec<u8>,
+    client_data_json: Vec<u8>,
+    signature: Vec<u8>,
+    user_handle: Option<Vec<u8>>,
+    id_token: String,
+    decided_at: i64,
+}
+
+impl TryFrom<DecisionRow> for SignedDecision {
+    type Error = StorageError;
+
+    fn try_from(columns: DecisionRow) -> Result<Self> {
+        let row = Row { table: "decisions", key: &columns.approval_id };
+        let decided_at = row.time("decided_at", columns.decided_at)?;
+        let DecisionRow { statement, credential_id, authenticator_data, .. } = columns;
+        let DecisionRow { client_data_json, signature, user_handle, id_token, .. } = columns;
+        Ok(Self {
+            statement,
+            credential_id,
+            authenticator_data,
+            client_data_json,
+            signature,
+            user_handle,
+            id_token,
+            decided_at,
+        })
+    }
+}
+
+impl Storage {
+    /// The approval of this name.
+    pub async fn approval(&self, id: &ApprovalId) -> Result<Option<StoredApproval>> {
+        approval(&mut *self.reader().await?, id).await
+    }
+
+    /// The approval that this requester asked for under this key.
+    pub async fn approval_by_idempotency_key(
+        &self,
+        requester_key: &str,
+        idempotency_key: &str,
+    ) -> Result<Option<StoredApproval>> {
+        let mut reader = self.reader().await?;
+        approval_by_idempotency_key(&mut reader, requester_key, idempotency_key).await
+    }
+
+    /// Approvals that wait for people or for their rollout although their time is over, the
+    /// oldest first.
+    pub async fn due_for_expiry(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+        const SQL: &str = "SELECT id FROM approvals WHERE status IN ($1, $2) AND expires_at <= $3 \
+                           ORDER BY expires_at, first_entry LIMIT $4";
+        let ids: Vec<String> = sqlx::query_scalar(SQL)
+            .bind(Status::Pending.as_str())
+            .bind(Status::Approved.as_str())
+            .bind(now.as_microsecond())
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        ids.iter().map(|id| Row { table: "approvals", key: id }.parse("id", id)).collect()
+    }
+
+    /// What proves the decisions of an approval, in the order in which they were recorded.
+    pub async fn signed_decisions(&self, id: &ApprovalId) -> Result<Vec<SignedDecision>> {
+        const SQL: &str = "SELECT approval_id, issuer, subject, statement, credential_id, authenticator_data, \
+             client_data_json, signature, user_handle, id_token, decided_at FROM decisions \
+             WHERE approval_id = $1 ORDER BY position";
+        let rows: Vec<DecisionRow> =
+            sqlx::query_as(SQL).bind(id.as_str()).fetch_all(&mut *self.reader().await?).await?;
+        rows.into_iter().map(SignedDecision::try_from).collect()
+    }
+}

@@ -1,0 +1,203 @@
+//! The ledger's rows: the head and the entries.
+
+use jiff::Timestamp;
+use sqlx::{AnyConnection, FromRow};
+
+use crate::domain::digest::Digest;
+use crate::domain::ids::ApprovalId;
+use crate::domain::ledger::{Entry, Frontier, Record};
+use crate::storage::Storage;
+use crate::storage::column::{Row, big_int};
+use crate::storage::error::{Result, StorageError};
+
+#[derive(FromRow)]
+pub(super) struct HeadRow {
+    size: i64,
+    subtrees: Vec<u8>,
+}
+
+impl TryFrom<HeadRow> for Frontier {
+    type Error = StorageError;
+
+    fn try_from(columns: HeadRow) -> Result<Self> {
+        let row = Row { table: "ledger_head", key: "1" };
+        let size = row.number("size", columns.size)?;
+        let (subtrees, rest) = columns.subtrees.as_chunks::<32>();
+        row.must(rest.is_empty(), "subtrees", "it is no sequence of 32-byte hashes")?;
+        let subtrees = subtrees.iter().map(|bytes| Digest::from_bytes(*bytes)).collect();
+        Self::restore(size, subtrees).map_err(|error| row.impossible("subtrees", error))
+    }
+}
+
+/// The subtrees of a head, as they are stored.
+pub(super) fn subtrees_of(head: &Frontier) -> Vec<u8> {
+    head.subtrees().iter().flat_map(|digest| *digest.as_bytes()).collect()
+}
+
+/// The columns of [`EntryRow`].
+macro_rules! entry_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT entry_index, kind, approval_id, record, salt, entry_hash, root, signature, at \
+             FROM ledger_entries ",
+            $rest
+        )
+    };
+}
+pub(super) use entry_columns;
+
+#[derive(FromRow)]
+pub(super) struct EntryRow {
+    pub(super) entry_index: i64,
+    pub(super) kind: String,
+    pub(super) approval_id: Option<String>,
+    record: String,
+    salt: Vec<u8>,
+    entry_hash: String,
+    root: String,
+    signature: Vec<u8>,
+    pub(super) at: i64,
+}
+
+impl TryFrom<EntryRow> for Entry {
+    type Error = StorageError;
+
+    fn try_from(columns: EntryRow) -> Result<Self> {
+        let key = columns.entry_index.to_string();
+        let row = Row { table: "ledger_entries", key: &key };
+        Ok(Self {
+            index: row.number("entry_index", columns.entry_index)?,
+            record: columns.record,
+            salt: row.bytes("salt", columns.salt)?,
+            entry_hash: row.parse("entry_hash", &columns.entry_hash)?,
+            root: row.parse("root", &columns.root)?,
+            signature: columns.signature,
+        })
+    }
+}
+
+/// The head as it is.
+pub(super) async fn head(connection: &mut AnyConnection) -> Result<Frontier> {
+    const SQL: &str = "SELECT size, subtrees FROM ledger_head WHERE id = 1";
+    let row: Option<HeadRow> = sqlx::query_as(SQL).fetch_optional(connection).await?;
+    row.ok_or_else(no_head)?.try_into()
+}
+
+/// Takes the head's row until the end of the transaction: whoever has it is the only writer.
+pub(super) async fn take_head(connection: &mut AnyConnection) -> Result<Frontier> {
+    const SQL: &str = "UPDATE ledger_head SET size = size WHERE id = 1 RETURNING size, subtrees";
+    let row: Option<HeadRow> = sqlx::query_as(SQL).fetch_optional(connection).await?;
+    row.ok_or_else(no_head)?.try_into()
+}
+
+/// Replaces the head that [`take_head`] gave.
+pub(super) async fn put_head(
+    connection: &mut AnyConnection,
+    before: u64,
+    head: &Frontier,
+) -> Result<()> {
+    const SQL: &str = "UPDATE ledger_head SET size = $1, subtrees = $2 WHERE id = 1 AND size = $3";
+    let touched = sqlx::query(SQL)
+        .bind(big_int(head.size())?)
+        .bind(subtrees_of(head))
+        .bind(big_int(before)?)
+        .execute(connection)
+        .await?
+        .rows_affected();
+    if touched == 1 { Ok(()) } else { Err(no_head()) }
+}
+
+fn no_head() -> StorageError {
+    StorageError::Missing { table: "ledger_head", row: "1".to_owned() }
+}
+
+/// Inserts an entry that was written on top of the head.
+pub(super) async fn insert_entry(
+    connection: &mut AnyConnection,
+    entry: &Entry,
+    record: &Record,
+) -> Result<()> {
+    const SQL: &str = "INSERT INTO ledger_entries (entry_index, kind, approval_id, record, salt, entry_hash, \
+         root, signature, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+    let touched = sqlx::query(SQL)
+        .bind(big_int(entry.index)?)
+        .bind(&record.kind)
+        .bind(record.approval.as_ref().map(|approval| approval.id.to_string()))
+        .bind(&entry.record)
+        .bind(entry.salt.to_vec())
+        .bind(entry.entry_hash.to_string())
+        .bind(entry.root.to_string())
+        .bind(&entry.signature)
+        .bind(record.at.as_microsecond())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate("a ledger entry at this index")) }
+}
+
+/// The entry hash of an approval's newest entry.
+pub(super) async fn newest_entry_hash(
+    connection: &mut AnyConnection,
+    id: &ApprovalId,
+) -> Result<Option<Digest>> {
+    const SQL: &str = "SELECT entry_hash FROM ledger_entries WHERE approval_id = $1 \
+                       ORDER BY entry_index DESC LIMIT 1";
+    let hash: Option<String> =
+        sqlx::query_scalar(SQL).bind(id.as_str()).fetch_optional(connection).await?;
+    let row = Row { table: "ledger_entries", key: id.as_str() };
+    hash.map(|hash| row.parse("entry_hash", &hash)).transpose()
+}
+
+impl Storage {
+    /// The ledger's tree as it is now.
+    pub async fn head(&self) -> Result<Frontier> {
+        head(&mut *self.reader().await?).await
+    }
+
+    /// At most `limit` entries in order, from index `from` on.
+    pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<Entry>> {
+        const SQL: &str = entry_columns!("WHERE entry_index >= $1 ORDER BY entry_index LIMIT $2");
+        let rows: Vec<EntryRow> = sqlx::query_as(SQL)
+            .bind(big_int(from)?)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        rows.into_iter().map(Entry::try_from).collect()
+    }
+
+    /// Every entry of one approval, in order.
+    pub async fn entries_of(&self, id: &ApprovalId) -> Result<Vec<Entry>> {
+        const SQL: &str = entry_columns!("WHERE approval_id = $1 ORDER BY entry_index");
+        let rows: Vec<EntryRow> =
+            sqlx::query_as(SQL).bind(id.as_str()).fetch_all(&mut *self.reader().await?).await?;
+        rows.into_iter().map(Entry::try_from).collect()
+    }
+
+    /// Which approvals changed: index and approval of the entries from `index` on, in order.
+    pub async fn changes_since(
+        &self,
+        index: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, Option<ApprovalId>)>> {
+        const SQL: &str = "SELECT entry_index, approval_id FROM ledger_entries \
+                           WHERE entry_index >= $1 ORDER BY entry_index LIMIT $2";
+        let rows: Vec<(i64, Option<String>)> = sqlx::query_as(SQL)
+            .bind(big_int(index)?)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        let changes = rows.into_iter().map(|(index, approval)| {
+            let key = index.to_string();
+            let row = Row { table: "ledger_entries", key: &key };
+            let approval = approval.map(|id| row.parse("approval_id", &id)).transpose()?;
+            Ok((row.number("entry_index", index)?, approval))
+        });
+        changes.collect()
+    }
+}
+
+/// The time of an entry's row, for the audit.
+pub(super) fn time_of(columns: &EntryRow) -> Result<Timestamp> {
+    let key = columns.entry_index.to_string();
+    Row { table: "ledger_entries", key: &key }.time("at", columns.at)
+}

@@ -1,0 +1,136 @@
+//! Storage: the only SQL, written once for SQLite and PostgreSQL.
+//!
+//! State changes have one way in, [`Writer`]: a transaction that owns the ledger's head, so that
+//! no row of an approval changes without its entry. Rows that are no state (sign-ins and
+//! registrations under way, statements given out, leases) are written beside it. What is read is
+//! checked while it is read: an impossible row is an error that names it, never a value.
+
+mod approvals;
+pub mod audit;
+mod ceremonies;
+mod column;
+mod engine;
+mod error;
+mod jobs;
+mod ledger;
+mod listing;
+mod people;
+mod sweep;
+mod writer;
+
+use std::fs::File;
+use std::sync::Arc;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyPool, Transaction};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::domain::log_key::{LogKey, LogPublicKey};
+
+pub use approvals::{NewApproval, StoredApproval};
+pub use ceremonies::{Ceremony, IssuedStatement, Login};
+pub use engine::Engine;
+pub use error::{Result, StorageError};
+pub use jobs::Job;
+pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
+pub use people::{Credential, CredentialStatus, Session};
+pub use writer::{SpentToken, Writer};
+
+/// The gate's memory. Clones are the same storage.
+#[derive(Clone)]
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    writers: AnyPool,
+    readers: AnyPool,
+    log_key: Arc<LogKey>,
+    /// A random name, by which a gate knows its own notifications.
+    name: String,
+    wakeups: watch::Sender<u64>,
+    listener: Option<AbortHandle>,
+    /// Keeps other processes away from a SQLite file.
+    _lock: Option<File>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+    }
+}
+
+impl Storage {
+    /// Opens the database of `url` and brings its tables up to date: `sqlite:///absolute/path.db`
+    /// is a file, made if it is not there, for this process alone; `postgres://...` a server.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] if another process has the file.
+    pub async fn open(url: &str, log_key: Arc<LogKey>) -> Result<Self> {
+        let opened = engine::open(url).await?;
+        let name = crate::randomness::token::<16>();
+        let wakeups = watch::Sender::new(0);
+        let listener = match opened.engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => {
+                let listener = engine::listener(url).await?;
+                let task = engine::listen(listener, name.clone(), wakeups.clone());
+                Some(tokio::spawn(task).abort_handle())
+            }
+        };
+        let engine::Opened { engine, writers, readers, lock } = opened;
+        let inner =
+            Inner { engine, writers, readers, log_key, name, wakeups, listener, _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The database's kind.
+    pub fn engine(&self) -> Engine {
+        self.inner.engine
+    }
+
+    /// Closes every connection, after what is under way. Nothing can be read or written then.
+    pub async fn close(&self) {
+        if let Some(listener) = &self.inner.listener {
+            listener.abort();
+        }
+        self.inner.readers.close().await;
+        self.inner.writers.close().await;
+    }
+
+    /// Whether the database can be read and written now.
+    pub async fn check(&self) -> Result<()> {
+        self.head().await?;
+        let mut transaction = self.begin_write().await?;
+        ledger::take_head(&mut transaction).await?;
+        Ok(transaction.rollback().await?)
+    }
+
+    /// The public key that the entries of the ledger are signed with.
+    pub fn log_public_key(&self) -> LogPublicKey {
+        self.inner.log_key.public()
+    }
+
+    /// A number that grows after every change, ours or another gate's. A hint to look and never
+    /// the truth: readers also poll, at least once a second.
+    pub fn wakeups(&self) -> watch::Receiver<u64> {
+        self.inner.wakeups.subscribe()
+    }
+
+    async fn reader(&self) -> Result<PoolConnection<Any>> {
+        Ok(self.inner.readers.acquire().await?)
+    }
+
+    /// A connection for single statements that take no head.
+    async fn writer(&self) -> Result<PoolConnection<Any>> {
+        Ok(self.inner.writers.acquire().await?)
+    }
+
+    async fn begin_write(&self) -> Result<Transaction<'static, Any>> {
+        Ok(self.inner.writers.begin_with(self.inner.engine.begin_write()).await?)
+    }
+}

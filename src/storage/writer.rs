@@ -1,0 +1,399 @@
+//! The only write path for state: one transaction that owns the ledger's head.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::{Any, AnyConnection, Transaction};
+
+use crate::domain::approval::{Approval, Transition};
+use crate::domain::decision::SignedDecision;
+use crate::domain::ids::ApprovalId;
+use crate::domain::ledger::{Frontier, Record};
+use crate::domain::person::Person;
+use crate::randomness;
+use crate::storage::approvals::{self, NewApproval, StoredApproval};
+use crate::storage::ceremonies::{self, Ceremony};
+use crate::storage::column::{big_int, json_text};
+use crate::storage::error::{Result, StorageError};
+use crate::storage::jobs::{self, Job};
+use crate::storage::people::{self, Credential, Session};
+use crate::storage::{Inner, Storage, engine, ledger};
+
+/// One change of the gate's state: everything in it happens, or nothing.
+///
+/// Writers are serial, because each begins by taking the one row of the ledger's head. Dropped
+/// without [`Writer::commit`] it leaves nothing. After an error it can only be dropped: `commit`
+/// refuses, so that half a change is never written because somebody overlooked a failed step.
+#[must_use = "a writer that is dropped writes nothing"]
+pub struct Writer {
+    storage: Arc<Inner>,
+    transaction: Transaction<'static, Any>,
+    /// The tree as it was when the writer began.
+    before: u64,
+    head: Frontier,
+    failed: bool,
+}
+
+/// What became of a requester's token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpentToken {
+    /// It was never used to create anything.
+    FirstUse,
+    /// It was used before, by the same requester under the same key: a retry.
+    SameKey,
+    /// It was used before under another key: a replay.
+    OtherKey,
+}
+
+impl Storage {
+    /// Begins a change; waits for the changes that are under way.
+    pub async fn begin(&self) -> Result<Writer> {
+        let mut transaction = self.begin_write().await?;
+        let head = ledger::take_head(&mut transaction).await?;
+        let storage = Arc::clone(&self.inner);
+        Ok(Writer { storage, transaction, before: head.size(), head, failed: false })
+    }
+}
+
+/// Runs one step of a writer and remembers whether it failed.
+macro_rules! step {
+    ($writer:ident, $step:expr) => {{
+        // Until the step is done it counts as failed: it may also be dropped half-way.
+        let failed = std::mem::replace(&mut $writer.failed, true);
+        let result = $step.await;
+        $writer.failed = failed || result.is_err();
+        result
+    }};
+}
+
+impl Writer {
+    /// The approval of this name, as it is inside this change.
+    pub async fn approval(&mut self, id: &ApprovalId) -> Result<Option<StoredApproval>> {
+        step!(self, approvals::approval(&mut self.transaction, id))
+    }
+
+    /// The approval that this requester asked for under this key.
+    pub async fn approval_by_idempotency_key(
+        &mut self,
+        requester_key: &str,
+        key: &str,
+    ) -> Result<Option<StoredApproval>> {
+        step!(
+            self,
+            approvals::approval_by_idempotency_key(&mut self.transaction, requester_key, key)
+        )
+    }
+
+    /// How many approvals of an environment wait for people.
+    pub async fn count_pending(&mut self, environment: &str) -> Result<u64> {
+        step!(self, count_pending(&mut self.transaction, environment))
+    }
+
+    /// Writes a new approval: its row, its policy and its first entry.
+    ///
+    /// # Errors
+    /// [`StorageError::Duplicate`] if the requester used the idempotency key before.
+    pub async fn create(
+        &mut self,
+        transition: Transition,
+        asked: &NewApproval,
+        now: Timestamp,
+    ) -> Result<StoredApproval> {
+        step!(self, self.create_whole(transition, asked, now))
+    }
+
+    /// Writes a change of an approval: its row, its next entry, and the job that it has from now
+    /// on or no longer.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] unless the stored version is the one before.
+    pub async fn apply(&mut self, transition: Transition, now: Timestamp) -> Result<Approval> {
+        step!(self, self.apply_whole(transition, now))
+    }
+
+    /// Writes an entry about something that is no approval.
+    pub async fn record(&mut self, kind: &str, data: Value, now: Timestamp) -> Result<()> {
+        let record = Record::of_event(kind, data, now);
+        step!(self, self.append(&record))
+    }
+
+    /// Keeps what proves a decision.
+    ///
+    /// # Errors
+    /// [`StorageError::Duplicate`] if the person has decided on this approval before.
+    pub async fn insert_decision(
+        &mut self,
+        approval: &ApprovalId,
+        person: &Person,
+        decision: &SignedDecision,
+    ) -> Result<()> {
+        let position = self.head.size();
+        step!(self, insert_decision(&mut self.transaction, approval, person, decision, position))
+    }
+
+    /// Uses a statement's nonce. False: it is unknown or was used before.
+    pub async fn use_statement(&mut self, nonce: &str, now: Timestamp) -> Result<bool> {
+        step!(self, ceremonies::use_statement(&mut self.transaction, nonce, now))
+    }
+
+    /// Remembers that a token created something under a key. `token_id` must be unique among all
+    /// issuers.
+    pub async fn spend_token(
+        &mut self,
+        token_id: &str,
+        requester_key: &str,
+        idempotency_key: &str,
+        expires_at: Timestamp,
+    ) -> Result<SpentToken> {
+        let connection = &mut self.transaction;
+        step!(self, spend_token(connection, token_id, requester_key, idempotency_key, expires_at))
+    }
+
+    /// Moves the signature counter of an active credential from what was read to what was signed.
+    /// False: it no longer stands at `from`, or the credential is not active.
+    pub async fn advance_sign_count(
+        &mut self,
+        credential_id: &[u8],
+        from: u32,
+        to: u32,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let connection = &mut self.transaction;
+        step!(self, people::advance_sign_count(connection, credential_id, from, to, now))
+    }
+
+    /// Takes a credential out of use and writes an entry that says so.
+    pub async fn suspend_credential(
+        &mut self,
+        credential_id: &[u8],
+        why: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        step!(self, people::suspend_credential(&mut self.transaction, credential_id, why))?;
+        let credential = data_encoding::BASE64URL_NOPAD.encode(credential_id);
+        let data = serde_json::json!({ "credential": credential, "reason": why });
+        self.record("credential.suspended", data, now).await
+    }
+
+    /// Writes a new credential.
+    ///
+    /// # Errors
+    /// [`StorageError::Duplicate`] if a credential with this id exists, whoever owns it.
+    pub async fn insert_credential(&mut self, credential: &Credential) -> Result<()> {
+        step!(self, people::insert_credential(&mut self.transaction, credential))
+    }
+
+    /// Writes a new session.
+    pub async fn insert_session(&mut self, session: &Session) -> Result<()> {
+        step!(self, people::insert_session(&mut self.transaction, session))
+    }
+
+    /// Takes a registration: it is there once, and only until it expires.
+    pub async fn take_ceremony(&mut self, id: &str, now: Timestamp) -> Result<Option<Ceremony>> {
+        step!(self, ceremonies::take_ceremony(&mut self.transaction, id, now))
+    }
+
+    /// Whether a job's lease is still ours; if so, it stays ours until this change is over.
+    pub async fn hold_job(&mut self, job: &Job) -> Result<bool> {
+        step!(self, jobs::hold(&mut self.transaction, job))
+    }
+
+    /// Writes the change for good and wakes up everybody who waits for changes.
+    ///
+    /// # Errors
+    /// [`StorageError::Unfinished`] if a step failed. After [`StorageError::Database`] it is not
+    /// known whether the change was written: whoever needs to know reads again.
+    pub async fn commit(mut self) -> Result<()> {
+        if self.failed {
+            return Err(StorageError::Unfinished);
+        }
+        if self.head.size() != self.before {
+            ledger::put_head(&mut self.transaction, self.before, &self.head).await?;
+        }
+        engine::notify(self.storage.engine, &mut self.transaction, &self.storage.name).await?;
+        self.transaction.commit().await?;
+        self.storage.wakeups.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    async fn create_whole(
+        &mut self,
+        transition: Transition,
+        asked: &NewApproval,
+        now: Timestamp,
+    ) -> Result<StoredApproval> {
+        let approval = &transition.approval;
+        if approval.version != 1 {
+            return Err(StorageError::Contradiction("a new approval does not have version 1"));
+        }
+        if asked.requester_key != approval.deployment.requester.key {
+            return Err(StorageError::Contradiction("the request is of another requester"));
+        }
+        let first_entry = self.head.size();
+        insert_policy(&mut self.transaction, approval).await?;
+        insert_approval(&mut self.transaction, approval, asked, first_entry, now).await?;
+        let record = Record::of_transition(&transition, None, now);
+        self.append(&record).await?;
+        let approval = transition.approval;
+        jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        Ok(StoredApproval {
+            approval,
+            requester_key: asked.requester_key.clone(),
+            idempotency_key: asked.idempotency_key.clone(),
+            request_digest: asked.request_digest,
+            created_at: now,
+        })
+    }
+
+    async fn apply_whole(&mut self, transition: Transition, now: Timestamp) -> Result<Approval> {
+        let approval = &transition.approval;
+        update_approval(&mut self.transaction, approval).await?;
+        let previous = ledger::newest_entry_hash(&mut self.transaction, approval.id()).await?;
+        if previous.is_none() {
+            let row = format!("of {}", approval.id());
+            return Err(StorageError::Missing { table: "ledger_entries", row });
+        }
+        let record = Record::of_transition(&transition, previous, now);
+        self.append(&record).await?;
+        let approval = transition.approval;
+        jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        Ok(approval)
+    }
+
+    async fn append(&mut self, record: &Record) -> Result<()> {
+        let entry = self.head.write(record, randomness::bytes(), &self.storage.log_key)?;
+        ledger::insert_entry(&mut self.transaction, &entry, record).await
+    }
+}
+
+async fn count_pending(connection: &mut AnyConnection, environment: &str) -> Result<u64> {
+    const SQL: &str =
+        "SELECT COUNT(*) FROM approvals WHERE environment = $1 AND status = 'pending'";
+    let count: i64 = sqlx::query_scalar(SQL).bind(environment).fetch_one(connection).await?;
+    Ok(count.unsigned_abs())
+}
+
+async fn insert_policy(connection: &mut AnyConnection, approval: &Approval) -> Result<()> {
+    const SQL: &str =
+        "INSERT INTO policies (digest, policy) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
+    let (text, digest) = approval.policy.canonical()?;
+    if digest != approval.deployment.policy_digest {
+        return Err(StorageError::Contradiction("the deployment names another policy"));
+    }
+    // Another approval may have brought the same policy: one row or none.
+    sqlx::query(SQL).bind(digest.to_string()).bind(text).execute(connection).await?;
+    Ok(())
+}
+
+async fn insert_approval(
+    connection: &mut AnyConnection,
+    approval: &Approval,
+    asked: &NewApproval,
+    first_entry: u64,
+    now: Timestamp,
+) -> Result<()> {
+    const SQL: &str = "INSERT INTO approvals (id, first_entry, environment, service, requester_key, \
+         idempotency_key, request_digest, deployment, deployment_digest, policy_digest, status, \
+         version, state, decisions, created_at, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         ON CONFLICT DO NOTHING";
+    let deployment = &approval.deployment;
+    let touched = sqlx::query(SQL)
+        .bind(approval.id().as_str())
+        .bind(big_int(first_entry)?)
+        .bind(&deployment.environment)
+        .bind(deployment.service.as_str())
+        .bind(&asked.requester_key)
+        .bind(&asked.idempotency_key)
+        .bind(asked.request_digest.to_string())
+        .bind(deployment.text())
+        .bind(deployment.digest().to_string())
+        .bind(deployment.policy_digest.to_string())
+        .bind(approval.status().as_str())
+        .bind(big_int(approval.version)?)
+        .bind(json_text(&approval.state)?)
+        .bind(json_text(&approval.decisions)?)
+        .bind(now.as_microsecond())
+        .bind(deployment.expires_at.as_microsecond())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    let what = "an approval with this idempotency key";
+    if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
+}
+
+async fn update_approval(connection: &mut AnyConnection, approval: &Approval) -> Result<()> {
+    const SQL: &str = "UPDATE approvals SET status = $1, version = $2, state = $3, decisions = $4 \
+         WHERE id = $5 AND version = $6 AND deployment_digest = $7";
+    let touched = sqlx::query(SQL)
+        .bind(approval.status().as_str())
+        .bind(big_int(approval.version)?)
+        .bind(json_text(&approval.state)?)
+        .bind(json_text(&approval.decisions)?)
+        .bind(approval.id().as_str())
+        .bind(big_int(approval.version)? - 1)
+        .bind(approval.deployment.digest().to_string())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    if touched == 1 { Ok(()) } else { Err(StorageError::Conflict) }
+}
+
+async fn insert_decision(
+    connection: &mut AnyConnection,
+    approval: &ApprovalId,
+    person: &Person,
+    decision: &SignedDecision,
+    position: u64,
+) -> Result<()> {
+    const SQL: &str = "INSERT INTO decisions (approval_id, issuer, subject, position, statement, credential_id, \
+         authenticator_data, client_data_json, signature, user_handle, id_token, decided_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING";
+    let touched = sqlx::query(SQL)
+        .bind(approval.as_str())
+        .bind(&person.issuer)
+        .bind(&person.subject)
+        .bind(big_int(position)?)
+        .bind(&decision.statement)
+        .bind(&decision.credential_id)
+        .bind(&decision.authenticator_data)
+        .bind(&decision.client_data_json)
+        .bind(&decision.signature)
+        .bind(decision.user_handle.clone())
+        .bind(&decision.id_token)
+        .bind(decision.decided_at.as_microsecond())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    let what = "a decision of this person on this approval";
+    if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
+}
+
+async fn spend_token(
+    connection: &mut AnyConnection,
+    token_id: &str,
+    requester_key: &str,
+    idempotency_key: &str,
+    expires_at: Timestamp,
+) -> Result<SpentToken> {
+    const INSERT: &str = "INSERT INTO spent_tokens (token_id, requester_key, idempotency_key, \
+         expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (token_id) DO NOTHING";
+    const SELECT: &str =
+        "SELECT requester_key, idempotency_key FROM spent_tokens WHERE token_id = $1";
+    let touched = sqlx::query(INSERT)
+        .bind(token_id)
+        .bind(requester_key)
+        .bind(idempotency_key)
+        .bind(expires_at.as_microsecond())
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+    if touched == 1 {
+        return Ok(SpentToken::FirstUse);
+    }
+    let (spender, key): (String, String) =
+        sqlx::query_as(SELECT).bind(token_id).fetch_one(connection).await?;
+    let same = spender == requester_key && key == idempotency_key;
+    Ok(if same { SpentToken::SameKey } else { SpentToken::OtherKey })
+}
