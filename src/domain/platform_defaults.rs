@@ -188,10 +188,18 @@ mod tests {
     #[test]
     fn what_nobody_signed_is_a_difference() {
         for (pointer, value, path) in [
-            ("/serviceAccount", json!("eve@demo.iam.gserviceaccount.com"), "template.serviceAccount"),
+            (
+                "/serviceAccount",
+                json!("eve@demo.iam.gserviceaccount.com"),
+                "template.serviceAccount",
+            ),
             ("/timeout", json!("3600s"), "template.timeout"),
             ("/containers/0/image", json!("j"), "template.containers[0].image"),
-            ("/containers/0/ports", json!([{ "containerPort": 22 }]), "template.containers[0].ports"),
+            (
+                "/containers/0/ports",
+                json!([{ "containerPort": 22 }]),
+                "template.containers[0].ports",
+            ),
             (
                 "/containers/0/livenessProbe/httpGet/path",
                 json!("/other"),

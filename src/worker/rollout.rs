@@ -17,10 +17,12 @@ use crate::integrations::cloud_run::CloudRunError;
 use crate::storage::{Job, StorageError, StoredApproval};
 use crate::worker::{Step, Worker};
 
-/// How long a job is ours without a sign of life. Longer than any one call may take, so that the
-/// lease of a living worker does not run out in the middle of it; short, because a rollout whose
-/// worker died stands still for as long.
+/// How long a job is ours without a sign of life: short, because a rollout whose worker died stands
+/// still for as long. A worker that sleeps through it loses the job, and what it still sends then
+/// names an etag that is gone.
 pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(30);
+/// How often the lease is kept while a call takes its time: three tries before it runs out.
+const KEEP_LEASE: Duration = Duration::from_secs(9);
 /// Cloud Run is asked again this soon after a change, since most are in effect within seconds,
 const SOON: Duration = Duration::from_millis(300);
 /// and this soon when it takes longer.
@@ -155,12 +157,29 @@ async fn make(
     // The point of no return. A crash before the call, in it or after it leaves the announcement,
     // and whoever goes on observes first. The call itself can take effect only once: it names an
     // etag, a revision or a service that no second call finds again.
-    match call_cloud_run(worker, &authorised, call, observed).await {
+    let calling = call_cloud_run(worker, &authorised, call, observed);
+    match keeping_the_lease(worker, job, calling).await {
         Ok(()) => Ok(Turn::Again),
         Err(CloudRunError::Refused(why)) => {
             write_down(worker, job, stored, after_refusal(&announced, call, &why)).await
         }
         Err(error) => trouble(worker, job, stored, &announced, &error).await,
+    }
+}
+
+/// Waits for a call and keeps the lease meanwhile. A lease that is lost does not stop the call: what
+/// was sent cannot be taken back, and whoever has the job now observes first.
+async fn keeping_the_lease<T>(worker: &Worker, job: &Job, call: impl Future<Output = T>) -> T {
+    let mut call = std::pin::pin!(call);
+    loop {
+        tokio::select! {
+            done = &mut call => return done,
+            () = tokio::time::sleep(KEEP_LEASE) => {
+                if let Err(error) = worker.storage.renew_job(job, worker.clock.now(), LEASE).await {
+                    tracing::warn!(%error, "the lease of a rollout could not be kept");
+                }
+            }
+        }
     }
 }
 
@@ -277,8 +296,9 @@ fn pause_after(attempts: i64) -> Duration {
 }
 
 fn look_again(progress: &Progress, now: Timestamp) -> Duration {
-    let since = progress.intent.as_ref().map_or(SignedDuration::ZERO, |intent| {
-        now.duration_since(intent.at)
-    });
+    let since = progress
+        .intent
+        .as_ref()
+        .map_or(SignedDuration::ZERO, |intent| now.duration_since(intent.at));
     if since < LONG { SOON } else { LATER }
 }

@@ -117,10 +117,8 @@ impl Rollout<'_> {
         if let Preconditions::Present { uid, .. } = &self.deployment.preconditions
             && *uid != service.uid
         {
-            return self.surprised(format!(
-                "it was deleted and made anew, by {}",
-                service.last_modifier
-            ));
+            return self
+                .surprised(format!("it was deleted and made anew, by {}", service.last_modifier));
         }
         if let Some(revision) = &self.world.revision {
             if !self.is_ours(revision) {
@@ -164,8 +162,9 @@ impl Rollout<'_> {
         if self.progress.intent.is_some() && self.is_marked(service) {
             return match &service.readiness {
                 Readiness::Failed(why) => self.undo(service, why),
-                Readiness::Reconciling | Readiness::Ready if self.is_overdue() => self
-                    .surprised("it took the change, but the new revision never appeared".into()),
+                Readiness::Reconciling | Readiness::Ready if self.is_overdue() => {
+                    self.surprised("it took the change, but the new revision never appeared".into())
+                }
                 Readiness::Reconciling | Readiness::Ready => Action::Wait,
             };
         }
