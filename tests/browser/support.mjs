@@ -1,55 +1,15 @@
 // A gate, a sandbox and a browser with a virtual authenticator, as real as they come.
 
-import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import { mkdtemp, mkdir } from "node:fs/promises";
 import { existsSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { target } from "../harness/demo.mjs";
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const target = process.env.CARGO_TARGET_DIR ?? path.join(root, "target");
-const binary = process.env.COUNTERSIGN_BINARY ?? path.join(target, "debug/countersign");
+export { startDemo } from "../harness/demo.mjs";
 
 /** Where the pictures of every state go, to be looked at. */
 export const pictures = path.join(target, "pictures");
-
-/** Starts `countersign demo` on free ports and gives its addresses. */
-export async function startDemo(...options) {
-  if (!existsSync(binary)) {
-    throw new Error(`${binary} is missing: build it with cargo build, or run tests/run`);
-  }
-  const folder = await mkdtemp(path.join(tmpdir(), "countersign-browser-"));
-  const process_ = spawn(
-    binary,
-    ["demo", "--json", "--no-sample", "--port", "0", "--sandbox-port", "0", "--data-dir", folder, ...options],
-    { stdio: ["ignore", "pipe", "pipe"] },
-  );
-  let log = "";
-  process_.stderr.on("data", (text) => (log += text));
-  const line = await new Promise((resolve, reject) => {
-    createInterface({ input: process_.stdout }).once("line", resolve);
-    process_.once("exit", (code) => reject(new Error(`the demo ended with ${code}:\n${log}`)));
-  });
-  const addresses = JSON.parse(line);
-  for (let tries = 0; ; tries += 1) {
-    const ready = await fetch(`${addresses.gate}/health/ready`).catch(() => undefined);
-    if (ready?.ok) break;
-    if (tries > 400) throw new Error(`the demo did not become ready:\n${log}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  return {
-    ...addresses,
-    log: () => log,
-    stop: () =>
-      new Promise((resolve) => {
-        process_.once("exit", resolve);
-        process_.kill("SIGTERM");
-      }),
-  };
-}
 
 /** A workload token of the sandbox; `claims` replace the defaults. */
 export async function token(demo, claims = {}) {

@@ -1,0 +1,51 @@
+// `countersign demo` on free ports, with a folder of its own and nothing in it.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+
+/** The folder that cargo builds into. */
+export const target = process.env.CARGO_TARGET_DIR ?? path.join(root, 'target');
+const binary = process.env.COUNTERSIGN_BINARY ?? path.join(target, 'debug/countersign');
+
+const STARTING_MILLISECONDS = 20_000;
+
+/** Starts the demo; answers with its addresses when it is ready, with `log()` and `stop()`. */
+export async function startDemo(...options) {
+  if (!existsSync(binary)) {
+    throw new Error(`${binary} is missing: build it with cargo build, or run tests/run`);
+  }
+  const folder = await mkdtemp(path.join(tmpdir(), 'countersign-demo-'));
+  const demo = spawn(
+    binary,
+    ['demo', '--json', '--no-sample', '--port', '0', '--sandbox-port', '0', '--data-dir', folder, ...options],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let log = '';
+  demo.stderr.on('data', (text) => { log += text; });
+  const line = await new Promise((resolve, reject) => {
+    createInterface({ input: demo.stdout }).once('line', resolve);
+    demo.once('error', reject);
+    demo.once('exit', (code) => reject(new Error(`the demo ended with ${code}:\n${log}`)));
+  });
+  const stop = () => new Promise((resolve) => {
+    if (demo.exitCode !== null || demo.signalCode !== null) return resolve();
+    demo.once('exit', resolve);
+    demo.kill('SIGTERM');
+  });
+  const addresses = JSON.parse(line);
+  const deadline = performance.now() + STARTING_MILLISECONDS;
+  while (!(await fetch(`${addresses.gate}/health/ready`).catch(() => undefined))?.ok) {
+    if (performance.now() > deadline) {
+      await stop();
+      throw new Error(`the demo did not become ready:\n${log}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  return { ...addresses, log: () => log, stop };
+}
