@@ -10,8 +10,8 @@ use sqlx::{AnyConnection, FromRow};
 use crate::domain::approval::Status;
 use crate::domain::ids::ApprovalId;
 use crate::storage::column::Row;
-use crate::storage::{Engine, Storage};
 use crate::storage::error::{Result, StorageError};
+use crate::storage::{Engine, Storage};
 
 /// A job whose lease somebody holds.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -45,11 +45,8 @@ impl Scene {
     /// The revision is there and recorded, no traffic moved.
     fn revision_ready() -> Self {
         let mut scene = Self::new().announced(Call::CreateRevision {}).landed();
-        scene.progress = Progress {
-            revision_ready: true,
-            generation: Some(42),
-            ..Progress::default()
-        };
+        scene.progress =
+            Progress { revision_ready: true, generation: Some(42), ..Progress::default() };
         scene
     }
 
@@ -324,8 +321,5 @@ fn refusals_of_cloud_run_are_final() {
         after_exhaustion(&Progress::default(), "down"),
         Action::End(Outcome::Failed(_))
     ));
-    assert!(matches!(
-        after_exhaustion(&progress, "down"),
-        Action::End(Outcome::NeedsAttention(_))
-    ));
+    assert!(matches!(after_exhaustion(&progress, "down"), Action::End(Outcome::NeedsAttention(_))));
 }
