@@ -14,6 +14,7 @@ use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
 use crate::integrations::login_oidc::LoginProvider;
+use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
 use crate::integrations::workload_oidc::Verifier;
 use crate::storage::Storage;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub storage: Storage,
     /// The time.
     pub clock: Clock,
+    /// How identity providers are read.
+    pub http: OutboundHttp,
     /// Who asks.
     pub workloads: Verifier,
     /// Who signs in.

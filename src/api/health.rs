@@ -37,14 +37,15 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
         tracing::error!(%error, "the database cannot be read and written");
         problems.push("The database cannot be read and written: nothing is decided or rolled out until it can.".to_owned());
     }
-    if let Some(skew) = app.workloads.last_clock_skew()
-        && skew.ahead.abs() > TOLERATED_SKEW
-    {
-        problems.push(format!(
-            "This machine's clock differs by {} seconds from that of {}: set it right, or tokens and statements end at the wrong time.",
-            skew.ahead.as_secs(),
-            skew.issuer_name,
-        ));
+    let of_issuers = app.workloads.last_clock_skew().map(|skew| (skew.issuer_name, skew.ahead));
+    let of_cloud_run = app.cloud_run.clock_ahead().map(|ahead| ("Cloud Run".to_owned(), ahead));
+    for (whose, ahead) in of_issuers.into_iter().chain(of_cloud_run) {
+        if ahead.abs() > TOLERATED_SKEW {
+            problems.push(format!(
+                "This machine's clock differs by {} seconds from that of {whose}: set it right, or tokens and statements end at the wrong time.",
+                ahead.as_secs(),
+            ));
+        }
     }
     let (status, word) = if problems.is_empty() {
         (StatusCode::OK, "ok")

@@ -20,14 +20,26 @@ const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,hyper_util=warn,octocrab=w
                               rustls=warn,sqlx=warn,tower=warn,google_cloud_auth=warn,\
                               google_cloud_gax=warn";
 
+/// The demo narrates what happens; its log would bury that.
+const DEMO_FILTER: &str = "warn";
+
 /// Begins to log. In a process that logs already (tests) nothing changes.
 pub fn start() {
+    start_with(DEFAULT_FILTER);
+}
+
+/// Begins to log for the demo: what is wrong, unless `COUNTERSIGN_LOG` asks for more.
+pub fn start_quietly() {
+    start_with(DEMO_FILTER);
+}
+
+fn start_with(default_filter: &str) {
     let wanted = overrides::log_filter();
     let parsed = wanted.as_deref().map(EnvFilter::try_new);
     let (filter, fault) = match parsed {
         Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),
-        None => (EnvFilter::new(DEFAULT_FILTER), None),
+        Some(Err(error)) => (EnvFilter::new(default_filter), Some(error)),
+        None => (EnvFilter::new(default_filter), None),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that somebody logs already, which is what is wanted.

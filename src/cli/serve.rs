@@ -95,6 +95,7 @@ pub async fn build(
     let storage = Storage::open(config.database.expose_secret(), config.log_key.clone())
         .await
         .map_err(|error| format!("the database {}: {error}", config.database_shown()))?;
+    storage.refuse_another_log_key().await.map_err(|error| error.to_string())?;
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
     let github = config.github.as_ref().map(GitHub::new).transpose();
     Ok(App::new(Parts {
@@ -105,7 +106,8 @@ pub async fn build(
         storage,
         clock,
         workloads: Verifier::new(config.workload_issuers.clone(), http.clone()),
-        login: LoginProvider::new(config.login.clone(), http),
+        login: LoginProvider::new(config.login.clone(), http.clone()),
+        http,
         groups_claim: config.login.groups_claim.clone(),
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
@@ -117,7 +119,8 @@ pub async fn build(
 /// Reads issuers' keys before the first token needs them, and compares clocks on the way.
 async fn refresh(app: App, mut shutdown: watch::Receiver<bool>) {
     while !*shutdown.borrow() {
-        app.workloads.refresh(app.now()).await;
+        let now = app.now();
+        tokio::join!(app.workloads.refresh(now), app.cloud_run.compare_clocks(&app.http, now));
         tokio::select! {
             () = tokio::time::sleep(REFRESH) => {}
             _ = shutdown.changed() => {}

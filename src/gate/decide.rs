@@ -242,8 +242,6 @@ async fn suspend(
     );
     let mut writer = storage.begin().await?;
     writer.suspend_credential(&credential.id, "its signature counter went backwards", now).await?;
-    let data = json!({"person": credential.person, "credential": encode(&credential.id)});
-    writer.record("credential.suspended", data, now).await?;
     writer.commit().await?;
     Ok(CeremonyRefusal::SuspendedCredential)
 }

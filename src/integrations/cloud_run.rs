@@ -11,7 +11,7 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use google_cloud_auth::credentials::anonymous;
@@ -21,6 +21,7 @@ use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_run_v2::client::{Revisions, Services};
 use google_cloud_run_v2::model::{Service, TrafficTarget, TrafficTargetAllocationType};
 use google_cloud_wkt::FieldMask;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -31,6 +32,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::observation::{ObservedRevision, ObservedService, TrafficShare, TrafficTag};
 use crate::domain::service::ServiceName;
 use crate::domain::template::APPROVAL_ANNOTATION;
+use crate::integrations::outbound::{OutboundHttp, clock_ahead};
 
 /// Which step of its rollout an approval wrote last, beside [`APPROVAL_ANNOTATION`].
 pub const STEP_ANNOTATION: &str = "countersign.dev/step";
@@ -70,7 +72,11 @@ pub struct CloudRun {
 struct Shared {
     settings: CloudRunSettings,
     clients: OnceCell<Clients>,
+    clock_ahead: Mutex<Option<SignedDuration>>,
 }
+
+/// Where Google's API is, if the configuration names no other place.
+const GOOGLE_ENDPOINT: &str = "https://run.googleapis.com/";
 
 /// Google's clients, made when they are first needed.
 #[derive(Debug)]
@@ -82,7 +88,26 @@ struct Clients {
 impl CloudRun {
     /// Touches neither the network nor the credentials: they are looked for at the first call.
     pub fn new(settings: CloudRunSettings) -> Self {
-        Self { shared: Arc::new(Shared { settings, clients: OnceCell::new() }) }
+        let (clients, clock_ahead) = (OnceCell::new(), Mutex::default());
+        Self { shared: Arc::new(Shared { settings, clients, clock_ahead }) }
+    }
+
+    /// Compares our clock with Cloud Run's, by the `Date` of an answer; which answer does not matter,
+    /// so none of Google's rights are used. Google's client does not show it.
+    pub async fn compare_clocks(&self, http: &OutboundHttp, now: Timestamp) {
+        let endpoint = self.shared.settings.endpoint.as_ref().map_or(GOOGLE_ENDPOINT, Url::as_str);
+        match http.get_json(endpoint).await {
+            Ok(answer) => {
+                let ahead = clock_ahead(answer.headers(), now);
+                *self.shared.clock_ahead.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
+            }
+            Err(error) => tracing::warn!(%error, "Cloud Run's clock could not be read"),
+        }
+    }
+
+    /// How far Cloud Run's clock was ahead of ours when they were compared last.
+    pub fn clock_ahead(&self) -> Option<SignedDuration> {
+        *self.shared.clock_ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads a service; `None` if it does not exist.

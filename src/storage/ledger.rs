@@ -153,6 +153,27 @@ impl Storage {
         head(&mut *self.reader().await?).await
     }
 
+    /// Makes sure that the ledger goes on with the key that it was begun with, before anything is
+    /// written with another one.
+    ///
+    /// # Errors
+    /// [`StorageError::OtherLogKey`] if our key did not sign the last entry.
+    pub async fn refuse_another_log_key(&self) -> Result<()> {
+        let Some(last) = self.head().await?.size().checked_sub(1) else { return Ok(()) };
+        let entries = self.entries(last.saturating_sub(1), 2).await?;
+        let Some(entry) = entries.iter().find(|entry| entry.index == last) else {
+            return Err(StorageError::OtherLogKey);
+        };
+        let before = entries.iter().find(|entry| entry.index + 1 == last).map(|entry| entry.root);
+        let before = before.unwrap_or_else(|| Frontier::default().root());
+        let key = self.log_public_key();
+        if key.verify_entry(last, &before, &entry.leaf(), &entry.signature) {
+            Ok(())
+        } else {
+            Err(StorageError::OtherLogKey)
+        }
+    }
+
     /// At most `limit` entries in order, from index `from` on.
     pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<Entry>> {
         const SQL: &str = entry_columns!("WHERE entry_index >= $1 ORDER BY entry_index LIMIT $2");

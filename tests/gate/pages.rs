@@ -354,8 +354,9 @@ async fn plain_get(origin: &str, path: &str) -> (StatusCode, String, String) {
 #[test]
 fn templates_never_write_raw_markup() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
+    let folders = [folder.join("sandbox"), folder];
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    for path in files.map(|file| file.unwrap().path()).filter(|path| path.is_file()) {
         let text = std::fs::read_to_string(&path).unwrap();
         let name = path.display();
         if path.extension().is_some_and(|extension| extension == "html") {

@@ -89,7 +89,7 @@ pub struct Placement {
 
 /// Runs the demo until it is told to stop, or until `--auto` is through.
 pub async fn run(arguments: DemoArguments) -> ExitCode {
-    logging::start();
+    logging::start_quietly();
     let narration = Narration::new(arguments.json);
     let started = Instant::now();
     let mut shutdown = shutdown_signal();

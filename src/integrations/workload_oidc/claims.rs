@@ -67,15 +67,15 @@ fn check_times(
     now: Timestamp,
 ) -> Result<(Timestamp, Timestamp), Refusal> {
     let expires_at = time(claims, "exp")?.ok_or(Refusal::MissingExpiry)?;
+    if now.duration_since(expires_at) >= LEEWAY {
+        return Err(Refusal::Expired(expires_at));
+    }
     let issued_at = time(claims, "iat")?.ok_or(Refusal::MissingIssuedAt)?;
     if expires_at <= issued_at {
         return Err(Refusal::EndsBeforeItBegins);
     }
     if expires_at.duration_since(issued_at) > MAX_LIFETIME {
         return Err(Refusal::LivesTooLong);
-    }
-    if now.duration_since(expires_at) >= LEEWAY {
-        return Err(Refusal::Expired(expires_at));
     }
     if let Some(not_before) = time(claims, "nbf")?
         && not_before.duration_since(now) > LEEWAY
