@@ -93,9 +93,9 @@ fn is_platform_default(path: &str, value: &Value) -> bool {
         "template.scaling" => is_only(&["maxInstanceCount"]),
         // The region's and the project's quota decide.
         "template.scaling.maxInstanceCount" => value.is_u64(),
-        "template.containers.ports" => value.as_array().is_some_and(|ports| {
-            ports.len() == 1 && ports.iter().all(|port| is_default_port(port))
-        }),
+        "template.containers.ports" => value
+            .as_array()
+            .is_some_and(|ports| ports.len() == 1 && ports.iter().all(is_default_port)),
         "template.containers.ports.name" => value == "http1",
         "template.containers.ports.containerPort" => value == 8080,
         "template.containers.resources" => is_only(&["limits", "cpuIdle", "startupCpuBoost"]),
