@@ -36,7 +36,21 @@ fn difference(observed: &Value, signed: &Value, path: &str) -> Option<String> {
                 difference(observed, signed, &format!("{path}[{index}]"))
             })
         }
-        _ => (observed != signed).then(|| path.to_owned()),
+        _ => (observed != signed && !is_same_cpu(observed, signed, path)).then(|| path.to_owned()),
+    }
+}
+
+/// `1` and `1000m` are the same limit of the CPU; Cloud Run may answer with the other one.
+fn is_same_cpu(observed: &Value, signed: &Value, path: &str) -> bool {
+    path.ends_with(".resources.limits.cpu")
+        && millicpu(observed).is_some_and(|observed| Some(observed) == millicpu(signed))
+}
+
+fn millicpu(limit: &Value) -> Option<u32> {
+    let text = limit.as_str()?;
+    match text.strip_suffix('m') {
+        Some(thousandths) => thousandths.parse().ok(),
+        None => text.parse::<u32>().ok()?.checked_mul(1000),
     }
 }
 
@@ -79,9 +93,9 @@ fn is_platform_default(path: &str, value: &Value) -> bool {
         "template.scaling" => is_only(&["maxInstanceCount"]),
         // The region's and the project's quota decide.
         "template.scaling.maxInstanceCount" => value.is_u64(),
-        "template.containers.ports" => value.as_array().is_some_and(|ports| {
-            ports.len() == 1 && ports.iter().all(|port| is_default_port(port))
-        }),
+        "template.containers.ports" => value
+            .as_array()
+            .is_some_and(|ports| ports.len() == 1 && ports.iter().all(is_default_port)),
         "template.containers.ports.name" => value == "http1",
         "template.containers.ports.containerPort" => value == 8080,
         "template.containers.resources" => is_only(&["limits", "cpuIdle", "startupCpuBoost"]),
@@ -181,8 +195,12 @@ mod tests {
 
     #[test]
     fn what_cloud_run_fills_in_is_no_difference() {
-        assert_eq!(template_difference(&signed(), &signed()), Some("template.revision".to_owned()));
         assert_eq!(template_difference(&filled_in(), &signed()), None);
+        let mut in_whole_cpus = signed();
+        in_whole_cpus["containers"][0]["resources"] = json!({ "limits": { "cpu": "1" } });
+        assert_eq!(template_difference(&filled_in(), &in_whole_cpus), None);
+        in_whole_cpus["containers"][0]["resources"]["limits"]["cpu"] = json!("2");
+        assert!(!same_template(&filled_in(), &in_whole_cpus));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod asking;
 mod assertions;
 mod ceremony;
+mod cloud_run_client;
 mod configuration;
 mod deciding;
 mod differential;

@@ -119,7 +119,7 @@ impl Attempt<'_> {
     /// The class and the sentence for an error of the official client.
     pub(super) fn failed(&self, error: &Error) -> CloudRunError {
         if error.is_connect() {
-            return self.not_now(&chain(error));
+            return self.not_now(&innermost(error));
         }
         if error.is_authentication() {
             let credentials = error.source().and_then(|source| source.downcast_ref());
@@ -128,13 +128,13 @@ impl Attempt<'_> {
             return if is_transient { self.not_now(&why) } else { self.refused(&why) };
         }
         if error.is_binding() || error.is_serialization() {
-            return self.refused(&chain(error));
+            return self.refused(&innermost(error));
         }
         match error.http_status_code() {
             Some(status) => self.answered(status, error),
             // A timeout, a connection that broke after the request was sent, or an answer that
             // cannot be read: whatever was asked may have happened.
-            None => self.unknown(&chain(error)),
+            None => self.unknown(&innermost(error)),
         }
     }
 
@@ -186,16 +186,36 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// An error and its causes, each said once.
+/// An error and all its causes.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
+    joined(&causes(error))
+}
+
+/// The last two causes: those before them repeat the address that was called, parameters and all.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let causes = causes(error);
+    joined(&causes[causes.len().saturating_sub(2)..])
+}
+
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_words = cause.to_string();
-        if !words.contains(&cause_words) {
-            words = format!("{words}: {cause_words}");
-        }
+        causes.push(cause.to_string());
         source = cause.source();
+    }
+    causes
+}
+
+/// Each cause said once: some repeat the one below them in their own words.
+fn joined(causes: &[String]) -> String {
+    let mut words = String::new();
+    for cause in causes {
+        if words.is_empty() {
+            words = cause.clone();
+        } else if !words.contains(cause) {
+            words = format!("{words}: {cause}");
+        }
     }
     quoted(&words)
 }

@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Plain,
     /// The caller writes it; its default value is not the same as leaving it out.
     WithPresence,
+    /// The caller writes at most one of those of its object; setting one takes out what runs.
+    Alternative,
     /// Cloud Run alone writes it.
     OutputOnly,
 }
@@ -61,6 +63,10 @@ const fn member(name: &'static str, shape: Shape) -> Member {
 
 const fn with_presence(name: &'static str, shape: Shape) -> Member {
     Member { name, shape, kind: Kind::WithPresence }
+}
+
+const fn alternative(name: &'static str, shape: Shape) -> Member {
+    Member { name, shape, kind: Kind::Alternative }
 }
 
 const fn output_only(name: &'static str) -> Member {
@@ -169,11 +175,11 @@ const SECRET_KEY_SELECTOR: Message = &[member("secret", Text), member("version",
 
 const PROBE: Message = &[
     member("failureThreshold", Int32),
-    member("grpc", Nested(GRPC_ACTION)),
-    member("httpGet", Nested(HTTP_GET_ACTION)),
+    alternative("grpc", Nested(GRPC_ACTION)),
+    alternative("httpGet", Nested(HTTP_GET_ACTION)),
     member("initialDelaySeconds", Int32),
     member("periodSeconds", Int32),
-    member("tcpSocket", Nested(TCP_SOCKET_ACTION)),
+    alternative("tcpSocket", Nested(TCP_SOCKET_ACTION)),
     member("timeoutSeconds", Int32),
 ];
 

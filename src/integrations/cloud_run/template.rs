@@ -33,7 +33,8 @@ pub struct TemplateError {
 /// for the Cloud Run Admin API v2, and returns it in normal form.
 ///
 /// A member that is set to its default value says the same as `null`: take out what runs. Both come
-/// back as `null`, and members that change nothing are left out.
+/// back as `null`, as do the alternatives of a member that excludes them; members that change nothing
+/// are left out.
 ///
 /// # Errors
 /// The first member that the API does not know, that only Cloud Run writes, or that has a value of
@@ -134,7 +135,38 @@ impl Reading {
                 normal.insert(name.clone(), value);
             }
         }
+        if self.removals == Removals::AsNull {
+            self.exclude_alternatives(message, &mut normal, path);
+        }
         Value::Object(normal)
+    }
+
+    /// Where one of several alternatives is set, takes out the others that may run: a probe by HTTP
+    /// replaces one by TCP.
+    fn exclude_alternatives(
+        &mut self,
+        message: Message,
+        normal: &mut Map<String, Value>,
+        path: &str,
+    ) {
+        let alternatives = message.iter().filter(|member| member.kind == Kind::Alternative);
+        let alternatives: Vec<&str> = alternatives.map(|member| member.name).collect();
+        let is_set = |name: &&&str| normal.get(**name).is_some_and(|value| !value.is_null());
+        let set: Vec<&str> = alternatives.iter().filter(is_set).copied().collect();
+        match set[..] {
+            [] => {}
+            [only] => {
+                for other in alternatives.into_iter().filter(|name| *name != only) {
+                    normal.insert(other.to_owned(), Value::Null);
+                }
+            }
+            [first, second, ..] => {
+                self.note(
+                    &format!("{path}.{second}"),
+                    format!("excludes {first}; keep one of them"),
+                );
+            }
+        }
     }
 
     /// A member's normal form, if it says anything.
