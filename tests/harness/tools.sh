@@ -78,7 +78,7 @@ refuse_if_missing() {
   ((${#missing_packages[@]} == 0)) ||
     missing_commands+=("sudo apt-get install --no-install-recommends ${missing_packages[*]}")
   ((${#missing_commands[@]} > 0)) || return 0
-  echo "The tests need what is not here, and this user may not install it. Run"
+  echo "The tests need what is not here and could not be installed. Run"
   printf '  %s\n' "${missing_commands[@]}"
   echo "(elsewhere than on Debian: what these packages hold), then tests/run again."
   return 1
