@@ -3,7 +3,11 @@
 //! `cargo bench --bench gate` measures on SQLite; with COUNTERSIGN_BENCH_POSTGRES=postgres://… on that
 //! database too. `-- --json` prints one JSON line. The gate runs as a process of its own; the client,
 //! the sandbox and the authenticator run here.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and stops at the first surprise"
+)]
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -35,7 +39,10 @@ async fn main() {
     let sqlite = format!("sqlite://{}", folder.path().join("gate.db").display());
     report.insert("sqlite".to_owned(), measure(&sqlite).await);
     // A benchmark is no part of the program, whose configuration alone reads the environment.
-    #[expect(clippy::disallowed_methods, reason = "the database of a benchmark is named by whoever runs it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the database of a benchmark is named by whoever runs it"
+    )]
     if let Ok(postgres) = std::env::var("COUNTERSIGN_BENCH_POSTGRES") {
         report.insert("postgres".to_owned(), measure(&postgres).await);
     }
@@ -109,7 +116,11 @@ async fn measure(database: &str) -> Value {
 
 async fn append(database: &str) -> f64 {
     let key = Arc::new(LogKey::from_seed(&[7; 32]).unwrap());
-    let database = if database.starts_with("sqlite") { database.replace("gate.db", "append.db") } else { database.to_owned() };
+    let database = if database.starts_with("sqlite") {
+        database.replace("gate.db", "append.db")
+    } else {
+        database.to_owned()
+    };
     let storage = Storage::open(&database, key).await.unwrap();
     let now = Clock::system().now();
     let started = Instant::now();
@@ -179,7 +190,13 @@ impl World {
     }
 
     async fn token(&self) -> String {
-        let answer = self.http.post(format!("{}/tokens", self.sandbox)).json(&json!({})).send().await.unwrap();
+        let answer = self
+            .http
+            .post(format!("{}/tokens", self.sandbox))
+            .json(&json!({}))
+            .send()
+            .await
+            .unwrap();
         let answer: Value = answer.json().await.unwrap();
         answer["token"].as_str().unwrap().to_owned()
     }
@@ -258,7 +275,8 @@ fn resident_mebibytes_of_port_owner() -> f64 {
     let own = std::process::id().to_string();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         if fields.get(1) == Some(&own.as_str()) {
             return resident_mebibytes(&entry.file_name().to_string_lossy());
         }
@@ -268,8 +286,10 @@ fn resident_mebibytes_of_port_owner() -> f64 {
 
 fn resident_mebibytes(process: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default().to_owned();
-    let kibibytes: f64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
+    let line =
+        status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default().to_owned();
+    let kibibytes: f64 =
+        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
     kibibytes / 1024.0
 }
 

@@ -63,7 +63,7 @@ pub async fn serve(
         async move { app.watch.run().await }
     });
     let worker =
-        Worker::new(app.storage.clone(), config.cloud_run(), app.clock.clone(), app.roots());
+        Worker::new(app.storage.clone(), app.cloud_run.clone(), app.clock.clone(), app.roots());
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;

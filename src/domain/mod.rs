@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod log_key;
 pub mod observation;
 pub mod person;
+pub mod platform_defaults;
 pub mod policy;
 pub mod request;
 pub mod rollout;

@@ -15,6 +15,15 @@ pub struct TrafficShare {
     pub percent: u8,
 }
 
+/// A public address of its own for one revision, whatever its share of the traffic.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct TrafficTag {
+    /// The tag, the first part of the address.
+    pub tag: String,
+    /// The short name of the revision that the address leads to.
+    pub revision: String,
+}
+
 /// Whether the service's latest change took effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Readiness {
@@ -37,10 +46,14 @@ pub struct ObservedService {
     pub etag: String,
     /// Whether the latest change took effect.
     pub readiness: Readiness,
-    /// The shares that really serve (`trafficStatuses`), by revision, without those of zero percent.
+    /// The shares that really serve (`trafficStatuses`), in the order of the revisions' names,
+    /// without those of zero percent.
     pub serving: Vec<TrafficShare>,
-    /// The shares that are asked for (`traffic`), the latest revision resolved to its name.
+    /// The shares that are asked for (`traffic`), in the same order, the latest revision resolved to
+    /// its name.
     pub wanted: Vec<TrafficShare>,
+    /// The tagged addresses that are asked for, in order.
+    pub tags: Vec<TrafficTag>,
     /// The revision template, in the API's JSON, without the revision's name.
     pub template: Value,
     /// The short name of the newest revision that was ever asked for.

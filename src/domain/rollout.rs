@@ -1,9 +1,13 @@
 //! The rollout: how far it is, and what the world must look like next.
 
+mod next_action;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::observation::TrafficShare;
+
+pub use next_action::{Action, World, after_exhaustion, after_refusal, next_action};
 
 /// How far an executing rollout is. Every change of it is an entry of the ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -13,6 +17,10 @@ pub struct Progress {
     pub revision_ready: bool,
     /// How many steps of the plan were seen to serve.
     pub steps_done: usize,
+    /// The service's generation when the last effect of ours was seen. Between two calls nobody
+    /// else may have changed anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
     /// Why the signed shares from before are being restored, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restoring: Option<String>,

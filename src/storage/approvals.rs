@@ -168,6 +168,17 @@ pub(super) async fn approval_by_idempotency_key(
     row.map(StoredApproval::try_from).transpose()
 }
 
+/// What is kept of the decisions of an approval, in the order in which they were recorded.
+pub(super) async fn decision_rows(
+    connection: &mut AnyConnection,
+    id: &str,
+) -> Result<Vec<DecisionRow>> {
+    const SQL: &str = "SELECT approval_id, issuer, subject, statement, credential_id, authenticator_data, \
+         client_data_json, signature, user_handle, id_token, decided_at FROM decisions \
+         WHERE approval_id = $1 ORDER BY position";
+    Ok(sqlx::query_as(SQL).bind(id).fetch_all(connection).await?)
+}
+
 #[derive(FromRow)]
 pub(super) struct DecisionRow {
     pub(super) approval_id: String,
@@ -237,11 +248,7 @@ impl Storage {
 
     /// What proves the decisions of an approval, in the order in which they were recorded.
     pub async fn signed_decisions(&self, id: &ApprovalId) -> Result<Vec<SignedDecision>> {
-        const SQL: &str = "SELECT approval_id, issuer, subject, statement, credential_id, authenticator_data, \
-             client_data_json, signature, user_handle, id_token, decided_at FROM decisions \
-             WHERE approval_id = $1 ORDER BY position";
-        let rows: Vec<DecisionRow> =
-            sqlx::query_as(SQL).bind(id.as_str()).fetch_all(&mut *self.reader().await?).await?;
+        let rows = decision_rows(&mut *self.reader().await?, id.as_str()).await?;
         rows.into_iter().map(SignedDecision::try_from).collect()
     }
 }

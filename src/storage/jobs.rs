@@ -9,9 +9,9 @@ use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::approval::Status;
 use crate::domain::ids::ApprovalId;
-use crate::storage::Storage;
 use crate::storage::column::Row;
 use crate::storage::error::{Result, StorageError};
+use crate::storage::{Engine, Storage};
 
 /// A job whose lease somebody holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,6 +119,19 @@ impl Storage {
             .await?
             .rows_affected();
         Ok(touched == 1)
+    }
+
+    /// Ends the leases of an earlier process, where it is certain that there is none any more: a
+    /// SQLite file has one process, and it is ours. Other gates' leases run out by themselves.
+    pub async fn release_jobs_of_the_dead(&self) -> Result<()> {
+        const SQL: &str = "UPDATE jobs SET owner = NULL, lease_until = NULL";
+        match self.engine() {
+            Engine::Sqlite => {
+                sqlx::query(SQL).execute(&mut *self.writer().await?).await?;
+                Ok(())
+            }
+            Engine::Postgres => Ok(()),
+        }
     }
 
     /// How many jobs there are, leased or not.

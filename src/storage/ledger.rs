@@ -1,6 +1,5 @@
 //! The ledger's rows: the head and the entries.
 
-use jiff::Timestamp;
 use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::digest::Digest;
@@ -194,10 +193,4 @@ impl Storage {
         });
         changes.collect()
     }
-}
-
-/// The time of an entry's row, for the audit.
-pub(super) fn time_of(columns: &EntryRow) -> Result<Timestamp> {
-    let key = columns.entry_index.to_string();
-    Row { table: "ledger_entries", key: &key }.time("at", columns.at)
 }

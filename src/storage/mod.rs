@@ -130,6 +130,11 @@ impl Storage {
         Ok(self.inner.writers.acquire().await?)
     }
 
+    /// A transaction that reads one moment of the database and writes nothing.
+    async fn begin_snapshot(&self) -> Result<Transaction<'static, Any>> {
+        Ok(self.inner.readers.begin_with(self.inner.engine.begin_snapshot()).await?)
+    }
+
     async fn begin_write(&self) -> Result<Transaction<'static, Any>> {
         Ok(self.inner.writers.begin_with(self.inner.engine.begin_write()).await?)
     }

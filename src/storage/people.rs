@@ -91,8 +91,20 @@ impl CredentialStatus {
     }
 }
 
+/// The columns of [`SessionRow`].
+macro_rules! session_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, profile, id_token, issuer_key, auth_time, created_at, expires_at \
+             FROM sessions ",
+            $rest
+        )
+    };
+}
+pub(super) use session_columns;
+
 #[derive(FromRow)]
-struct SessionRow {
+pub(super) struct SessionRow {
     id: String,
     profile: String,
     id_token: String,
@@ -130,10 +142,11 @@ macro_rules! credential_columns {
         )
     };
 }
+pub(super) use credential_columns;
 
 #[derive(FromRow)]
-struct CredentialRow {
-    id: Vec<u8>,
+pub(super) struct CredentialRow {
+    pub(super) id: Vec<u8>,
     issuer: String,
     subject: String,
     name: String,
@@ -185,8 +198,7 @@ impl TryFrom<CredentialRow> for Credential {
 impl Storage {
     /// The session of this name, if its time is not over.
     pub async fn session(&self, id: &Digest, now: Timestamp) -> Result<Option<Session>> {
-        const SQL: &str = "SELECT id, profile, id_token, issuer_key, auth_time, created_at, \
-                           expires_at FROM sessions WHERE id = $1 AND expires_at > $2";
+        const SQL: &str = session_columns!("WHERE id = $1 AND expires_at > $2");
         let row: Option<SessionRow> = sqlx::query_as(SQL)
             .bind(id.to_string())
             .bind(now.as_microsecond())

@@ -7,6 +7,7 @@ mod ceremony;
 mod deciding;
 mod differential;
 mod identity_server;
+mod next_action;
 mod pages;
 mod previews;
 mod public_keys;

@@ -205,7 +205,7 @@ pub fn in_state(state: State) -> Approval {
 
 pub fn progress(revision_ready: bool, steps_done: usize, call: Option<Call>) -> Progress {
     let intent = call.map(|call| Intent { call, etag: None, at: minutes_ago(0) });
-    Progress { revision_ready, steps_done, restoring: None, intent }
+    Progress { revision_ready, steps_done, generation: None, restoring: None, intent }
 }
 
 pub fn executing(progress: Progress) -> Approval {

@@ -1,0 +1,234 @@
+//! What Cloud Run writes into a revision template by itself, and whether a template that runs is the
+//! one that was signed.
+
+use serde_json::{Map, Value};
+
+/// The account of a service that names none: `NUMBER-compute@…`, the project's default.
+const DEFAULT_ACCOUNT_SUFFIX: &str = "-compute@developer.gserviceaccount.com";
+
+/// The first difference between the template that runs and the one that was signed, as the path of
+/// a member; `None` if what runs is what was signed. Both in the normal form of
+/// `integrations::cloud_run`.
+///
+/// The name of the revision is not compared: a running template is observed without it. What the
+/// signed template leaves out and Cloud Run is known to fill in may be there, with the value that
+/// Cloud Run gives it where that value decides what runs. Anything else that was not signed is a
+/// difference, even where it looks harmless.
+pub fn template_difference(observed: &Value, signed: &Value) -> Option<String> {
+    let mut signed = signed.clone();
+    if let Some(members) = signed.as_object_mut() {
+        members.remove("revision");
+    }
+    difference(observed, &signed, "template")
+}
+
+/// Whether what runs is what was signed: [`template_difference`] finds none.
+pub fn same_template(observed: &Value, signed: &Value) -> bool {
+    template_difference(observed, signed).is_none()
+}
+
+fn difference(observed: &Value, signed: &Value, path: &str) -> Option<String> {
+    match (observed, signed) {
+        (Value::Object(observed), Value::Object(signed)) => members(observed, signed, path),
+        (Value::Array(observed), Value::Array(signed)) if observed.len() == signed.len() => {
+            let pairs = observed.iter().zip(signed).enumerate();
+            pairs.into_iter().find_map(|(index, (observed, signed))| {
+                difference(observed, signed, &format!("{path}[{index}]"))
+            })
+        }
+        _ => (observed != signed).then(|| path.to_owned()),
+    }
+}
+
+fn members(
+    observed: &Map<String, Value>,
+    signed: &Map<String, Value>,
+    path: &str,
+) -> Option<String> {
+    let missing = signed.keys().find(|name| !observed.contains_key(*name));
+    if let Some(name) = missing {
+        return Some(format!("{path}.{name}"));
+    }
+    observed.iter().find_map(|(name, value)| {
+        let path = format!("{path}.{name}");
+        match signed.get(name) {
+            Some(signed) => difference(value, signed, &path),
+            None => (!is_platform_default(&without_indices(&path), value)).then_some(path),
+        }
+    })
+}
+
+/// Whether Cloud Run gives a member this value when the caller leaves it out. From the API's
+/// reference and from what its answers hold.
+fn is_platform_default(path: &str, value: &Value) -> bool {
+    let is_only = |names: &[&str]| {
+        value.as_object().is_some_and(|members| {
+            members.iter().all(|(name, member)| {
+                names.contains(&name.as_str())
+                    && is_platform_default(&format!("{path}.{name}"), member)
+            })
+        })
+    };
+    match path {
+        "template.timeout" => value == "300s",
+        "template.maxInstanceRequestConcurrency" => value == 80 || value == 1,
+        "template.serviceAccount" => value.as_str().is_some_and(is_default_account),
+        "template.executionEnvironment" => {
+            value == "EXECUTION_ENVIRONMENT_GEN1" || value == "EXECUTION_ENVIRONMENT_GEN2"
+        }
+        "template.scaling" => is_only(&["maxInstanceCount"]),
+        // The region's and the project's quota decide.
+        "template.scaling.maxInstanceCount" => value.is_u64(),
+        "template.containers.ports" => value.as_array().is_some_and(|ports| {
+            ports.len() == 1 && ports.iter().all(|port| is_default_port(port))
+        }),
+        "template.containers.ports.name" => value == "http1",
+        "template.containers.ports.containerPort" => value == 8080,
+        "template.containers.resources" => is_only(&["limits", "cpuIdle", "startupCpuBoost"]),
+        "template.containers.resources.limits" => is_only(&["cpu", "memory"]),
+        "template.containers.resources.limits.cpu" => value == "1000m" || value == "1",
+        "template.containers.resources.limits.memory" => value == "512Mi",
+        "template.containers.resources.cpuIdle"
+        | "template.containers.resources.startupCpuBoost" => value.is_boolean(),
+        "template.containers.startupProbe" => {
+            is_only(&["timeoutSeconds", "periodSeconds", "failureThreshold", "tcpSocket"])
+        }
+        "template.containers.startupProbe.tcpSocket" => is_only(&["port"]),
+        _ => is_probe_timing(path) && value.is_u64(),
+    }
+}
+
+/// Whether it says when a probe asks, or the port of one that names none: the container's own.
+fn is_probe_timing(path: &str) -> bool {
+    let Some((probe, member)) =
+        path.strip_prefix("template.containers.").and_then(|rest| rest.split_once('.'))
+    else {
+        return false;
+    };
+    ["startupProbe", "livenessProbe", "readinessProbe"].contains(&probe)
+        && [
+            "timeoutSeconds",
+            "periodSeconds",
+            "failureThreshold",
+            "tcpSocket.port",
+            "httpGet.port",
+            "grpc.port",
+        ]
+        .contains(&member)
+}
+
+fn is_default_account(account: &str) -> bool {
+    account.strip_suffix(DEFAULT_ACCOUNT_SUFFIX).is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+fn is_default_port(port: &Value) -> bool {
+    port.as_object().is_some_and(|members| {
+        members.iter().all(|(name, value)| match name.as_str() {
+            "name" => value == "http1",
+            "containerPort" => value == 8080,
+            _ => false,
+        })
+    })
+}
+
+/// `template.containers[0].image` as `template.containers.image`.
+fn without_indices(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    let mut inside = false;
+    for character in path.chars() {
+        match character {
+            '[' => inside = true,
+            ']' => inside = false,
+            _ if !inside => plain.push(character),
+            _ => {}
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn signed() -> Value {
+        json!({
+            "revision": "web-new",
+            "annotations": { "countersign.dev/approval": "apr_x" },
+            "containers": [{ "image": "i", "livenessProbe": { "httpGet": { "path": "/" } } }],
+        })
+    }
+
+    fn filled_in() -> Value {
+        json!({
+            "annotations": { "countersign.dev/approval": "apr_x" },
+            "timeout": "300s",
+            "maxInstanceRequestConcurrency": 80,
+            "serviceAccount": "123-compute@developer.gserviceaccount.com",
+            "scaling": { "maxInstanceCount": 100 },
+            "containers": [{
+                "image": "i",
+                "ports": [{ "name": "http1", "containerPort": 8080 }],
+                "resources": { "limits": { "cpu": "1000m", "memory": "512Mi" }, "cpuIdle": true },
+                "startupProbe": { "timeoutSeconds": 240, "tcpSocket": { "port": 8080 } },
+                "livenessProbe": { "httpGet": { "path": "/", "port": 8080 }, "periodSeconds": 10 },
+            }],
+        })
+    }
+
+    #[test]
+    fn what_cloud_run_fills_in_is_no_difference() {
+        assert_eq!(template_difference(&signed(), &signed()), Some("template.revision".to_owned()));
+        assert_eq!(template_difference(&filled_in(), &signed()), None);
+    }
+
+    #[test]
+    fn what_nobody_signed_is_a_difference() {
+        for (pointer, value, path) in [
+            (
+                "/serviceAccount",
+                json!("eve@demo.iam.gserviceaccount.com"),
+                "template.serviceAccount",
+            ),
+            ("/timeout", json!("3600s"), "template.timeout"),
+            ("/containers/0/image", json!("j"), "template.containers[0].image"),
+            (
+                "/containers/0/ports",
+                json!([{ "containerPort": 22 }]),
+                "template.containers[0].ports",
+            ),
+            (
+                "/containers/0/livenessProbe/httpGet/path",
+                json!("/other"),
+                "template.containers[0].livenessProbe.httpGet.path",
+            ),
+            (
+                "/containers/0/startupProbe/tcpSocket",
+                json!({ "host": 1 }),
+                "template.containers[0].startupProbe",
+            ),
+            ("/annotations", json!({}), "template.annotations.countersign.dev/approval"),
+            ("/containers", json!([]), "template.containers"),
+        ] {
+            let mut observed = filled_in();
+            *observed.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(template_difference(&observed, &signed()).as_deref(), Some(path));
+        }
+        for (pointer, name, value) in [
+            ("", "volumes", json!([{ "name": "v", "emptyDir": {} }])),
+            ("", "vpcAccess", json!({ "connector": "c" })),
+            ("", "labels", json!({ "a": "b" })),
+            ("/annotations", "a", json!("b")),
+            ("/containers/0", "env", json!([{ "name": "A", "value": "1" }])),
+            ("/containers/0", "command", json!(["sh"])),
+            ("/containers/0/resources/limits", "nvidia.com/gpu", json!("1")),
+        ] {
+            let mut observed = filled_in();
+            observed.pointer_mut(pointer).unwrap()[name] = value;
+            assert!(!same_template(&observed, &signed()), "{pointer}.{name}");
+        }
+    }
+}

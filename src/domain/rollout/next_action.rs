@@ -1,0 +1,419 @@
+//! What a rollout does next, from what is recorded and what Cloud Run shows.
+//!
+//! The one function behind the first attempt, the retry and the recovery after a crash: each looks
+//! at the world and asks it. It knows nothing of attempts that are not recorded.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::deployment::{Deployment, Preconditions};
+use crate::domain::observation::{ObservedRevision, ObservedService, Readiness, TrafficShare};
+use crate::domain::rollout::{Call, Outcome, Progress, Serving};
+use crate::domain::template::APPROVAL_ANNOTATION;
+
+/// How long Cloud Run may work on one change. Its own limit for a container to start is four
+/// minutes (startup probe); what takes twice that is stuck.
+const RECONCILE_PATIENCE: SignedDuration = SignedDuration::from_mins(8);
+
+/// What Cloud Run shows at one moment. The revision is read before the service, so that the service
+/// is never older than a revision that is there.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The service, if there is one.
+    pub service: Option<ObservedService>,
+    /// The revision that the plan names, if there is one.
+    pub revision: Option<ObservedRevision>,
+    /// When it was looked at.
+    pub now: Timestamp,
+}
+
+/// What to do next.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Something that was asked for is in effect, or must be undone: write it down, look again.
+    Record(Progress),
+    /// Announce this call and make it.
+    Make(Call),
+    /// Cloud Run works on it: look again in a moment.
+    Wait,
+    /// The rollout is over.
+    End(Outcome),
+}
+
+/// What to do next. Pure: the same records and the same world give the same answer.
+pub fn next_action(deployment: &Deployment, progress: &Progress, world: &World) -> Action {
+    let rollout = Rollout { deployment, progress, world };
+    match (&deployment.preconditions, &world.service) {
+        (Preconditions::Absent {}, None) => rollout.create_service(),
+        (Preconditions::Present { .. }, None) => rollout.surprised("it was deleted".to_owned()),
+        (_, Some(service)) => rollout.of_service(service),
+    }
+}
+
+/// What follows when Cloud Run refuses a call for good. Nothing took effect.
+pub fn after_refusal(progress: &Progress, call: Call, why: &str) -> Action {
+    match call {
+        Call::CreateService {} | Call::CreateRevision {} => {
+            Action::End(Outcome::Failed(format!("Cloud Run refused the change: {why}")))
+        }
+        Call::MoveTraffic { .. } => {
+            restore(progress, format!("Cloud Run refused to move the traffic: {why}"))
+        }
+        Call::Restore {} => Action::End(Outcome::NeedsAttention(format!(
+            "{}; and Cloud Run refused to restore what served before: {why}",
+            progress.restoring.as_deref().unwrap_or("a step failed")
+        ))),
+    }
+}
+
+/// What follows when Cloud Run could not be read or changed for so long that waiting is no plan.
+pub fn after_exhaustion(progress: &Progress, why: &str) -> Action {
+    let began = progress.intent.is_some() || progress.generation.is_some();
+    if !began {
+        return Action::End(Outcome::Failed(format!(
+            "Cloud Run could not be reached, and nothing was changed: {why}"
+        )));
+    }
+    Action::End(Outcome::NeedsAttention(format!(
+        "Cloud Run could not be reached in the middle of the rollout: {why}"
+    )))
+}
+
+/// Everything that the decision rests on.
+struct Rollout<'a> {
+    deployment: &'a Deployment,
+    progress: &'a Progress,
+    world: &'a World,
+}
+
+impl Rollout<'_> {
+    /// The service is to be made and is not there.
+    fn create_service(&self) -> Action {
+        if self.progress.generation.is_some() {
+            return self.surprised("it was deleted".to_owned());
+        }
+        self.first_call(Call::CreateService {})
+    }
+
+    /// The first change of the world. Its outcome may be unknown from an earlier attempt; what
+    /// makes the repetition harmless is that Cloud Run lets a name be taken and an etag be used
+    /// only once.
+    fn first_call(&self, call: Call) -> Action {
+        let expires_at = self.deployment.expires_at;
+        if self.world.now >= expires_at && self.progress.intent.is_none() {
+            return Action::End(Outcome::Failed(format!(
+                "the approval expired at {expires_at} before the first change could be made"
+            )));
+        }
+        if self.world.now >= expires_at {
+            return Action::End(Outcome::NeedsAttention(format!(
+                "the approval expired at {expires_at}, and whether the first change will still \
+                 arrive at Cloud Run is not known"
+            )));
+        }
+        Action::Make(call)
+    }
+
+    fn of_service(&self, service: &ObservedService) -> Action {
+        if let Preconditions::Present { uid, .. } = &self.deployment.preconditions
+            && *uid != service.uid
+        {
+            return self
+                .surprised(format!("it was deleted and made anew, by {}", service.last_modifier));
+        }
+        if let Some(revision) = &self.world.revision {
+            if !self.is_ours(revision) {
+                return Action::End(Outcome::NeedsAttention(format!(
+                    "a revision {} exists that this approval did not make",
+                    revision.name
+                )));
+            }
+            if let Some(reason) = &self.progress.restoring {
+                return self.restoring(service, reason);
+            }
+            return self.of_revision(service, revision);
+        }
+        if let Some(reason) = &self.progress.restoring {
+            return self.restoring(service, reason);
+        }
+        self.without_revision(service)
+    }
+
+    /// Whether the revision is the one that this approval makes: its name is random, its
+    /// annotation names the approval, its image is the signed one.
+    fn is_ours(&self, revision: &ObservedRevision) -> bool {
+        let marked = revision.annotations.get(APPROVAL_ANNOTATION).map(String::as_str);
+        marked == Some(self.deployment.approval.as_str())
+            && revision.image == self.deployment.image.to_string()
+    }
+
+    /// Whether the service's last change with a mark was ours.
+    fn is_marked(&self, service: &ObservedService) -> bool {
+        service.annotations.get(APPROVAL_ANNOTATION).map(String::as_str)
+            == Some(self.deployment.approval.as_str())
+    }
+
+    /// The service is there and the new revision is not, so nothing has been changed yet, or the
+    /// change is just arriving.
+    fn without_revision(&self, service: &ObservedService) -> Action {
+        if self.progress.revision_ready {
+            return self
+                .surprised(format!("the revision {} is gone", self.deployment.plan.revision));
+        }
+        if self.progress.intent.is_some() && self.is_marked(service) {
+            return match &service.readiness {
+                Readiness::Failed(why) => self.undo(service, why),
+                Readiness::Reconciling | Readiness::Ready if self.is_overdue() => {
+                    self.surprised("it took the change, but the new revision never appeared".into())
+                }
+                Readiness::Reconciling | Readiness::Ready => Action::Wait,
+            };
+        }
+        match &self.deployment.preconditions {
+            Preconditions::Absent {} => self.too_late(&format!(
+                "it did not exist when this was asked for, and {} has created it since",
+                service.last_modifier
+            )),
+            Preconditions::Present { generation, serving, .. } => {
+                if service.generation != *generation || service.serving != *serving {
+                    return self.too_late(&format!(
+                        "it was changed after this was asked for, by {} (generation {} instead of {generation})",
+                        service.last_modifier, service.generation
+                    ));
+                }
+                match service.readiness {
+                    Readiness::Reconciling if self.world.now < self.deployment.expires_at => {
+                        Action::Wait
+                    }
+                    _ => self.first_call(Call::CreateRevision {}),
+                }
+            }
+        }
+    }
+
+    /// The service changed before our first change took effect. A call of ours that was announced
+    /// cannot arrive any more: it names a service or an etag that is not there.
+    fn too_late(&self, what: &str) -> Action {
+        let service = self.deployment.service.service();
+        Action::End(Outcome::Failed(format!(
+            "{service} is not as it was: {what}. Nothing was changed"
+        )))
+    }
+
+    /// The new revision is there.
+    fn of_revision(&self, service: &ObservedService, revision: &ObservedRevision) -> Action {
+        let progress = self.progress;
+        if !progress.revision_ready {
+            return match &revision.readiness {
+                Readiness::Failed(why) => self.undo(service, why),
+                Readiness::Reconciling if self.is_overdue() => {
+                    self.undo(service, "it did not become ready in time")
+                }
+                Readiness::Reconciling => Action::Wait,
+                Readiness::Ready => self.revision_is_ready(service),
+            };
+        }
+        if service.latest_created_revision != self.deployment.plan.revision {
+            return self.surprised(format!(
+                "{} deployed {} in the middle of the rollout",
+                service.last_modifier, service.latest_created_revision
+            ));
+        }
+        self.traffic(service)
+    }
+
+    fn revision_is_ready(&self, service: &ObservedService) -> Action {
+        // A new service comes up with everything on its first revision: that is its one step.
+        if matches!(self.deployment.preconditions, Preconditions::Absent {}) {
+            return self.step_in_effect(service, 0, &self.deployment.plan.steps[0].traffic);
+        }
+        if service.readiness == Readiness::Reconciling && !self.is_overdue() {
+            return Action::Wait;
+        }
+        if !same_shares(&service.wanted, self.expected()) {
+            return self.traffic_surprise(service);
+        }
+        Action::Record(Progress {
+            revision_ready: true,
+            generation: Some(service.generation),
+            intent: None,
+            ..self.progress.clone()
+        })
+    }
+
+    /// Moves the traffic step by step.
+    fn traffic(&self, service: &ObservedService) -> Action {
+        let plan = &self.deployment.plan;
+        let step = self.progress.steps_done;
+        let announced = matches!(
+            self.progress.intent.as_ref().map(|intent| intent.call),
+            Some(Call::MoveTraffic { .. })
+        );
+        let Some(next) = plan.steps.get(step) else { return self.finish(service) };
+        if announced && same_shares(&service.wanted, &next.traffic) {
+            return self.step_in_effect(service, step, &next.traffic);
+        }
+        if !same_shares(&service.wanted, self.expected()) {
+            return self.traffic_surprise(service);
+        }
+        if self.progress.generation != Some(service.generation) {
+            return self.surprised(format!(
+                "{} changed it in the middle of the rollout",
+                service.last_modifier
+            ));
+        }
+        match &service.readiness {
+            Readiness::Failed(why) => restore(self.progress, why.clone()),
+            Readiness::Reconciling => Action::Wait,
+            Readiness::Ready => Action::Make(Call::MoveTraffic { step }),
+        }
+    }
+
+    /// The shares of a step are asked for: are they in effect?
+    fn step_in_effect(
+        &self,
+        service: &ObservedService,
+        step: usize,
+        shares: &[TrafficShare],
+    ) -> Action {
+        let percent = self.deployment.plan.steps[step].percent;
+        match &service.readiness {
+            Readiness::Failed(why) => self.undo(service, why),
+            Readiness::Ready if same_shares(&service.serving, shares) => Action::Record(Progress {
+                revision_ready: true,
+                steps_done: step + 1,
+                generation: Some(service.generation),
+                restoring: None,
+                intent: None,
+            }),
+            Readiness::Ready | Readiness::Reconciling if self.is_overdue() => {
+                self.undo(service, &format!("{percent} % did not take effect in time"))
+            }
+            Readiness::Ready | Readiness::Reconciling => Action::Wait,
+        }
+    }
+
+    /// Every step was seen to serve: is it still so?
+    fn finish(&self, service: &ObservedService) -> Action {
+        let plan = &self.deployment.plan;
+        if !same_shares(&service.serving, self.expected())
+            || !same_shares(&service.wanted, self.expected())
+            || service.readiness != Readiness::Ready
+        {
+            return self.traffic_surprise(service);
+        }
+        Action::End(Outcome::Succeeded(Serving {
+            revision: plan.revision.clone(),
+            uri: service.uri.clone(),
+            traffic: service.serving.clone(),
+            generation: service.generation,
+            observed_at: self.world.now,
+        }))
+    }
+
+    /// Something failed. Where the traffic never moved there is nothing to restore.
+    fn undo(&self, service: &ObservedService, why: &str) -> Action {
+        let plan = &self.deployment.plan;
+        if plan.rollback.is_empty() {
+            return Action::End(Outcome::Failed(format!(
+                "the new service does not come up, and there is nothing to go back to: {why}"
+            )));
+        }
+        let untouched = same_shares(&service.wanted, &plan.rollback)
+            && same_shares(&service.serving, &plan.rollback);
+        if untouched {
+            return Action::End(Outcome::RolledBack(format!(
+                "the revision {} did not come up, and no traffic was moved: {why}",
+                plan.revision
+            )));
+        }
+        restore(self.progress, why.to_owned())
+    }
+
+    /// The shares from before are to serve again. A newest revision that failed keeps the whole
+    /// service from being called ready, so only the shares count here.
+    fn restoring(&self, service: &ObservedService, reason: &str) -> Action {
+        let plan = &self.deployment.plan;
+        let back = same_shares(&service.wanted, &plan.rollback);
+        if back && same_shares(&service.serving, &plan.rollback) {
+            return Action::End(Outcome::RolledBack(reason.to_owned()));
+        }
+        let announced = matches!(
+            self.progress.intent.as_ref().map(|intent| intent.call),
+            Some(Call::Restore {})
+        );
+        if announced && back {
+            return if self.is_overdue() {
+                Action::End(Outcome::NeedsAttention(format!(
+                    "{reason}; and what served before does not serve again"
+                )))
+            } else {
+                Action::Wait
+            };
+        }
+        let is_signed = plan.steps.iter().any(|step| same_shares(&service.wanted, &step.traffic));
+        if !is_signed && !back {
+            return self.traffic_surprise(service);
+        }
+        Action::Make(Call::Restore {})
+    }
+
+    /// The shares that our last recorded effect left.
+    fn expected(&self) -> &[TrafficShare] {
+        let plan = &self.deployment.plan;
+        match self.progress.steps_done.checked_sub(1).and_then(|last| plan.steps.get(last)) {
+            Some(step) => &step.traffic,
+            None => &plan.rollback,
+        }
+    }
+
+    /// Whether the announced call has had all the time that it may take.
+    fn is_overdue(&self) -> bool {
+        self.progress
+            .intent
+            .as_ref()
+            .is_some_and(|intent| self.world.now.duration_since(intent.at) > RECONCILE_PATIENCE)
+    }
+
+    fn traffic_surprise(&self, service: &ObservedService) -> Action {
+        self.surprised(format!(
+            "its traffic is {} and not {} as signed; {} changed it last",
+            in_words(&service.wanted),
+            in_words(self.expected()),
+            service.last_modifier
+        ))
+    }
+
+    /// The world is not as signed. Before the first change that is a failure that harmed nobody;
+    /// after it a person has to look.
+    fn surprised(&self, what: String) -> Action {
+        let service = self.deployment.service.service();
+        let progress = self.progress;
+        let untouched = progress.intent.is_none() && progress.generation.is_none();
+        Action::End(if untouched {
+            Outcome::Failed(format!("{service} is not as it was: {what}. Nothing was changed"))
+        } else {
+            Outcome::NeedsAttention(format!("{service} is not as this approval left it: {what}"))
+        })
+    }
+}
+
+fn restore(progress: &Progress, why: String) -> Action {
+    Action::Record(Progress { restoring: Some(why), intent: None, ..progress.clone() })
+}
+
+/// Whether two lists give the same shares, in whatever order.
+fn same_shares(left: &[TrafficShare], right: &[TrafficShare]) -> bool {
+    let sorted = |shares: &[TrafficShare]| {
+        let mut shares: Vec<TrafficShare> =
+            shares.iter().filter(|share| share.percent > 0).cloned().collect();
+        shares.sort();
+        shares
+    };
+    sorted(left) == sorted(right)
+}
+
+fn in_words(shares: &[TrafficShare]) -> String {
+    let words: Vec<String> =
+        shares.iter().map(|share| format!("{} {} %", share.revision, share.percent)).collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}

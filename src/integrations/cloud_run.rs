@@ -1,0 +1,301 @@
+//! The Cloud Run Admin API v2, through Google's official client.
+//!
+//! Every method makes exactly one call: nothing is retried and no long-running operation is waited
+//! for. A write returns as soon as Cloud Run accepted it; whether it took effect is seen by reading
+//! the service again. Only the worker decides to try again, and it looks first.
+
+mod error;
+mod observed;
+mod revision_template;
+mod template;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use google_cloud_auth::credentials::anonymous;
+use google_cloud_gax::error::Error;
+use google_cloud_gax::error::rpc::Code;
+use google_cloud_gax::retry_policy::NeverRetry;
+use google_cloud_run_v2::client::{Revisions, Services};
+use google_cloud_run_v2::model::{Service, TrafficTarget, TrafficTargetAllocationType};
+use google_cloud_wkt::FieldMask;
+use tokio::sync::OnceCell;
+use url::Url;
+
+pub use self::error::CloudRunError;
+use self::error::{Attempt, Request};
+pub use self::template::{TemplateError, check_template};
+use crate::domain::deployment::Deployment;
+use crate::domain::observation::{ObservedRevision, ObservedService, TrafficShare, TrafficTag};
+use crate::domain::service::ServiceName;
+use crate::domain::template::APPROVAL_ANNOTATION;
+
+/// Which step of its rollout an approval wrote last, beside [`APPROVAL_ANNOTATION`].
+pub const STEP_ANNOTATION: &str = "countersign.dev/step";
+
+/// For reads. The API answers in well under a second; a caller waits for this one.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For writes. The API validates images and secrets before it answers, which takes some seconds;
+/// giving up early would only make more outcomes unknown.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How the Cloud Run Admin API v2 is reached.
+#[derive(Clone, Debug)]
+pub struct CloudRunSettings {
+    /// Where it is, if not at Google.
+    pub endpoint: Option<Url>,
+    /// Whose rights are used.
+    pub credentials: CloudRunCredentials,
+}
+
+/// Whose rights are used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloudRunCredentials {
+    /// Google's application default credentials.
+    ApplicationDefault,
+    /// None: for the sandbox.
+    Anonymous,
+}
+
+/// Cloud Run. Clones share their connections and credentials.
+#[derive(Clone, Debug)]
+pub struct CloudRun {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: CloudRunSettings,
+    clients: OnceCell<Clients>,
+}
+
+/// Google's clients, made when they are first needed.
+#[derive(Debug)]
+struct Clients {
+    services: Services,
+    revisions: Revisions,
+}
+
+impl CloudRun {
+    /// Touches neither the network nor the credentials: they are looked for at the first call.
+    pub fn new(settings: CloudRunSettings) -> Self {
+        Self { shared: Arc::new(Shared { settings, clients: OnceCell::new() }) }
+    }
+
+    /// Reads a service; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If Cloud Run does not answer, or refuses: its sentence names the permission that is missing.
+    pub async fn observe_service(
+        &self,
+        name: &ServiceName,
+    ) -> Result<Option<ObservedService>, CloudRunError> {
+        let attempt = Attempt { request: Request::ReadService, service: name };
+        let clients = self.clients(&attempt).await?;
+        let call = clients.services.get_service().set_name(name.as_str()).send();
+        let Some(found) = found(call_once(&attempt, call).await?, &attempt)? else {
+            return Ok(None);
+        };
+        observed::service(&found).map(Some).map_err(|problem| attempt.unknown(&problem))
+    }
+
+    /// Reads a revision by its short name; `None` if it, or its service, does not exist.
+    ///
+    /// # Errors
+    /// As [`CloudRun::observe_service`].
+    pub async fn observe_revision(
+        &self,
+        name: &ServiceName,
+        revision: &str,
+    ) -> Result<Option<ObservedRevision>, CloudRunError> {
+        let attempt = Attempt { request: Request::ReadRevision(revision), service: name };
+        let clients = self.clients(&attempt).await?;
+        let full_name = format!("{name}/revisions/{revision}");
+        let call = clients.revisions.get_revision().set_name(full_name).send();
+        let found = found(call_once(&attempt, call).await?, &attempt)?;
+        Ok(found.as_ref().map(observed::revision))
+    }
+
+    /// Creates the service with its first revision serving everything. Who may call it, and from
+    /// where, is left to the platform's default.
+    ///
+    /// # Errors
+    /// [`CloudRunError::Refused`] if the service exists by now.
+    pub async fn create_service(&self, deployment: &Deployment) -> Result<(), CloudRunError> {
+        let attempt = Attempt { request: Request::CreateService, service: &deployment.service };
+        let everything =
+            [TrafficShare { revision: deployment.plan.revision.clone(), percent: 100 }];
+        let service = Service::new()
+            .set_template(template_of(deployment, &attempt)?)
+            .set_traffic(traffic_targets(&everything, &[], &attempt)?)
+            .set_annotations(annotations(deployment, &BTreeMap::new(), "service"));
+        let clients = self.clients(&attempt).await?;
+        let call = clients
+            .services
+            .create_service()
+            .set_parent(deployment.service.parent())
+            .set_service_id(deployment.service.service())
+            .set_service(service)
+            .send();
+        call_once(&attempt, call).await?.map_err(|error| attempt.failed(&error))?;
+        Ok(())
+    }
+
+    /// Creates the signed revision; the traffic stays on the revisions that serve now.
+    ///
+    /// # Errors
+    /// [`CloudRunError::NotNow`] if the service changed since it was observed,
+    /// [`CloudRunError::Refused`] if the revision's name is taken by another template.
+    pub async fn create_revision(
+        &self,
+        deployment: &Deployment,
+        observed: &ObservedService,
+    ) -> Result<(), CloudRunError> {
+        let request = Request::CreateRevision(&deployment.plan.revision);
+        let attempt = Attempt { request, service: &deployment.service };
+        let service = Service::new()
+            .set_template(template_of(deployment, &attempt)?)
+            .set_traffic(traffic_targets(&observed.serving, &observed.tags, &attempt)?)
+            .set_annotations(annotations(deployment, &observed.annotations, "revision"));
+        self.patch(&attempt, observed, service, &["template", "traffic", "annotations"]).await
+    }
+
+    /// Moves the traffic to these shares. The template is not sent: Cloud Run would take it for a
+    /// change.
+    ///
+    /// # Errors
+    /// [`CloudRunError::NotNow`] if the service changed since it was observed,
+    /// [`CloudRunError::Refused`] if one of the revisions does not exist.
+    pub async fn move_traffic(
+        &self,
+        deployment: &Deployment,
+        observed: &ObservedService,
+        traffic: &[TrafficShare],
+    ) -> Result<(), CloudRunError> {
+        let attempt = Attempt { request: Request::MoveTraffic, service: &deployment.service };
+        let ours = traffic.iter().find(|share| share.revision == deployment.plan.revision);
+        let step = format!("traffic {}%", ours.map_or(0, |share| share.percent));
+        let service = Service::new()
+            .set_traffic(traffic_targets(traffic, &observed.tags, &attempt)?)
+            .set_annotations(annotations(deployment, &observed.annotations, &step));
+        self.patch(&attempt, observed, service, &["traffic", "annotations"]).await
+    }
+
+    /// One conditional PATCH of the masked members; never one that creates the service.
+    async fn patch(
+        &self,
+        attempt: &Attempt<'_>,
+        observed: &ObservedService,
+        service: Service,
+        mask: &[&str],
+    ) -> Result<(), CloudRunError> {
+        if observed.etag.is_empty() {
+            return Err(attempt.refused("the change would be unconditional: no etag was observed"));
+        }
+        let clients = self.clients(attempt).await?;
+        let service = service.set_name(attempt.service.as_str()).set_etag(&observed.etag);
+        let mask = FieldMask::default().set_paths(mask.iter().copied());
+        let call = clients.services.update_service().set_service(service).set_update_mask(mask);
+        call_once(attempt, call.send()).await?.map_err(|error| attempt.failed(&error))?;
+        Ok(())
+    }
+
+    async fn clients(&self, attempt: &Attempt<'_>) -> Result<&Clients, CloudRunError> {
+        let clients = self.shared.clients.get_or_try_init(|| connect(&self.shared.settings));
+        match tokio::time::timeout(READ_TIMEOUT, clients).await {
+            Ok(Ok(clients)) => Ok(clients),
+            Ok(Err(error)) => Err(attempt.unprepared(&error)),
+            Err(_) => Err(attempt.not_now(&format!(
+                "Google's credentials were not found within {} seconds",
+                READ_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+}
+
+async fn connect(
+    settings: &CloudRunSettings,
+) -> Result<Clients, google_cloud_gax::client_builder::Error> {
+    let mut services = Services::builder().with_retry_policy(NeverRetry);
+    let mut revisions = Revisions::builder().with_retry_policy(NeverRetry);
+    if let Some(endpoint) = &settings.endpoint {
+        services = services.with_endpoint(endpoint.as_str());
+        revisions = revisions.with_endpoint(endpoint.as_str());
+    }
+    if settings.credentials == CloudRunCredentials::Anonymous {
+        let anonymous = anonymous::Builder::new().build();
+        services = services.with_credentials(anonymous.clone());
+        revisions = revisions.with_credentials(anonymous);
+    }
+    Ok(Clients { services: services.build().await?, revisions: revisions.build().await? })
+}
+
+/// Makes one call within the time that its kind may take.
+///
+/// A crash or a timeout here leaves an unknown outcome: the request may have arrived.
+async fn call_once<T>(
+    attempt: &Attempt<'_>,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<Result<T, Error>, CloudRunError> {
+    let limit = if attempt.is_write() { WRITE_TIMEOUT } else { READ_TIMEOUT };
+    tokio::time::timeout(limit, call)
+        .await
+        .map_err(|_| attempt.unknown(&format!("no answer within {} seconds", limit.as_secs())))
+}
+
+/// What was read, or `None` if Cloud Run itself says that it does not exist. A 404 of anything else,
+/// of a proxy or a wrong address, proves nothing about the service.
+fn found<T>(answer: Result<T, Error>, attempt: &Attempt<'_>) -> Result<Option<T>, CloudRunError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.status().is_some_and(|status| status.code == Code::NotFound) => {
+            Ok(None)
+        }
+        Err(error) => Err(attempt.failed(&error)),
+    }
+}
+
+fn template_of(
+    deployment: &Deployment,
+    attempt: &Attempt<'_>,
+) -> Result<google_cloud_run_v2::model::RevisionTemplate, CloudRunError> {
+    template::to_model(&deployment.proposed).map_err(|error| attempt.refused(&error.to_string()))
+}
+
+fn annotations(
+    deployment: &Deployment,
+    observed: &BTreeMap<String, String>,
+    step: &str,
+) -> BTreeMap<String, String> {
+    let mut annotations = observed.clone();
+    annotations.insert(APPROVAL_ANNOTATION.to_owned(), deployment.approval.to_string());
+    annotations.insert(STEP_ANNOTATION.to_owned(), step.to_owned());
+    annotations
+}
+
+/// Explicit traffic by revision. Tags stay where they are, each as a target without a share: they
+/// are public addresses, and a change of the traffic that leaves them out would take them away. One
+/// that followed the latest revision stays on the revision that it names now, because the new one
+/// must not get an address that nobody signed.
+fn traffic_targets(
+    shares: &[TrafficShare],
+    tags: &[TrafficTag],
+    attempt: &Attempt<'_>,
+) -> Result<Vec<TrafficTarget>, CloudRunError> {
+    let sum: u32 = shares.iter().map(|share| u32::from(share.percent)).sum();
+    // Without traffic, Cloud Run would send everything to the latest revision.
+    if sum != 100 || shares.iter().any(|share| share.revision.is_empty()) {
+        let problem = format!("the shares sum to {sum} and not to 100; nothing was sent");
+        return Err(attempt.refused(&problem));
+    }
+    let to = |revision: &str| {
+        TrafficTarget::new().set_type(TrafficTargetAllocationType::Revision).set_revision(revision)
+    };
+    let shares =
+        shares.iter().map(|share| to(&share.revision).set_percent(i32::from(share.percent)));
+    let tags = tags.iter().map(|tag| to(&tag.revision).set_tag(&tag.tag));
+    Ok(shares.chain(tags).collect())
+}

@@ -1,0 +1,98 @@
+//! Decisions: what proves each one is there, and is what the ledger names.
+
+use std::collections::BTreeMap;
+
+use crate::domain::decision::{Decision, SignedDecision};
+use crate::domain::deployment::FrozenDeployment;
+use crate::domain::digest::Digest;
+use crate::domain::person::Person;
+use crate::domain::statement::FrozenStatement;
+use crate::storage::approvals::decision_rows;
+use crate::storage::audit::Audit;
+use crate::storage::error::Result;
+
+impl Audit {
+    /// Compares the decisions that the ledger tells of one approval with what is kept of them.
+    pub(super) async fn check_decisions(
+        &mut self,
+        id: &str,
+        told: &[Decision],
+        deployment: Option<&FrozenDeployment>,
+    ) -> Result<()> {
+        let mut kept = BTreeMap::new();
+        let mut order = Vec::new();
+        for row in decision_rows(&mut self.snapshot, id).await? {
+            let person = Person { issuer: row.issuer.clone(), subject: row.subject.clone() };
+            let signed = self.findings.readable(SignedDecision::try_from(row))?;
+            order.push(person.clone());
+            kept.insert(person, signed);
+        }
+        if told.iter().map(|decision| &decision.person).ne(order.iter())
+            && told.len() == order.len()
+            && told.iter().all(|decision| kept.contains_key(&decision.person))
+        {
+            let wrong = "have another order than their entries in the ledger";
+            self.findings.row("decision_mismatch", "decisions", id, wrong);
+        }
+        for decision in told {
+            let row = name(id, &decision.person);
+            if !self.people.registered(&decision.credential, &decision.person) {
+                let wrong = "was made with a key that the ledger never saw registered for them";
+                self.findings.row("decision_credential_unknown", "decisions", &row, wrong);
+            }
+            match kept.remove(&decision.person) {
+                None => {
+                    let wrong = "is gone, and with it the proof of a decision that was recorded";
+                    self.findings.row("decision_missing", "decisions", row, wrong);
+                }
+                Some(None) => {}
+                Some(Some(signed)) => {
+                    for column in differences(decision, &signed, deployment) {
+                        let wrong = format!("has another {column} than the recorded decision");
+                        self.findings.row("decision_mismatch", "decisions", &row, wrong);
+                    }
+                }
+            }
+        }
+        for person in kept.keys() {
+            let wrong = "is a decision that the ledger tells nothing of";
+            self.findings.row("decision_unrecorded", "decisions", name(id, person), wrong);
+        }
+        Ok(())
+    }
+}
+
+/// The key of a decision's row, for people.
+fn name(id: &str, person: &Person) -> String {
+    format!("{id} of {} ({})", person.subject, person.issuer)
+}
+
+/// The columns of a kept decision that do not prove the recorded one.
+fn differences(
+    decision: &Decision,
+    signed: &SignedDecision,
+    deployment: Option<&FrozenDeployment>,
+) -> Vec<&'static str> {
+    let credential = data_encoding::BASE64URL_NOPAD.encode(&signed.credential_id);
+    let statement = FrozenStatement::thaw(&signed.statement).ok();
+    let says_the_same = statement.as_ref().is_some_and(|statement| {
+        let predicate = statement.predicate();
+        predicate.approver == decision.person
+            && predicate.decision == decision.verdict
+            && predicate.reason == decision.reason
+            && deployment.is_none_or(|frozen| {
+                predicate.deployment == *frozen.deployment() && statement.is_well_formed(frozen)
+            })
+    });
+    let is_same_statement = decision.statement_digest == Digest::of(&signed.statement);
+    let is_signed_sign_in = statement.is_none_or(|statement| {
+        statement.predicate().sign_in_digest == Digest::of(&signed.id_token)
+    });
+    let columns = [
+        ("statement", is_same_statement && says_the_same),
+        ("credential_id", decision.credential == credential),
+        ("decided_at", decision.decided_at == signed.decided_at),
+        ("id_token", is_signed_sign_in),
+    ];
+    columns.into_iter().filter(|(_, same)| !same).map(|(column, _)| column).collect()
+}

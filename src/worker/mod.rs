@@ -1,0 +1,119 @@
+//! The worker: acts on what was committed. Rollouts, expiry, and rows that time has made useless.
+//!
+//! A job stands in the database exactly while there is something to do, so nothing is handed over
+//! in memory and any instance can go on where another stopped.
+
+mod rollout;
+mod sweep;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::gate::authorise::Roots;
+use crate::integrations::cloud_run::CloudRun;
+use crate::randomness;
+use crate::storage::{Storage, StorageError};
+
+/// How many rollouts one instance moves at the same time. Each mostly waits for Cloud Run.
+const AT_ONCE: usize = 4;
+/// How often the database is asked for work at least: a lost wake-up costs no more.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// How long a failing database is left alone.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How long a step that is under way may go on after a shutdown was asked for. What is cut off
+/// then is found by its announcement: the next start observes first.
+const LAST_STEP: Duration = Duration::from_secs(5);
+
+/// Carries out what was approved.
+#[derive(Clone)]
+pub struct Worker {
+    storage: Storage,
+    cloud_run: CloudRun,
+    clock: Clock,
+    roots: Roots,
+    /// Names this worker in leases.
+    name: String,
+}
+
+/// What one step of the worker came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// There was nothing to do.
+    Idle,
+    /// Something was done; there may be more.
+    Worked,
+    /// There is something to do after this time.
+    Later(Duration),
+}
+
+impl Worker {
+    /// A worker on this storage. `roots` is what it believes without asking the database.
+    pub fn new(storage: Storage, cloud_run: CloudRun, clock: Clock, roots: Roots) -> Self {
+        Self { storage, cloud_run, clock, roots, name: randomness::token::<12>() }
+    }
+
+    /// Works until `shutdown` turns true.
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        if let Err(error) = self.storage.release_jobs_of_the_dead().await {
+            tracing::error!(%error, "leases of an earlier process stay until they run out");
+        }
+        let mut loops = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            loops.spawn(self.clone().work(shutdown.clone()));
+        }
+        loops.spawn(self.clone().sweep(shutdown.clone()));
+        while let Some(ended) = loops.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a loop of the worker ended badly; its jobs go on when their leases run out");
+            }
+        }
+    }
+
+    async fn work(self, mut shutdown: watch::Receiver<bool>) {
+        let mut wakeups = self.storage.wakeups();
+        while !*shutdown.borrow() {
+            // Marked as seen before looking, so that a commit during the look wakes us again.
+            wakeups.borrow_and_update();
+            let step = tokio::select! {
+                step = self.step_once() => step,
+                () = stopped_for_a_while(&mut shutdown) => return,
+            };
+            let pause = match step {
+                Ok(Step::Worked) => continue,
+                Ok(Step::Idle) => LONGEST_SILENCE,
+                Ok(Step::Later(after)) => after.min(LONGEST_SILENCE),
+                Err(error) => {
+                    tracing::error!(%error, "the worker cannot read or write its jobs; nothing is rolled out until it can");
+                    PAUSE_AFTER_ERROR
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = wakeups.changed() => {}
+                _ = shutdown.changed() => {}
+            }
+        }
+    }
+
+    /// Takes one job that is due and moves it as far as it goes now.
+    ///
+    /// # Errors
+    /// If the list of jobs cannot be read or written.
+    pub async fn step_once(&self) -> Result<Step, StorageError> {
+        let now = self.clock.now();
+        let Some(job) = self.storage.claim_job(&self.name, now, rollout::LEASE).await? else {
+            return Ok(Step::Idle);
+        };
+        rollout::carry_out(self, &job).await
+    }
+}
+
+/// Ends some time after `shutdown` turned true.
+async fn stopped_for_a_while(shutdown: &mut watch::Receiver<bool>) {
+    // An error means that nobody can ask for a shutdown any more, which is one.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    tokio::time::sleep(LAST_STEP).await;
+}

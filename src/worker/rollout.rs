@@ -1,0 +1,304 @@
+//! One rollout: observe, ask the domain what to do next, announce it, do it, observe again.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::approval::State;
+use crate::domain::deployment::Deployment;
+use crate::domain::observation::ObservedService;
+use crate::domain::rollout::{
+    Action, Call, Intent, Outcome, Progress, World, after_exhaustion, after_refusal, next_action,
+};
+use crate::gate::GateError;
+use crate::gate::authorise::{Authorised, NotAuthorised, authorise};
+use crate::gate::rollout::{change, expire};
+use crate::integrations::cloud_run::CloudRunError;
+use crate::storage::{Job, StorageError, StoredApproval};
+use crate::worker::{Step, Worker};
+
+/// How long a job is ours without a sign of life: short, because a rollout whose worker died stands
+/// still for as long. A worker that sleeps through it loses the job, and what it still sends then
+/// names an etag that is gone.
+pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(30);
+/// How often the lease is kept while a call takes its time: three tries before it runs out.
+const KEEP_LEASE: Duration = Duration::from_secs(9);
+/// Cloud Run is asked again this soon after a change, since most are in effect within seconds,
+const SOON: Duration = Duration::from_millis(300);
+/// and this soon when it takes longer.
+const LATER: Duration = Duration::from_secs(2);
+/// What "longer" means.
+const LONG: SignedDuration = SignedDuration::from_secs(15);
+/// How many times in a row Cloud Run may fail to answer. With pauses that double up to
+/// [`LONGEST_PAUSE`] that is about a quarter of an hour, longer than most outages.
+const MOST_ATTEMPTS: i64 = 35;
+/// The pause after the first failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How one turn of a rollout ended.
+enum Turn {
+    /// Something changed: look again at once.
+    Again,
+    /// There is nothing to do for this long; after a failure, why.
+    Later(Duration, Option<String>),
+    /// The rollout is over, or not ours any more.
+    Over,
+}
+
+/// Moves a rollout as far as it goes now, and gives the job back.
+pub(super) async fn carry_out(worker: &Worker, job: &Job) -> Result<Step, StorageError> {
+    loop {
+        if !worker.storage.renew_job(job, worker.clock.now(), LEASE).await? {
+            return Ok(Step::Worked);
+        }
+        let turn = match take_turn(worker, job).await {
+            Ok(turn) => turn,
+            Err(error) => {
+                tracing::error!(approval = %job.approval, %error, "the rollout cannot go on; it is tried again");
+                Turn::Later(pause_after(job.attempts), Some(error.to_string()))
+            }
+        };
+        match turn {
+            Turn::Again => {}
+            Turn::Over => return Ok(Step::Worked),
+            Turn::Later(after, error) => {
+                let pause = SignedDuration::try_from(after).unwrap_or(SignedDuration::ZERO);
+                let due = worker.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
+                worker.storage.reschedule_job(job, due, error.as_deref()).await?;
+                return Ok(Step::Later(after));
+            }
+        }
+    }
+}
+
+async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
+    let stored = worker.storage.approval(&job.approval).await?.ok_or(GateError::NotFound)?;
+    match &stored.approval.state {
+        State::Approved { .. } => begin(worker, job, &stored).await,
+        State::Executing { progress, .. } => go_on(worker, job, &stored, progress).await,
+        State::Pending {}
+        | State::Succeeded { .. }
+        | State::Failed { .. }
+        | State::RolledBack { .. }
+        | State::NeedsAttention { .. }
+        | State::Rejected { .. }
+        | State::Expired { .. }
+        | State::Cancelled { .. }
+        | State::Superseded { .. }
+        | State::Withdrawn { .. } => Ok(Turn::Over),
+    }
+}
+
+async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Turn, GateError> {
+    let now = worker.clock.now();
+    if now >= stored.approval.deployment.expires_at {
+        expire(&worker.storage, &job.approval, now).await?;
+        return Ok(Turn::Over);
+    }
+    if let Err(finding) = verified(worker, stored).await? {
+        return refuse(worker, job, &finding).await;
+    }
+    let begun = change(&worker.storage, job, now, |approval| approval.begin(now)).await?;
+    Ok(if begun.is_some() { Turn::Again } else { Turn::Over })
+}
+
+async fn go_on(
+    worker: &Worker,
+    job: &Job,
+    stored: &StoredApproval,
+    progress: &Progress,
+) -> Result<Turn, GateError> {
+    let world = match observe(worker, &stored.approval.deployment).await {
+        Ok(world) => world,
+        Err(error) => return trouble(worker, job, stored, progress, &error).await,
+    };
+    let action = next_action(&stored.approval.deployment, progress, &world);
+    match action {
+        Action::Make(call) => {
+            make(worker, job, stored, progress, call, world.service.as_ref()).await
+        }
+        Action::Wait => Ok(Turn::Later(look_again(progress, world.now), None)),
+        Action::Record(_) | Action::End(_) => write_down(worker, job, stored, action).await,
+    }
+}
+
+/// The revision first, then the service: see [`World`].
+async fn observe(worker: &Worker, deployment: &Deployment) -> Result<World, CloudRunError> {
+    let revision =
+        worker.cloud_run.observe_revision(&deployment.service, &deployment.plan.revision).await?;
+    let service = worker.cloud_run.observe_service(&deployment.service).await?;
+    Ok(World { service, revision, now: worker.clock.now() })
+}
+
+/// Verifies, announces, calls.
+async fn make(
+    worker: &Worker,
+    job: &Job,
+    stored: &StoredApproval,
+    progress: &Progress,
+    call: Call,
+    observed: Option<&ObservedService>,
+) -> Result<Turn, GateError> {
+    let authorised = match verified(worker, stored).await? {
+        Ok(authorised) => authorised,
+        Err(finding) => return refuse(worker, job, &finding).await,
+    };
+    let now = worker.clock.now();
+    let etag = observed.map(|service| service.etag.clone());
+    let announced = Progress { intent: Some(Intent { call, etag, at: now }), ..progress.clone() };
+    let written =
+        change(&worker.storage, job, now, |approval| approval.advance(announced.clone())).await?;
+    if written.is_none() {
+        return Ok(Turn::Over);
+    }
+    tracing::info!(approval = %job.approval, ?call, "calling Cloud Run");
+    // The point of no return. A crash before the call, in it or after it leaves the announcement,
+    // and whoever goes on observes first. The call itself can take effect only once: it names an
+    // etag, a revision or a service that no second call finds again.
+    let calling = call_cloud_run(worker, &authorised, call, observed);
+    match keeping_the_lease(worker, job, calling).await {
+        Ok(()) => Ok(Turn::Again),
+        Err(CloudRunError::Refused(why)) => {
+            write_down(worker, job, stored, after_refusal(&announced, call, &why)).await
+        }
+        Err(error) => trouble(worker, job, stored, &announced, &error).await,
+    }
+}
+
+/// Waits for a call and keeps the lease meanwhile. A lease that is lost does not stop the call: what
+/// was sent cannot be taken back, and whoever has the job now observes first.
+async fn keeping_the_lease<T>(worker: &Worker, job: &Job, call: impl Future<Output = T>) -> T {
+    let mut call = std::pin::pin!(call);
+    loop {
+        tokio::select! {
+            done = &mut call => return done,
+            () = tokio::time::sleep(KEEP_LEASE) => {
+                if let Err(error) = worker.storage.renew_job(job, worker.clock.now(), LEASE).await {
+                    tracing::warn!(%error, "the lease of a rollout could not be kept");
+                }
+            }
+        }
+    }
+}
+
+/// The only place that changes Cloud Run: what it does is read from the verified deployment.
+async fn call_cloud_run(
+    worker: &Worker,
+    authorised: &Authorised,
+    call: Call,
+    observed: Option<&ObservedService>,
+) -> Result<(), CloudRunError> {
+    let deployment = authorised.deployment();
+    let cloud_run = &worker.cloud_run;
+    let plan = &deployment.plan;
+    match (call, observed) {
+        (Call::CreateService {}, None) => cloud_run.create_service(deployment).await,
+        (Call::CreateRevision {}, Some(service)) => {
+            cloud_run.create_revision(deployment, service).await
+        }
+        (Call::MoveTraffic { step }, Some(service)) => match plan.steps.get(step) {
+            Some(step) => cloud_run.move_traffic(deployment, service, &step.traffic).await,
+            None => Err(CloudRunError::Refused(format!("the signed plan has no step {step}"))),
+        },
+        (Call::Restore {}, Some(service)) => {
+            cloud_run.move_traffic(deployment, service, &plan.rollback).await
+        }
+        (Call::CreateService {}, Some(_)) => {
+            Err(CloudRunError::Refused("the service exists already".to_owned()))
+        }
+        (_, None) => Err(CloudRunError::Refused("the service does not exist".to_owned())),
+    }
+}
+
+/// Writes an observation or the end into the ledger.
+async fn write_down(
+    worker: &Worker,
+    job: &Job,
+    stored: &StoredApproval,
+    action: Action,
+) -> Result<Turn, GateError> {
+    let now = worker.clock.now();
+    match action {
+        Action::Record(progress) => {
+            let written =
+                change(&worker.storage, job, now, |approval| approval.advance(progress)).await?;
+            Ok(if written.is_some() { Turn::Again } else { Turn::Over })
+        }
+        Action::End(outcome) => {
+            tell(stored, &outcome);
+            change(&worker.storage, job, now, |approval| approval.finish(outcome, now)).await?;
+            Ok(Turn::Over)
+        }
+        Action::Make(_) | Action::Wait => Ok(Turn::Again),
+    }
+}
+
+fn tell(stored: &StoredApproval, outcome: &Outcome) {
+    let approval = stored.approval.id();
+    match outcome {
+        Outcome::Succeeded(serving) => {
+            tracing::info!(%approval, revision = serving.revision, "the service serves what was signed");
+        }
+        Outcome::RolledBack(reason) => {
+            tracing::warn!(%approval, reason, "the rollout failed and was rolled back");
+        }
+        Outcome::Failed(reason) => tracing::warn!(%approval, reason, "the rollout failed"),
+        Outcome::NeedsAttention(reason) => {
+            tracing::error!(%approval, reason, "the rollout needs a person's attention");
+        }
+    }
+}
+
+/// Verifies the evidence. The inner error is a finding; the outer one says that it could not be read.
+async fn verified(
+    worker: &Worker,
+    stored: &StoredApproval,
+) -> Result<Result<Authorised, NotAuthorised>, GateError> {
+    match authorise(&worker.storage, &worker.roots, stored).await {
+        Err(NotAuthorised::Storage(error)) => Err(error.into()),
+        verdict => Ok(verdict),
+    }
+}
+
+/// The evidence does not hold: nothing is called, and a person has to look.
+async fn refuse(worker: &Worker, job: &Job, finding: &NotAuthorised) -> Result<Turn, GateError> {
+    let code = finding.code();
+    tracing::error!(approval = %job.approval, code, %finding, "ALARM: the evidence of an approval does not hold; nothing is rolled out");
+    let now = worker.clock.now();
+    let reason = format!("the evidence does not hold ({code}): {finding}");
+    let outcome = Outcome::NeedsAttention(reason);
+    change(&worker.storage, job, now, |approval| approval.finish(outcome, now)).await?;
+    Ok(Turn::Over)
+}
+
+/// Cloud Run did not answer, or not now.
+async fn trouble(
+    worker: &Worker,
+    job: &Job,
+    stored: &StoredApproval,
+    progress: &Progress,
+    error: &CloudRunError,
+) -> Result<Turn, GateError> {
+    let why = error.to_string();
+    let is_final = matches!(error, CloudRunError::Refused(_));
+    if is_final || job.attempts >= MOST_ATTEMPTS {
+        return write_down(worker, job, stored, after_exhaustion(progress, &why)).await;
+    }
+    tracing::warn!(approval = %job.approval, why, attempts = job.attempts, "Cloud Run did not do it; it is looked at again");
+    Ok(Turn::Later(pause_after(job.attempts), Some(why)))
+}
+
+fn pause_after(attempts: i64) -> Duration {
+    let doublings = u32::try_from(attempts.clamp(0, 10)).unwrap_or(10);
+    FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+}
+
+fn look_again(progress: &Progress, now: Timestamp) -> Duration {
+    let since = progress
+        .intent
+        .as_ref()
+        .map_or(SignedDuration::ZERO, |intent| now.duration_since(intent.at));
+    if since < LONG { SOON } else { LATER }
+}

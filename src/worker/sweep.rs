@@ -1,0 +1,44 @@
+//! What time alone causes: requests expire, and rows become useless.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::gate::{GateError, rollout};
+use crate::worker::Worker;
+
+/// How often it is looked for requests whose time is over.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How many turns of [`EXPIRY_INTERVAL`] pass between two sweeps of useless rows.
+const TURNS_BETWEEN_SWEEPS: u32 = 60;
+/// How many requests are expired in one turn, so that a long outage is not made up for at once.
+const EXPIRED_AT_ONCE: u32 = 100;
+
+impl Worker {
+    pub(super) async fn sweep(self, mut shutdown: watch::Receiver<bool>) {
+        let mut turn: u32 = 0;
+        while !*shutdown.borrow() {
+            if let Err(error) = self.expire_due().await {
+                tracing::error!(%error, "requests whose time is over cannot be expired; none of them can be signed");
+            }
+            if turn.is_multiple_of(TURNS_BETWEEN_SWEEPS)
+                && let Err(error) = self.storage.sweep(self.clock.now()).await
+            {
+                tracing::error!(%error, "useless rows cannot be deleted");
+            }
+            turn = turn.wrapping_add(1);
+            tokio::select! {
+                () = tokio::time::sleep(EXPIRY_INTERVAL) => {}
+                _ = shutdown.changed() => {}
+            }
+        }
+    }
+
+    async fn expire_due(&self) -> Result<(), GateError> {
+        let now = self.clock.now();
+        for id in self.storage.due_for_expiry(now, EXPIRED_AT_ONCE).await? {
+            rollout::expire(&self.storage, &id, now).await?;
+        }
+        Ok(())
+    }
+}
