@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use crate::cli::{failed, serve};
+use secrecy::ExposeSecret;
+
+use crate::cli::failed;
 use crate::config::Config;
 use crate::storage::Storage;
 use crate::storage::audit::verify_ledger;
@@ -34,10 +35,9 @@ pub async fn verify(config: &Path) -> ExitCode {
 
 async fn try_verify(config: &Path) -> Result<crate::storage::audit::AuditReport, String> {
     let config = Config::load_from_process(config).map_err(|error| error.to_string())?;
-    let log_key = serve::log_key(&config)?;
-    let storage = Storage::open(&config.database, Arc::new(log_key))
+    let storage = Storage::open(config.database.expose_secret(), config.log_key.clone())
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| format!("the database {}: {error}", config.database_shown()))?;
     let report = verify_ledger(&storage).await.map_err(|error| error.to_string());
     storage.close().await;
     report

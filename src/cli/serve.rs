@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -13,7 +13,6 @@ use crate::app::{App, Parts};
 use crate::cli::{failed, logging, shutdown_signal};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::log_key::LogKey;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
@@ -52,6 +51,9 @@ pub async fn serve(
         Some(listener) => listener,
         None => listen(config.listen).await?,
     };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let app = build(&config, clock, shutdown.clone()).await?;
     tracing::info!(
         origin = app.relying_party.origin,
@@ -83,11 +85,6 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// The private key of the log, as configured.
-pub fn log_key(config: &Config) -> Result<LogKey, String> {
-    config.log_key().map_err(|error| error.to_string())
-}
-
 /// Makes the long-lived parts. Nothing outside but the database is asked, so that a start is fast
 /// and an outage of somebody else does not keep the gate down.
 pub async fn build(
@@ -95,27 +92,24 @@ pub async fn build(
     clock: Clock,
     shutdown: watch::Receiver<bool>,
 ) -> Result<App, String> {
-    let storage = Storage::open(&config.database, Arc::new(log_key(config)?))
+    let storage = Storage::open(config.database.expose_secret(), config.log_key.clone())
         .await
         .map_err(|error| format!("the database {}: {error}", config.database_shown()))?;
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
-    let relying_party = config.relying_party();
-    let origin = config.public_origin.clone();
-    let github =
-        config.github().as_ref().map(GitHub::new).transpose().map_err(|error| error.to_string())?;
+    let github = config.github.as_ref().map(GitHub::new).transpose();
     Ok(App::new(Parts {
-        passkeys: Passkeys::new(&relying_party.id, &origin, "Countersign"),
-        relying_party,
+        passkeys: Passkeys::new(&config.relying_party.id, &config.public_origin, "Countersign"),
+        relying_party: config.relying_party.clone(),
         policies: config.environments.clone(),
         watch: Watch::new(storage.clone(), shutdown),
         storage,
         clock,
-        workloads: Verifier::new(config.workload_issuers(), http.clone()),
-        login: LoginProvider::new(config.login(), http),
+        workloads: Verifier::new(config.workload_issuers.clone(), http.clone()),
+        login: LoginProvider::new(config.login.clone(), http),
         groups_claim: config.login.groups_claim.clone(),
-        cloud_run: CloudRun::new(config.cloud_run()),
-        github,
-        proxies: config.proxies(),
+        cloud_run: CloudRun::new(config.cloud_run.clone()),
+        github: github.map_err(|error| error.to_string())?,
+        proxies: config.proxies.clone(),
         notice: config.notice.clone(),
     }))
 }

@@ -75,10 +75,8 @@ pub enum RequestRefusal {
     #[error("{field} {problem}")]
     Text { field: &'static str, problem: String },
     /// The steps do not rise to 100.
-    #[error(
-        "steps must be whole percents that rise to 100, such as [10, 50, 100]; these do not: {0:?}"
-    )]
-    Steps(Vec<u8>),
+    #[error(transparent)]
+    Steps(#[from] InvalidSteps),
     /// A new service has no old revision to share with.
     #[error(
         "{0} does not exist yet, so there is nothing to share traffic with: leave steps out or make them [100]"
@@ -103,6 +101,14 @@ pub enum RequestRefusal {
     )]
     ServiceBusy { service: String, why: String },
 }
+
+/// The steps of a rollout do not rise to 100.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "steps must be whole percents that rise to 100, such as [10, 50, 100], at most {MOST_STEPS} \
+     of them; these do not: {0:?}"
+)]
+pub struct InvalidSteps(pub Vec<u8>);
 
 /// When, where and under which name a request is frozen.
 pub struct Occasion<'a> {
@@ -307,13 +313,14 @@ impl DeploymentRequest {
     }
 }
 
-fn check_steps(steps: &[u8]) -> Result<(), RequestRefusal> {
+/// Whether these are the steps of a rollout: percents of at least 1 that rise and end at 100.
+pub fn check_steps(steps: &[u8]) -> Result<(), InvalidSteps> {
     let rises = steps.windows(2).all(|pair| pair[0] < pair[1]);
     let starts = steps.first().is_some_and(|first| *first >= 1);
     if rises && starts && steps.last() == Some(&100) && steps.len() <= MOST_STEPS {
         Ok(())
     } else {
-        Err(RequestRefusal::Steps(steps.to_vec()))
+        Err(InvalidSteps(steps.to_vec()))
     }
 }
 

@@ -82,7 +82,7 @@ pub enum TokenAlgorithm {
 
 /// `pull_request` runs what a fork wrote; `pull_request_target` and `workflow_run` run with the
 /// repository's rights on input from outside.
-fn events_of_strangers() -> Vec<String> {
+pub fn events_of_strangers() -> Vec<String> {
     ["pull_request", "pull_request_target", "workflow_run"].map(str::to_owned).to_vec()
 }
 

@@ -4,6 +4,7 @@
 mod asking;
 mod assertions;
 mod ceremony;
+mod configuration;
 mod deciding;
 mod differential;
 mod identity_server;

@@ -1,5 +1,8 @@
 //! The demo's folder: configuration, keys, database, trust anchor, evidence.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -45,10 +48,17 @@ impl DemoFiles {
             folder,
         };
         let log_key = files.log_key()?;
-        files.write("client-secret", CLIENT_SECRET)?;
-        let default = format!("sqlite://{}", files.folder.join("gate.db").display());
-        let database = database.unwrap_or(&default);
-        files.write("countersign.toml", &config_text(&files.folder, database, gate, sandbox))?;
+        files.write_secret("client-secret", CLIENT_SECRET)?;
+        // A database that was named may hold a password, which stands in no configuration.
+        let database_key = match database {
+            Some(url) => {
+                files.write_secret("database-url", url)?;
+                format!("database_file = \"{}/database-url\"", files.folder.display())
+            }
+            None => format!("database = \"sqlite://{}/gate.db\"", files.folder.display()),
+        };
+        files
+            .write("countersign.toml", &config_text(&files.folder, &database_key, gate, sandbox))?;
         let trust = trust_anchor(&log_key, gate, sandbox);
         files.write("trust.json", &format!("{trust:#}\n"))?;
         Ok(files)
@@ -62,11 +72,20 @@ impl DemoFiles {
         Ok(path)
     }
 
+    /// Writes a file that its owner alone may read.
+    fn write_secret(&self, name: &str, text: &str) -> Result<(), String> {
+        let path = self.folder.join(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options.open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| format!("{} cannot be written: {error}", path.display()))
+    }
+
     fn log_key(&self) -> Result<LogKey, String> {
         let path = self.folder.join("log-key");
         if !path.exists() {
             let seed: [u8; 32] = randomness::bytes();
-            self.write("log-key", &format!("{}\n", HEXLOWER.encode(&seed)))?;
+            self.write_secret("log-key", &format!("{}\n", HEXLOWER.encode(&seed)))?;
         }
         let text = std::fs::read_to_string(&path)
             .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
@@ -88,7 +107,7 @@ fn trust_anchor(log_key: &LogKey, gate: &str, sandbox: &str) -> Value {
     })
 }
 
-fn config_text(folder: &Path, database: &str, gate: &str, sandbox: &str) -> String {
+fn config_text(folder: &Path, database_key: &str, gate: &str, sandbox: &str) -> String {
     let listen = gate.trim_start_matches("http://").replace("localhost", "127.0.0.1");
     let folder = folder.display();
     let new_service = DEMO_SERVICE.replace("/web", "/api");
@@ -97,7 +116,7 @@ fn config_text(folder: &Path, database: &str, gate: &str, sandbox: &str) -> Stri
 #     countersign serve --config {folder}/countersign.toml
 public_origin = "{gate}"
 listen = "{listen}"
-database = "{database}"
+{database_key}
 log_key_file = "{folder}/log-key"
 notice = "A demo: Cloud Run, the token issuers and the directory are a sandbox on this machine."
 

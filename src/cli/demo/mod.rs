@@ -8,6 +8,7 @@ pub mod files;
 mod narration;
 pub mod pipeline;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -183,7 +184,9 @@ impl Servers {
         let (stop, stopped) = watch::channel(false);
         let sandbox_task =
             tokio::spawn(serve_sandbox(sandbox_listener, sandbox_routes, stopped.clone()));
-        let config = Config::load_from_process(&files.config).map_err(|error| error.to_string())?;
+        // The file alone: what the environment says is meant for another gate.
+        let config =
+            Config::load(&files.config, &BTreeMap::new()).map_err(|error| error.to_string())?;
         let gate_task =
             tokio::spawn(serve::serve(config, Some(gate_listener), clock.clone(), stopped));
         Ok(Self { gate, sandbox, files, clock, stop, tasks: vec![sandbox_task, gate_task] })

@@ -1,5 +1,6 @@
 //! The gate under test, in this process, and everybody around it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use countersign::cli::demo::pipeline::until_ready;
 use countersign::cli::demo::{Placement, Servers};
 use countersign::clock::Clock;
 use reqwest::{Method, StatusCode};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -236,10 +238,10 @@ impl Gate {
     pub async fn finish(self) {
         use countersign::config::Config;
         use countersign::storage::{Storage, audit::verify_ledger};
-        let config = Config::load_from_process(&self.servers.files.config).unwrap();
+        let config = Config::load(&self.servers.files.config, &BTreeMap::new()).unwrap();
         self.servers.stop().await;
-        let log_key = std::sync::Arc::new(config.log_key().unwrap());
-        let storage = Storage::open(&config.database, log_key).await.unwrap();
+        let database = config.database.expose_secret();
+        let storage = Storage::open(database, config.log_key.clone()).await.unwrap();
         let report = verify_ledger(&storage).await.unwrap();
         assert!(report.findings.is_empty(), "{:#?}", report.findings);
         assert_eq!(storage.jobs_open().await.unwrap(), 0, "work was left behind");

@@ -1,0 +1,264 @@
+//! The rules of each environment: refused where nobody could ask, nobody could sign, or more could
+//! than the author can have meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+use crate::config::check::Check;
+use crate::config::file::{EnvironmentSection, RequesterSection, RuleSection};
+use crate::domain::image::ImageReference;
+use crate::domain::person::Person;
+use crate::domain::policy::{POLICY_SCHEMA, Policy, Principal, RequesterMatch, Rule};
+use crate::domain::request::{SHORTEST_EXPIRY, check_steps};
+use crate::domain::service::ServiceName;
+use crate::integrations::workload_oidc::WorkloadKind;
+
+/// More signatures than this on one deployment nobody collects.
+const MOST_SIGNERS: u8 = 16;
+/// A request that was open longer describes a service that has moved on.
+const LONGEST_EXPIRY: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// GitHub's claims that never come to mean somebody else.
+const GITHUB_IDS: [&str; 2] = ["repository_id", "repository_owner_id"];
+/// A digest to complete a repository with, so that the image's own rules check it.
+const ANY_DIGEST: &str = "@sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The policies of all environments. Where one has left a problem behind, it is not to be used.
+pub(super) fn policies(
+    check: &mut Check,
+    sections: BTreeMap<String, EnvironmentSection>,
+    issuers: &BTreeMap<String, WorkloadKind>,
+) -> BTreeMap<String, Policy> {
+    if sections.is_empty() {
+        check.problem(
+            "environment",
+            "there is none, so nobody could ask for anything: add [environment.production]",
+        );
+    }
+    let policies: BTreeMap<String, Policy> = sections
+        .into_iter()
+        .map(|(name, section)| {
+            let policy = Environment { check, name: &name }.policy(section, issuers);
+            (name, policy)
+        })
+        .collect();
+    let mut covered: BTreeMap<&ServiceName, &str> = BTreeMap::new();
+    for (name, policy) in &policies {
+        for service in &policy.services {
+            if let Some(other) = covered.insert(service, name) {
+                check.problem(
+                    &format!("environment.{name}.services"),
+                    format!("{service} is also listed in environment.{other}, and the weaker rules would count: list it once"),
+                );
+            }
+        }
+    }
+    policies
+}
+
+/// The check of one environment.
+struct Environment<'a> {
+    check: &'a mut Check,
+    name: &'a str,
+}
+
+impl Environment<'_> {
+    fn problem(&mut self, key: &str, text: impl Into<String>) {
+        self.check.problem(&format!("environment.{}.{key}", self.name), text);
+    }
+
+    fn policy(
+        mut self,
+        section: EnvironmentSection,
+        issuers: &BTreeMap<String, WorkloadKind>,
+    ) -> Policy {
+        self.check_name();
+        for (key, is_empty, consequence) in [
+            ("services", section.services.is_empty(), "so nothing could be deployed"),
+            ("images", section.images.is_empty(), "so nothing could be deployed"),
+            ("requesters", section.requesters.is_empty(), "so nobody could ask"),
+            ("rules", section.rules.is_empty(), "so nobody could sign"),
+        ] {
+            if is_empty {
+                self.problem(key, format!("is empty, {consequence}: list at least one"));
+            }
+        }
+        for image in &section.images {
+            self.check_image(image);
+        }
+        if let Err(error) = check_steps(&section.steps) {
+            self.problem("steps", error.to_string());
+        }
+        let requesters = section.requesters.into_iter().enumerate();
+        Policy {
+            schema: POLICY_SCHEMA.to_owned(),
+            environment: self.name.to_owned(),
+            services: section.services.iter().filter_map(|text| self.service(text)).collect(),
+            images: section.images,
+            requesters: requesters
+                .map(|(index, requester)| self.requester(index + 1, requester, issuers))
+                .collect(),
+            rules: self.rules(section.rules),
+            expires_in_seconds: self.expires_in(&section.expires_in),
+            default_steps: section.steps,
+        }
+    }
+
+    fn check_name(&mut self) {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if self.name.is_empty() || self.name.len() > 63 || !self.name.bytes().all(plain) {
+            self.problem("name", "the environment's name is not 1 to 63 letters, digits, hyphens and underscores: rename it");
+        }
+    }
+
+    fn service(&mut self, text: &str) -> Option<ServiceName> {
+        text.parse().map_err(|error| self.problem("services", format!("{error}"))).ok()
+    }
+
+    fn check_image(&mut self, image: &str) {
+        if format!("{image}{ANY_DIGEST}").parse::<ImageReference>().is_err() {
+            self.problem(
+                "images",
+                format!("{image:?} is no repository of images: write registry and path without tag or digest, such as \"europe-docker.pkg.dev/project/repository/image\""),
+            );
+        }
+    }
+
+    fn expires_in(&mut self, text: &str) -> u64 {
+        let span = text.parse::<Span>();
+        let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+        let acceptable = SHORTEST_EXPIRY..=LONGEST_EXPIRY;
+        match duration.ok().filter(|duration| acceptable.contains(duration)) {
+            Some(duration) => duration.as_secs().unsigned_abs(),
+            None => {
+                self.problem(
+                    "expires_in",
+                    format!("{text:?} is no time between 30 seconds and 7 days: write \"8h\" or \"30m\", say"),
+                );
+                0
+            }
+        }
+    }
+
+    fn requester(
+        &mut self,
+        number: usize,
+        section: RequesterSection,
+        issuers: &BTreeMap<String, WorkloadKind>,
+    ) -> RequesterMatch {
+        let issuer = section.issuer;
+        let claims: BTreeMap<String, Vec<String>> =
+            section.claims.into_iter().map(|(name, values)| (name, values.into_values())).collect();
+        let complain = |this: &mut Self, text: String| {
+            this.problem("requesters", format!("requester {number} {text}"));
+        };
+        match issuers.get(&issuer) {
+            None => complain(
+                self,
+                format!(
+                    "names the issuer {issuer:?}, and no [[workload_issuer]] has that name: add it, or correct the name"
+                ),
+            ),
+            Some(_) if claims.is_empty() => complain(
+                self,
+                format!(
+                    "names no claims, so every workload that {issuer} knows could ask: name at least one"
+                ),
+            ),
+            Some(WorkloadKind::Github) if !GITHUB_IDS.iter().any(|id| claims.contains_key(*id)) => {
+                complain(
+                    self,
+                    "matches neither repository_id nor repository_owner_id: names and sub can come to mean another repository, numbers cannot. Find yours with `gh api repos/OWNER/NAME --jq .id`".to_owned(),
+                );
+            }
+            Some(_) => {}
+        }
+        let kind = issuers.get(&issuer).copied().unwrap_or_default();
+        for (name, values) in &claims {
+            if values.is_empty() {
+                complain(self, format!("lists no value for {name}: list one, or leave it out"));
+            }
+            for value in values {
+                if let Some(fault) = fault_of_pattern(kind, name, value) {
+                    complain(self, format!("has {value:?} for {name}, {fault}"));
+                }
+            }
+        }
+        RequesterMatch { issuer, claims }
+    }
+
+    fn rules(&mut self, sections: Vec<RuleSection>) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        let before = self.check.problems.len();
+        for (index, RuleSection { from, count }) in sections.into_iter().enumerate() {
+            let number = index + 1;
+            let people: BTreeSet<&Principal> = from.iter().collect();
+            let only_people =
+                from.iter().all(|principal| matches!(principal, Principal::Person(_)));
+            let fault = if from.is_empty() {
+                Some("has an empty from, so nobody could sign for it: list groups and people, such as \"group:release-managers\"".to_owned())
+            } else if !(1..=i64::from(MOST_SIGNERS)).contains(&count) {
+                Some(format!(
+                    "has the count {count}: write how many must sign, 1 to {MOST_SIGNERS}"
+                ))
+            } else if only_people && people.len() < usize::try_from(count).unwrap_or(usize::MAX) {
+                let people = people.len();
+                Some(format!(
+                    "wants {count} to sign and lists {people}, each of whom counts once: lower count, or list more"
+                ))
+            } else {
+                None
+            };
+            if let Some(fault) = fault {
+                self.problem("rules", format!("rule {number} {fault}"));
+            }
+            rules.push(Rule { from, count: u8::try_from(count).unwrap_or_default() });
+        }
+        if self.check.problems.len() == before && !people_suffice(self.name, &rules) {
+            self.problem(
+                "rules",
+                "cannot all be met: a person counts for one rule only, and the rules that list people alone list too few different ones",
+            );
+        }
+        rules
+    }
+}
+
+/// Whether the rules that list people alone are met when all of these people sign.
+fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
+    let is_person = |principal: &Principal| matches!(principal, Principal::Person(_));
+    let rules: Vec<Rule> =
+        rules.iter().filter(|rule| rule.from.iter().all(is_person)).cloned().collect();
+    let subjects =
+        rules.iter().flat_map(|rule| &rule.from).filter_map(|principal| match principal {
+            Principal::Person(subject) => Some(subject.clone()),
+            Principal::Group(_) => None,
+        });
+    let signers: Vec<(Person, Vec<String>)> =
+        subjects.map(|subject| (Person { issuer: String::new(), subject }, Vec::new())).collect();
+    let policy = Policy {
+        schema: POLICY_SCHEMA.to_owned(),
+        environment: environment.to_owned(),
+        services: Vec::new(),
+        images: Vec::new(),
+        requesters: Vec::new(),
+        rules,
+        expires_in_seconds: 0,
+        default_steps: Vec::new(),
+    };
+    policy.rules.is_empty() || policy.is_met(&signers)
+}
+
+/// What is wrong with one acceptable value of a claim.
+fn fault_of_pattern(kind: WorkloadKind, claim: &str, value: &str) -> Option<&'static str> {
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    match value.strip_suffix('*').unwrap_or(value) {
+        "" if value == "*" => Some("which anything matches: name a value, or leave the claim out"),
+        "" => Some("which is empty: name a value"),
+        prefix if prefix.contains('*') => Some("but a * stands at the end alone"),
+        _ if kind == WorkloadKind::Github && GITHUB_IDS.contains(&claim) && !is_number => {
+            Some("but GitHub's ids are whole numbers: write one in full")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,239 @@
+//! What the configuration file says, word for word. Nothing is judged here but form: unknown keys
+//! and wrong types are refused by name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::domain::policy::Principal;
+use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
+
+/// The whole file. Keys that a variable can give are optional here and required by the check.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// The origin under which browsers reach the gate.
+    pub public_origin: Option<String>,
+    /// The address and port to listen on.
+    pub listen: Option<String>,
+    /// The database URL, if it holds no password.
+    pub database: Option<String>,
+    /// The file that holds the database URL.
+    pub database_file: Option<PathBuf>,
+    /// The database URL of the environment.
+    #[serde(skip)]
+    pub database_secret: Option<SecretString>,
+    /// The file that holds the log key.
+    pub log_key_file: Option<PathBuf>,
+    /// The log key of the environment.
+    #[serde(skip)]
+    pub log_key: Option<SecretString>,
+    /// A sentence for the top of every page.
+    pub notice: Option<String>,
+    /// The directory that people sign in at.
+    #[serde(default)]
+    pub login: LoginSection,
+    /// The issuers whose workloads may ask.
+    #[serde(default)]
+    pub workload_issuer: Vec<WorkloadIssuerSection>,
+    /// Cloud Run.
+    #[serde(default)]
+    pub cloud_run: CloudRunSection,
+    /// GitHub's API.
+    pub github: Option<GitHubSection>,
+    /// The proxies in front.
+    #[serde(default)]
+    pub proxy: ProxySection,
+    /// The environments, by name.
+    #[serde(default)]
+    pub environment: BTreeMap<String, EnvironmentSection>,
+}
+
+/// `[login]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoginSection {
+    /// The directory's issuer URL.
+    pub issuer: Option<String>,
+    /// The gate's client id there.
+    pub client_id: Option<String>,
+    /// The file that holds the client's secret.
+    pub client_secret_file: Option<PathBuf>,
+    /// The client's secret of the environment.
+    #[serde(skip)]
+    pub client_secret: Option<SecretString>,
+    /// The scopes to ask for.
+    pub scopes: Vec<String>,
+    /// The claim that lists groups.
+    pub groups_claim: String,
+}
+
+impl Default for LoginSection {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            client_id: None,
+            client_secret_file: None,
+            client_secret: None,
+            scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
+            groups_claim: "groups".to_owned(),
+        }
+    }
+}
+
+/// `[[workload_issuer]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadIssuerSection {
+    /// What environments call it.
+    pub name: String,
+    /// Whose conventions its claims follow.
+    #[serde(default)]
+    pub kind: WorkloadKind,
+    /// The exact `iss` of its tokens.
+    pub issuer: String,
+    /// The algorithm that its tokens are signed with.
+    pub algorithm: TokenAlgorithm,
+    /// The exact `aud` of its tokens; the public origin if absent.
+    pub audience: Option<String>,
+    /// Where its keys are; its discovery document says if absent.
+    pub jwks_uri: Option<String>,
+    /// The claim that tells requesters apart.
+    pub requester_claim: Option<String>,
+    /// The events that may never ask.
+    #[serde(default = "events_of_strangers")]
+    pub refused_events: Vec<String>,
+}
+
+/// `[cloud_run]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct CloudRunSection {
+    /// Where it is; at Google if absent.
+    pub endpoint: Option<String>,
+    /// Whose rights are used.
+    pub credentials: Credentials,
+}
+
+/// The values of `cloud_run.credentials`.
+#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Credentials {
+    /// Google's application default credentials.
+    #[default]
+    ApplicationDefault,
+    /// None, for the sandbox.
+    Anonymous,
+}
+
+/// `[github]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GitHubSection {
+    /// Where the API is.
+    pub api: String,
+    /// The file that holds a token.
+    pub token_file: Option<PathBuf>,
+    /// The token of the environment.
+    #[serde(skip)]
+    pub token: Option<SecretString>,
+}
+
+impl Default for GitHubSection {
+    fn default() -> Self {
+        Self { api: "https://api.github.com".to_owned(), token_file: None, token: None }
+    }
+}
+
+/// `[proxy]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxySection {
+    /// The addresses of the proxies.
+    pub trusted: Vec<String>,
+    /// The header that they write.
+    pub header: Option<Header>,
+}
+
+/// The values of `proxy.header`.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub enum Header {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// `[environment.NAME]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentSection {
+    /// The services that it covers.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// The image repositories that may be deployed.
+    #[serde(default)]
+    pub images: Vec<String>,
+    /// Who may ask.
+    #[serde(default)]
+    pub requesters: Vec<RequesterSection>,
+    /// Who must sign.
+    #[serde(default)]
+    pub rules: Vec<RuleSection>,
+    /// How long a request stays open at most.
+    pub expires_in: String,
+    /// The steps of a request that names none.
+    #[serde(default = "all_at_once")]
+    pub steps: Vec<u8>,
+}
+
+fn all_at_once() -> Vec<u8> {
+    vec![100]
+}
+
+/// One entry of `requesters`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequesterSection {
+    /// The name of a workload issuer.
+    pub issuer: String,
+    /// The claims that must all be there.
+    #[serde(default)]
+    pub claims: BTreeMap<String, OneOrMany>,
+}
+
+/// A claim's acceptable values.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a claim's value is a text or a list of texts; numbers are texts too: \"1001\""
+)]
+pub enum OneOrMany {
+    /// Exactly this one.
+    One(String),
+    /// One of these.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// All of them.
+    pub fn into_values(self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// One entry of `rules`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSection {
+    /// Groups and people.
+    pub from: Vec<Principal>,
+    /// How many of them.
+    pub count: i64,
+}

@@ -1,0 +1,103 @@
+//! One checked configuration, and the only reader of configuration files and of the environment.
+//!
+//! [`file`] is what the file says, [`overrides`] what the environment puts in its place; what
+//! neither can mean is refused by the checks, all of it at once, so that whoever holds a
+//! [`Config`] never has to ask again. Nothing here talks to the network or opens the database.
+
+mod check;
+mod database;
+mod environments;
+pub mod error;
+pub mod file;
+mod loopback;
+pub mod overrides;
+mod secret;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::domain::log_key::LogKey;
+use crate::domain::policy::Policy;
+use crate::gate::decide::RelyingParty;
+use crate::integrations::cloud_run::CloudRunSettings;
+use crate::integrations::github::GitHubSettings;
+use crate::integrations::login_oidc::LoginSettings;
+use crate::integrations::workload_oidc::WorkloadIssuer;
+use crate::web::proxy::TrustedProxies;
+
+pub use error::ConfigError;
+
+/// Everything that the gate is told from outside, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The origin under which browsers reach the gate, with nothing behind the host and port.
+    pub public_origin: Url,
+    /// The same origin, as WebAuthn wants it.
+    pub relying_party: RelyingParty,
+    /// The address and port to listen on.
+    pub listen: SocketAddr,
+    /// The database URL; may hold a password.
+    pub database: SecretString,
+    /// The private key of the log.
+    pub log_key: Arc<LogKey>,
+    /// A sentence for the top of every page.
+    pub notice: Option<String>,
+    /// The directory that people sign in at.
+    pub login: LoginSettings,
+    /// The issuers whose workloads may ask.
+    pub workload_issuers: Vec<WorkloadIssuer>,
+    /// Cloud Run.
+    pub cloud_run: CloudRunSettings,
+    /// GitHub's API, if commits are looked up there.
+    pub github: Option<GitHubSettings>,
+    /// The proxies in front.
+    pub proxies: TrustedProxies,
+    /// The rules of each environment, by its name.
+    pub environments: BTreeMap<String, Policy>,
+    /// What is allowed and should be changed all the same, in sentences.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the file, then what this process's environment puts in its place.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_from_process(path: &Path) -> Result<Self, ConfigError> {
+        Self::load(path, &overrides::of_process())
+    }
+
+    /// Reads the file, then what `variables` put in its place ([`overrides::OVERRIDES`]).
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not in the form of a configuration, or says what cannot be
+    /// meant. Everything of the last kind is reported at once.
+    pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let unreadable = |cause| ConfigError::Unreadable { file: path.to_owned(), cause };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut file =
+            toml::from_str(&text).map_err(|error| ConfigError::form(path, &text, error))?;
+        let absolute = std::path::absolute(path).map_err(unreadable)?;
+        let mut check = check::Check::of_folder(absolute.parent().unwrap_or(Path::new("/")));
+        check.sources = overrides::apply(&mut file, variables, &mut check.problems);
+        check
+            .config(file)
+            .map_err(|problems| ConfigError::Problems { file: path.to_owned(), problems })
+    }
+
+    /// The database URL as it may be printed: without password.
+    pub fn database_shown(&self) -> String {
+        database::shown(&self.database)
+    }
+
+    /// What the configuration comes to, for the person who wrote it. Without secrets.
+    pub fn summary(&self) -> String {
+        summary::of(self)
+    }
+}

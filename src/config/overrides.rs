@@ -1,0 +1,152 @@
+//! What the process environment says: variables that take the place of keys of the file.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+
+use crate::config::error::Problem;
+use crate::config::file::ConfigFile;
+
+/// What every variable of the gate begins with, so that a misspelt one is noticed.
+pub const PREFIX: &str = "COUNTERSIGN_";
+
+/// The variable of the log's filter, which no key of the file stands for: the log begins before
+/// the file is read.
+const LOG_FILTER: &str = "COUNTERSIGN_LOG";
+
+/// A variable that takes the place of a key.
+pub struct Override {
+    /// The variable.
+    pub variable: &'static str,
+    /// The key that it stands for.
+    pub key: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+    set: fn(&mut ConfigFile, String),
+}
+
+/// Every override. A later one wins over an earlier one of the same key.
+pub const OVERRIDES: [Override; 10] = [
+    Override {
+        variable: "PORT",
+        key: "listen",
+        meaning: "listen on this port of all addresses, as Cloud Run asks",
+        set: |file, port| file.listen = Some(format!("0.0.0.0:{port}")),
+    },
+    Override {
+        variable: "COUNTERSIGN_LISTEN",
+        key: "listen",
+        meaning: "the address and port to listen on",
+        set: |file, text| file.listen = Some(text),
+    },
+    Override {
+        variable: "COUNTERSIGN_PUBLIC_ORIGIN",
+        key: "public_origin",
+        meaning: "the origin under which browsers reach the gate",
+        set: |file, text| file.public_origin = Some(text),
+    },
+    Override {
+        variable: "COUNTERSIGN_DATABASE",
+        key: "database",
+        meaning: "the database URL, with or without a password",
+        set: |file, text| file.database_secret = Some(text.into()),
+    },
+    Override {
+        variable: "COUNTERSIGN_LOG_KEY",
+        key: "log_key_file",
+        meaning: "the private key of the log, 64 hexadecimal characters",
+        set: |file, text| file.log_key = Some(text.into()),
+    },
+    Override {
+        variable: "COUNTERSIGN_NOTICE",
+        key: "notice",
+        meaning: "a sentence for the top of every page",
+        set: |file, text| file.notice = Some(text),
+    },
+    Override {
+        variable: "COUNTERSIGN_LOGIN_ISSUER",
+        key: "login.issuer",
+        meaning: "the issuer URL of the directory that people sign in at",
+        set: |file, text| file.login.issuer = Some(text),
+    },
+    Override {
+        variable: "COUNTERSIGN_LOGIN_CLIENT_ID",
+        key: "login.client_id",
+        meaning: "the gate's client id at the directory",
+        set: |file, text| file.login.client_id = Some(text),
+    },
+    Override {
+        variable: "COUNTERSIGN_LOGIN_CLIENT_SECRET",
+        key: "login.client_secret_file",
+        meaning: "the secret of that client",
+        set: |file, text| file.login.client_secret = Some(text.into()),
+    },
+    Override {
+        variable: "COUNTERSIGN_GITHUB_TOKEN",
+        key: "github.token_file",
+        meaning: "a token that may read the commits of private repositories",
+        set: |file, text| {
+            file.github.get_or_insert_default().token = Some(SecretString::from(text));
+        },
+    },
+];
+
+/// Variables that stand for no key of the file, and what they are for.
+pub const OTHER_VARIABLES: [(&str, &str); 2] = [
+    ("COUNTERSIGN_CONFIG", "the configuration file, in place of --config"),
+    (LOG_FILTER, "what is logged: info, or directives such as info,countersign=debug"),
+];
+
+/// The variables of this process that concern the gate. A value that is not Unicode is passed on
+/// with replacement characters, which no key accepts.
+pub fn of_process() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .map(|(name, value)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        })
+        .filter(|(name, _)| name == "PORT" || name.starts_with(PREFIX))
+        .collect()
+}
+
+/// The log's filter, if the environment names one.
+pub fn log_filter() -> Option<String> {
+    of_process().remove(LOG_FILTER)
+}
+
+/// Puts the variables into their places. Gives, for each key that was replaced, the variable that
+/// did, so that a complaint can name it.
+pub(super) fn apply(
+    file: &mut ConfigFile,
+    variables: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'static str, &'static str> {
+    let mut sources = BTreeMap::new();
+    for one in &OVERRIDES {
+        let Some(value) = variables.get(one.variable) else { continue };
+        if value.trim().is_empty() {
+            problems.push(Problem::new(
+                one.variable,
+                format!("is set and empty: unset it, or give it {}", one.meaning),
+            ));
+            continue;
+        }
+        (one.set)(file, value.trim().to_owned());
+        sources.insert(one.key, one.variable);
+    }
+    for name in variables.keys().filter(|name| name.starts_with(PREFIX) && !is_known(name)) {
+        problems.push(Problem::new(
+            name,
+            format!("is no variable of the gate: unset it, or use one of {}", known().join(", ")),
+        ));
+    }
+    sources
+}
+
+fn known() -> Vec<&'static str> {
+    let overrides = OVERRIDES.iter().map(|one| one.variable);
+    overrides.chain(OTHER_VARIABLES.iter().map(|(name, _)| *name)).collect()
+}
+
+fn is_known(name: &str) -> bool {
+    known().contains(&name)
+}

@@ -1,0 +1,116 @@
+//! What a configuration comes to, in lines for the person who wrote it. Without secrets.
+
+use data_encoding::HEXLOWER;
+use jiff::SignedDuration;
+
+use crate::config::Config;
+use crate::domain::policy::{Policy, RequesterMatch};
+use crate::integrations::cloud_run::CloudRunCredentials;
+use crate::web::proxy::ForwardingHeader;
+
+/// Where values begin, so that they stand below each other.
+const COLUMN: usize = 17;
+
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: &str) {
+        self.0.push_str(format!("{name:COLUMN$} {value}").trim_end());
+        self.0.push('\n');
+    }
+
+    /// A name with several values, one a line.
+    fn list(&mut self, name: &str, values: impl IntoIterator<Item = String>) {
+        let mut name = name;
+        for value in values {
+            self.add(name, &value);
+            name = "";
+        }
+    }
+}
+
+pub(super) fn of(config: &Config) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("public origin", &config.relying_party.origin);
+    lines.add("listen", &config.listen.to_string());
+    lines.add("database", &config.database_shown());
+    let public = HEXLOWER.encode(&config.log_key.public().0);
+    lines.add("log key", &format!("public half {public}, for the trust anchor of verifiers"));
+    if let Some(notice) = &config.notice {
+        lines.add("notice", notice);
+    }
+    let login = &config.login;
+    lines.add("login", &format!("{}, client {}", login.issuer, login.client_id));
+    lines
+        .add("", &format!("scopes {}, groups from {}", login.scopes.join(" "), login.groups_claim));
+    lines.add("cloud run", &cloud_run(config));
+    lines.add("github", &github(config));
+    lines.add("proxies", &proxies(config));
+    lines.list(
+        "workload issuers",
+        config.workload_issuers.iter().map(|issuer| {
+            format!(
+                "{}: {}, {:?}, for {}, told apart by {}",
+                issuer.name,
+                issuer.issuer,
+                issuer.algorithm,
+                issuer.audience,
+                issuer.requester_claim()
+            )
+        }),
+    );
+    for (name, policy) in &config.environments {
+        environment(&mut lines, name, policy);
+    }
+    lines.0
+}
+
+fn cloud_run(config: &Config) -> String {
+    let endpoint = config.cloud_run.endpoint.as_ref();
+    let endpoint = endpoint.map_or_else(|| "at Google".to_owned(), |url| format!("at {url}"));
+    match config.cloud_run.credentials {
+        CloudRunCredentials::ApplicationDefault => {
+            format!("{endpoint}, with Google's application default credentials")
+        }
+        CloudRunCredentials::Anonymous => format!("{endpoint}, without credentials"),
+    }
+}
+
+fn github(config: &Config) -> String {
+    match &config.github {
+        Some(github) if github.token.is_some() => format!("{}, with a token", github.api),
+        Some(github) => format!("{}, without a token: public repositories alone", github.api),
+        None => "not asked about commits".to_owned(),
+    }
+}
+
+fn proxies(config: &Config) -> String {
+    let header = match config.proxies.header {
+        Some(ForwardingHeader::XForwardedFor) => "x-forwarded-for",
+        Some(ForwardingHeader::Forwarded) => "forwarded",
+        None => return "none trusted".to_owned(),
+    };
+    let ranges: Vec<String> = config.proxies.ranges.iter().map(ToString::to_string).collect();
+    format!("{} are believed in {header}", ranges.join(", "))
+}
+
+fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
+    lines.0.push_str(&format!("\nenvironment {name}\n"));
+    lines.list("  services", policy.services.iter().map(ToString::to_string));
+    lines.list("  images", policy.images.iter().cloned());
+    lines.list("  may ask", policy.requesters.iter().map(requester));
+    lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
+    let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
+    lines.add("  steps", &format!("{} percent", steps.join(", ")));
+    let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
+    lines.add("  expires in", &format!("{:#}", SignedDuration::from_secs(seconds)));
+}
+
+fn requester(requester: &RequesterMatch) -> String {
+    let claims: Vec<String> = requester
+        .claims
+        .iter()
+        .map(|(name, values)| format!("{name} {}", values.join(" or ")))
+        .collect();
+    format!("{} with {}", requester.issuer, claims.join(", "))
+}
