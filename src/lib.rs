@@ -10,13 +10,14 @@
 //! | --- | --- | --- |
 //! | [`domain`] | the rules, pure: deployments, policies, statements, the state machine, the ledger's tree | nothing else of the crate |
 //! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations | `domain` |
-//! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain` |
-//! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof` |
-//! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, verified types |
+//! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
+//! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
+//! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
 //! | [`worker`] | acts on what was committed: rollouts, expiry | the above |
 //! | [`api`], [`web`] | JSON for machines, pages for people | the above |
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
+//! | [`clock`], [`randomness`] | the only sources of time and of unpredictable bytes | nothing |
 //! | [`sandbox`] | Cloud Run, token issuers and a directory as real HTTP servers, for demo and tests | nothing of the service |
 //!
 //! `tests/gate/tidy.rs` enforces this table.

@@ -17,5 +17,7 @@ mod sample_approval;
 mod sandbox_cloud_run;
 mod sentences;
 mod sign_in;
+mod storage;
 mod support;
+mod tidy;
 mod workload_tokens;

@@ -2,7 +2,7 @@
 
 use crate::domain::approval::Status;
 use crate::domain::digest::Digest;
-use crate::domain::ledger::{Entry, Record};
+use crate::domain::ledger::{ApprovalRecord, Entry, Record};
 use crate::storage::approvals::{ApprovalRow, StoredApproval, approval_columns};
 use crate::storage::audit::{Audit, Findings, PAGE};
 use crate::storage::error::Result;
@@ -16,7 +16,7 @@ struct Told {
     /// What the first entry says.
     first: Record,
     /// What the last entry says.
-    last: crate::domain::ledger::ApprovalRecord,
+    last: ApprovalRecord,
 }
 
 impl Audit {
@@ -44,18 +44,18 @@ impl Audit {
         let (id, first_entry) = (row.id.clone(), row.first_entry);
         let stored = self.findings.readable(StoredApproval::try_from(row))?;
         let told = self.follow_chain(&id).await?;
-        match (&told, &stored) {
-            (None, _) => {
+        match &told {
+            None => {
                 let wrong = "has no entry in the ledger, so nobody asked for it";
                 self.findings.row("approval_without_entries", "approvals", &id, wrong);
             }
-            (Some(told), stored) => {
+            Some(told) => {
                 if i64::try_from(told.first_entry) != Ok(first_entry) {
                     let wrong =
                         format!("begins with entry {}, not {first_entry}", told.first_entry);
                     self.findings.row("first_entry_mismatch", "approvals", &id, wrong);
                 }
-                if let Some(stored) = stored {
+                if let Some(stored) = &stored {
                     compare(told, stored, &id, &mut self.findings);
                 }
             }

@@ -11,7 +11,7 @@ impl Audit {
     /// Recomputes the tree from every entry, and remembers what the entries tell about people.
     pub(super) async fn check_entries(&mut self) -> Result<Frontier> {
         const SQL: &str = entry_columns!("WHERE entry_index > $1 ORDER BY entry_index LIMIT $2");
-        let mut walk = Walk::default();
+        let mut walk = Walk::begin();
         let mut after = -1;
         loop {
             let rows: Vec<EntryRow> = sqlx::query_as(SQL)
@@ -29,7 +29,11 @@ impl Audit {
 
     fn check_entry(&mut self, row: EntryRow, walk: &mut Walk) -> Result<()> {
         let (kind, approval, at) = (row.kind.clone(), row.approval_id.clone(), row.at);
-        let Some(entry) = self.findings.readable(Entry::try_from(row))? else { return Ok(()) };
+        let place = row.entry_index;
+        let Some(entry) = self.findings.readable(Entry::try_from(row))? else {
+            walk.skip(place);
+            return Ok(());
+        };
         for fault in walk.follow(&entry, &self.log_key) {
             let code = match fault {
                 EntryFault::Missing { .. } => "entry_missing",
@@ -77,7 +81,7 @@ impl Audit {
         };
         let Some(head) = self.findings.readable(Frontier::try_from(row))? else { return Ok(()) };
         if head.size() != tree.size() {
-            let wrong = format!("counts {} entries where {} are there", head.size(), tree.size());
+            let wrong = format!("counts {} entries where {} can be read", head.size(), tree.size());
             self.findings.row("head_mismatch", "ledger_head", 1, wrong);
         } else if head != *tree {
             let wrong = "is not the tree of the entries that are there";
@@ -88,18 +92,29 @@ impl Audit {
 }
 
 /// The tree of the entries that went by.
-#[derive(Default)]
 struct Walk {
     tree: Frontier,
     /// The index that comes next.
     next: u64,
-    /// The root stored beside the entry before.
+    /// The root stored beside the entry before; none if that entry is gone or unreadable.
     stored_root: Option<Digest>,
     /// The recomputed root is not the stored one, and that was told.
     apart: bool,
 }
 
 impl Walk {
+    fn begin() -> Self {
+        let tree = Frontier::default();
+        Self { stored_root: Some(tree.root()), tree, next: 0, apart: false }
+    }
+
+    /// Goes past an entry that cannot be read, which was told.
+    fn skip(&mut self, index: i64) {
+        self.next = u64::try_from(index).map_or(self.next, |index| index + 1);
+        self.stored_root = None;
+        self.apart = true;
+    }
+
     /// Everything that is wrong with the next entry by itself. One that is gone or changed moves
     /// the root of every later one; those are then judged by the roots stored beside them, so that
     /// one change gives findings where it was made and not from there to the end.
@@ -109,14 +124,14 @@ impl Walk {
         let outcome = self.tree.follow(entry, log_key);
         if self.next != index {
             faults.push(EntryFault::Missing { index: self.next, found: index });
+            self.stored_root = None;
             self.apart = true;
         }
         if !matches!(outcome, Ok(()) | Err(EntryFault::Root { .. })) {
             if entry_hash(&entry.salt, &entry.record) != entry.entry_hash {
                 faults.push(EntryFault::Record { index });
             }
-            // What comes after a gap was signed on top of a root that is gone.
-            if self.next == index && !self.was_signed(entry, log_key) {
+            if !self.was_signed(entry, log_key) {
                 faults.push(EntryFault::Signature { index });
             }
             self.tree.append(entry.leaf());
@@ -131,10 +146,13 @@ impl Walk {
         faults
     }
 
+    /// Whether the log key signed it on top of the recomputed tree or of the root stored before.
+    /// What comes after a gap was signed on top of a root that nobody has: it is not judged.
     fn was_signed(&self, entry: &Entry, log_key: &LogPublicKey) -> bool {
-        [Some(self.tree.root()), self.stored_root]
-            .iter()
-            .flatten()
-            .any(|root| log_key.verify_entry(entry.index, root, &entry.leaf(), &entry.signature))
+        self.stored_root.is_none_or(|stored_root| {
+            [self.tree.root(), stored_root].iter().any(|root| {
+                log_key.verify_entry(entry.index, root, &entry.leaf(), &entry.signature)
+            })
+        })
     }
 }
