@@ -85,7 +85,7 @@ test("a rejection is signed, says why, and rolls nothing out", async () => {
   const reason = page.getByRole("textbox", { name: /reason|why/i });
   if (!(await reason.isVisible())) await page.getByText(/^reject/i).first().click();
   await reason.fill("The migration is not reviewed yet");
-  await page.getByRole("button", { name: /^reject/i }).last().click();
+  await page.getByRole("button", { name: /sign the rejection/i }).click();
   const outcome = await ended(demo, approval.id);
   assert.equal(outcome.status, "rejected");
   assert.equal(outcome.decisions[0].reason, "The migration is not reviewed yet");

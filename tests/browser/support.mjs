@@ -13,7 +13,11 @@ export const pictures = path.join(target, "pictures");
 
 /** A workload token of the sandbox; `claims` replace the defaults. */
 export async function token(demo, claims = {}) {
-  const answer = await fetch(demo.tokens, { method: "POST", body: JSON.stringify(claims) });
+  const answer = await fetch(demo.tokens, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(claims),
+  });
   return (await answer.json()).token;
 }
 

@@ -61,18 +61,24 @@ may_install() {
 
 install_packages() {
   echo "Installing ${missing_packages[*]}"
-  local as_root=()
+  local as_root=() log
   ((EUID == 0)) || as_root=(sudo -n)
-  "${as_root[@]}" apt-get update -qq
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq --yes --no-install-recommends "${missing_packages[@]}" >/dev/null
+  log="$(mktemp)"
+  # Hundreds of lines that matter only when something goes wrong.
+  if ! { "${as_root[@]}" apt-get update -qq &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -qq --yes --no-install-recommends "${missing_packages[@]}"; } \
+    >"$log" 2>&1 </dev/null; then
+    cat "$log"
+  fi
+  rm -f "$log"
 }
 
 refuse_if_missing() {
   ((${#missing_packages[@]} == 0)) ||
     missing_commands+=("sudo apt-get install --no-install-recommends ${missing_packages[*]}")
   ((${#missing_commands[@]} > 0)) || return 0
-  echo "The tests need what is not here, and this user may not install it. Run"
+  echo "The tests need what is not here and could not be installed. Run"
   printf '  %s\n' "${missing_commands[@]}"
   echo "(elsewhere than on Debian: what these packages hold), then tests/run again."
   return 1
