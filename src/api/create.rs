@@ -245,8 +245,8 @@ async fn freeze(
         .map_err(|error| Problem::from(GateError::from(error)))?;
     check_template(&frozen.proposed).map_err(|error| {
         Problem::from(RequestRefusal::Template {
-            field: "the merged template".to_owned(),
-            problem: error.to_string(),
+            field: error.path,
+            problem: format!("{} (in the template with your changes merged in)", error.problem),
         })
     })?;
     Ok(frozen)

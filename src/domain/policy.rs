@@ -291,7 +291,7 @@ mod tests {
         assert!(both.is_met(&[alice.clone(), signer("carol", &["security"])]));
         assert!(!both.is_met(&[signer("bob", &["ops"]), signer("eve", &["ops"])]));
         let two = policy(&[(&["group:ops", "person:alice"], 2)]);
-        assert!(!two.is_met(&[alice.clone()]));
+        assert!(!two.is_met(std::slice::from_ref(&alice)));
         assert_eq!(two.progress(&[alice])[0], RuleProgress { met: 1, needed: 2 });
     }
 

@@ -45,6 +45,7 @@ pub fn propose(
         annotations.insert(APPROVAL_ANNOTATION.to_owned(), approval.into());
     }
     template.insert("revision".to_owned(), revision.into());
+    refuse_imageless(&proposed)?;
     refuse_mutable(&proposed)?;
     refuse_credentials(&proposed)?;
     Ok(proposed)
@@ -85,6 +86,24 @@ fn refuse_reserved(changes: &Value) -> Result<(), RequestRefusal> {
             return Err(invalid(
                 "template.containers.image",
                 "is set for the main container; name the image in subject.image alone",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A change that names a container which does not run adds one. Cloud Run would refuse it only after
+/// somebody signed it.
+fn refuse_imageless(proposed: &Value) -> Result<(), RequestRefusal> {
+    let containers = proposed.get("containers").and_then(Value::as_array).into_iter().flatten();
+    for container in containers {
+        if container.get("image").is_none() {
+            let name = container.get("name").and_then(Value::as_str).unwrap_or("without a name");
+            return Err(invalid(
+                "template.containers",
+                &format!(
+                    "names a container {name:?} that does not run and has no image: name one that runs, or give it an image by digest"
+                ),
             ));
         }
     }
@@ -145,6 +164,10 @@ pub fn refuse_mutable(template: &Value) -> Result<(), RequestRefusal> {
             path,
             "lets Google change the image by itself after the approval; build with a fixed base image",
         )),
+        "sourceCode" | "buildConfig" => Err(invalid(
+            path,
+            "has Cloud Run build the image itself, so that no digest says what runs; build it before",
+        )),
         "version" if path.contains("secret") || path.contains("Secret") => match value.as_str() {
             Some(version)
                 if !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()) =>
@@ -166,32 +189,34 @@ pub fn refuse_mutable(template: &Value) -> Result<(), RequestRefusal> {
 /// Refuses plain environment values, commands and arguments that look like credentials: they
 /// would be part of the signed bytes, and so of pages, exports and proofs, for ever.
 pub fn refuse_credentials(template: &Value) -> Result<(), RequestRefusal> {
-    let containers =
-        ["containers"].iter().filter_map(|list| template.get(list)?.as_array()).flatten();
-    for (index, container) in containers.enumerate() {
-        let variables = container.get("env").and_then(Value::as_array).into_iter().flatten();
-        for variable in variables {
-            let name = variable.get("name").and_then(Value::as_str).unwrap_or_default();
-            let value = variable.get("value").and_then(Value::as_str).unwrap_or_default();
-            if looks_like_credential(name, value) {
-                return Err(RequestRefusal::PlainCredential {
-                    place: format!("the environment variable {name}"),
-                });
-            }
-        }
-        for list in ["command", "args"] {
-            let words = container.get(list).and_then(Value::as_array).into_iter().flatten();
-            for word in words.filter_map(Value::as_str) {
-                let (name, value) = word.split_once('=').unwrap_or(("", word));
-                if looks_like_credential(name, value) {
-                    return Err(RequestRefusal::PlainCredential {
-                        place: format!("template.containers[{index}].{list}"),
-                    });
+    walk(template, "template", &mut |path, name, value| {
+        let entries = value.as_array().into_iter().flatten();
+        match name {
+            // Wherever there are environment variables: containers of all kinds have them.
+            "env" => {
+                for variable in entries {
+                    let text = |member| variable.get(member).and_then(Value::as_str);
+                    let name = text("name").unwrap_or_default();
+                    if looks_like_credential(name, text("value").unwrap_or_default()) {
+                        return Err(RequestRefusal::PlainCredential {
+                            place: format!("the environment variable {name}"),
+                        });
+                    }
                 }
+                Ok(())
             }
+            "command" | "args" => {
+                for word in entries.filter_map(Value::as_str) {
+                    let (name, value) = word.split_once('=').unwrap_or(("", word));
+                    if looks_like_credential(name, value) {
+                        return Err(RequestRefusal::PlainCredential { place: path.to_owned() });
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
-    }
-    Ok(())
+    })
 }
 
 type Check<'a> = dyn FnMut(&str, &str, &Value) -> Result<(), RequestRefusal> + 'a;
@@ -359,6 +384,8 @@ mod tests {
             json!({"containers": [{"image": image().to_string()}]}),
             json!({"containers": [{}, {"image": "r/side:latest"}]}),
             json!({"containers": [{"baseImageUri": "google-22"}]}),
+            json!({"containers": [{"sourceCode": {"cloudStorageSource": {"bucket": "b", "object": "o"}}}]}),
+            json!({"containers": [{"name": "side", "args": ["--fast"]}]}),
             json!({"containers": [{"env": [{"name": "A", "valueSource": {"secretKeyRef": {"secret": "s", "version": "latest"}}}]}]}),
             json!({"containers": [{"env": [{"name": "A", "valueSource": {"secretKeyRef": {"secret": "s"}}}]}]}),
             json!({"volumes": [{"secret": {"secret": "s", "items": [{"path": "p", "version": "latest"}]}}]}),

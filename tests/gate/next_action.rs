@@ -69,6 +69,7 @@ impl Scene {
     fn landed(mut self) -> Self {
         let approval = self.deployment.approval.to_string();
         let mark = (APPROVAL_ANNOTATION.to_owned(), approval);
+        let proposed = self.deployment.proposed.clone();
         self.world.revision = Some(ObservedRevision {
             name: REVISION.into(),
             image: self.deployment.image.to_string(),
@@ -78,6 +79,7 @@ impl Scene {
         let service = self.service();
         service.generation = 42;
         service.latest_created_revision = REVISION.into();
+        service.template = proposed;
         service.annotations = [mark].into();
         self
     }
@@ -241,6 +243,10 @@ fn a_revision_of_somebody_else_is_not_touched() {
     let mut scene = Scene::new().announced(Call::CreateRevision {}).landed();
     scene.revision().image = "europe-docker.pkg.dev/acme/evil@sha256:00".into();
     scene.needs_attention("did not make");
+    // Our name, our mark, our image, and something in the environment that nobody signed.
+    let mut scene = Scene::new().announced(Call::CreateRevision {}).landed();
+    scene.service().template["containers"][0]["env"][0]["value"] = "debug".into();
+    scene.needs_attention("not the signed one");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::deployment::{Deployment, Preconditions};
 use crate::domain::observation::{ObservedRevision, ObservedService, Readiness, TrafficShare};
+use crate::domain::platform_defaults::template_difference;
 use crate::domain::rollout::{Call, Outcome, Progress, Serving};
 use crate::domain::template::APPROVAL_ANNOTATION;
 
@@ -202,6 +203,14 @@ impl Rollout<'_> {
     /// The new revision is there.
     fn of_revision(&self, service: &ObservedService, revision: &ObservedRevision) -> Action {
         let progress = self.progress;
+        // A revision cannot be changed, but somebody who may deploy could have made one with our name
+        // and our mark before us. The service's template is that of its newest revision.
+        let signed = &self.deployment.proposed;
+        if service.latest_created_revision == self.deployment.plan.revision
+            && let Some(path) = template_difference(&service.template, signed)
+        {
+            return self.surprised(format!("its template is not the signed one at {path}"));
+        }
         if !progress.revision_ready {
             return match &revision.readiness {
                 Readiness::Failed(why) => self.undo(service, why),

@@ -214,10 +214,11 @@ fn split_shared(before: &mut Shown, after: &mut Shown) {
 
 fn shown(path: &[String], value: &Value) -> Shown {
     let plain = |text: &str, note| Shown { shared: Inert::new(""), rest: Inert::new(text), note };
-    if path.get(2).is_some_and(|part| part == "env") && path.len() == 4 {
-        if let Some((text, note)) = environment_value(value) {
-            return plain(&text, note);
-        }
+    if path.get(2).is_some_and(|part| part == "env")
+        && path.len() == 4
+        && let Some((text, note)) = environment_value(value)
+    {
+        return plain(&text, note);
     }
     match value {
         Value::String(text) if text.is_empty() => plain("", Some("empty")),
