@@ -46,6 +46,10 @@ pub struct Decision {
     pub statement_digest: Digest,
     /// The credential that signed, base64url.
     pub credential: String,
+    /// SHA-256 of the assertion: [`SignedDecision::assertion_digest`].
+    pub assertion_digest: Digest,
+    /// The RFC 7638 thumbprint of the directory's key that signed the sign-in.
+    pub sign_in_key: String,
 }
 
 /// Everything that proves one decision, byte for byte as it was received.

@@ -4,6 +4,7 @@ pub mod assertion;
 pub mod authenticator_data;
 pub mod base64url;
 pub mod client_data;
+pub mod evidence;
 pub mod public_key;
 pub mod registration;
 pub mod user_handle;

@@ -1,6 +1,7 @@
 //! Workload tokens: a GitHub-shaped issuer, a generic one, and the mint for both.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -57,10 +58,17 @@ pub(super) fn cannot_sign(error: &SigningError) -> Response {
 /// Members that are not claims: `issuer` (`github` or `agent`), `header` (merged into the JOSE
 /// header, where `alg` also chooses how it is signed), `signature` (`broken`, `absent`, or
 /// `foreign` for a key that nobody published) and `payload` (signed as it stands).
-pub(super) async fn mint(
-    State(identity): State<Identity>,
-    Json(mut request): Json<Map<String, Value>>,
-) -> Response {
+pub(super) async fn mint(State(identity): State<Identity>, body: Bytes) -> Response {
+    // Whatever type the caller says it is: the body is an object of claims, and nothing at all is
+    // the empty one.
+    let text = if body.is_empty() { &b"{}"[..] } else { &body[..] };
+    let mut request: Map<String, Value> = match serde_json::from_slice(text) {
+        Ok(request) => request,
+        Err(error) => {
+            let problem = format!("the body is no JSON object of claims: {error}");
+            return refusal(StatusCode::BAD_REQUEST, "invalid_request", &problem);
+        }
+    };
     let issuer = match request.remove("issuer") {
         None => Issuer::Github,
         Some(Value::String(name)) if name == "github" => Issuer::Github,

@@ -1,0 +1,152 @@
+//! The evidence of an approval: one file that proves it to somebody who believes neither the gate
+//! nor its database. `tests/data/evidence/README.md` describes every member and every check.
+
+use serde::{Deserialize, Serialize};
+
+/// Names the form of the file.
+pub const EVIDENCE_SCHEMA: &str = "countersign/evidence/v1";
+/// Names the form of the trust anchors.
+pub const TRUST_SCHEMA: &str = "countersign/trust/v1";
+
+/// The file. Its canonical JSON is the only form that is accepted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// [`EVIDENCE_SCHEMA`].
+    pub schema: String,
+    /// The canonical deployment, as text.
+    pub deployment: String,
+    /// The canonical policy that was in force, as text.
+    pub policy: String,
+    /// Who asked: the workload's token.
+    pub requester: SignedToken,
+    /// The signed decisions, in the order of the record.
+    pub decisions: Vec<DecisionEvidence>,
+    /// The enrolments of the credentials that signed, in the order of their first use.
+    pub credentials: Vec<CredentialEvidence>,
+    /// The approval's own chain of ledger entries, complete up to its last.
+    pub entries: Vec<EntryEvidence>,
+    /// The signed tree head that all inclusion proofs lead to (C2SP tlog-checkpoint).
+    pub checkpoint: String,
+}
+
+/// A token and the key that verified it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedToken {
+    /// The compact JWS as it was received.
+    pub token: String,
+    /// The JSON Web Key in the form that RFC 7638 hashes, as text.
+    pub key: String,
+}
+
+/// A sign-in: the ID token and the directory's key that signed it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    /// The ID token as it was received.
+    pub id_token: String,
+    /// The JSON Web Key in the form that RFC 7638 hashes, as text.
+    pub key: String,
+}
+
+/// One signed decision. Binary members are unpadded base64url.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionEvidence {
+    /// The canonical in-toto statement, as text. The challenge is SHA-256 of its DSSE
+    /// pre-authentication encoding with the type application/vnd.in-toto+json.
+    pub statement: String,
+    /// The credential that signed.
+    pub credential_id: String,
+    /// WebAuthn authenticator data.
+    pub authenticator_data: String,
+    /// WebAuthn client data.
+    pub client_data_json: String,
+    /// The signature over authenticator data and the hash of the client data.
+    pub signature: String,
+    /// The user handle, if the authenticator gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_handle: Option<String>,
+    /// The sign-in that gave the groups; the ID token's SHA-256 is in the statement.
+    pub sign_in: SignIn,
+}
+
+/// One credential and how it became a person's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialEvidence {
+    /// The browser's answer when the key was made, as it was received.
+    pub registration: String,
+    /// The sign-in whose nonce names that answer.
+    pub sign_in: SignIn,
+    /// The ledger's entry about it.
+    pub entry: EntryEvidence,
+}
+
+/// One entry of the ledger with the proof of its place. Hashes are lower-case hexadecimal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EntryEvidence {
+    /// Its place, from 0.
+    pub index: u64,
+    /// The record, canonical JSON as text.
+    pub record: String,
+    /// 32 random bytes, hexadecimal.
+    pub salt: String,
+    /// The root of the tree before it.
+    pub previous_root: String,
+    /// The log key's signature, hexadecimal.
+    pub signature: String,
+    /// The path from the leaf to the checkpoint's root (RFC 6962, section 2.1.1).
+    pub inclusion: Vec<String>,
+}
+
+/// What a verifier takes as given.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trust {
+    /// [`TRUST_SCHEMA`].
+    pub schema: String,
+    /// For whoever reads the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The gate's origin: the audience of deployments, and where assertions are made.
+    pub origin: String,
+    /// The RP id whose SHA-256 authenticator data begins with.
+    pub rp_id: String,
+    /// The log's verifier key (C2SP signed-note), `name+hash+base64`.
+    pub log: String,
+    /// The directory.
+    pub login: TrustedLogin,
+    /// Who may vouch for workloads.
+    pub workload_issuers: Vec<TrustedIssuer>,
+}
+
+/// The directory that says who people are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedLogin {
+    /// The exact `iss`.
+    pub issuer: String,
+    /// The exact `aud`.
+    pub client_id: String,
+    /// The claim that names groups.
+    pub groups_claim: String,
+    /// Its keys (RFC 7638 form), or none to pin the issuer alone.
+    pub keys: Vec<String>,
+}
+
+/// An issuer of workload tokens.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedIssuer {
+    /// What policies call it.
+    pub name: String,
+    /// The exact `iss`.
+    pub issuer: String,
+    /// The exact `aud`.
+    pub audience: String,
+    /// Its keys (RFC 7638 form), or none to pin the issuer alone.
+    pub keys: Vec<String>,
+}
