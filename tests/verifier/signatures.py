@@ -1,0 +1,99 @@
+"""Keys and signatures: JSON Web Keys and tokens (RFC 7515 to 7518, 7638, 8037), and what COSE keys share with them."""
+
+import functools
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+
+from .encodings import Broken, from_base64url, read_canonical, read_json, require, sha256, to_base64url
+
+CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
+COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "Ed25519": 32}
+HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
+KINDS = {
+    "RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "PS256": "RSA", "PS384": "RSA", "PS512": "RSA",
+    "ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519",
+}
+SMALLEST_RSA, LARGEST_RSA = 2048, 8192
+
+def material_of(kind, *numbers):
+    """A kind of key and its numbers as bytes, in the one length that they may have; not yet known to be a key."""
+    for number in numbers:
+        is_shortest = kind == "RSA" and number[:1] not in (b"", b"\0")
+        require(is_shortest or len(number) == COORDINATE_BYTES.get(kind), f"a number of the {kind} key has another length")
+    return (kind, *numbers)
+
+@functools.lru_cache(maxsize=1024)
+def read_key(text):
+    """The material of a JSON Web Key in the form that RFC 7638 hashes."""
+    match read_canonical(text):
+        case {"kty": "RSA", "n": n, "e": e, **others} if not others:
+            return material_of("RSA", from_base64url(n), from_base64url(e))
+        case {"kty": "EC", "crv": "P-256" | "P-384" as curve, "x": x, "y": y, **others} if not others:
+            return material_of(curve, from_base64url(x), from_base64url(y))
+        case {"kty": "OKP", "crv": "Ed25519", "x": x, **others} if not others:
+            return material_of("Ed25519", from_base64url(x))
+    raise Broken("the key is of no known kind, or has other members than RFC 7638 hashes")
+
+def thumbprint(key_text):
+    return to_base64url(sha256(key_text.encode()))
+
+@functools.lru_cache(maxsize=1024)
+def public_key(material):
+    """The key, or nothing if the numbers are none: a point off the curve, a modulus that is too short."""
+    kind, *numbers = material
+    try:
+        if kind == "Ed25519":
+            return ed25519.Ed25519PublicKey.from_public_bytes(*numbers)
+        first, second = map(int.from_bytes, numbers)
+        if kind in CURVES:
+            return ec.EllipticCurvePublicNumbers(first, second, CURVES[kind]).public_key()
+        return rsa.RSAPublicNumbers(second, first).public_key() if SMALLEST_RSA <= first.bit_length() <= LARGEST_RSA else None
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+@functools.lru_cache(maxsize=8192)
+def verifies(material, algorithm, signature, message):
+    """Whether the key signed the message. ECDSA signatures are DER, in the one encoding that DER allows."""
+    key, hashed = public_key(material), HASHES.get(algorithm[2:])
+    if key is None or KINDS.get(algorithm) != material[0]:
+        return False
+    try:
+        if algorithm == "EdDSA":
+            key.verify(signature, message)
+        elif algorithm.startswith("ES"):
+            key.verify(signature, message, ec.ECDSA(hashed))
+            return utils.encode_dss_signature(*utils.decode_dss_signature(signature)) == signature
+        else:
+            pss = padding.PSS(padding.MGF1(hashed), hashed.digest_size)
+            key.verify(signature, message, pss if algorithm.startswith("PS") else padding.PKCS1v15(), hashed)
+        return True
+    except (InvalidSignature, ValueError):
+        return False
+
+@functools.lru_cache(maxsize=1024)
+def claims_of(token):
+    """The claims of a compact token, believed by nobody yet."""
+    require(token.count(".") == 2, "a compact token has three parts")
+    claims = read_json(from_base64url(token.split(".")[1]))
+    require(isinstance(claims, dict), "a token's claims are an object")
+    return claims
+
+def check_token(token, key_text, whose):
+    """That this key signed the compact token."""
+    try:
+        signed, _, last = token.rpartition(".")
+        header, signature = read_json(from_base64url(signed.partition(".")[0])), from_base64url(last)
+        require(isinstance(header, dict) and isinstance(header.get("alg"), str), "the token's header names no algorithm")
+        # An extension that must be understood is one that is not understood here.
+        require("crit" not in header, "the token needs an extension that is not known here")
+        algorithm = header["alg"]
+        if algorithm.startswith("ES"):
+            half = COORDINATE_BYTES.get(KINDS.get(algorithm), 0)
+            require(len(signature) == 2 * half, "the token's signature is not two numbers of the curve's length")
+            numbers = int.from_bytes(signature[:half]), int.from_bytes(signature[half:])
+            signature = utils.encode_dss_signature(*numbers)
+        require(verifies(read_key(key_text), algorithm, signature, signed.encode()), f"the key did not sign {whose} token")
+    except Broken as broken:
+        raise Broken(str(broken), "token_signature_invalid") from None
