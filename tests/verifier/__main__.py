@@ -25,7 +25,7 @@ def answer(line):
         trust = read_trust_file(trust) if isinstance(trust, str) else read_trust_text(json.dumps(trust))
         readers = {"file": read_file, "text": lambda text: text.encode(errors="surrogatepass"), "base64": base64.b64decode}
         data, = (read(case[name]) for name, read in readers.items() if name in case)
-    except (Broken, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         return invalid("usage", f"this case cannot be read: {type(error).__name__}: {error}")
     return verify(data, trust)
 

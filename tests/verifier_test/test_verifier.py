@@ -27,8 +27,9 @@ def verify(data, trust=TRUST):
 
 
 def setting(**members):
-    """A change that sets members (or, given nothing, removes them) wherever it is called."""
-    return lambda value, *where: {name: inner for name, inner in (value | members).items() if inner is not None}
+    """A change that sets members (or, given None, removes them) wherever it is called."""
+    gone = {name for name, inner in members.items() if inner is None}
+    return lambda value, *where: {name: inner for name, inner in (value | members).items() if name not in gone}
 
 
 def at(place, change):
@@ -39,8 +40,8 @@ def in_predicate(**members):
     return at(0, lambda statement: statement | {"predicate": statement["predicate"] | members})
 
 
-def in_approval(version, **members):
-    return at(version, lambda record: record | {"approval": setting(**members)(record["approval"])})
+def in_approval(number, /, **members):
+    return at(number, lambda record: record | {"approval": setting(**members)(record["approval"])})
 
 
 def with_flags(flags, extra=b""):
@@ -113,7 +114,7 @@ BAD = {
         {"file": lambda file: file["entries"][0]["inclusion"].pop() and file},
         {"file": lambda file: file["entries"][0]["inclusion"].append("00" * 32) or file},
         {"file": lambda file: file["credentials"][0]["entry"]["inclusion"].reverse() or file},
-        {"entry": at(1, setting(index=2**64 - 1)), "file": lambda file: file | {"decisions": []}},
+        {"entry": at(1, setting(index=2**53)), "file": lambda file: file | {"decisions": []}},
         {"checkpoint": lambda note, tree: maker.note(0, maker.sha())},
         {"checkpoint": lambda note, tree: maker.note(len(tree.leaves), maker.sha())},
     ],
