@@ -7,26 +7,27 @@ import json
 import sys
 from pathlib import Path
 
-from .encodings import Broken
-from .evidence import LARGEST_FILE, invalid, read_trust, verify
+from .evidence import LARGEST_FILE, read_trust, verdict, verify
 
 read_trust_file = functools.lru_cache(maxsize=64)(lambda path: read_trust(read_file(path)))
 read_trust_text = functools.lru_cache(maxsize=64)(lambda text: read_trust(text.encode()))
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError)
 
 def read_file(path):
     with Path(path).open("rb") as file:
         return file.read(LARGEST_FILE + 1)
 
+READERS = {"file": read_file, "text": lambda text: text.encode(errors="surrogatepass"), "base64": base64.b64decode}
+
 def answer(line):
     """The verdict on one case: {"file" or "text" or "base64", "trust": path or object}."""
     try:
         case = json.loads(line)
-        trust = case["trust"]
-        trust = read_trust_file(trust) if isinstance(trust, str) else read_trust_text(json.dumps(trust))
-        readers = {"file": read_file, "text": lambda text: text.encode(errors="surrogatepass"), "base64": base64.b64decode}
-        data, = (read(case[name]) for name, read in readers.items() if name in case)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
-        return invalid("usage", f"this case cannot be read: {type(error).__name__}: {error}")
+        named = isinstance(case["trust"], str)
+        trust = read_trust_file(case["trust"]) if named else read_trust_text(json.dumps(case["trust"]))
+        data, = (read(case[name]) for name, read in READERS.items() if name in case)
+    except UNREADABLE as error:
+        return verdict("invalid", f"this case cannot be read: {type(error).__name__}: {error}", "usage")
     return verify(data, trust)
 
 def main():
@@ -40,16 +41,14 @@ def main():
         for line in sys.stdin.buffer:
             print(json.dumps(answer(line)), flush=True)
         return 0
-    if not options.file or not options.trust:
-        parser.error("name the evidence file and, with --trust, the trust anchors")
     try:
         trust, data = read_trust_file(options.trust), read_file(options.file)
-    except (Broken, OSError) as error:
-        parser.error(str(error))
-    verdict = verify(data, trust)
-    code = f" [{verdict['code']}]" if verdict["code"] else ""
-    print(json.dumps(verdict) if options.json else f"{verdict['verdict']}: {verdict['sentence']}{code}")
-    return {"approved": 0, "not_approved": 3, "invalid": 1}[verdict["verdict"]]
+    except UNREADABLE as error:
+        parser.error(f"name the evidence and, with --trust, the trust anchors ({error})")
+    found = verify(data, trust)
+    words = f"{found['verdict']} ({found['code'] or found['status']}): {found['sentence']}"
+    print(json.dumps(found) if options.json else words)
+    return {"approved": 0, "not_approved": 3, "invalid": 1}[found["verdict"]]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,24 +28,25 @@ def digest_of(text):
     return sha256(text.encode()).hex()
 
 def read_json(data):
-    """Any JSON text without repeated members; bytes must be UTF-8 without a byte order mark."""
+    """The value of a JSON text in UTF-8 without a byte order mark, repeated members or surrogates that stand alone."""
     try:
         text = data if isinstance(data, str) else data.decode()
-        value = json.loads(text, object_pairs_hook=_members, parse_constant=lambda name: require(False, f"{name} is no JSON"))
-        if text.count("[") + text.count("{") > DEEPEST_NESTING:
-            require(_depth(value) <= DEEPEST_NESTING, "the JSON is nested too deeply")
-        if "\\u" in text:  # Refuses surrogates that stand alone.
+        value = json.loads(text, object_pairs_hook=_members, parse_constant=_refused)
+        too_many = text.count("[") + text.count("{") > DEEPEST_NESTING
+        require(not too_many or _depth(value) <= DEEPEST_NESTING, "it is nested too deeply")
+        if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
         return value
-    except Broken:
-        raise
     except (ValueError, RecursionError) as error:
-        raise Broken(f"this is no JSON in UTF-8: {error}") from None
+        raise Broken(f"this is no strict JSON: {error}") from None
 
 def _members(pairs):
     members = dict(pairs)
-    require(len(members) == len(pairs), "a member of the JSON is repeated")
+    require(len(members) == len(pairs), "a member is repeated")
     return members
+
+def _refused(constant):
+    raise Broken(f"{constant} is no JSON")
 
 def _depth(value):
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
@@ -53,8 +54,6 @@ def _depth(value):
 
 def canonical(value):
     """The canonical JSON text of a value (RFC 8785)."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         return encode_basestring(value)
     if isinstance(value, list):
@@ -62,7 +61,7 @@ def canonical(value):
     if isinstance(value, dict):
         names = sorted(value, key=lambda name: name.encode("utf-16-be"))
         return "{" + ",".join(f"{encode_basestring(name)}:{canonical(value[name])}" for name in names) + "}"
-    return _canonical_number(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else _canonical_number(value)
 
 def _canonical_number(number):
     """A number as ECMAScript writes it (Number::toString): the shortest digits of the double."""
@@ -72,20 +71,18 @@ def _canonical_number(number):
     point = len(digits) + exponent
     if digits == "0":
         return digits
-    if len(digits) <= point <= 21:
-        text = digits + "0" * exponent
-    elif 0 < point <= 21:
-        text = f"{digits[:point]}.{digits[point:]}"
+    if 0 < point <= 21:
+        text = digits + "0" * exponent if exponent >= 0 else f"{digits[:point]}.{digits[point:]}"
     elif -6 < point <= 0:
         text = "0." + "0" * -point + digits
     else:
-        text = digits[0] + ("." + digits[1:] if len(digits) > 1 else "") + f"e{point - 1:+d}"
+        text = digits[0] + f".{digits[1:]}".rstrip(".") + f"e{point - 1:+d}"
     return "-" * sign + text
 
 def read_canonical(data):
     """The value of a JSON text that is in canonical form, and of no other."""
-    value = read_json(data)
-    require(canonical(value) == (data if isinstance(data, str) else data.decode()), "the JSON is not in its canonical form (RFC 8785)")
+    value, text = read_json(data), data if isinstance(data, str) else data.decode(errors="replace")
+    require(canonical(value) == text, "the JSON is not in its canonical form (RFC 8785)")
     return value
 
 def same(one, other):
@@ -104,8 +101,8 @@ def to_base64url(data):
 
 def from_base64(text, length):
     """Standard base64 with padding, of so many bytes."""
-    require(re.fullmatch("[A-Za-z0-9+/]*={0,2}", text) and len(text) % 4 == 0, "this is no base64")
-    data = base64.b64decode(text)
+    is_alphabet = re.fullmatch("[A-Za-z0-9+/]+={0,2}", text) and len(text) % 4 == 0
+    data = base64.b64decode(text) if is_alphabet else b""
     require(len(data) == length and base64.b64encode(data).decode() == text, f"this is no base64 of {length} bytes")
     return data
 
@@ -113,15 +110,12 @@ def from_hex(text, length):
     require(re.fullmatch(f"[0-9a-f]{{{2 * length}}}", text), f"this is not {length} bytes in lower-case hexadecimal")
     return bytes.fromhex(text)
 
-TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,8}[1-9]))?Z", re.ASCII)
-
 @functools.lru_cache(maxsize=4096)
 def nanoseconds(text):
-    """A time in its one spelling: no offset but Z, no zero at the end of a fraction."""
-    parts = TIME.fullmatch(text)
-    require(parts, "this is no time in UTC")
+    """A time in its one spelling (no offset but Z, no zero at the end of a fraction), or nothing."""
+    parts = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,8}[1-9]))?Z", text, re.ASCII)
     try:
-        since = datetime.datetime(*map(int, parts.groups()[:6])) - datetime.datetime(1970, 1, 1)
+        since = parts and datetime.datetime(*map(int, parts.groups()[:6])) - datetime.datetime(1970, 1, 1)
     except ValueError:
-        raise Broken("this is no time that exists") from None
-    return (since.days * 86400 + since.seconds) * 10**9 + int((parts[7] or "0").ljust(9, "0"))
+        return None
+    return parts and (since.days * 86400 + since.seconds) * 10**9 + int((parts[7] or "0").ljust(9, "0"))

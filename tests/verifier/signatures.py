@@ -11,17 +11,15 @@ from .encodings import Broken, from_base64url, read_canonical, read_json, requir
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
 COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "Ed25519": 32}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
-KINDS = {
-    "RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "PS256": "RSA", "PS384": "RSA", "PS512": "RSA",
-    "ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519",
-}
+KINDS = dict.fromkeys(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], "RSA")
+KINDS |= {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}
 SMALLEST_RSA, LARGEST_RSA = 2048, 8192
 
 def material_of(kind, *numbers):
     """A kind of key and its numbers as bytes, in the one length that they may have; not yet known to be a key."""
     for number in numbers:
-        is_shortest = kind == "RSA" and number[:1] not in (b"", b"\0")
-        require(is_shortest or len(number) == COORDINATE_BYTES.get(kind), f"a number of the {kind} key has another length")
+        fits = number[:1] not in (b"", b"\0") if kind == "RSA" else len(number) == COORDINATE_BYTES[kind]
+        require(fits, f"a number of the {kind} key has another length")
     return (kind, *numbers)
 
 @functools.lru_cache(maxsize=1024)
@@ -39,7 +37,6 @@ def read_key(text):
 def thumbprint(key_text):
     return to_base64url(sha256(key_text.encode()))
 
-@functools.lru_cache(maxsize=1024)
 def public_key(material):
     """The key, or nothing if the numbers are none: a point off the curve, a modulus that is too short."""
     kind, *numbers = material
@@ -49,7 +46,8 @@ def public_key(material):
         first, second = map(int.from_bytes, numbers)
         if kind in CURVES:
             return ec.EllipticCurvePublicNumbers(first, second, CURVES[kind]).public_key()
-        return rsa.RSAPublicNumbers(second, first).public_key() if SMALLEST_RSA <= first.bit_length() <= LARGEST_RSA else None
+        fits = SMALLEST_RSA <= first.bit_length() <= LARGEST_RSA
+        return rsa.RSAPublicNumbers(second, first).public_key() if fits else None
     except (ValueError, UnsupportedAlgorithm):
         return None
 
@@ -80,20 +78,20 @@ def claims_of(token):
     require(isinstance(claims, dict), "a token's claims are an object")
     return claims
 
-def check_token(token, key_text, whose):
+def check_token(token, key_text):
     """That this key signed the compact token."""
     try:
         signed, _, last = token.rpartition(".")
         header, signature = read_json(from_base64url(signed.partition(".")[0])), from_base64url(last)
-        require(isinstance(header, dict) and isinstance(header.get("alg"), str), "the token's header names no algorithm")
-        # An extension that must be understood is one that is not understood here.
-        require("crit" not in header, "the token needs an extension that is not known here")
-        algorithm = header["alg"]
-        if algorithm.startswith("ES"):
-            half = COORDINATE_BYTES.get(KINDS.get(algorithm), 0)
-            require(len(signature) == 2 * half, "the token's signature is not two numbers of the curve's length")
+        # What `crit` names must be understood (RFC 7515, section 4.1.11), and nothing of it is.
+        is_plain = isinstance(header, dict) and isinstance(header.get("alg"), str) and "crit" not in header
+        require(is_plain, "a token's header names no algorithm, or extensions that are not known here")
+        if header["alg"] in ("ES256", "ES384"):
+            half = COORDINATE_BYTES[KINDS[header["alg"]]]
+            require(len(signature) == 2 * half, "a token's signature is not two numbers of the curve's length")
             numbers = int.from_bytes(signature[:half]), int.from_bytes(signature[half:])
             signature = utils.encode_dss_signature(*numbers)
-        require(verifies(read_key(key_text), algorithm, signature, signed.encode()), f"the key did not sign {whose} token")
+        is_signed = verifies(read_key(key_text), header["alg"], signature, signed.encode())
+        require(is_signed, "the key did not sign the token")
     except Broken as broken:
         raise Broken(str(broken), "token_signature_invalid") from None

@@ -23,36 +23,30 @@ def read_cbor(data, at, depth=0):
     """One value in the canonical form of CTAP2, and where the next begins. Floats and tags are refused."""
     first, at = take(data, at, 1)
     major, argument = first[0] >> 5, first[0] & 0x1F
-    require(depth <= DEEPEST_CBOR and argument < (24 if major == 7 else 28), "the CBOR is too deep, indefinite or a float")
+    require(depth <= DEEPEST_CBOR and argument < (24 if major == 7 else 28), "the CBOR is too deep or not canonical")
     if argument >= 24:
         width = 1 << (argument - 24)
         number, at = take(data, at, width)
         argument = int.from_bytes(number)
         require(argument >= (24 if width == 1 else 1 << (4 * width)), "a number in the CBOR is not the shortest")
-    if major in (0, 1):
-        return (-1 - argument if major else argument), at
     if major in (2, 3):
         content, at = take(data, at, argument)
         return (content if major == 2 else content.decode(errors="surrogateescape")), at
-    if major == 4:
-        items = []
-        for _ in range(argument):
-            item, at = read_cbor(data, at, depth + 1)
-            items.append(item)
-        return items, at
-    if major == 5:
-        members, before = {}, (0, 0)
+    if major in (4, 5):
+        items, members, before = [], {}, (0, 0)
         for _ in range(argument):
             begin = at
-            key, at = read_cbor(data, at, depth + 1)
-            place = (data[begin] >> 5, at - begin, data[begin:at])
-            require(type(key) in (int, str) and before < place, "the keys of a CBOR map are repeated or not in order")
-            members[key], at = read_cbor(data, at, depth + 1)
-            before = place
-        return members, at
+            item, at = read_cbor(data, at, depth + 1)
+            items.append(item)
+            if major == 5:
+                place = (data[begin] >> 5, at - begin, data[begin:at])
+                require(type(item) in (int, str) and before < place, "the keys of a CBOR map are not in order")
+                before = place
+                members[item], at = read_cbor(data, at, depth + 1)
+        return (members if major == 5 else items), at
     simple = {20: False, 21: True, 22: None}
-    require(major == 7 and argument in simple, "the CBOR has a tag or an unknown simple value")
-    return simple[argument], at
+    require(major < 2 or major == 7 and argument in simple, "the CBOR has a tag or an unknown simple value")
+    return (simple[argument] if major == 7 else -1 - argument if major else argument), at
 
 @functools.lru_cache(maxsize=1024)
 def read_cose_key(data):

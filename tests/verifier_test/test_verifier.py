@@ -371,8 +371,7 @@ class Encodings(unittest.TestCase):
                 encodings.from_base64url(bad)
         for bad in ("2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01T00:00:00.0Z", "2026-01-01t00:00:00Z",
                     "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00Z\n", "\u0662026-01-01T00:00:00Z"):
-            with self.assertRaises(encodings.Broken):
-                encodings.nanoseconds(bad)
+            self.assertIsNone(encodings.nanoseconds(bad))
         self.assertEqual(encodings.nanoseconds("1970-01-02T00:00:00.000000001Z"), 86400 * 10**9 + 1)
 
     def test_vectors_of_the_w3c(self):
