@@ -80,14 +80,13 @@ def entry_signature_invalid(case):
 
 def chain_broken(case):
     require(case.entries, "the file holds no entry of the approval")
-    named = {"id": case.deployment["approval"], "deployment_digest": case.digest}
-    named |= {"policy_digest": case.deployment["policy_digest"]}
+    deployment_id, policy_digest = case.deployment["approval"], case.deployment["policy_digest"]
+    named = {"id": deployment_id, "deployment_digest": case.digest, "policy_digest": policy_digest}
     before, case.recorded = None, []
     for version, entry in enumerate(case.entries, 1):
-        approval = entry.record.get("approval", {})
-        is_next = approval | named | {"version": version} == approval
-        require(is_next, f"entry {entry.index} is not version {version} of this approval")
-        require(approval.get("previous") == (before and before.hash.hex()), f"entry {entry.index} follows another entry")
+        approval, previous = entry.record.get("approval", {}), before and before.hash.hex()
+        is_next = approval | named | {"version": version} == approval and approval.get("previous") == previous
+        require(is_next, f"entry {entry.index} is not version {version} of this approval after the one before")
         entry.at = nanoseconds(entry.record["at"])
         is_first = before is None and entry.record["kind"] == "approval.requested"
         is_later = before is not None and entry.index > before.index and entry.at >= before.at
@@ -206,8 +205,8 @@ def sign_in_mismatch(case):
         claims = claims_of(token)
         require(digest_of(token) == decision.said["sign_in_digest"], "a statement names another sign-in")
         require(person_of(claims) == decision.said["approver"], "a sign-in is of another person than the approver")
-        groups = claims.get(case.trust["login"]["groups_claim"], [])
-        require(groups == decision.recorded["groups"], "the log recorded other groups than the directory signed")
+        is_recorded = claims.get(case.trust["login"]["groups_claim"], []) == decision.recorded["groups"]
+        require(is_recorded, "the log recorded other groups than the directory signed")
         is_fresh = -LEEWAY <= decision.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY
         require(is_fresh, "a sign-in is not of the 15 minutes before the decision")
 

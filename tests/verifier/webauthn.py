@@ -9,10 +9,8 @@ from .signatures import material_of, public_key, verifies
 PRESENT, VERIFIED, BACKUP_ELIGIBLE, BACKED_UP, ATTESTED, EXTENDED, RESERVED = 0x01, 0x04, 0x08, 0x10, 0x40, 0x80, 0x22
 HEADER_BYTES, LONGEST_CLIENT_DATA, LONGEST_CREDENTIAL_ID, DEEPEST_CBOR = 37, 4096, 1023, 8
 # By the COSE values of kty, alg and, where there is one, crv: the algorithm, the kind of key and its numbers.
-COSE_KEYS = {
-    (2, -7, 1): ("ES256", "P-256", (-2, -3)), (2, -35, 2): ("ES384", "P-384", (-2, -3)),
-    (1, -8, 6): ("EdDSA", "Ed25519", (-2,)), (3, -257): ("RS256", "RSA", (-1, -2)),
-}
+COSE_KEYS = {(2, -7, 1): ("ES256", "P-256", (-2, -3)), (2, -35, 2): ("ES384", "P-384", (-2, -3))}
+COSE_KEYS |= {(1, -8, 6): ("EdDSA", "Ed25519", (-2,)), (3, -257): ("RS256", "RSA", (-1, -2))}
 Registered = namedtuple("Registered", "credential_id cose_key aaguid backup_eligible")
 
 def take(data, at, length):
@@ -57,9 +55,8 @@ def read_cose_key(data):
     require(all(type(value) is int for value in head) and head in COSE_KEYS, "the COSE key is of no accepted kind")
     algorithm, kind, numbers = COSE_KEYS[head]
     is_plain = len(key) == len(head) + len(numbers) and all(type(key.get(name)) is bytes for name in numbers)
-    require(is_plain, "the COSE key has other members than its kind has")
-    material = material_of(kind, *(key[name] for name in numbers))
-    require(public_key(material), "the COSE key is no key")
+    material = material_of(kind, *(key[name] for name in numbers)) if is_plain else None
+    require(is_plain and public_key(material), "the COSE key has other members than its kind has, or is no key")
     return algorithm, material
 
 def check_client_data(data, kind, origin, challenge=None):
@@ -73,11 +70,12 @@ def check_client_data(data, kind, origin, challenge=None):
 
 def check_flags(data, rp_id):
     """The flags of authenticator data for this RP id, with a person who was present and verified."""
-    require(data[:32] == sha256(rp_id.encode()) and len(data) >= HEADER_BYTES, "the authenticator data is for another RP id")
+    is_ours = data[:32] == sha256(rp_id.encode()) and len(data) >= HEADER_BYTES
+    require(is_ours, "the authenticator data is for another RP id")
     flags = data[32]
-    require(not flags & RESERVED, "reserved bits of the authenticator data are set")
     require(flags & PRESENT and flags & VERIFIED, "the person was not both present and verified")
-    require(flags & BACKUP_ELIGIBLE or not flags & BACKED_UP, "the credential is backed up without being eligible")
+    is_sound = not flags & RESERVED and (flags & BACKUP_ELIGIBLE or not flags & BACKED_UP)
+    require(is_sound, "reserved bits are set, or the credential is backed up without being eligible")
     return flags
 
 @functools.lru_cache(maxsize=1024)
@@ -89,26 +87,24 @@ def read_registration(text, origin, rp_id):
     check_client_data(from_base64url(response.get("clientDataJSON")), "webauthn.create", origin)
     encoded = from_base64url(response.get("attestationObject"))
     attestation, end = read_cbor(encoded, 0)
-    is_map = isinstance(attestation, dict) and attestation.keys() == {"fmt", "attStmt", "authData"} and end == len(encoded)
-    require(is_map, "the attestation object is not the map that it must be")
-    format_name, statement, data = (attestation[name] for name in ("fmt", "attStmt", "authData"))
+    is_map = isinstance(attestation, dict) and list(attestation) == ["fmt", "attStmt", "authData"]
+    require(is_map and end == len(encoded), "the attestation object is not the map that it must be")
     # No attestation roots are pinned, and whose key it is says the directory: the statement is not judged.
-    well_formed = isinstance(statement, dict) and isinstance(data, bytes) and (format_name != "none" or not statement)
-    require(well_formed, "the attestation object's members are not what they must be")
+    form, statement, data = attestation.values()
+    is_sound = isinstance(statement, dict) and isinstance(data, bytes) and (form != "none" or not statement)
+    require(is_sound, "the attestation object's members are not what they must be")
     flags = check_flags(data, rp_id)
     require(flags & ATTESTED, "the authenticator data holds no credential")
     aaguid, at = take(data, HEADER_BYTES, 16)
     length, at = take(data, at, 2)
     credential_id, at = take(data, at, int.from_bytes(length))
-    require(1 <= len(credential_id) <= LONGEST_CREDENTIAL_ID, "the credential id has no possible length")
-    require(answer.get("id") == answer.get("rawId") == to_base64url(credential_id), "the answer names another credential")
+    is_named = answer.get("id") == answer.get("rawId") == to_base64url(credential_id)
+    require(is_named and 1 <= len(credential_id) <= LONGEST_CREDENTIAL_ID, "the answer names another credential")
     end = read_cbor(data, at)[1]
     cose_key = data[at:end]
     read_cose_key(cose_key)
-    if flags & EXTENDED:
-        extensions, end = read_cbor(data, end)
-        require(isinstance(extensions, dict), "the extensions are no map")
-    require(end == len(data), "bytes are left over after the authenticator data")
+    extensions, end = read_cbor(data, end) if flags & EXTENDED else ({}, end)
+    require(isinstance(extensions, dict) and end == len(data), "bytes are left over after the authenticator data")
     return Registered(credential_id, cose_key, aaguid, bool(flags & BACKUP_ELIGIBLE))
 
 def check_assertion(registered, data, client_data, signature, challenge, origin, rp_id):
@@ -116,6 +112,7 @@ def check_assertion(registered, data, client_data, signature, challenge, origin,
     flags = check_flags(data, rp_id)
     is_plain = len(data) == HEADER_BYTES and not flags & (ATTESTED | EXTENDED)
     require(is_plain, "the authenticator data has more in it than an assertion's")
-    require(bool(flags & BACKUP_ELIGIBLE) == registered.backup_eligible, "backup eligibility is not as it was registered")
+    is_same = bool(flags & BACKUP_ELIGIBLE) == registered.backup_eligible
+    require(is_same, "backup eligibility is not as it was registered")
     algorithm, material = read_cose_key(registered.cose_key)
     require(verifies(material, algorithm, signature, data + sha256(client_data)), "the key did not make this signature")
