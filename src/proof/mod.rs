@@ -5,6 +5,7 @@ pub mod authenticator_data;
 pub mod base64url;
 pub mod client_data;
 pub mod evidence;
+pub mod jwk;
 pub mod public_key;
 pub mod registration;
 pub mod user_handle;
