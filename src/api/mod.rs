@@ -6,6 +6,7 @@ pub mod create;
 pub mod environments;
 pub mod evidence;
 pub mod health;
+pub mod log;
 pub mod problem;
 pub mod views;
 
@@ -24,6 +25,8 @@ use crate::app::App;
                        A token never approves: only a person's key does, on the page that `url` names.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
+    // Its address has a variable number of parts, which OpenAPI cannot say and the router can.
+    paths(log::tile),
     components(schemas(problem::ProblemBody)),
     modifiers(&BearerScheme)
 )]
@@ -52,6 +55,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(approvals::cancel))
         .routes(routes!(evidence::evidence))
         .routes(routes!(environments::list))
+        .routes(routes!(log::checkpoint))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
 }

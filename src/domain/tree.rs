@@ -44,8 +44,9 @@ fn split(length: u64) -> u64 {
     1 << (u64::BITS - 1 - (length - 1).leading_zeros())
 }
 
-/// The complete subtrees of `length` leaves from `start` on, which is a multiple of each of them.
-fn complete_subtrees(start: u64, length: u64) -> Vec<Node> {
+/// The complete subtrees of `length` leaves from `start` on, the largest first. `start` must be a
+/// multiple of the largest.
+pub fn complete_subtrees(start: u64, length: u64) -> Vec<Node> {
     let mut nodes = Vec::new();
     let mut next = start;
     for level in (0..64_u8).rev() {

@@ -5,7 +5,7 @@ use sqlx::{AnyConnection, FromRow};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::ledger::{Entry, Frontier, Record};
-use crate::domain::tree::{Node, fold_subtrees, inclusion_path};
+use crate::domain::tree::{Node, complete_subtrees, fold_subtrees, inclusion_path};
 use crate::storage::Storage;
 use crate::storage::column::{Row, big_int};
 use crate::storage::error::{Result, StorageError};
@@ -244,6 +244,50 @@ impl Storage {
             .fetch_optional(&mut *self.reader().await?)
             .await?;
         row.map(Entry::try_from).transpose()
+    }
+
+    /// So many neighbouring nodes of one level, from `from` on.
+    ///
+    /// # Errors
+    /// If one of them is not there.
+    pub async fn nodes(&self, from: Node, count: u64) -> Result<Vec<Digest>> {
+        const SQL: &str = "SELECT hash FROM ledger_nodes WHERE level = $1 AND position >= $2 \
+                           AND position < $3 ORDER BY position";
+        let hashes: Vec<Vec<u8>> = sqlx::query_scalar(SQL)
+            .bind(i64::from(from.level))
+            .bind(big_int(from.position)?)
+            .bind(big_int(from.position.saturating_add(count))?)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        let key = format!("{}/{} and on", from.level, from.position);
+        let row = Row { table: "ledger_nodes", key: &key };
+        row.must(hashes.len() as u64 == count, "hash", "one is not there")?;
+        hashes.into_iter().map(|hash| Ok(Digest::from_bytes(row.bytes("hash", hash)?))).collect()
+    }
+
+    /// The entry hashes from index `from` on: what the public log shows of entries.
+    pub async fn entry_hashes(&self, from: u64, count: u64) -> Result<Vec<Digest>> {
+        const SQL: &str = "SELECT entry_hash FROM ledger_entries WHERE entry_index >= $1 \
+                           AND entry_index < $2 ORDER BY entry_index";
+        let hashes: Vec<String> = sqlx::query_scalar(SQL)
+            .bind(big_int(from)?)
+            .bind(big_int(from.saturating_add(count))?)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        let key = format!("{from} and on");
+        let row = Row { table: "ledger_entries", key: &key };
+        row.must(hashes.len() as u64 == count, "entry_hash", "one is not there")?;
+        hashes.iter().map(|hash| row.parse("entry_hash", hash)).collect()
+    }
+
+    /// The root that the tree had when it had so many entries (RFC 6962, section 2.1).
+    pub async fn root_at(&self, size: u64) -> Result<Digest> {
+        let mut hashes = Vec::new();
+        let mut reader = self.reader().await?;
+        for node in complete_subtrees(0, size) {
+            hashes.push(node_at(&mut reader, node).await?);
+        }
+        Ok(fold_subtrees(&hashes).unwrap_or_else(|| Frontier::default().root()))
     }
 
     /// The audit path of the entry at `index` in the tree of the first `size` entries (RFC 6962,

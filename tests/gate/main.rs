@@ -13,6 +13,7 @@ mod next_action;
 mod pages;
 mod previews;
 mod public_keys;
+mod public_log;
 mod readme;
 mod registrations;
 mod sample_approval;
