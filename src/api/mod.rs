@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod health;
 pub mod log;
 pub mod problem;
+pub mod verification_summary;
 pub mod views;
 
 use utoipa::OpenApi;
@@ -54,6 +55,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(approvals::read))
         .routes(routes!(approvals::cancel))
         .routes(routes!(evidence::evidence))
+        .routes(routes!(verification_summary::verification_summary))
         .routes(routes!(environments::list))
         .routes(routes!(log::checkpoint))
         .routes(routes!(health::live))

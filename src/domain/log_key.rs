@@ -4,6 +4,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use data_encoding::{BASE64, HEXLOWER};
 
 use crate::domain::digest::Digest;
+use crate::domain::statement::pre_authentication_encoding;
 
 /// Separates these signatures from every other use of an Ed25519 key.
 const ENTRY_CONTEXT: &[u8] = b"countersign ledger entry v1\0";
@@ -42,6 +43,14 @@ impl LogKey {
         let mut signature = self.public().note_key_hash(name).to_vec();
         signature.extend_from_slice(self.0.sign(text.as_bytes()).as_ref());
         format!("{text}\n\u{2014} {name} {}\n", BASE64.encode(&signature))
+    }
+}
+
+impl LogKey {
+    /// Signs the pre-authentication encoding of a DSSE envelope, whose own beginning keeps these
+    /// signatures apart from those of entries and checkpoints.
+    pub fn sign_envelope(&self, payload_type: &str, payload: &[u8]) -> Vec<u8> {
+        self.0.sign(&pre_authentication_encoding(payload_type, payload)).as_ref().to_vec()
     }
 }
 

@@ -21,3 +21,4 @@ pub mod statement;
 pub mod template;
 pub mod text;
 pub mod tree;
+pub mod verification_summary;

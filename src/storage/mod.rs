@@ -121,6 +121,11 @@ impl Storage {
         self.inner.log_key.sign_checkpoint(name, head.size(), &head.root())
     }
 
+    /// The log key's signature over the payload of a DSSE envelope.
+    pub fn sign_envelope(&self, payload_type: &str, payload: &[u8]) -> Vec<u8> {
+        self.inner.log_key.sign_envelope(payload_type, payload)
+    }
+
     /// A number that grows after every change, ours or another gate's. A hint to look and never
     /// the truth: readers also poll, at least once a second.
     pub fn wakeups(&self) -> watch::Receiver<u64> {

@@ -1,13 +1,19 @@
 //! Somebody who trusts nobody follows the log: checkpoints, tiles, entries.
 
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use countersign::domain::digest::Digest;
 use countersign::domain::ledger::{Frontier, leaf_hash};
+use countersign::domain::statement::pre_authentication_encoding;
 use data_encoding::BASE64;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::gate::{Engine, Gate, on_both_engines, send};
 
-on_both_engines!(a_stranger_can_recompute_the_tree, tiles_that_are_not_there_are_refused);
+on_both_engines!(
+    a_stranger_can_recompute_the_tree,
+    tiles_that_are_not_there_are_refused,
+    a_verdict_is_summed_up_for_slsa_verifiers,
+);
 
 /// The size and root that the gate signs now.
 async fn checkpoint(gate: &Gate) -> (u64, Digest) {
@@ -75,5 +81,39 @@ async fn tiles_that_are_not_there_are_refused(engine: Engine) {
     }
     let answer = send(gate.http.get(gate.url("/log/tile/0/000"))).await;
     answer.assert_problem(404, "no_such_tile");
+    gate.finish().await;
+}
+
+async fn a_verdict_is_summed_up_for_slsa_verifiers(engine: Engine) {
+    let gate = Gate::start(engine).await;
+    let mut alice = gate.approver("alice").await;
+    let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
+    let path = format!("/v1/approvals/{id}/verification-summary");
+    gate.get(&path).await.assert_problem(409, "not_decided");
+    alice.approve(&id).await.unwrap();
+    gate.ended(&id).await;
+    let envelope = gate.get(&path).await.body;
+    let payload = BASE64.decode(envelope["payload"].as_str().unwrap().as_bytes()).unwrap();
+    let kind = envelope["payloadType"].as_str().unwrap();
+    let signature = BASE64.decode(envelope["signatures"][0]["sig"].as_str().unwrap().as_bytes());
+    let key = envelope["signatures"][0]["keyid"].as_str().unwrap().splitn(3, '+').nth(2).unwrap();
+    let key = BASE64.decode(key.as_bytes()).unwrap();
+    UnparsedPublicKey::new(&ED25519, &key[1..])
+        .verify(&pre_authentication_encoding(kind, &payload), &signature.unwrap())
+        .unwrap();
+    let statement: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(statement["predicateType"], "https://slsa.dev/verification_summary/v1");
+    let predicate = &statement["predicate"];
+    assert_eq!(predicate["verificationResult"], "PASSED");
+    assert_eq!(predicate["verifier"]["id"], gate.servers.gate);
+    let image = gate.approval(&id).await["subject"]["image"].as_str().unwrap().to_owned();
+    assert!(image.ends_with(statement["subject"][0]["digest"]["sha256"].as_str().unwrap()));
+    let refused = gate.asked(json!({})).await;
+    alice.decide(&refused, json!({"decision": "reject"})).await.unwrap();
+    let path = format!("/v1/approvals/{refused}/verification-summary");
+    let payload = gate.get(&path).await.body["payload"].as_str().unwrap().to_owned();
+    let statement: Value =
+        serde_json::from_slice(&BASE64.decode(payload.as_bytes()).unwrap()).unwrap();
+    assert_eq!(statement["predicate"]["verificationResult"], "FAILED");
     gate.finish().await;
 }
