@@ -19,7 +19,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::integrations::compact_token::CompactToken;
+use crate::proof::token::CompactToken;
 use crate::integrations::outbound::OutboundHttp;
 use crate::proof::jwk::canonical_key;
 use claims::Checked;

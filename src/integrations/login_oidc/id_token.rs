@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{LEEWAY, LoginSettings, SignInRefusal};
-use crate::integrations::compact_token::CompactToken;
+use crate::proof::token::CompactToken;
 use crate::proof::jwk::canonical_key;
 
 /// A person's sign-in, verified. Only [`super::LoginProvider::finish`] makes one.
