@@ -109,7 +109,9 @@ mod tests {
     fn verifier_keys_have_one_spelling() {
         let key = LogKey::from_seed(&[3; 32]).unwrap().public().verifier_key("gate.example/log");
         assert!(TrustedLog::parse(&key).is_some());
-        for other in [format!("{key} "), key.to_uppercase(), key.replace("gate", "gato"), String::new()] {
+        for other in
+            [format!("{key} "), key.to_uppercase(), key.replace("gate", "gato"), String::new()]
+        {
             assert!(TrustedLog::parse(&other).is_none(), "{other}");
         }
     }

@@ -167,7 +167,9 @@ pub enum InvalidTrust {
     #[error("its log is no verifier key of a signed note (NAME+HASH+BASE64, Ed25519)")]
     Log,
     /// A pinned key cannot be read.
-    #[error("a key of {0} is not in the form that RFC 7638 hashes (required members, sorted, no spaces)")]
+    #[error(
+        "a key of {0} is not in the form that RFC 7638 hashes (required members, sorted, no spaces)"
+    )]
     Key(String),
 }
 
@@ -198,8 +200,10 @@ impl Trust {
     /// What these anchors leave open, in sentences.
     pub fn not_pinned(&self) -> Vec<String> {
         let login = ("the directory", &self.login.issuer, &self.login.keys);
-        let workloads =
-            self.workload_issuers.iter().map(|issuer| ("the token issuer", &issuer.issuer, &issuer.keys));
+        let workloads = self
+            .workload_issuers
+            .iter()
+            .map(|issuer| ("the token issuer", &issuer.issuer, &issuer.keys));
         std::iter::once(login)
             .chain(workloads)
             .filter(|(_, _, keys)| keys.is_empty())

@@ -83,9 +83,8 @@ fn enrolled(unverified: &UnverifiedCredential<'_>, trust: &Trust) -> Result<Enro
         "sign_in_digest": Digest::of(&sign_in.id_token),
         "sign_in_key": thumbprint(&sign_in.key),
     });
-    let is_recorded = record.kind == REGISTERED
-        && record.approval.is_none()
-        && is_same(&record.data, &said);
+    let is_recorded =
+        record.kind == REGISTERED && record.approval.is_none() && is_same(&record.data, &said);
     if !is_recorded {
         return Err(invalid(format!(
             "the entry of the enrolment of {id} does not say what its registration and sign-in say"
@@ -93,7 +92,9 @@ fn enrolled(unverified: &UnverifiedCredential<'_>, trust: &Trust) -> Result<Enro
     }
     let nonce = base64url::encode(digest.as_bytes());
     if claims.get("nonce").and_then(Value::as_str) != Some(&nonce) {
-        return Err(invalid(format!("the directory did not vouch for the key {id}: the ID token's nonce is not the digest of its registration")));
+        return Err(invalid(format!(
+            "the directory did not vouch for the key {id}: the ID token's nonce is not the digest of its registration"
+        )));
     }
     Ok(Enrolled { id, person, index: unverified.entry.index, attested })
 }

@@ -150,9 +150,7 @@ fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry<'_>, Failure> {
         leaf: leaf_hash(&entry_hash),
         previous_root: Digest::from_bytes(hex("the root before", &evidence.previous_root)?),
         signature: hex::<64>("the signature", &evidence.signature)?.to_vec(),
-        inclusion: hashes
-            .map(|hash| hash.map(Digest::from_bytes))
-            .collect::<Result<_, _>>()?,
+        inclusion: hashes.map(|hash| hash.map(Digest::from_bytes)).collect::<Result<_, _>>()?,
     })
 }
 

@@ -118,7 +118,9 @@ pub(super) fn check_chain(form: &Form<'_>) -> Result<Chain, Failure> {
             }
         };
         if !follows || approval.previous != previous {
-            return Err(broken(format!("entry {at} does not follow the one before: one is missing, or stands in another place")));
+            return Err(broken(format!(
+                "entry {at} does not follow the one before: one is missing, or stands in another place"
+            )));
         }
         let moment = Moment { index: at, at: record.at };
         decided.resize(approval.decisions.len(), moment);

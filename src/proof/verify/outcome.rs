@@ -42,8 +42,6 @@ pub(super) fn check_quorum(chain: &Chain) -> Result<(), Failure> {
     if !was_approved(chain.state().status()) || chain.policy.is_met(&signers) {
         return Ok(());
     }
-    Err(Code::QuorumNotMet.because(format!(
-        "the signatures do not meet the rules of {}",
-        chain.policy.environment
-    )))
+    Err(Code::QuorumNotMet
+        .because(format!("the signatures do not meet the rules of {}", chain.policy.environment)))
 }

@@ -77,8 +77,7 @@ fn verify(
     if !is_for(&claims, &login.client_id) {
         return Err(invalid("an ID token was issued to somebody else than this gate"));
     }
-    let person =
-        person_of(&claims).ok_or_else(|| invalid("an ID token names nobody"))?;
+    let person = person_of(&claims).ok_or_else(|| invalid("an ID token names nobody"))?;
     Ok(VerifiedSignIn { person, claims })
 }
 
@@ -87,9 +86,7 @@ fn verify(
 fn is_for(claims: &Map<String, Value>, client: &str) -> bool {
     let is_client = |value: &Value| value.as_str() == Some(client);
     let audience = match claims.get("aud") {
-        Some(Value::Array(audiences)) => {
-            !audiences.is_empty() && audiences.iter().all(is_client)
-        }
+        Some(Value::Array(audiences)) => !audiences.is_empty() && audiences.iter().all(is_client),
         Some(audience) => is_client(audience),
         None => false,
     };
@@ -127,8 +124,9 @@ pub(super) fn check_signature(
     pinned: &[String],
 ) -> Result<(), Failure> {
     if !pinned.is_empty() && !pinned.iter().any(|known| known == key) {
-        return Err(Code::IssuerKeyNotPinned
-            .because(format!("the key that signed the token of {of} is none of the pinned keys of {issuer}")));
+        return Err(Code::IssuerKeyNotPinned.because(format!(
+            "the key that signed the token of {of} is none of the pinned keys of {issuer}"
+        )));
     }
     if is_signed_by(token, key) {
         Ok(())
