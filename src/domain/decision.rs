@@ -88,16 +88,31 @@ struct AssertionText {
 }
 
 impl SignedDecision {
-    /// SHA-256 of the canonical JSON of the assertion. The ledger commits to it, because a second
-    /// signature over the same bytes can be made from the first one without the key.
+    /// The digest of its assertion: [`assertion_digest`].
     pub fn assertion_digest(&self) -> Result<Digest, CanonicalError> {
-        let encode = |bytes: &Vec<u8>| BASE64URL_NOPAD.encode(bytes);
-        let text = AssertionText {
-            authenticator_data: encode(&self.authenticator_data),
-            client_data_json: encode(&self.client_data_json),
-            signature: encode(&self.signature),
-            user_handle: self.user_handle.as_ref().map(encode),
-        };
-        Ok(Digest::of(to_canonical_json(&text)?))
+        assertion_digest(
+            &self.authenticator_data,
+            &self.client_data_json,
+            &self.signature,
+            self.user_handle.as_deref(),
+        )
     }
+}
+
+/// SHA-256 of the canonical JSON of an assertion. The ledger commits to it, because a second
+/// signature over the same bytes can be made from the first one without the key.
+pub fn assertion_digest(
+    authenticator_data: &[u8],
+    client_data_json: &[u8],
+    signature: &[u8],
+    user_handle: Option<&[u8]>,
+) -> Result<Digest, CanonicalError> {
+    let encode = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+    let text = AssertionText {
+        authenticator_data: encode(authenticator_data),
+        client_data_json: encode(client_data_json),
+        signature: encode(signature),
+        user_handle: user_handle.map(encode),
+    };
+    Ok(Digest::of(to_canonical_json(&text)?))
 }

@@ -19,9 +19,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::integrations::compact_token::CompactToken;
 use crate::integrations::outbound::OutboundHttp;
 use crate::proof::jwk::canonical_key;
+use crate::proof::token::CompactToken;
 use claims::Checked;
 use issuer_keys::{IssuerKeys, NoKey};
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::domain::canonical::to_canonical_json;
+use crate::domain::canonical::{from_canonical_json, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::proof::base64url;
 
@@ -20,6 +20,26 @@ pub fn canonical_key(jwk: &Value) -> Option<String> {
         canonical.insert((*name).to_owned(), jwk.get(*name)?.as_str()?.into());
     }
     to_canonical_json(&canonical).ok()
+}
+
+/// Whether `text` is a key in [`canonical_key`] form, byte for byte: of a known type and curve, its
+/// values in canonical base64url. Whether its numbers are a key shows when it verifies something.
+pub fn is_canonical_key(text: &str) -> bool {
+    let Ok(jwk) = from_canonical_json::<Value>(text) else { return false };
+    let is_number = |name: &str| match jwk.get(name) {
+        None => true,
+        Some(value) => value.as_str().is_some_and(|text| base64url::decode(text).is_some()),
+    };
+    let curve = jwk.get("crv").and_then(Value::as_str);
+    let is_known = match jwk.get("kty").and_then(Value::as_str) {
+        Some("RSA") => true,
+        Some("EC") => matches!(curve, Some("P-256" | "P-384")),
+        Some("OKP") => curve == Some("Ed25519"),
+        _ => false,
+    };
+    is_known
+        && ["n", "e", "x", "y"].into_iter().all(is_number)
+        && canonical_key(&jwk).as_deref() == Some(text)
 }
 
 /// base64url of the SHA-256 of a key in [`canonical_key`] form.
@@ -44,5 +64,9 @@ mod tests {
         let canonical = canonical_key(&key).unwrap();
         assert_eq!(thumbprint(&canonical), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
         assert_eq!(canonical_key(&json!({"kty": "oct", "k": "AA"})), None);
+        assert!(is_canonical_key(&canonical));
+        assert!(!is_canonical_key(&canonical.replace("\"kty\"", " \"kty\"")));
+        assert!(!is_canonical_key(&key.to_string()));
+        assert!(!is_canonical_key(&canonical.replace("AQAB", "AQAB=")));
     }
 }

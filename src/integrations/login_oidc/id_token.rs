@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{LEEWAY, LoginSettings, SignInRefusal};
-use crate::integrations::compact_token::CompactToken;
 use crate::proof::jwk::canonical_key;
+use crate::proof::token::CompactToken;
 
 /// A person's sign-in, verified. Only [`super::LoginProvider::finish`] makes one.
 #[derive(Clone, Debug)]
