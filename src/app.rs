@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::domain::person::Profile;
 use crate::domain::policy::Policy;
-use crate::gate::authorise::Roots;
 use crate::gate::decide::RelyingParty;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
@@ -17,6 +16,7 @@ use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
 use crate::integrations::workload_oidc::Verifier;
+use crate::proof::evidence::Trust;
 use crate::storage::Storage;
 use crate::web::proxy::TrustedProxies;
 
@@ -40,8 +40,8 @@ pub struct Parts {
     pub workloads: Verifier,
     /// Who signs in.
     pub login: LoginProvider,
-    /// The claim of ID tokens that names groups.
-    pub groups_claim: String,
+    /// What evidence is verified against, before anything is called: from the configuration alone.
+    pub trust: Trust,
     /// How keys are registered.
     pub passkeys: Passkeys,
     /// Where it goes.
@@ -70,11 +70,6 @@ impl App {
     /// The page of an approval.
     pub fn approval_url(&self, id: &crate::domain::ids::ApprovalId) -> String {
         format!("{}/approvals/{id}", self.relying_party.origin)
-    }
-
-    /// What the worker believes without asking the database.
-    pub fn roots(&self) -> Roots {
-        Roots { relying_party: self.relying_party.clone(), groups_claim: self.groups_claim.clone() }
     }
 
     /// The environments in which this person may sign.

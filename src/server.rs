@@ -50,6 +50,7 @@ pub fn routes(app: App) -> Router {
         .merge(pages)
         .merge(assets)
         .merge(api)
+        .route("/log/tile/{*path}", get(api::log::tile))
         .route("/openapi.json", get(move || async move { description }))
         .fallback(web::page::nothing_here)
         .method_not_allowed_fallback(method_not_allowed)

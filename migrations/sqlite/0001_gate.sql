@@ -10,6 +10,14 @@ CREATE TABLE ledger_head (
 
 INSERT INTO ledger_head (id, size, subtrees) VALUES (1, 0, x'');
 
+-- The complete subtrees of the ledger, which never change: proofs are read from here.
+CREATE TABLE ledger_nodes (
+    level INTEGER NOT NULL CHECK (level >= 0),
+    position INTEGER NOT NULL CHECK (position >= 0),
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (level, position)
+) STRICT;
+
 CREATE TABLE policies (
     digest TEXT NOT NULL PRIMARY KEY CHECK (length(digest) = 64),
     policy TEXT NOT NULL
@@ -24,6 +32,9 @@ CREATE TABLE approvals (
     requester_key TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
     request_digest TEXT NOT NULL CHECK (length(request_digest) = 64),
+    -- The requester's token and the key that verified it, for the evidence.
+    token TEXT NOT NULL,
+    token_key TEXT NOT NULL,
     deployment TEXT NOT NULL,
     deployment_digest TEXT NOT NULL UNIQUE CHECK (length(deployment_digest) = 64),
     policy_digest TEXT NOT NULL REFERENCES policies (digest),
@@ -71,6 +82,7 @@ CREATE TABLE decisions (
     signature BLOB NOT NULL,
     user_handle BLOB,
     id_token TEXT NOT NULL,
+    issuer_key TEXT NOT NULL,
     decided_at INTEGER NOT NULL,
     PRIMARY KEY (approval_id, issuer, subject)
 ) STRICT;
@@ -105,6 +117,8 @@ CREATE TABLE credentials (
     issuer_key TEXT NOT NULL,
     status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'revoked')),
     suspended_why TEXT,
+    -- The ledger's entry about the enrolment.
+    enrolment_entry INTEGER NOT NULL CHECK (enrolment_entry >= 0),
     created_at INTEGER NOT NULL,
     last_used_at INTEGER,
     -- A key that is backed up must be one that can be (WebAuthn Level 3, section 6.1.3).

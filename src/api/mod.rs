@@ -6,7 +6,9 @@ pub mod create;
 pub mod environments;
 pub mod evidence;
 pub mod health;
+pub mod log;
 pub mod problem;
+pub mod verification_summary;
 pub mod views;
 
 use utoipa::OpenApi;
@@ -24,6 +26,8 @@ use crate::app::App;
                        A token never approves: only a person's key does, on the page that `url` names.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
+    // Its address has a variable number of parts, which OpenAPI cannot say and the router can.
+    paths(log::tile),
     components(schemas(problem::ProblemBody)),
     modifiers(&BearerScheme)
 )]
@@ -51,7 +55,9 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(approvals::read))
         .routes(routes!(approvals::cancel))
         .routes(routes!(evidence::evidence))
+        .routes(routes!(verification_summary::verification_summary))
         .routes(routes!(environments::list))
+        .routes(routes!(log::checkpoint))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
 }

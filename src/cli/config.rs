@@ -1,4 +1,5 @@
-//! `countersign config check`: whether the gate would start with a configuration, and what it says.
+//! `countersign config`: whether the gate would start with a configuration, what it says, and what
+//! whoever verifies the gate's evidence pins.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,4 +22,18 @@ pub fn check(path: &Path) -> ExitCode {
         }
         Err(error) => failed(&error.to_string()),
     }
+}
+
+/// Prints the trust anchors that follow from a configuration, for auditors to keep.
+#[expect(clippy::print_stdout, reason = "the answer of a command goes to standard output")]
+pub fn trust(path: &Path) -> ExitCode {
+    let trust = match Config::load_from_process(path) {
+        Ok(config) => config.trust(),
+        Err(error) => return failed(&error.to_string()),
+    };
+    match serde_json::to_string_pretty(&trust) {
+        Ok(text) => println!("{text}"),
+        Err(error) => return failed(&format!("the trust anchors have no JSON form: {error}")),
+    }
+    ExitCode::SUCCESS
 }

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod logging;
 pub mod sandbox;
 pub mod serve;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Verify the evidence of an approval: offline, against trust anchors alone.
+    Verify(verify::VerifyArguments),
     /// Check the ledger.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -44,6 +47,12 @@ enum Command {
 enum ConfigCommand {
     /// Check the configuration and print what it comes to, without secrets.
     Check {
+        /// The configuration file.
+        #[arg(long, env = "COUNTERSIGN_CONFIG")]
+        config: PathBuf,
+    },
+    /// Print what auditors pin to verify this gate's evidence (trust.json).
+    Trust {
         /// The configuration file.
         #[arg(long, env = "COUNTERSIGN_CONFIG")]
         config: PathBuf,
@@ -79,6 +88,8 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Sandbox(arguments) => sandbox::run(arguments).await,
         Command::Config(ConfigCommand::Check { config }) => config::check(&config),
+        Command::Config(ConfigCommand::Trust { config }) => config::trust(&config),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Audit(AuditCommand::Verify { config }) => audit::verify(&config).await,
     }
 }

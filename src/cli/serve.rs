@@ -64,8 +64,8 @@ pub async fn serve(
         let app = app.clone();
         async move { app.watch.run().await }
     });
-    let worker =
-        Worker::new(app.storage.clone(), app.cloud_run.clone(), app.clock.clone(), app.roots());
+    let (storage, cloud_run) = (app.storage.clone(), app.cloud_run.clone());
+    let worker = Worker::new(storage, cloud_run, app.clock.clone(), app.trust.clone());
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
@@ -108,7 +108,7 @@ pub async fn build(
         workloads: Verifier::new(config.workload_issuers.clone(), http.clone()),
         login: LoginProvider::new(config.login.clone(), http.clone()),
         http,
-        groups_claim: config.login.groups_claim.clone(),
+        trust: config.trust(),
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
         proxies: config.proxies.clone(),

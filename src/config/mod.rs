@@ -25,10 +25,12 @@ use url::Url;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
 use crate::gate::decide::RelyingParty;
+use crate::gate::evidence::log_name;
 use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::workload_oidc::WorkloadIssuer;
+use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
 use crate::web::proxy::TrustedProxies;
 
 pub use error::ConfigError;
@@ -94,6 +96,32 @@ impl Config {
     /// The database URL as it may be printed: without password.
     pub fn database_shown(&self) -> String {
         database::shown(&self.database)
+    }
+
+    /// What the evidence of this gate is verified against. The issuers are pinned by their names; their
+    /// keys are left for whoever verifies to add.
+    pub fn trust(&self) -> Trust {
+        let RelyingParty { origin, id } = &self.relying_party;
+        let issuer = |issuer: &WorkloadIssuer| TrustedIssuer {
+            name: issuer.name.clone(),
+            issuer: issuer.issuer.clone(),
+            audience: issuer.audience.clone(),
+            keys: Vec::new(),
+        };
+        Trust {
+            schema: TRUST_SCHEMA.to_owned(),
+            note: None,
+            origin: origin.clone(),
+            rp_id: id.clone(),
+            log: self.log_key.public().verifier_key(&log_name(origin)),
+            login: TrustedLogin {
+                issuer: self.login.issuer.clone(),
+                client_id: self.login.client_id.clone(),
+                groups_claim: self.login.groups_claim.clone(),
+                keys: Vec::new(),
+            },
+            workload_issuers: self.workload_issuers.iter().map(issuer).collect(),
+        }
     }
 
     /// What the configuration comes to, for the person who wrote it. Without secrets.

@@ -1,8 +1,10 @@
 //! One person's decision.
 
+use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
 
@@ -69,6 +71,48 @@ pub struct SignedDecision {
     pub user_handle: Option<Vec<u8>>,
     /// The ID token of the sign-in that gave the groups.
     pub id_token: String,
+    /// The directory's key that signed it, in the form that RFC 7638 hashes.
+    pub issuer_key: String,
     /// When the gate recorded it.
     pub decided_at: Timestamp,
+}
+
+/// The assertion as evidence writes it, for its digest. Members are unpadded base64url.
+#[derive(Serialize)]
+struct AssertionText {
+    authenticator_data: String,
+    client_data_json: String,
+    signature: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_handle: Option<String>,
+}
+
+impl SignedDecision {
+    /// The digest of its assertion: [`assertion_digest`].
+    pub fn assertion_digest(&self) -> Result<Digest, CanonicalError> {
+        assertion_digest(
+            &self.authenticator_data,
+            &self.client_data_json,
+            &self.signature,
+            self.user_handle.as_deref(),
+        )
+    }
+}
+
+/// SHA-256 of the canonical JSON of an assertion. The ledger commits to it, because a second
+/// signature over the same bytes can be made from the first one without the key.
+pub fn assertion_digest(
+    authenticator_data: &[u8],
+    client_data_json: &[u8],
+    signature: &[u8],
+    user_handle: Option<&[u8]>,
+) -> Result<Digest, CanonicalError> {
+    let encode = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+    let text = AssertionText {
+        authenticator_data: encode(authenticator_data),
+        client_data_json: encode(client_data_json),
+        signature: encode(signature),
+        user_handle: user_handle.map(encode),
+    };
+    Ok(Digest::of(to_canonical_json(&text)?))
 }

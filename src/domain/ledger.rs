@@ -10,6 +10,7 @@ use crate::domain::decision::Decision;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::log_key::{LogKey, LogPublicKey};
+use crate::domain::tree::Node;
 
 /// Names the form of a record's bytes.
 pub const RECORD_SCHEMA: &str = "countersign/record/v1";
@@ -54,8 +55,14 @@ pub struct ApprovalRecord {
 }
 
 impl Record {
-    /// What a transition writes. `previous` is the entry hash of the approval's entry before.
-    pub fn of_transition(transition: &Transition, previous: Option<Digest>, at: Timestamp) -> Self {
+    /// What a transition writes. `previous` is the entry hash of the approval's entry before; the
+    /// first entry has none, and `data` about the requester's token in its place.
+    pub fn of_transition(
+        transition: &Transition,
+        previous: Option<Digest>,
+        data: Value,
+        at: Timestamp,
+    ) -> Self {
         let approval = &transition.approval;
         Self {
             schema: RECORD_SCHEMA.to_owned(),
@@ -70,7 +77,7 @@ impl Record {
                 decisions: approval.decisions.clone(),
                 previous,
             }),
-            data: Value::Null,
+            data,
         }
     }
 
@@ -169,33 +176,37 @@ impl Frontier {
         }
     }
 
-    /// Appends a leaf.
-    pub fn append(&mut self, leaf: Digest) {
-        let mut node = leaf;
+    /// Appends a leaf, and gives the subtrees that it completes, itself among them.
+    pub fn append(&mut self, leaf: Digest) -> Vec<(Node, Digest)> {
+        let mut hash = leaf;
+        let mut completed = vec![(Node { level: 0, position: self.size }, hash)];
         // Each trailing one of the size is a complete subtree as large as the node so far.
-        for _ in 0..self.size.trailing_ones() {
+        for level in 1..=u8::try_from(self.size.trailing_ones()).unwrap_or(u8::MAX) {
             if let Some(left) = self.subtrees.pop() {
-                node = node_hash(&left, &node);
+                hash = node_hash(&left, &hash);
+                completed.push((Node { level, position: self.size >> level }, hash));
             }
         }
-        self.subtrees.push(node);
+        self.subtrees.push(hash);
         self.size += 1;
+        completed
     }
 
-    /// Writes the next entry on top of this tree.
+    /// Writes the next entry on top of this tree, and gives the subtrees that it completes.
     pub fn write(
         &mut self,
         record: &Record,
         salt: [u8; 32],
         log_key: &LogKey,
-    ) -> Result<Entry, CanonicalError> {
+    ) -> Result<(Entry, Vec<(Node, Digest)>), CanonicalError> {
         let record = record.text()?;
         let entry_hash = entry_hash(&salt, &record);
         let leaf = leaf_hash(&entry_hash);
         let index = self.size;
         let signature = log_key.sign_entry(index, &self.root(), &leaf);
-        self.append(leaf);
-        Ok(Entry { index, record, salt, entry_hash, root: self.root(), signature })
+        let completed = self.append(leaf);
+        let entry = Entry { index, record, salt, entry_hash, root: self.root(), signature };
+        Ok((entry, completed))
     }
 
     /// Checks that `entry` is the next one on top of this tree, and moves on to it.
@@ -285,7 +296,7 @@ mod tests {
         let entries: Vec<Entry> = (0..5)
             .map(|index| {
                 let record = Record::of_event("test", index.into(), Timestamp::UNIX_EPOCH);
-                written.write(&record, [index; 32], &key).unwrap()
+                written.write(&record, [index; 32], &key).unwrap().0
             })
             .collect();
         let check = |entries: &[Entry]| {

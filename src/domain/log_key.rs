@@ -1,8 +1,10 @@
 //! The log key: signs each entry of the ledger when it is written.
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use data_encoding::{BASE64, HEXLOWER};
 
 use crate::domain::digest::Digest;
+use crate::domain::statement::pre_authentication_encoding;
 
 /// Separates these signatures from every other use of an Ed25519 key.
 const ENTRY_CONTEXT: &[u8] = b"countersign ledger entry v1\0";
@@ -34,6 +36,24 @@ impl LogKey {
     }
 }
 
+impl LogKey {
+    /// The signed tree head of the log called `name` (C2SP tlog-checkpoint and signed-note).
+    pub fn sign_checkpoint(&self, name: &str, size: u64, root: &Digest) -> String {
+        let text = format!("{name}\n{size}\n{}\n", BASE64.encode(root.as_bytes()));
+        let mut signature = self.public().note_key_hash(name).to_vec();
+        signature.extend_from_slice(self.0.sign(text.as_bytes()).as_ref());
+        format!("{text}\n\u{2014} {name} {}\n", BASE64.encode(&signature))
+    }
+}
+
+impl LogKey {
+    /// Signs the pre-authentication encoding of a DSSE envelope, whose own beginning keeps these
+    /// signatures apart from those of entries and checkpoints.
+    pub fn sign_envelope(&self, payload_type: &str, payload: &[u8]) -> Vec<u8> {
+        self.0.sign(&pre_authentication_encoding(payload_type, payload)).as_ref().to_vec()
+    }
+}
+
 impl std::fmt::Debug for LogKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("LogKey(secret)")
@@ -44,7 +64,25 @@ impl std::fmt::Debug for LogKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogPublicKey(pub [u8; 32]);
 
+/// Ed25519 among the signature types of C2SP signed-note.
+const NOTE_ED25519: u8 = 1;
+
 impl LogPublicKey {
+    /// What tells keys of one name apart: the first four bytes of SHA-256(name || 0x0A || type || key).
+    pub fn note_key_hash(&self, name: &str) -> [u8; 4] {
+        let digest = Digest::of_parts(&[name.as_bytes(), b"\n", &[NOTE_ED25519], &self.0]);
+        let [first, second, third, fourth, ..] = *digest.as_bytes();
+        [first, second, third, fourth]
+    }
+
+    /// The verifier key of the log called `name`, as whoever follows the log pins it (C2SP
+    /// signed-note): `name+hash+base64`.
+    pub fn verifier_key(&self, name: &str) -> String {
+        let mut key = vec![NOTE_ED25519];
+        key.extend_from_slice(&self.0);
+        format!("{name}+{}+{}", HEXLOWER.encode(&self.note_key_hash(name)), BASE64.encode(&key))
+    }
+
     /// Whether the log signed this entry in this place.
     pub fn verify_entry(
         &self,

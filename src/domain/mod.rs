@@ -20,3 +20,5 @@ pub mod service;
 pub mod statement;
 pub mod template;
 pub mod text;
+pub mod tree;
+pub mod verification_summary;

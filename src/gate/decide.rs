@@ -14,6 +14,7 @@ use crate::gate::{CeremonyRefusal, GateError};
 use crate::proof::assertion::{
     AssertionRefusal, CredentialRecord, Expectation, UnverifiedAssertion, VerifiedAssertion, verify,
 };
+use crate::proof::jwk::thumbprint;
 use crate::proof::public_key::{PublicKey, PublicKeyRefusal};
 use crate::proof::user_handle::user_handle;
 use crate::randomness;
@@ -202,6 +203,17 @@ async fn commit(
         return Err(CeremonyRefusal::StatementUsed.into());
     }
     let stored = writer.approval(id).await?.ok_or(GateError::NotFound)?;
+    let signed = SignedDecision {
+        statement: statement.text().to_owned(),
+        credential_id: credential.id.clone(),
+        authenticator_data: unverified.authenticator_data.clone(),
+        client_data_json: unverified.client_data_json.clone(),
+        signature: unverified.signature.clone(),
+        user_handle: unverified.user_handle.clone(),
+        id_token: session.id_token.clone(),
+        issuer_key: session.issuer_key.clone(),
+        decided_at: now,
+    };
     let decision = Decision {
         person: session.profile.person.clone(),
         name: session.profile.name.clone(),
@@ -211,16 +223,8 @@ async fn commit(
         decided_at: now,
         statement_digest: Digest::of(statement.text()),
         credential: encode(&credential.id),
-    };
-    let signed = SignedDecision {
-        statement: statement.text().to_owned(),
-        credential_id: credential.id.clone(),
-        authenticator_data: unverified.authenticator_data.clone(),
-        client_data_json: unverified.client_data_json.clone(),
-        signature: unverified.signature.clone(),
-        user_handle: unverified.user_handle.clone(),
-        id_token: session.id_token.clone(),
-        decided_at: now,
+        assertion_digest: signed.assertion_digest()?,
+        sign_in_key: thumbprint(&session.issuer_key),
     };
     let transition = stored.approval.decide(decision, now)?;
     writer.insert_decision(id, &session.profile.person, &signed).await?;

@@ -14,6 +14,7 @@ use crate::gate::decide::encode;
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::integrations::login_oidc::VerifiedSignIn;
 use crate::integrations::passkeys::Registered;
+use crate::proof::jwk::thumbprint;
 use crate::randomness;
 use crate::storage::{Ceremony, Credential, CredentialStatus, Session, Storage, StorageError};
 
@@ -136,6 +137,7 @@ pub async fn finish(
         "backup_eligible": credential.backup_eligible,
         "registration_digest": Digest::of(&credential.registration),
         "sign_in_digest": Digest::of(&credential.id_token),
+        "sign_in_key": thumbprint(&credential.issuer_key),
     });
     writer.record("credential.registered", data, now).await?;
     writer.commit().await?;
@@ -162,7 +164,7 @@ fn credential_of(
         transports: registered.transports,
         registration,
         id_token: sign_in.id_token().to_owned(),
-        issuer_key: sign_in.jwk().to_string(),
+        issuer_key: sign_in.key().to_owned(),
         status: CredentialStatus::Active,
         created_at: now,
         last_used_at: None,

@@ -7,6 +7,7 @@ pub mod authorise;
 pub mod cancel;
 pub mod decide;
 pub mod enrol;
+pub mod evidence;
 pub mod request;
 pub mod rollout;
 pub mod sign_in;

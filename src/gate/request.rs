@@ -8,6 +8,7 @@ use crate::domain::digest::Digest;
 use crate::domain::policy::Policy;
 use crate::gate::{GateError, Repetition};
 use crate::integrations::workload_oidc::VerifiedRequester;
+use crate::proof::jwk::thumbprint;
 use crate::storage::{NewApproval, SpentToken, Storage, StoredApproval, Writer};
 
 /// One attempt to ask: who, under which key, and the digest of what the body says.
@@ -68,6 +69,9 @@ pub async fn create(
         requester_key: attempt.requester.requester_key().to_owned(),
         idempotency_key: attempt.idempotency_key.to_owned(),
         request_digest: attempt.request_digest,
+        token: attempt.requester.token().to_owned(),
+        token_key: attempt.requester.key().to_owned(),
+        token_key_thumbprint: thumbprint(attempt.requester.key()),
     };
     let stored = writer.create(Approval::request(deployment, policy.clone()), &asked, now).await?;
     writer.commit().await?;

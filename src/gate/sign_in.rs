@@ -36,7 +36,7 @@ pub async fn open_session(
         id: Digest::of(&secret),
         profile: profile_of(sign_in),
         id_token: sign_in.id_token().to_owned(),
-        issuer_key: sign_in.jwk().to_string(),
+        issuer_key: sign_in.key().to_owned(),
         auth_time: sign_in.auth_time(),
         created_at: now,
         expires_at: now.saturating_add(SESSION_LIFETIME).unwrap_or(now),

@@ -1,7 +1,6 @@
 //! One file per outside party; each is the only file that imports that party's crate.
 
 pub mod cloud_run;
-pub(crate) mod compact_token;
 pub mod github;
 pub mod login_oidc;
 pub mod outbound;

@@ -19,8 +19,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::integrations::compact_token::CompactToken;
 use crate::integrations::outbound::OutboundHttp;
+use crate::proof::jwk::canonical_key;
+use crate::proof::token::CompactToken;
 use claims::Checked;
 use issuer_keys::{IssuerKeys, NoKey};
 
@@ -150,8 +151,8 @@ pub struct VerifiedRequester {
     token_id: String,
     issued_at: Timestamp,
     expires_at: Timestamp,
-    jwk: Value,
-    token_hash: String,
+    key: String,
+    token: String,
 }
 
 impl VerifiedRequester {
@@ -203,14 +204,14 @@ impl VerifiedRequester {
         self.expires_at
     }
 
-    /// The JSON Web Key that verified the token, as the issuer published it.
-    pub fn jwk(&self) -> &Value {
-        &self.jwk
+    /// The JSON Web Key that verified the token, in the form that RFC 7638 hashes.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
-    /// The SHA-256 of the whole token as it was sent, in lower-case hexadecimal.
-    pub fn token_hash(&self) -> &str {
-        &self.token_hash
+    /// The whole token as it was sent, for the evidence. It is spent: nobody can ask with it again.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 }
 
@@ -270,7 +271,9 @@ impl Verifier {
             return Err(Refusal::BadSignature { issuer: issuer.name.clone() });
         }
         let checked = claims::check(issuer, &token.unverified_claims, now)?;
-        Ok(requester(issuer, token, bearer, checked, jwk))
+        let key = serde_json::to_value(&jwk).ok().as_ref().and_then(canonical_key);
+        let key = key.ok_or_else(|| Refusal::UnknownKey { issuer: issuer.name.clone() })?;
+        Ok(requester(issuer, token, bearer, checked, key))
     }
 
     /// Reads every issuer's keys now: at the start, and for `/health/ready`.
@@ -356,7 +359,7 @@ fn requester(
     token: CompactToken<'_>,
     bearer: &str,
     checked: Checked,
-    jwk: Value,
+    key: String,
 ) -> VerifiedRequester {
     let token_id = match &checked.token_id {
         Some(id) => format!("jti:{}", sha256(&format!("{}\0{id}", issuer.issuer))),
@@ -372,8 +375,8 @@ fn requester(
         token_id,
         issued_at: checked.issued_at,
         expires_at: checked.expires_at,
-        jwk,
-        token_hash: sha256(bearer),
+        key,
+        token: bearer.to_owned(),
     }
 }
 

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::proof::checkpoint::TrustedLog;
+use crate::proof::jwk::is_canonical_key;
+
 /// Names the form of the file.
 pub const EVIDENCE_SCHEMA: &str = "countersign/evidence/v1";
 /// Names the form of the trust anchors.
@@ -149,4 +152,66 @@ pub struct TrustedIssuer {
     pub audience: String,
     /// Its keys (RFC 7638 form), or none to pin the issuer alone.
     pub keys: Vec<String>,
+}
+
+/// A file of trust anchors that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InvalidTrust {
+    /// It is not JSON of this form.
+    #[error("it is not JSON of the form {TRUST_SCHEMA}: {0}")]
+    Form(String),
+    /// It is a file of another form.
+    #[error("its schema is {0:?} and not {TRUST_SCHEMA:?}")]
+    Schema(String),
+    /// Its log key cannot be read.
+    #[error("its log is no verifier key of a signed note (NAME+HASH+BASE64, Ed25519)")]
+    Log,
+    /// A pinned key cannot be read.
+    #[error(
+        "a key of {0} is not in the form that RFC 7638 hashes (required members, sorted, no spaces)"
+    )]
+    Key(String),
+}
+
+impl Trust {
+    /// Reads a file of trust anchors.
+    ///
+    /// # Errors
+    /// When it is not one that can be verified against.
+    pub fn read(file: &[u8]) -> Result<Self, InvalidTrust> {
+        let trust: Self =
+            serde_json::from_slice(file).map_err(|error| InvalidTrust::Form(error.to_string()))?;
+        if trust.schema != TRUST_SCHEMA {
+            return Err(InvalidTrust::Schema(trust.schema));
+        }
+        if TrustedLog::parse(&trust.log).is_none() {
+            return Err(InvalidTrust::Log);
+        }
+        let login = (&trust.login.issuer, &trust.login.keys);
+        let workloads = trust.workload_issuers.iter().map(|issuer| (&issuer.name, &issuer.keys));
+        for (issuer, keys) in std::iter::once(login).chain(workloads) {
+            if !keys.iter().all(|key| is_canonical_key(key)) {
+                return Err(InvalidTrust::Key(issuer.clone()));
+            }
+        }
+        Ok(trust)
+    }
+
+    /// What these anchors leave open, in sentences.
+    pub fn not_pinned(&self) -> Vec<String> {
+        let login = ("the directory", &self.login.issuer, &self.login.keys);
+        let workloads = self
+            .workload_issuers
+            .iter()
+            .map(|issuer| ("the token issuer", &issuer.issuer, &issuer.keys));
+        std::iter::once(login)
+            .chain(workloads)
+            .filter(|(_, _, keys)| keys.is_empty())
+            .map(|(what, issuer, _)| {
+                format!(
+                    "No key of {what} {issuer} is pinned: that its keys are its own is the word of the gate, which read them from there and recorded their thumbprints."
+                )
+            })
+            .collect()
+    }
 }

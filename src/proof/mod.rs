@@ -3,8 +3,12 @@
 pub mod assertion;
 pub mod authenticator_data;
 pub mod base64url;
+pub mod checkpoint;
 pub mod client_data;
 pub mod evidence;
+pub mod jwk;
 pub mod public_key;
 pub mod registration;
+pub mod token;
 pub mod user_handle;
+pub mod verify;

@@ -37,6 +37,12 @@ pub struct NewApproval {
     pub idempotency_key: String,
     /// The digest of the request's body.
     pub request_digest: Digest,
+    /// The token that asked, as it was received.
+    pub token: String,
+    /// The key that verified it, in the form that RFC 7638 hashes.
+    pub token_key: String,
+    /// That key's thumbprint, for the ledger.
+    pub token_key_thumbprint: String,
 }
 
 /// The columns of [`ApprovalRow`], with the policy's text beside them.
@@ -174,7 +180,7 @@ pub(super) async fn decision_rows(
     id: &str,
 ) -> Result<Vec<DecisionRow>> {
     const SQL: &str = "SELECT approval_id, issuer, subject, statement, credential_id, authenticator_data, \
-         client_data_json, signature, user_handle, id_token, decided_at FROM decisions \
+         client_data_json, signature, user_handle, id_token, issuer_key, decided_at FROM decisions \
          WHERE approval_id = $1 ORDER BY position";
     Ok(sqlx::query_as(SQL).bind(id).fetch_all(connection).await?)
 }
@@ -191,6 +197,7 @@ pub(super) struct DecisionRow {
     signature: Vec<u8>,
     user_handle: Option<Vec<u8>>,
     id_token: String,
+    issuer_key: String,
     decided_at: i64,
 }
 
@@ -201,7 +208,8 @@ impl TryFrom<DecisionRow> for SignedDecision {
         let row = Row { table: "decisions", key: &columns.approval_id };
         let decided_at = row.time("decided_at", columns.decided_at)?;
         let DecisionRow { statement, credential_id, authenticator_data, .. } = columns;
-        let DecisionRow { client_data_json, signature, user_handle, id_token, .. } = columns;
+        let DecisionRow { client_data_json, signature, user_handle, .. } = columns;
+        let DecisionRow { id_token, issuer_key, .. } = columns;
         Ok(Self {
             statement,
             credential_id,
@@ -210,12 +218,21 @@ impl TryFrom<DecisionRow> for SignedDecision {
             signature,
             user_handle,
             id_token,
+            issuer_key,
             decided_at,
         })
     }
 }
 
 impl Storage {
+    /// The token that asked for an approval, and the key that verified it.
+    pub async fn requester_token(&self, id: &ApprovalId) -> Result<Option<(String, String)>> {
+        Ok(sqlx::query_as("SELECT token, token_key FROM approvals WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&mut *self.reader().await?)
+            .await?)
+    }
+
     /// The approval of this name.
     pub async fn approval(&self, id: &ApprovalId) -> Result<Option<StoredApproval>> {
         approval(&mut *self.reader().await?, id).await

@@ -5,6 +5,7 @@ use sqlx::{AnyConnection, FromRow};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::ledger::{Entry, Frontier, Record};
+use crate::domain::tree::{Node, complete_subtrees, fold_subtrees, inclusion_path};
 use crate::storage::Storage;
 use crate::storage::column::{Row, big_int};
 use crate::storage::error::{Result, StorageError};
@@ -134,6 +135,28 @@ pub(super) async fn insert_entry(
     if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate("a ledger entry at this index")) }
 }
 
+/// Keeps the subtrees that an entry completed.
+pub(super) async fn insert_nodes(
+    connection: &mut AnyConnection,
+    completed: &[(Node, Digest)],
+) -> Result<()> {
+    const SQL: &str = "INSERT INTO ledger_nodes (level, position, hash) VALUES ($1, $2, $3) \
+                       ON CONFLICT DO NOTHING";
+    for (node, hash) in completed {
+        let touched = sqlx::query(SQL)
+            .bind(i64::from(node.level))
+            .bind(big_int(node.position)?)
+            .bind(hash.as_bytes().to_vec())
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
+        if touched != 1 {
+            return Err(StorageError::Duplicate("a node of the ledger's tree at this place"));
+        }
+    }
+    Ok(())
+}
+
 /// The entry hash of an approval's newest entry.
 pub(super) async fn newest_entry_hash(
     connection: &mut AnyConnection,
@@ -145,6 +168,19 @@ pub(super) async fn newest_entry_hash(
         sqlx::query_scalar(SQL).bind(id.as_str()).fetch_optional(connection).await?;
     let row = Row { table: "ledger_entries", key: id.as_str() };
     hash.map(|hash| row.parse("entry_hash", &hash)).transpose()
+}
+
+async fn node_at(connection: &mut AnyConnection, node: Node) -> Result<Digest> {
+    const SQL: &str = "SELECT hash FROM ledger_nodes WHERE level = $1 AND position = $2";
+    let hash: Option<Vec<u8>> = sqlx::query_scalar(SQL)
+        .bind(i64::from(node.level))
+        .bind(big_int(node.position)?)
+        .fetch_optional(connection)
+        .await?;
+    let key = format!("{}/{}", node.level, node.position);
+    let row = Row { table: "ledger_nodes", key: &key };
+    let hash = hash.ok_or_else(|| row.impossible("hash", "it is not there"))?;
+    Ok(Digest::from_bytes(row.bytes("hash", hash)?))
 }
 
 impl Storage {
@@ -191,6 +227,84 @@ impl Storage {
         let rows: Vec<EntryRow> =
             sqlx::query_as(SQL).bind(id.as_str()).fetch_all(&mut *self.reader().await?).await?;
         rows.into_iter().map(Entry::try_from).collect()
+    }
+
+    /// The entry at this index.
+    pub async fn entry(&self, index: u64) -> Result<Option<Entry>> {
+        Ok(self.entries(index, 1).await?.into_iter().find(|entry| entry.index == index))
+    }
+
+    /// The entry that says whose key this is, and how it became theirs.
+    pub async fn enrolment_of(&self, credential_id: &[u8]) -> Result<Option<Entry>> {
+        const SQL: &str = entry_columns!(
+            "WHERE entry_index = (SELECT enrolment_entry FROM credentials WHERE id = $1)"
+        );
+        let row: Option<EntryRow> = sqlx::query_as(SQL)
+            .bind(credential_id.to_vec())
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        row.map(Entry::try_from).transpose()
+    }
+
+    /// So many neighbouring nodes of one level, from `from` on.
+    ///
+    /// # Errors
+    /// If one of them is not there.
+    pub async fn nodes(&self, from: Node, count: u64) -> Result<Vec<Digest>> {
+        const SQL: &str = "SELECT hash FROM ledger_nodes WHERE level = $1 AND position >= $2 \
+                           AND position < $3 ORDER BY position";
+        let hashes: Vec<Vec<u8>> = sqlx::query_scalar(SQL)
+            .bind(i64::from(from.level))
+            .bind(big_int(from.position)?)
+            .bind(big_int(from.position.saturating_add(count))?)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        let key = format!("{}/{} and on", from.level, from.position);
+        let row = Row { table: "ledger_nodes", key: &key };
+        row.must(hashes.len() as u64 == count, "hash", "one is not there")?;
+        hashes.into_iter().map(|hash| Ok(Digest::from_bytes(row.bytes("hash", hash)?))).collect()
+    }
+
+    /// The entry hashes from index `from` on: what the public log shows of entries.
+    pub async fn entry_hashes(&self, from: u64, count: u64) -> Result<Vec<Digest>> {
+        const SQL: &str = "SELECT entry_hash FROM ledger_entries WHERE entry_index >= $1 \
+                           AND entry_index < $2 ORDER BY entry_index";
+        let hashes: Vec<String> = sqlx::query_scalar(SQL)
+            .bind(big_int(from)?)
+            .bind(big_int(from.saturating_add(count))?)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        let key = format!("{from} and on");
+        let row = Row { table: "ledger_entries", key: &key };
+        row.must(hashes.len() as u64 == count, "entry_hash", "one is not there")?;
+        hashes.iter().map(|hash| row.parse("entry_hash", hash)).collect()
+    }
+
+    /// The root that the tree had when it had so many entries (RFC 6962, section 2.1).
+    pub async fn root_at(&self, size: u64) -> Result<Digest> {
+        let mut hashes = Vec::new();
+        let mut reader = self.reader().await?;
+        for node in complete_subtrees(0, size) {
+            hashes.push(node_at(&mut reader, node).await?);
+        }
+        Ok(fold_subtrees(&hashes).unwrap_or_else(|| Frontier::default().root()))
+    }
+
+    /// The audit path of the entry at `index` in the tree of the first `size` entries (RFC 6962,
+    /// section 2.1.1), from the leaf upwards.
+    pub async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>> {
+        let missing = || StorageError::Missing { table: "ledger_nodes", row: index.to_string() };
+        let steps = inclusion_path(index, size).ok_or_else(missing)?;
+        let mut reader = self.reader().await?;
+        let mut path = Vec::with_capacity(steps.len());
+        for step in steps {
+            let mut hashes = Vec::with_capacity(step.len());
+            for node in step {
+                hashes.push(node_at(&mut reader, node).await?);
+            }
+            path.push(fold_subtrees(&hashes).ok_or_else(missing)?);
+        }
+        Ok(path)
     }
 
     /// Which approvals changed: index and approval of the entries from `index` on, in order.

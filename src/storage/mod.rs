@@ -26,6 +26,7 @@ use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::domain::ledger::Frontier;
 use crate::domain::log_key::{LogKey, LogPublicKey};
 
 pub use approvals::{NewApproval, StoredApproval};
@@ -113,6 +114,16 @@ impl Storage {
     /// The public key that the entries of the ledger are signed with.
     pub fn log_public_key(&self) -> LogPublicKey {
         self.inner.log_key.public()
+    }
+
+    /// The signed tree head of this tree, under the log's name.
+    pub fn sign_checkpoint(&self, name: &str, head: &Frontier) -> String {
+        self.inner.log_key.sign_checkpoint(name, head.size(), &head.root())
+    }
+
+    /// The log key's signature over the payload of a DSSE envelope.
+    pub fn sign_envelope(&self, payload_type: &str, payload: &[u8]) -> Vec<u8> {
+        self.inner.log_key.sign_envelope(payload_type, payload)
     }
 
     /// A number that grows after every change, ours or another gate's. A hint to look and never

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, FromRow};
 use crate::domain::digest::Digest;
 use crate::domain::person::{Person, Profile};
 use crate::storage::Storage;
-use crate::storage::column::{Row, json_text};
+use crate::storage::column::{Row, big_int, json_text};
 use crate::storage::error::{Result, StorageError};
 
 /// A browser that is signed in.
@@ -263,11 +263,12 @@ pub(super) async fn insert_session(
 pub(super) async fn insert_credential(
     connection: &mut AnyConnection,
     credential: &Credential,
+    enrolment_entry: u64,
 ) -> Result<()> {
     const SQL: &str = "INSERT INTO credentials (id, issuer, subject, name, public_key, sign_count, \
          backup_eligible, backup_state, aaguid, transports, registration, id_token, issuer_key, \
-         status, created_at, last_used_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         status, created_at, last_used_at, enrolment_entry) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
          ON CONFLICT DO NOTHING";
     let touched = sqlx::query(SQL)
         .bind(&credential.id)
@@ -286,6 +287,7 @@ pub(super) async fn insert_credential(
         .bind(credential.status.as_str())
         .bind(credential.created_at.as_microsecond())
         .bind(credential.last_used_at.map(Timestamp::as_microsecond))
+        .bind(big_int(enrolment_entry)?)
         .execute(connection)
         .await?
         .rows_affected();

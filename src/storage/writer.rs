@@ -8,6 +8,7 @@ use sqlx::{Any, AnyConnection, Transaction};
 
 use crate::domain::approval::{Approval, Transition};
 use crate::domain::decision::SignedDecision;
+use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::ledger::{Frontier, Record};
 use crate::domain::person::Person;
@@ -176,12 +177,14 @@ impl Writer {
         self.record("credential.suspended", data, now).await
     }
 
-    /// Writes a new credential.
+    /// Writes a new credential. The next entry of this change must be the one about its enrolment.
     ///
     /// # Errors
     /// [`StorageError::Duplicate`] if a credential with this id exists, whoever owns it.
     pub async fn insert_credential(&mut self, credential: &Credential) -> Result<()> {
-        step!(self, people::insert_credential(&mut self.transaction, credential))
+        let enrolment_entry = self.head.size();
+        let connection = &mut self.transaction;
+        step!(self, people::insert_credential(connection, credential, enrolment_entry))
     }
 
     /// Writes a new session.
@@ -233,7 +236,11 @@ impl Writer {
         let first_entry = self.head.size();
         insert_policy(&mut self.transaction, approval).await?;
         insert_approval(&mut self.transaction, approval, asked, first_entry, now).await?;
-        let record = Record::of_transition(&transition, None, now);
+        let data = serde_json::json!({
+            "token_digest": Digest::of(&asked.token),
+            "token_key": asked.token_key_thumbprint,
+        });
+        let record = Record::of_transition(&transition, None, data, now);
         self.append(&record).await?;
         let approval = transition.approval;
         jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
@@ -254,7 +261,7 @@ impl Writer {
             let row = format!("of {}", approval.id());
             return Err(StorageError::Missing { table: "ledger_entries", row });
         }
-        let record = Record::of_transition(&transition, previous, now);
+        let record = Record::of_transition(&transition, previous, Value::Null, now);
         self.append(&record).await?;
         let approval = transition.approval;
         jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
@@ -262,8 +269,10 @@ impl Writer {
     }
 
     async fn append(&mut self, record: &Record) -> Result<()> {
-        let entry = self.head.write(record, randomness::bytes(), &self.storage.log_key)?;
-        ledger::insert_entry(&mut self.transaction, &entry, record).await
+        let (entry, completed) =
+            self.head.write(record, randomness::bytes(), &self.storage.log_key)?;
+        ledger::insert_entry(&mut self.transaction, &entry, record).await?;
+        ledger::insert_nodes(&mut self.transaction, &completed).await
     }
 }
 
@@ -294,9 +303,9 @@ async fn insert_approval(
     now: Timestamp,
 ) -> Result<()> {
     const SQL: &str = "INSERT INTO approvals (id, first_entry, environment, service, requester_key, \
-         idempotency_key, request_digest, deployment, deployment_digest, policy_digest, status, \
-         version, state, decisions, created_at, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         idempotency_key, request_digest, token, token_key, deployment, deployment_digest, \
+         policy_digest, status, version, state, decisions, created_at, expires_at) VALUES \
+         ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
          ON CONFLICT DO NOTHING";
     let deployment = &approval.deployment;
     let touched = sqlx::query(SQL)
@@ -307,6 +316,8 @@ async fn insert_approval(
         .bind(&asked.requester_key)
         .bind(&asked.idempotency_key)
         .bind(asked.request_digest.to_string())
+        .bind(&asked.token)
+        .bind(&asked.token_key)
         .bind(deployment.text())
         .bind(deployment.digest().to_string())
         .bind(deployment.policy_digest.to_string())
@@ -348,8 +359,9 @@ async fn insert_decision(
     position: u64,
 ) -> Result<()> {
     const SQL: &str = "INSERT INTO decisions (approval_id, issuer, subject, position, statement, credential_id, \
-         authenticator_data, client_data_json, signature, user_handle, id_token, decided_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING";
+         authenticator_data, client_data_json, signature, user_handle, id_token, issuer_key, \
+         decided_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT DO NOTHING";
     let touched = sqlx::query(SQL)
         .bind(approval.as_str())
         .bind(&person.issuer)
@@ -362,6 +374,7 @@ async fn insert_decision(
         .bind(&decision.signature)
         .bind(decision.user_handle.clone())
         .bind(&decision.id_token)
+        .bind(&decision.issuer_key)
         .bind(decision.decided_at.as_microsecond())
         .execute(connection)
         .await?

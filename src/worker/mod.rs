@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::gate::authorise::Roots;
 use crate::integrations::cloud_run::CloudRun;
+use crate::proof::evidence::Trust;
 use crate::randomness;
 use crate::storage::{Storage, StorageError};
 
@@ -33,7 +33,7 @@ pub struct Worker {
     storage: Storage,
     cloud_run: CloudRun,
     clock: Clock,
-    roots: Roots,
+    trust: Trust,
     /// Names this worker in leases.
     name: String,
 }
@@ -50,9 +50,9 @@ pub enum Step {
 }
 
 impl Worker {
-    /// A worker on this storage. `roots` is what it believes without asking the database.
-    pub fn new(storage: Storage, cloud_run: CloudRun, clock: Clock, roots: Roots) -> Self {
-        Self { storage, cloud_run, clock, roots, name: randomness::token::<12>() }
+    /// A worker on this storage. `trust` is what it believes without asking the database.
+    pub fn new(storage: Storage, cloud_run: CloudRun, clock: Clock, trust: Trust) -> Self {
+        Self { storage, cloud_run, clock, trust, name: randomness::token::<12>() }
     }
 
     /// Works until `shutdown` turns true.

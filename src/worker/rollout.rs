@@ -256,7 +256,7 @@ async fn verified(
     worker: &Worker,
     stored: &StoredApproval,
 ) -> Result<Result<Authorised, NotAuthorised>, GateError> {
-    match authorise(&worker.storage, &worker.roots, stored).await {
+    match authorise(&worker.storage, &worker.trust, stored).await {
         Err(NotAuthorised::Storage(error)) => Err(error.into()),
         verdict => Ok(verdict),
     }

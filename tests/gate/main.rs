@@ -13,6 +13,8 @@ mod next_action;
 mod pages;
 mod previews;
 mod public_keys;
+mod public_log;
+mod readme;
 mod registrations;
 mod sample_approval;
 mod sandbox_cloud_run;

@@ -169,6 +169,8 @@ pub fn decision(name: &str, group: &str, verdict: Verdict, reason: Option<&str>)
         decided_at: minutes_ago(2),
         statement_digest: Digest::of(name),
         credential: "Xo3kq2M0T4aVb6yQpLz8dw".into(),
+        assertion_digest: Digest::of("assertion"),
+        sign_in_key: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".into(),
     }
 }
 

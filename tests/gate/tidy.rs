@@ -31,9 +31,20 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("worker", &["domain", "proof", "storage", "integrations", "gate", "clock", "randomness"]),
     (
         "config",
-        &["domain", "integrations", "gate::decide::RelyingParty", "web::proxy", "randomness"],
+        &[
+            "domain",
+            "integrations",
+            "proof::evidence",
+            "gate::decide::RelyingParty",
+            "gate::evidence::log_name",
+            "web::proxy",
+            "randomness",
+        ],
     ),
-    ("app", &["domain", "storage", "integrations", "gate", "clock", "config", "web::proxy"]),
+    (
+        "app",
+        &["domain", "proof", "storage", "integrations", "gate", "clock", "config", "web::proxy"],
+    ),
     ("api", API_AND_WEB),
     ("web", API_AND_WEB),
     ("server", &["api", "web", "app"]),

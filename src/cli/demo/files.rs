@@ -6,9 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use serde_json::{Value, json};
 
-use crate::domain::log_key::LogKey;
+use crate::proof::evidence::Trust;
 use crate::randomness;
 use crate::sandbox::identity::CLIENT_ID;
 use crate::sandbox::{CLIENT_SECRET, DEMO_REPOSITORY, DEMO_SERVICE};
@@ -47,7 +46,7 @@ impl DemoFiles {
             trust: folder.join("trust.json"),
             folder,
         };
-        let log_key = files.log_key()?;
+        files.make_log_key()?;
         files.write_secret("client-secret", CLIENT_SECRET)?;
         // A database that was named may hold a password, which stands in no configuration.
         let database_key = match database {
@@ -59,9 +58,15 @@ impl DemoFiles {
         };
         files
             .write("countersign.toml", &config_text(&files.folder, &database_key, gate, sandbox))?;
-        let trust = trust_anchor(&log_key, gate, sandbox);
-        files.write("trust.json", &format!("{trust:#}\n"))?;
         Ok(files)
+    }
+
+    /// Writes what a verifier of this demo's evidence pins.
+    pub fn write_trust(&self, trust: Trust) -> Result<(), String> {
+        let note = "Made by countersign demo for this demo alone.".to_owned();
+        let trust = Trust { note: Some(note), ..trust };
+        let text = serde_json::to_string_pretty(&trust).map_err(|error| error.to_string())?;
+        self.write("trust.json", &format!("{text}\n")).map(|_| ())
     }
 
     /// Writes a file into the folder and gives its path.
@@ -81,30 +86,14 @@ impl DemoFiles {
         written.map_err(|error| format!("{} cannot be written: {error}", path.display()))
     }
 
-    fn log_key(&self) -> Result<LogKey, String> {
-        let path = self.folder.join("log-key");
-        if !path.exists() {
-            let seed: [u8; 32] = randomness::bytes();
-            self.write_secret("log-key", &format!("{}\n", HEXLOWER.encode(&seed)))?;
+    /// A folder that has a log key keeps it: its ledger was begun with it.
+    fn make_log_key(&self) -> Result<(), String> {
+        if self.folder.join("log-key").exists() {
+            return Ok(());
         }
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        let seed = HEXLOWER.decode(text.trim().as_bytes());
-        let seed = seed.map_err(|_| format!("{} is not a hexadecimal seed", path.display()))?;
-        LogKey::from_seed(&seed).map_err(|error| format!("{}: {error}", path.display()))
+        let seed: [u8; 32] = randomness::bytes();
+        self.write_secret("log-key", &format!("{}\n", HEXLOWER.encode(&seed)))
     }
-}
-
-/// What somebody who checks this demo's evidence takes as given.
-fn trust_anchor(log_key: &LogKey, gate: &str, sandbox: &str) -> Value {
-    json!({
-        "schema": "countersign/trust/v1",
-        "note": "Made by countersign demo for this demo alone.",
-        "origin": gate,
-        "rp_id": "localhost",
-        "log_public_key": HEXLOWER.encode(&log_key.public().0),
-        "login_issuer": format!("{sandbox}/identity"),
-    })
 }
 
 fn config_text(folder: &Path, database_key: &str, gate: &str, sandbox: &str) -> String {

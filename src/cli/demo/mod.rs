@@ -187,6 +187,7 @@ impl Servers {
         // The file alone: what the environment says is meant for another gate.
         let config =
             Config::load(&files.config, &BTreeMap::new()).map_err(|error| error.to_string())?;
+        files.write_trust(config.trust())?;
         let gate_task =
             tokio::spawn(serve::serve(config, Some(gate_listener), clock.clone(), stopped));
         Ok(Self { gate, sandbox, files, clock, stop, tasks: vec![sandbox_task, gate_task] })

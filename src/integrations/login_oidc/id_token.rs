@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{LEEWAY, LoginSettings, SignInRefusal};
-use crate::integrations::compact_token::CompactToken;
+use crate::proof::jwk::canonical_key;
+use crate::proof::token::CompactToken;
 
 /// A person's sign-in, verified. Only [`super::LoginProvider::finish`] makes one.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct VerifiedSignIn {
     auth_time: Option<Timestamp>,
     issued_at: Timestamp,
     id_token: String,
-    jwk: Value,
+    key: String,
 }
 
 impl VerifiedSignIn {
@@ -61,9 +62,9 @@ impl VerifiedSignIn {
         &self.id_token
     }
 
-    /// The JSON Web Key that verified it.
-    pub fn jwk(&self) -> &Value {
-        &self.jwk
+    /// The JSON Web Key that verified it, in the form that RFC 7638 hashes.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Whether the person authenticated at most `max_age` seconds before the token was issued.
@@ -104,6 +105,8 @@ pub(super) fn check(
         Some(Value::String(party)) if *party == settings.client_id => {}
         Some(_) => return Err(SignInRefusal::WrongAudience),
     }
+    let key = canonical_key(&jwk)
+        .ok_or_else(|| SignInRefusal::MalformedToken("its key is of an unknown kind".to_owned()))?;
     let issued_at = time(&claims, "iat")?.ok_or_else(|| missing("iat"))?;
     let auth_time = time(&claims, "auth_time")?;
     let not_before = time(&claims, "nbf")?;
@@ -124,7 +127,7 @@ pub(super) fn check(
         auth_time,
         issued_at,
         id_token: raw,
-        jwk,
+        key,
     })
 }
 

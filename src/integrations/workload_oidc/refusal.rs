@@ -1,6 +1,6 @@
 //! Why a workload token is refused, in words that say what to change.
 
-use crate::integrations::compact_token::Unreadable;
+use crate::proof::token::Unreadable;
 
 /// A workload token was refused.
 ///

@@ -91,6 +91,7 @@ fn differences(
     let columns = [
         ("statement", is_same_statement && says_the_same),
         ("credential_id", decision.credential == credential),
+        ("signature", signed.assertion_digest().is_ok_and(|own| own == decision.assertion_digest)),
         ("decided_at", decision.decided_at == signed.decided_at),
         ("id_token", is_signed_sign_in),
     ];

@@ -1,9 +1,13 @@
 //! The ledger itself: every entry in order, and the head.
 
+use std::collections::BTreeMap;
+
 use crate::domain::digest::Digest;
 use crate::domain::ledger::{Entry, EntryFault, Frontier, RECORD_SCHEMA, Record, entry_hash};
 use crate::domain::log_key::LogPublicKey;
+use crate::domain::tree::Node;
 use crate::storage::audit::{Audit, PAGE, RESTORE};
+use crate::storage::column::big_int;
 use crate::storage::error::Result;
 use crate::storage::ledger::{EntryRow, HeadRow, entry_columns};
 
@@ -24,7 +28,41 @@ impl Audit {
             for row in rows {
                 self.check_entry(row, &mut walk)?;
             }
+            let completed = std::mem::take(&mut walk.completed);
+            if !walk.apart {
+                self.check_nodes(completed).await?;
+            }
         }
+    }
+
+    /// Compares the kept subtrees, from which proofs are read, with those of the entries.
+    async fn check_nodes(&mut self, completed: Vec<(Node, Digest)>) -> Result<()> {
+        const SQL: &str = "SELECT position, hash FROM ledger_nodes \
+                           WHERE level = $1 AND position BETWEEN $2 AND $3";
+        let mut levels: BTreeMap<u8, BTreeMap<i64, Digest>> = BTreeMap::new();
+        for (node, hash) in completed {
+            levels.entry(node.level).or_default().insert(big_int(node.position)?, hash);
+        }
+        for (level, expected) in levels {
+            let (first, last) = (expected.keys().next(), expected.keys().next_back());
+            let (Some(first), Some(last)) = (first, last) else { continue };
+            let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(SQL)
+                .bind(i64::from(level))
+                .bind(*first)
+                .bind(*last)
+                .fetch_all(&mut *self.snapshot)
+                .await?;
+            let kept: BTreeMap<i64, Vec<u8>> = rows.into_iter().collect();
+            for (position, hash) in expected {
+                let same = kept.get(&position).is_some_and(|kept| kept[..] == hash.as_bytes()[..]);
+                if !same {
+                    let key = format!("{level}/{position}");
+                    let wrong = "is not the subtree of the entries that are there";
+                    self.findings.row("node_mismatch", "ledger_nodes", key, wrong);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_entry(&mut self, row: EntryRow, walk: &mut Walk) -> Result<()> {
@@ -100,12 +138,17 @@ struct Walk {
     stored_root: Option<Digest>,
     /// The recomputed root is not the stored one, and that was told.
     apart: bool,
+    /// The tree of the leaves that went by, whatever is wrong with their entries,
+    leaves: Frontier,
+    /// and its subtrees that were completed since they were looked at last.
+    completed: Vec<(Node, Digest)>,
 }
 
 impl Walk {
     fn begin() -> Self {
         let tree = Frontier::default();
-        Self { stored_root: Some(tree.root()), tree, next: 0, apart: false }
+        let (leaves, completed) = (tree.clone(), Vec::new());
+        Self { stored_root: Some(tree.root()), tree, next: 0, apart: false, leaves, completed }
     }
 
     /// Goes past an entry that cannot be read, which was told.
@@ -121,6 +164,7 @@ impl Walk {
     fn follow(&mut self, entry: &Entry, log_key: &LogPublicKey) -> Vec<EntryFault> {
         let index = entry.index;
         let mut faults = Vec::new();
+        self.completed.extend(self.leaves.append(entry.leaf()));
         let outcome = self.tree.follow(entry, log_key);
         if self.next != index {
             faults.push(EntryFault::Missing { index: self.next, found: index });

@@ -119,6 +119,12 @@ async fn changed_entries_are_found(engine: Engine) {
                    WHERE entry_index = 6"],
                 &["entry_record_changed", "record_malformed", "state_mismatch", "version_mismatch"],
             ),
+            (
+                &["UPDATE ledger_nodes SET hash = (SELECT hash FROM ledger_nodes WHERE level = 1 \
+                   AND position = 0) WHERE level = 0 AND position = 2"],
+                &["node_mismatch"],
+            ),
+            (&["DELETE FROM ledger_nodes WHERE level = 1 AND position = 1"], &["node_mismatch"]),
             (&[&salt], &["entry_record_changed"]),
             (&[&root], &["entry_root_mismatch"]),
             (&[&signature], &["entry_signature_invalid"]),
@@ -271,7 +277,7 @@ async fn an_approval_that_nobody_asked_for_is_found(engine: Engine) {
     let key = asked(&planted).idempotency_key;
     let sql = format!(
         "INSERT INTO approvals SELECT '{id}', 99, environment, service, requester_key, '{key}', \
-         request_digest, '{}', '{digest}', policy_digest, status, version, state, decisions, \
+         request_digest, token, token_key, '{}', '{digest}', policy_digest, status, version, state, decisions, \
          created_at, expires_at FROM approvals WHERE id = '{}'",
         text.replace('\'', "''"),
         ids[1]

@@ -105,6 +105,9 @@ pub fn asked(transition: &Transition) -> NewApproval {
         requester_key: deployment.requester.key.clone(),
         idempotency_key: format!("key of {}", deployment.approval),
         request_digest: Digest::of(deployment.text()),
+        token: "header.claims.signature".into(),
+        token_key: "{}".into(),
+        token_key_thumbprint: "thumbprint".into(),
     }
 }
 
@@ -218,6 +221,17 @@ pub fn decision(
     let nonce = format!("nonce of {subject}");
     let statement =
         FrozenStatement::prepare(&approval.deployment, verdict, None, decider, nonce, at).unwrap();
+    let signed = SignedDecision {
+        statement: statement.text().into(),
+        credential_id: credential.id.clone(),
+        authenticator_data: vec![1; 37],
+        client_data_json: b"{}".to_vec(),
+        signature: vec![2; 70],
+        user_handle: None,
+        id_token: session.id_token.clone(),
+        issuer_key: session.issuer_key.clone(),
+        decided_at: at,
+    };
     let decision = Decision {
         person: session.profile.person.clone(),
         name: session.profile.name.clone(),
@@ -227,16 +241,8 @@ pub fn decision(
         decided_at: at,
         statement_digest: Digest::of(statement.text()),
         credential: encode(&credential.id),
-    };
-    let signed = SignedDecision {
-        statement: statement.text().into(),
-        credential_id: credential.id,
-        authenticator_data: vec![1; 37],
-        client_data_json: b"{}".to_vec(),
-        signature: vec![2; 70],
-        user_handle: None,
-        id_token: session.id_token,
-        decided_at: at,
+        assertion_digest: signed.assertion_digest().unwrap(),
+        sign_in_key: "thumbprint".into(),
     };
     (session.profile.person, decision, signed)
 }

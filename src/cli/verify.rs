@@ -1,0 +1,372 @@
+//! `countersign verify`: whether the evidence of an approval holds, offline, for somebody who believes
+//! neither the gate nor its database.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::approval::{State, Status};
+use crate::domain::decision::Verdict;
+use crate::domain::deployment::Step;
+use crate::domain::observation::TrafficShare;
+use crate::domain::rollout::Call;
+use crate::domain::text::{Piece, inert};
+use crate::proof::evidence::Trust;
+use crate::proof::verify::{Decider, Failure, Verified, verify};
+
+/// The options of `countersign verify`.
+#[derive(clap::Args)]
+pub struct VerifyArguments {
+    /// The evidence: what GET /v1/approvals/{id}/evidence gave.
+    file: PathBuf,
+    /// What is taken as given: the log's key, the directory, the token issuers (`countersign config trust`).
+    #[arg(long)]
+    trust: PathBuf,
+    /// Answer with one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the ledger calls the entry before a call to Cloud Run.
+const CALL_ANNOUNCED: &str = "rollout.call_announced";
+
+/// The evidence is genuine, and not of an approval.
+const NOT_APPROVED: u8 = 3;
+/// Something does not hold.
+const INVALID: u8 = 1;
+/// The command cannot be carried out as it was given.
+const USAGE: u8 = 2;
+
+/// Verifies a file. Exit code 0: approved, and everything holds; 3: genuine but not approved;
+/// 1: something does not hold; 2: the files cannot be read, or the trust anchors not used.
+#[expect(clippy::print_stdout, reason = "the answer of a command goes to standard output")]
+pub fn run(arguments: &VerifyArguments) -> ExitCode {
+    let trust = match read(&arguments.trust).and_then(|bytes| {
+        Trust::read(&bytes).map_err(|error| format!("{}: {error}", arguments.trust.display()))
+    }) {
+        Ok(trust) => trust,
+        Err(why) => return unusable(&why),
+    };
+    let file = match read(&arguments.file) {
+        Ok(file) => file,
+        Err(why) => return unusable(&why),
+    };
+    let verdict = verify(&file, &trust);
+    if arguments.json {
+        match serde_json::to_string(&Report::new(&verdict)) {
+            Ok(report) => println!("{report}"),
+            Err(error) => return unusable(&format!("the report has no JSON form: {error}")),
+        }
+    } else {
+        print!("{}", in_words(&verdict, &trust));
+    }
+    match verdict {
+        Ok(verified) if verified.is_approved() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(NOT_APPROVED),
+        Err(_) => ExitCode::from(INVALID),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+#[expect(clippy::print_stderr, reason = "a command line speaks to its terminal")]
+fn unusable(why: &str) -> ExitCode {
+    eprintln!("countersign: {why}");
+    ExitCode::from(USAGE)
+}
+
+/// A text that others wrote, fit for a terminal: on one line, what is invisible or changes the
+/// direction named by its code point.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for piece in inert(text) {
+        match piece {
+            Piece::Plain(plain) => {
+                shown.push_str(&plain.replace('\n', "[U+000A]").replace('\t', "[U+0009]"));
+            }
+            Piece::Marked(code) => shown.push_str(&format!("[{code}]")),
+        }
+    }
+    shown
+}
+
+/// The answer for machines.
+#[derive(Serialize)]
+struct Report {
+    verdict: &'static str,
+    status: Option<Status>,
+    approval: Option<String>,
+    code: Option<&'static str>,
+    sentence: String,
+    deployment_digest: Option<String>,
+    short_code: Option<String>,
+    service: Option<String>,
+    image: Option<String>,
+    approvers: Vec<ReportedDecider>,
+    checks: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ReportedDecider {
+    issuer: String,
+    subject: String,
+    name: String,
+    decision: Verdict,
+    decided_at: Timestamp,
+    credential: String,
+    aaguid: String,
+    backup_eligible: bool,
+}
+
+impl Report {
+    fn new(verdict: &Result<Verified, Failure>) -> Self {
+        let verified = verdict.as_ref().ok();
+        let deployment = verified.map(Verified::deployment);
+        Self {
+            verdict: word(verdict),
+            status: verified.map(|verified| verified.state().status()),
+            approval: deployment.map(|deployment| deployment.approval.to_string()),
+            code: verdict.as_ref().err().map(|failure| failure.code().as_str()),
+            sentence: shown(&sentence(verdict)),
+            deployment_digest: deployment.map(|deployment| deployment.digest().to_string()),
+            short_code: deployment.map(|deployment| deployment.short_code()),
+            service: deployment.map(|deployment| deployment.service.to_string()),
+            image: deployment.map(|deployment| deployment.image.to_string()),
+            approvers: verified
+                .map(Verified::deciders)
+                .unwrap_or_default()
+                .iter()
+                .map(ReportedDecider::new)
+                .collect(),
+            checks: verified
+                .map(Verified::checks)
+                .unwrap_or_default()
+                .iter()
+                .map(|check| shown(check))
+                .collect(),
+        }
+    }
+}
+
+impl ReportedDecider {
+    fn new(decider: &Decider) -> Self {
+        let decision = &decider.decision;
+        Self {
+            issuer: shown(&decision.person.issuer),
+            subject: shown(&decision.person.subject),
+            name: shown(&decision.name),
+            decision: decision.verdict,
+            decided_at: decision.decided_at,
+            credential: decision.credential.clone(),
+            aaguid: HEXLOWER.encode(&decider.aaguid),
+            backup_eligible: decider.backup_eligible,
+        }
+    }
+}
+
+fn word(verdict: &Result<Verified, Failure>) -> &'static str {
+    match verdict {
+        Ok(verified) if verified.is_approved() => "approved",
+        Ok(_) => "not_approved",
+        Err(_) => "invalid",
+    }
+}
+
+fn sentence(verdict: &Result<Verified, Failure>) -> String {
+    match verdict {
+        Err(failure) => {
+            let why = failure.to_string();
+            format!("This does not hold, so the file proves nothing: {why}.")
+        }
+        Ok(verified) => {
+            let status = verified.state().status().as_str().replace('_', " ");
+            if verified.is_approved() {
+                format!("Approved, and everything holds. By the last entry it is {status}.")
+            } else {
+                format!("Genuine, but not approved: by the last entry it is {status}.")
+            }
+        }
+    }
+}
+
+/// Lines of a name and a value, below each other.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    /// Where values begin.
+    const COLUMN: usize = 12;
+
+    fn heading(&mut self, text: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.0.push_str(&format!("{}\n", shown(text)));
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        let line = format!("  {name:width$} {}", shown(value), width = Self::COLUMN);
+        self.0.push_str(&format!("{}\n", line.trim_end()));
+    }
+
+    fn item(&mut self, text: &str) {
+        self.0.push_str(&format!("  - {}\n", shown(text)));
+    }
+}
+
+/// The answer for people.
+fn in_words(verdict: &Result<Verified, Failure>, trust: &Trust) -> String {
+    let mut lines = Lines::default();
+    lines.heading(&sentence(verdict));
+    match verdict {
+        Err(failure) => lines.add("code", failure.code().as_str()),
+        Ok(verified) => {
+            describe_deployment(&mut lines, verified);
+            describe_people(&mut lines, verified);
+            describe_rollout(&mut lines, verified);
+            lines.heading("What was checked and holds");
+            verified.checks().iter().for_each(|check| lines.item(check));
+            lines.heading("The log");
+            lines.add("name", trust.log.split('+').next().unwrap_or_default());
+            lines.add("size", &verified.checkpoint().size().to_string());
+            lines.add("root", &verified.checkpoint().root().to_string());
+            lines.heading("What this file cannot show");
+            trust.not_pinned().iter().for_each(|sentence| lines.item(sentence));
+            lines.item("That no later entry exists, and no key was revoked since: compare the log with a newer tree head.");
+        }
+    }
+    lines.0
+}
+
+fn describe_deployment(lines: &mut Lines, verified: &Verified) {
+    let deployment = verified.deployment();
+    lines.heading("What was asked for");
+    lines.add("approval", deployment.approval.as_str());
+    lines.add("digest", &deployment.digest().to_string());
+    lines.add("short code", &deployment.short_code());
+    lines.add("service", deployment.service.as_str());
+    lines.add("image", &deployment.image.to_string());
+    lines.add("revision", &deployment.plan.revision);
+    for Step { percent, traffic } in &deployment.plan.steps {
+        lines.add("traffic", &format!("{percent} %: {}", shares(traffic)));
+    }
+    let way_back = shares(&deployment.plan.rollback);
+    lines.add("way back", if way_back.is_empty() { "none: the service is new" } else { &way_back });
+    lines.add("environment", &deployment.environment);
+    let requester = &deployment.requester;
+    lines.add("requester", &format!("{} ({})", requester.display_name(), requester.subject));
+    lines.add("issuer", &requester.issuer_url);
+    for (name, claim) in [("commit", "sha"), ("ref", "ref"), ("run", "run_id")] {
+        if let Some(value) = requester.claim(claim) {
+            lines.add(name, value);
+        }
+    }
+    if let Some(commit) = &deployment.commit {
+        lines.add("headline", &format!("{:?} (as GitHub's API said)", commit.headline));
+    }
+    lines.add("reason", &format!("{:?} (the requester's words)", deployment.reason));
+    lines.add("asked at", &deployment.requested_at.to_string());
+    lines.add("expires at", &deployment.expires_at.to_string());
+}
+
+fn shares(traffic: &[TrafficShare]) -> String {
+    let shares = traffic.iter().map(|share| format!("{} {} %", share.revision, share.percent));
+    shares.collect::<Vec<_>>().join(", ")
+}
+
+fn describe_people(lines: &mut Lines, verified: &Verified) {
+    lines.heading("Who decided");
+    if verified.deciders().is_empty() {
+        lines.item("Nobody.");
+    }
+    for decider in verified.deciders() {
+        let decision = &decider.decision;
+        let person = &decision.person;
+        lines.item(&format!(
+            "{} signed {} at {}",
+            decision.name,
+            match decision.verdict {
+                Verdict::Approve => "yes",
+                Verdict::Reject => "no",
+            },
+            decision.decided_at
+        ));
+        lines.add("person", &format!("{} of {}", person.subject, person.issuer));
+        lines.add("groups", &decision.groups.join(", "));
+        if let Some(reason) = &decision.reason {
+            lines.add("reason", &format!("{reason:?}"));
+        }
+        lines.add("key", &decision.credential);
+        lines.add("model", &model(decider));
+    }
+}
+
+/// What the authenticator says of itself, which nobody has to believe.
+fn model(decider: &Decider) -> String {
+    let aaguid = match decider.aaguid {
+        model if model == [0; 16] => "not named".to_owned(),
+        model => format!("AAGUID {}", HEXLOWER.encode(&model)),
+    };
+    let kind = if decider.backup_eligible {
+        "a passkey that may be copied to other devices"
+    } else {
+        "bound to one device"
+    };
+    format!("{aaguid}, {kind}, attestation {}", decider.attestation)
+}
+
+fn describe_rollout(lines: &mut Lines, verified: &Verified) {
+    lines.heading("What was done");
+    let before = lines.0.len();
+    for record in verified.records() {
+        let state = record.approval.as_ref().map(|approval| &approval.state);
+        let Some(State::Executing { progress, .. }) = state else { continue };
+        if let Some(intent) = &progress.intent
+            && record.kind == CALL_ANNOUNCED
+        {
+            lines.item(&format!("{} announced a call: {}", intent.at, call_in_words(intent.call)));
+        }
+    }
+    match verified.state() {
+        State::Succeeded { serving, .. } => {
+            lines.item(&format!(
+                "{} observed at Cloud Run: {} at {}, generation {}",
+                serving.observed_at,
+                shares(&serving.traffic),
+                serving.uri,
+                serving.generation
+            ));
+        }
+        State::Failed { at, reason } | State::RolledBack { at, reason } => {
+            lines.item(&format!("{at} ended: {reason}"));
+        }
+        State::NeedsAttention { at, reason, .. } => {
+            lines.item(&format!("{at} stopped, a person has to look: {reason}"));
+        }
+        State::Pending {}
+        | State::Approved { .. }
+        | State::Executing { .. }
+        | State::Rejected { .. }
+        | State::Expired { .. }
+        | State::Cancelled { .. }
+        | State::Superseded { .. }
+        | State::Withdrawn { .. } => {}
+    }
+    if lines.0.len() == before {
+        lines.item("Nothing: no call to Cloud Run was announced.");
+    }
+}
+
+fn call_in_words(call: Call) -> String {
+    match call {
+        Call::CreateService {} => "create the service".to_owned(),
+        Call::CreateRevision {} => "create the revision".to_owned(),
+        Call::MoveTraffic { step } => format!("move the traffic to step {}", step + 1),
+        Call::Restore {} => "restore the traffic from before".to_owned(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Gathers the evidence of an approval from storage. Nothing here judges it: `proof` does.
+
+use data_encoding::HEXLOWER;
+
+use crate::domain::decision::SignedDecision;
+use crate::domain::ledger::{Entry, Frontier};
+use crate::gate::GateError;
+use crate::gate::decide::encode;
+use crate::proof::evidence::{
+    CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn,
+    SignedToken,
+};
+use crate::storage::{Storage, StoredApproval};
+
+/// The name of a gate's log: its origin without the scheme (C2SP tlog-checkpoint).
+pub fn log_name(origin: &str) -> String {
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    format!("{host}/log")
+}
+
+/// Everything that proves an approval as it is stored, with proofs that lead to the tree as it is now.
+///
+/// # Errors
+/// [`GateError::NotFound`] if a row that the evidence needs is not there.
+pub async fn gather(
+    storage: &Storage,
+    origin: &str,
+    stored: &StoredApproval,
+) -> Result<Evidence, GateError> {
+    let approval = &stored.approval;
+    let (token, key) = storage.requester_token(approval.id()).await?.ok_or(GateError::NotFound)?;
+    let signed = storage.signed_decisions(approval.id()).await?;
+    let own_entries = storage.entries_of(approval.id()).await?;
+    // Read after the entries, so that the tree holds them all.
+    let head = storage.head().await?;
+    let mut entries = Vec::with_capacity(own_entries.len());
+    for entry in own_entries {
+        entries.push(entry_evidence(storage, entry, &head).await?);
+    }
+    let checkpoint = storage.sign_checkpoint(&log_name(origin), &head);
+    let (policy, _) = approval.policy.canonical()?;
+    Ok(Evidence {
+        schema: EVIDENCE_SCHEMA.to_owned(),
+        deployment: approval.deployment.text().to_owned(),
+        policy,
+        requester: SignedToken { token, key },
+        credentials: credentials_of(storage, &signed, &head).await?,
+        decisions: signed.into_iter().map(decision_evidence).collect(),
+        entries,
+        checkpoint,
+    })
+}
+
+/// The enrolment of each credential that signed, in the order of first use.
+async fn credentials_of(
+    storage: &Storage,
+    signed: &[SignedDecision],
+    head: &Frontier,
+) -> Result<Vec<CredentialEvidence>, GateError> {
+    let mut credentials = Vec::new();
+    let mut seen = Vec::new();
+    for decision in signed {
+        if seen.contains(&&decision.credential_id) {
+            continue;
+        }
+        seen.push(&decision.credential_id);
+        let id = &decision.credential_id;
+        let credential = storage.credential(id).await?.ok_or(GateError::NotFound)?;
+        let entry = storage.enrolment_of(id).await?.ok_or(GateError::NotFound)?;
+        credentials.push(CredentialEvidence {
+            registration: credential.registration,
+            sign_in: SignIn { id_token: credential.id_token, key: credential.issuer_key },
+            entry: entry_evidence(storage, entry, head).await?,
+        });
+    }
+    Ok(credentials)
+}
+
+async fn entry_evidence(
+    storage: &Storage,
+    entry: Entry,
+    head: &Frontier,
+) -> Result<EntryEvidence, GateError> {
+    let previous_root = match entry.index.checked_sub(1) {
+        None => Frontier::default().root(),
+        Some(before) => storage.entry(before).await?.ok_or(GateError::NotFound)?.root,
+    };
+    let inclusion = storage.inclusion(entry.index, head.size()).await?;
+    Ok(EntryEvidence {
+        index: entry.index,
+        record: entry.record,
+        salt: HEXLOWER.encode(&entry.salt),
+        previous_root: previous_root.to_string(),
+        signature: HEXLOWER.encode(&entry.signature),
+        inclusion: inclusion.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn decision_evidence(signed: SignedDecision) -> DecisionEvidence {
+    DecisionEvidence {
+        credential_id: encode(&signed.credential_id),
+        authenticator_data: encode(&signed.authenticator_data),
+        client_data_json: encode(&signed.client_data_json),
+        signature: encode(&signed.signature),
+        user_handle: signed.user_handle.as_deref().map(encode),
+        statement: signed.statement,
+        sign_in: SignIn { id_token: signed.id_token, key: signed.issuer_key },
+    }
+}

@@ -1,0 +1,118 @@
+//! Signed tree heads, as C2SP tlog-checkpoint and signed-note write them, read strictly: what is read
+//! is written again and must be the same bytes.
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use data_encoding::BASE64;
+
+use crate::domain::digest::Digest;
+use crate::domain::log_key::LogPublicKey;
+
+/// The log that is trusted: its name and its key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrustedLog {
+    /// The name on the first line of its checkpoints.
+    pub name: String,
+    /// Its key.
+    pub key: LogPublicKey,
+}
+
+/// A tree head that the log's key signed. Only [`TrustedLog::verify`] makes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checkpoint {
+    size: u64,
+    root: Digest,
+}
+
+impl Checkpoint {
+    /// How many entries the tree has.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its root.
+    pub fn root(&self) -> &Digest {
+        &self.root
+    }
+}
+
+impl TrustedLog {
+    /// Reads a verifier key, `name+hash+base64`, and no other spelling of it.
+    pub fn parse(verifier_key: &str) -> Option<Self> {
+        // Names hold no plus sign, base64 may.
+        let mut parts = verifier_key.splitn(3, '+');
+        let (name, _, encoded) = (parts.next()?, parts.next()?, parts.next()?);
+        let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
+        let (_, key) = bytes.split_first()?;
+        let key = LogPublicKey(key.try_into().ok()?);
+        let is_name = !name.is_empty() && !name.chars().any(char::is_whitespace);
+        let is_the_same = key.verifier_key(name) == verifier_key;
+        (is_name && is_the_same).then(|| Self { name: name.to_owned(), key })
+    }
+
+    /// Verifies a checkpoint: three lines, an empty one, and exactly one signature, the log's.
+    pub fn verify(&self, note: &str) -> Option<Checkpoint> {
+        let (text, signatures) = note.split_once("\n\n")?;
+        let mut lines = text.split('\n');
+        let (name, size, root) = (lines.next()?, lines.next()?, lines.next()?);
+        let checkpoint = Checkpoint { size: size.parse().ok()?, root: read_root(root)? };
+        let signature = signatures.rsplit_once(' ')?.1.strip_suffix('\n')?;
+        let signature = BASE64.decode(signature.as_bytes()).ok()?;
+        let (hash, signature) = signature.split_first_chunk::<4>()?;
+        let root = BASE64.encode(checkpoint.root.as_bytes());
+        let text = format!("{}\n{}\n{root}\n", self.name, checkpoint.size);
+        let encoded = BASE64.encode(&[&hash[..], signature].concat());
+        let rewritten = format!("{text}\n\u{2014} {} {encoded}\n", self.name);
+        let key = UnparsedPublicKey::new(&ED25519, self.key.0);
+        let holds = name == self.name
+            && *hash == self.key.note_key_hash(&self.name)
+            && rewritten == note
+            && key.verify(text.as_bytes(), signature).is_ok();
+        holds.then_some(checkpoint)
+    }
+}
+
+fn read_root(text: &str) -> Option<Digest> {
+    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    Some(Digest::from_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::log_key::LogKey;
+
+    #[test]
+    fn only_the_signed_bytes_verify() {
+        let key = LogKey::from_seed(&[3; 32]).unwrap();
+        let verifier_key = key.public().verifier_key("gate.example/log");
+        let log = TrustedLog::parse(&verifier_key).unwrap();
+        let root = Digest::of("root");
+        let note = key.sign_checkpoint("gate.example/log", 42, &root);
+        let checkpoint = log.verify(&note).unwrap();
+        assert_eq!((checkpoint.size(), checkpoint.root()), (42, &root));
+        for (at, character) in note.char_indices() {
+            let (before, after) = (&note[..at], &note[at + character.len_utf8()..]);
+            for other in ["", "A", "=", "\n", " ", "4"] {
+                let changed = format!("{before}{other}{after}");
+                assert!(changed == note || log.verify(&changed).is_none(), "{changed}");
+            }
+        }
+        let (_, signature) = note.split_once("\n\n").unwrap();
+        assert!(log.verify(&format!("{note}{signature}")).is_none(), "two signatures");
+        assert!(log.verify(&key.sign_checkpoint("other/log", 42, &root)).is_none());
+        assert!(LogKey::from_seed(&[4; 32]).is_ok_and(|other| {
+            log.verify(&other.sign_checkpoint("gate.example/log", 42, &root)).is_none()
+        }));
+    }
+
+    #[test]
+    fn verifier_keys_have_one_spelling() {
+        let key = LogKey::from_seed(&[3; 32]).unwrap().public().verifier_key("gate.example/log");
+        assert!(TrustedLog::parse(&key).is_some());
+        for other in
+            [format!("{key} "), key.to_uppercase(), key.replace("gate", "gato"), String::new()]
+        {
+            assert!(TrustedLog::parse(&other).is_none(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Reading a signed token (compact JWS, RFC 7515) strictly, before anything in it is believed, and
+//! verifying it with a key that is known.
+//!
+//! Libraries accept what they need and skip the rest. Here what is not exactly one object with
+//! unambiguous members is refused, so that the gate, an auditor and the issuer read the same.
+
+use std::fmt;
+
+use aws_lc_rs::rsa::PublicKeyComponents;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
+use data_encoding::BASE64URL_NOPAD;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// GitHub's tokens are under 2 KiB and the largest directory tokens about 8 KiB. Whatever is
+/// larger costs the gate more to refuse late than early.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// A token whose form is right and whose content is not yet believed.
+pub struct CompactToken<'a> {
+    /// The first part.
+    pub unverified_header: Map<String, Value>,
+    /// The second part.
+    pub unverified_claims: Map<String, Value>,
+    /// What the signature is over: the first two parts with their dot.
+    pub signing_input: &'a str,
+    /// The third part as it was sent, checked to be base64url.
+    pub signature: &'a str,
+}
+
+/// Why a token cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Unreadable {
+    #[error("it is larger than {MAX_TOKEN_BYTES} bytes")]
+    TooLarge,
+    #[error("it is empty")]
+    Empty,
+    #[error("it is not three base64url parts with dots between")]
+    NotThreeParts,
+    #[error("its {0} is not unpadded base64url")]
+    NotBase64(&'static str),
+    #[error("its {0} is not one JSON object")]
+    NotJson(&'static str),
+    #[error("its {0} names a member twice")]
+    Duplicate(&'static str),
+}
+
+impl<'a> CompactToken<'a> {
+    /// Reads a token, and no other spelling of the same token.
+    ///
+    /// # Errors
+    /// When it is not exactly one header, one set of claims and a signature.
+    pub fn parse(token: &'a str) -> Result<Self, Unreadable> {
+        let [header, claims, signature] = parts(token)?;
+        Ok(Self {
+            unverified_header: object("header", header)?,
+            unverified_claims: object("payload", claims)?,
+            signing_input: &token[..header.len() + 1 + claims.len()],
+            signature,
+        })
+    }
+}
+
+/// The three parts of a token, each known to be canonical base64url.
+///
+/// # Errors
+/// When it is not of this form. What the parts say is not looked at.
+pub fn parts(token: &str) -> Result<[&str; 3], Unreadable> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Unreadable::TooLarge);
+    }
+    if token.is_empty() {
+        return Err(Unreadable::Empty);
+    }
+    let mut parts = token.split('.');
+    let (Some(header), Some(claims), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Unreadable::NotThreeParts);
+    };
+    // The crate's decoder refuses stray trailing bits, so one token has one spelling.
+    for (name, part) in [("header", header), ("payload", claims), ("signature", signature)] {
+        if BASE64URL_NOPAD.decode(part.as_bytes()).is_err() {
+            return Err(Unreadable::NotBase64(name));
+        }
+    }
+    Ok([header, claims, signature])
+}
+
+/// Whether `key` (RFC 7638 form) signed `token`, by the algorithm that its header names and that the
+/// key is made for. The claims are not looked at.
+pub fn is_signed_by(token: &str, key: &str) -> bool {
+    let Ok([header, claims, signature]) = parts(token) else { return false };
+    let Ok(header_members) = object("header", header) else { return false };
+    // A header that brings its own key, or rules that we do not know, is not one to follow
+    // (RFC 7515, section 4.1; RFC 8725, section 3).
+    if ["crit", "jwk", "jku", "x5u"].iter().any(|name| header_members.contains_key(*name)) {
+        return false;
+    }
+    let Some(algorithm) = header_members.get("alg").and_then(Value::as_str) else { return false };
+    let Ok(Value::Object(key)) = serde_json::from_str(key) else { return false };
+    let input = token[..header.len() + 1 + claims.len()].as_bytes();
+    let Ok(signature) = BASE64URL_NOPAD.decode(signature.as_bytes()) else { return false };
+    verifies(&key, algorithm, input, &signature).unwrap_or(false)
+}
+
+/// `None` if the algorithm is none of ours, or not one of the key's.
+fn verifies(
+    key: &Map<String, Value>,
+    algorithm: &str,
+    input: &[u8],
+    signature: &[u8],
+) -> Option<bool> {
+    let text = |name: &str| key.get(name).and_then(Value::as_str);
+    let bytes = |name: &str| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();
+    let by = |algorithm: &'static dyn VerificationAlgorithm, key: Vec<u8>| {
+        Some(UnparsedPublicKey::new(algorithm, key).verify(input, signature).is_ok())
+    };
+    let point = |length: usize| {
+        let (x, y) = (bytes("x")?, bytes("y")?);
+        (x.len() == length && y.len() == length).then(|| [&[0x04], &x[..], &y[..]].concat())
+    };
+    match (algorithm, text("kty")?, text("crv")) {
+        ("ES256", "EC", Some("P-256")) => by(&ECDSA_P256_SHA256_FIXED, point(32)?),
+        ("ES384", "EC", Some("P-384")) => by(&ECDSA_P384_SHA384_FIXED, point(48)?),
+        ("EdDSA", "OKP", Some("Ed25519")) => by(&ED25519, bytes("x")?),
+        (algorithm, "RSA", None) => {
+            let (n, e) = (bytes("n")?, bytes("e")?);
+            let components = PublicKeyComponents { n, e };
+            Some(components.verify(rsa_parameters(algorithm)?, input, signature).is_ok())
+        }
+        _ => None,
+    }
+}
+
+/// RSA with 2048 to 8192 bits.
+fn rsa_parameters(algorithm: &str) -> Option<&'static RsaParameters> {
+    match algorithm {
+        "RS256" => Some(&RSA_PKCS1_2048_8192_SHA256),
+        "RS384" => Some(&RSA_PKCS1_2048_8192_SHA384),
+        "RS512" => Some(&RSA_PKCS1_2048_8192_SHA512),
+        "PS256" => Some(&RSA_PSS_2048_8192_SHA256),
+        "PS384" => Some(&RSA_PSS_2048_8192_SHA384),
+        "PS512" => Some(&RSA_PSS_2048_8192_SHA512),
+        _ => None,
+    }
+}
+
+fn object(part: &'static str, encoded: &str) -> Result<Map<String, Value>, Unreadable> {
+    let bytes =
+        BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| Unreadable::NotBase64(part))?;
+    match serde_json::from_slice::<Strict>(&bytes) {
+        Ok(Strict(Value::Object(members))) => Ok(members),
+        Ok(_) => Err(Unreadable::NotJson(part)),
+        Err(error) if error.to_string().starts_with(DUPLICATE) => Err(Unreadable::Duplicate(part)),
+        Err(_) => Err(Unreadable::NotJson(part)),
+    }
+}
+
+const DUPLICATE: &str = "duplicate member";
+
+/// A JSON value in which no object, at any depth, names a member twice. RFC 7519, section 4,
+/// lets a reader take the last one; two readers that differ are how one token says two things.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        StrictValue.deserialize(deserializer).map(Self)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct StrictValue;
+
+impl<'de> DeserializeSeed<'de> for StrictValue {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StrictValue {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON without repeated members")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = sequence.next_element_seed(self)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            let value = access.next_value_seed(self)?;
+            if members.contains_key(&name) {
+                return Err(A::Error::custom(DUPLICATE));
+            }
+            members.insert(name, value);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8037, appendix A.4.
+    const KEY: &str =
+        r#"{"crv":"Ed25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    const TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+
+    #[test]
+    fn the_example_of_rfc_8037_verifies_and_nothing_near_it() {
+        assert!(is_signed_by(TOKEN, KEY));
+        for at in 0..TOKEN.len() {
+            let mut other = TOKEN.as_bytes().to_vec();
+            other[at] = if other[at] == b'A' { b'B' } else { b'A' };
+            let other = String::from_utf8(other).unwrap();
+            assert!(!is_signed_by(&other, KEY), "{other}");
+        }
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"EdDSA","crit":[]}"#,
+            r#"{"alg":"EdDSA","jwk":{}}"#,
+            r#"{"alg":"ES256"}"#,
+            r#"{"alg":"EdDSA","alg":"EdDSA"}"#,
+        ] {
+            let (_, rest) = TOKEN.split_once('.').unwrap();
+            let header = BASE64URL_NOPAD.encode(header.as_bytes());
+            assert!(!is_signed_by(&format!("{header}.{rest}"), KEY), "{header}");
+        }
+    }
+}

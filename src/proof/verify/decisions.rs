@@ -1,0 +1,201 @@
+//! Decisions: who signed what, when, under which sign-in, with which key.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use super::enrolment::Enrolled;
+use super::failure::{Code, Failure};
+use super::form::{Form, UnverifiedDecision};
+use super::ledger::Chain;
+use super::sign_in::{LEEWAY, VerifiedSignIn};
+use crate::domain::decision::{Decision, assertion_digest};
+use crate::domain::digest::Digest;
+use crate::domain::statement::{FrozenStatement, STATEMENT_LIFETIME};
+use crate::proof::assertion::{Expectation, UnverifiedAssertion, verify_from_record};
+use crate::proof::evidence::Trust;
+
+/// How old a sign-in may be when its person decides: the life of a session.
+const OLDEST_SIGN_IN: SignedDuration = SignedDuration::from_mins(15);
+
+/// As many statements as recorded decisions, each about exactly this deployment, saying exactly what
+/// was recorded.
+pub(super) fn check_statements(
+    form: &Form<'_>,
+    chain: &Chain,
+) -> Result<Vec<FrozenStatement>, Failure> {
+    let mismatch = |sentence: &str| Code::StatementMismatch.because(sentence);
+    if form.decisions.len() != chain.decisions().len() {
+        return Err(mismatch("there are not as many signed decisions as the ledger recorded"));
+    }
+    let mut nonces = BTreeSet::new();
+    let mut statements = Vec::with_capacity(form.decisions.len());
+    for (signed, recorded) in form.decisions.iter().zip(chain.decisions()) {
+        if !is_recorded(signed, recorded) {
+            return Err(mismatch("a signed decision is not the one that the ledger recorded"));
+        }
+        let statement = FrozenStatement::thaw(signed.statement)
+            .map_err(|error| mismatch(&format!("a signed statement cannot be read: {error}")))?;
+        if !is_about(&statement, chain) {
+            return Err(mismatch("a signed statement is not about exactly this deployment"));
+        }
+        if !says(&statement, recorded) {
+            return Err(mismatch("a signed statement does not say what the ledger recorded"));
+        }
+        if !nonces.insert(statement.predicate().nonce.clone()) {
+            return Err(mismatch("two statements have the same nonce"));
+        }
+        statements.push(statement);
+    }
+    Ok(statements)
+}
+
+fn is_recorded(signed: &UnverifiedDecision<'_>, recorded: &Decision) -> bool {
+    let assertion = assertion_digest(
+        &signed.authenticator_data,
+        &signed.client_data_json,
+        &signed.signature,
+        signed.user_handle.as_deref(),
+    );
+    recorded.statement_digest == Digest::of(signed.statement)
+        && recorded.credential == signed.credential_id
+        && assertion.is_ok_and(|digest| digest == recorded.assertion_digest)
+}
+
+fn is_about(statement: &FrozenStatement, chain: &Chain) -> bool {
+    let predicate = statement.predicate();
+    let deployment = &chain.deployment;
+    statement.is_well_formed(deployment)
+        && predicate.deployment == *deployment.deployment()
+        && predicate.policy_digest == deployment.policy_digest
+        && predicate.audience == deployment.audience
+}
+
+fn says(statement: &FrozenStatement, recorded: &Decision) -> bool {
+    let predicate = statement.predicate();
+    predicate.approver == recorded.person
+        && predicate.decision == recorded.verdict
+        && predicate.reason == recorded.reason
+        && predicate.credentials.contains(&recorded.credential)
+}
+
+/// Each was signed within its few minutes, by the time of its entry. Never compared with now: a long
+/// rollout cannot run out of the approval that it rests on.
+pub(super) fn check_times(chain: &Chain, statements: &[FrozenStatement]) -> Result<(), Failure> {
+    let decided = chain.decisions().iter().zip(&chain.decided);
+    for (statement, (recorded, moment)) in statements.iter().zip(decided) {
+        let predicate = statement.predicate();
+        let (begins, ends) = (predicate.issued_at, predicate.expires_at);
+        let is_in_time = begins <= recorded.decided_at
+            && recorded.decided_at < ends
+            && ends.duration_since(begins) <= STATEMENT_LIFETIME
+            && ends <= chain.deployment.expires_at
+            && recorded.decided_at == moment.at;
+        if !is_in_time {
+            return Err(Code::StatementTime.because(format!(
+                "the statement of {} was signed outside the time that it allows",
+                recorded.person.subject
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Each rests on the sign-in whose digest it signed, of the same person, a short time before.
+pub(super) fn check_sign_ins(
+    form: &Form<'_>,
+    chain: &Chain,
+    statements: &[FrozenStatement],
+    sign_ins: &[VerifiedSignIn],
+    trust: &Trust,
+) -> Result<(), Failure> {
+    let decided = form.decisions.iter().zip(chain.decisions());
+    for ((signed, recorded), (statement, sign_in)) in decided.zip(statements.iter().zip(sign_ins)) {
+        let is_recent = sign_in.issued_at().is_some_and(|issued_at| {
+            let age = recorded.decided_at.duration_since(issued_at);
+            age >= -LEEWAY && age <= OLDEST_SIGN_IN.saturating_add(LEEWAY)
+        });
+        let holds = statement.predicate().sign_in_digest == Digest::of(&signed.sign_in.id_token)
+            && statement.predicate().approver == sign_in.person
+            && sign_in.groups(&trust.login.groups_claim).as_ref() == Some(&recorded.groups)
+            && is_recent;
+        if !holds {
+            return Err(Code::SignInMismatch.because(format!(
+                "the sign-in is not the one that {} signed with the decision, or too old",
+                recorded.person.subject
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Each was signed with a key that was its person's before. Gives the credential of each decision.
+pub(super) fn check_credentials(
+    form: &Form<'_>,
+    chain: &Chain,
+    statements: &[FrozenStatement],
+    credentials: &[Enrolled],
+) -> Result<Vec<usize>, Failure> {
+    let decided = form.decisions.iter().zip(statements).zip(&chain.decided);
+    decided
+        .map(|((signed, statement), moment)| {
+            let is_theirs = |credential: &Enrolled| {
+                credential.id == signed.credential_id
+                    && credential.person == statement.predicate().approver
+                    && credential.index < moment.index
+            };
+            credentials.iter().position(is_theirs).ok_or_else(|| {
+                Code::CredentialNotEnrolled.because(format!(
+                    "the key {} was not enrolled for the person who signed with it, or only later",
+                    signed.credential_id
+                ))
+            })
+        })
+        .collect()
+}
+
+/// Each assertion verifies over its statement.
+pub(super) fn check_assertions(
+    form: &Form<'_>,
+    statements: &[FrozenStatement],
+    credentials: &[Enrolled],
+    used: &[usize],
+    trust: &Trust,
+) -> Result<(), Failure> {
+    for ((signed, statement), &used) in form.decisions.iter().zip(statements).zip(used) {
+        let expectation = Expectation {
+            challenge: *statement.challenge().as_bytes(),
+            origin: &trust.origin,
+            rp_id: &trust.rp_id,
+            credentials: &[credentials[used].record()],
+            device_bound: false,
+        };
+        let unverified = UnverifiedAssertion {
+            id: signed.credential_id.to_owned(),
+            raw_id: signed.credential_id.to_owned(),
+            authenticator_data: signed.authenticator_data.clone(),
+            client_data_json: signed.client_data_json.clone(),
+            signature: signed.signature.clone(),
+            user_handle: signed.user_handle.clone(),
+        };
+        verify_from_record(&expectation, &unverified).map_err(|refusal| {
+            Code::AssertionInvalid.because(format!("a signature does not hold: {refusal}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// The credentials are those that signed, in the order of their first use, and no others.
+pub(super) fn check_all_used(used: &[usize], credentials: &[Enrolled]) -> Result<(), Failure> {
+    let mut next = 0;
+    let in_order = used.iter().all(|&one| {
+        let is_new = one == next;
+        next += usize::from(is_new);
+        is_new || one < next
+    });
+    if in_order && next == credentials.len() {
+        Ok(())
+    } else {
+        Err(Code::UnusedCredential.because("the enrolments are not those of the keys that signed, each once, in the order of their first use"))
+    }
+}

@@ -1,0 +1,104 @@
+//! Enrolments: how a key became a person's.
+
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+
+use super::Decider;
+use super::failure::{Code, Failure};
+use super::form::{Form, UnverifiedCredential};
+use super::sign_in::{claims_of, person_of};
+use crate::domain::canonical::to_canonical_json;
+use crate::domain::decision::Decision;
+use crate::domain::digest::Digest;
+use crate::domain::ledger::Record;
+use crate::domain::person::Person;
+use crate::proof::assertion::CredentialRecord;
+use crate::proof::base64url;
+use crate::proof::evidence::Trust;
+use crate::proof::jwk::thumbprint;
+use crate::proof::registration::{self, AttestedCredential};
+use crate::proof::user_handle::user_handle;
+
+/// What an enrolment is called in the ledger.
+const REGISTERED: &str = "credential.registered";
+
+/// A credential that is a person's, as its registration, the directory and the ledger say alike.
+pub(super) struct Enrolled {
+    pub id: String,
+    pub person: Person,
+    /// The place of its entry.
+    pub index: u64,
+    attested: AttestedCredential,
+}
+
+impl Enrolled {
+    /// What an assertion is checked against.
+    pub(super) fn record(&self) -> CredentialRecord {
+        CredentialRecord {
+            id: self.attested.credential_id.clone(),
+            public_key: self.attested.public_key.clone(),
+            user_handle: user_handle(&self.person.issuer, &self.person.subject).to_vec(),
+            backup_eligible: self.attested.flags.backup_eligible(),
+            sign_count: 0,
+        }
+    }
+
+    /// Whoever decided with it.
+    pub(super) fn decider(&self, decision: &Decision) -> Decider {
+        Decider {
+            decision: decision.clone(),
+            aaguid: self.attested.aaguid,
+            backup_eligible: self.attested.flags.backup_eligible(),
+            attestation: self.attested.format.clone(),
+        }
+    }
+}
+
+pub(super) fn check(form: &Form<'_>, trust: &Trust) -> Result<Vec<Enrolled>, Failure> {
+    form.credentials.iter().map(|credential| enrolled(credential, trust)).collect()
+}
+
+fn enrolled(unverified: &UnverifiedCredential<'_>, trust: &Trust) -> Result<Enrolled, Failure> {
+    let invalid = |why: String| Code::EnrolmentInvalid.because(why);
+    let registration = unverified.registration;
+    let attested = registration::read(registration.as_bytes(), &trust.origin, &trust.rp_id)
+        .map_err(|error| invalid(format!("a registration does not hold: {error}")))?
+        .credential;
+    let id = base64url::encode(&attested.credential_id);
+    let sign_in = unverified.sign_in;
+    let claims = claims_of(&sign_in.id_token)
+        .ok_or_else(|| invalid(format!("the ID token of the enrolment of {id} cannot be read")))?;
+    let person = person_of(&claims)
+        .ok_or_else(|| invalid(format!("the ID token of the enrolment of {id} names nobody")))?;
+    let record = Record::parse(unverified.entry.record)
+        .map_err(|error| invalid(format!("the record of the enrolment of {id}: {error}")))?;
+    let digest = Digest::of(registration);
+    let said = json!({
+        "person": person,
+        "credential": id,
+        "public_key": base64url::encode(attested.public_key.cose()),
+        "aaguid": HEXLOWER.encode(&attested.aaguid),
+        "backup_eligible": attested.flags.backup_eligible(),
+        "registration_digest": digest,
+        "sign_in_digest": Digest::of(&sign_in.id_token),
+        "sign_in_key": thumbprint(&sign_in.key),
+    });
+    let is_recorded =
+        record.kind == REGISTERED && record.approval.is_none() && is_same(&record.data, &said);
+    if !is_recorded {
+        return Err(invalid(format!(
+            "the entry of the enrolment of {id} does not say what its registration and sign-in say"
+        )));
+    }
+    let nonce = base64url::encode(digest.as_bytes());
+    if claims.get("nonce").and_then(Value::as_str) != Some(&nonce) {
+        return Err(invalid(format!(
+            "the directory did not vouch for the key {id}: the ID token's nonce is not the digest of its registration"
+        )));
+    }
+    Ok(Enrolled { id, person, index: unverified.entry.index, attested })
+}
+
+fn is_same(left: &Value, right: &Value) -> bool {
+    matches!((to_canonical_json(left), to_canonical_json(right)), (Ok(left), Ok(right)) if left == right)
+}
