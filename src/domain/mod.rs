@@ -20,3 +20,4 @@ pub mod service;
 pub mod statement;
 pub mod template;
 pub mod text;
+pub mod unique_json;
