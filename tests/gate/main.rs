@@ -8,6 +8,7 @@ mod cloud_run_client;
 mod configuration;
 mod deciding;
 mod differential;
+mod evidence;
 mod identity_server;
 mod next_action;
 mod pages;
