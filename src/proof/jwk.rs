@@ -23,23 +23,24 @@ pub fn canonical_key(jwk: &Value) -> Option<String> {
 }
 
 /// Whether `text` is a key in [`canonical_key`] form, byte for byte: of a known type and curve, its
-/// values in canonical base64url. Whether its numbers are a key shows when it verifies something.
+/// numbers in canonical base64url and of the one length that they may have. Whether they are a key
+/// shows when it verifies something.
 pub fn is_canonical_key(text: &str) -> bool {
     let Ok(jwk) = from_canonical_json::<Value>(text) else { return false };
-    let is_number = |name: &str| match jwk.get(name) {
-        None => true,
-        Some(value) => value.as_str().is_some_and(|text| base64url::decode(text).is_some()),
-    };
-    let curve = jwk.get("crv").and_then(Value::as_str);
-    let is_known = match jwk.get("kty").and_then(Value::as_str) {
-        Some("RSA") => true,
-        Some("EC") => matches!(curve, Some("P-256" | "P-384")),
-        Some("OKP") => curve == Some("Ed25519"),
+    let text_of = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let number = |name: &str| text_of(name).and_then(base64url::decode);
+    let is_long = |name: &str, length| number(name).is_some_and(|bytes| bytes.len() == length);
+    // RFC 7518, section 2 (Base64urlUInt): no zero in front.
+    let is_unsigned =
+        |name: &str| number(name).is_some_and(|bytes| !matches!(bytes[..], [] | [0, ..]));
+    let is_known = match (text_of("kty"), text_of("crv")) {
+        (Some("RSA"), None) => is_unsigned("n") && is_unsigned("e"),
+        (Some("EC"), Some("P-256")) => is_long("x", 32) && is_long("y", 32),
+        (Some("EC"), Some("P-384")) => is_long("x", 48) && is_long("y", 48),
+        (Some("OKP"), Some("Ed25519")) => is_long("x", 32),
         _ => false,
     };
-    is_known
-        && ["n", "e", "x", "y"].into_iter().all(is_number)
-        && canonical_key(&jwk).as_deref() == Some(text)
+    is_known && canonical_key(&jwk).as_deref() == Some(text)
 }
 
 /// base64url of the SHA-256 of a key in [`canonical_key`] form.

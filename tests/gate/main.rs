@@ -9,6 +9,7 @@ mod configuration;
 mod crash;
 mod deciding;
 mod differential;
+mod evidence;
 mod faults;
 mod identity_server;
 mod instances;

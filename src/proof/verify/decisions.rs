@@ -10,6 +10,7 @@ use super::form::{Form, UnverifiedDecision};
 use super::ledger::Chain;
 use super::sign_in::{LEEWAY, VerifiedSignIn};
 use crate::domain::decision::{Decision, assertion_digest};
+use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::statement::{FrozenStatement, STATEMENT_LIFETIME};
 use crate::proof::assertion::{Expectation, UnverifiedAssertion, verify_from_record};
@@ -20,34 +21,28 @@ const OLDEST_SIGN_IN: SignedDuration = SignedDuration::from_mins(15);
 
 /// As many statements as recorded decisions, each about exactly this deployment, saying exactly what
 /// was recorded.
-pub(super) fn check_statements(
-    form: &Form<'_>,
-    chain: &Chain,
-) -> Result<Vec<FrozenStatement>, Failure> {
-    let mismatch = |sentence: &str| Code::StatementMismatch.because(sentence);
-    if form.decisions.len() != chain.decisions().len() {
-        return Err(mismatch("there are not as many signed decisions as the ledger recorded"));
+pub(super) fn check_statements(form: &Form<'_>, chain: &Chain<'_>) -> Result<(), Failure> {
+    let mismatch = |sentence: &str| Err(Code::StatementMismatch.because(sentence));
+    let recorded = &chain.last.decisions;
+    if form.decisions.len() != recorded.len() {
+        return mismatch("there are not as many signed decisions as the ledger recorded");
     }
     let mut nonces = BTreeSet::new();
-    let mut statements = Vec::with_capacity(form.decisions.len());
-    for (signed, recorded) in form.decisions.iter().zip(chain.decisions()) {
+    for (signed, recorded) in form.decisions.iter().zip(recorded) {
         if !is_recorded(signed, recorded) {
-            return Err(mismatch("a signed decision is not the one that the ledger recorded"));
+            return mismatch("a signed decision is not the one that the ledger recorded");
         }
-        let statement = FrozenStatement::thaw(signed.statement)
-            .map_err(|error| mismatch(&format!("a signed statement cannot be read: {error}")))?;
-        if !is_about(&statement, chain) {
-            return Err(mismatch("a signed statement is not about exactly this deployment"));
+        if !is_about(&signed.statement, &form.deployment) {
+            return mismatch("a signed statement is not about exactly this deployment");
         }
-        if !says(&statement, recorded) {
-            return Err(mismatch("a signed statement does not say what the ledger recorded"));
+        if !says(&signed.statement, recorded) {
+            return mismatch("a signed statement does not say what the ledger recorded");
         }
-        if !nonces.insert(statement.predicate().nonce.clone()) {
-            return Err(mismatch("two statements have the same nonce"));
+        if !nonces.insert(&signed.statement.predicate().nonce) {
+            return mismatch("two statements have the same nonce");
         }
-        statements.push(statement);
     }
-    Ok(statements)
+    Ok(())
 }
 
 fn is_recorded(signed: &UnverifiedDecision<'_>, recorded: &Decision) -> bool {
@@ -57,14 +52,13 @@ fn is_recorded(signed: &UnverifiedDecision<'_>, recorded: &Decision) -> bool {
         &signed.signature,
         signed.user_handle.as_deref(),
     );
-    recorded.statement_digest == Digest::of(signed.statement)
+    recorded.statement_digest == Digest::of(signed.statement.text())
         && recorded.credential == signed.credential_id
         && assertion.is_ok_and(|digest| digest == recorded.assertion_digest)
 }
 
-fn is_about(statement: &FrozenStatement, chain: &Chain) -> bool {
+fn is_about(statement: &FrozenStatement, deployment: &FrozenDeployment) -> bool {
     let predicate = statement.predicate();
-    let deployment = &chain.deployment;
     statement.is_well_formed(deployment)
         && predicate.deployment == *deployment.deployment()
         && predicate.policy_digest == deployment.policy_digest
@@ -81,15 +75,15 @@ fn says(statement: &FrozenStatement, recorded: &Decision) -> bool {
 
 /// Each was signed within its few minutes, by the time of its entry. Never compared with now: a long
 /// rollout cannot run out of the approval that it rests on.
-pub(super) fn check_times(chain: &Chain, statements: &[FrozenStatement]) -> Result<(), Failure> {
-    let decided = chain.decisions().iter().zip(&chain.decided);
-    for (statement, (recorded, moment)) in statements.iter().zip(decided) {
-        let predicate = statement.predicate();
+pub(super) fn check_times(form: &Form<'_>, chain: &Chain<'_>) -> Result<(), Failure> {
+    let decided = chain.last.decisions.iter().zip(&chain.decided);
+    for (signed, (recorded, moment)) in form.decisions.iter().zip(decided) {
+        let predicate = signed.statement.predicate();
         let (begins, ends) = (predicate.issued_at, predicate.expires_at);
         let is_in_time = begins <= recorded.decided_at
             && recorded.decided_at < ends
             && ends.duration_since(begins) <= STATEMENT_LIFETIME
-            && ends <= chain.deployment.expires_at
+            && ends <= form.deployment.expires_at
             && recorded.decided_at == moment.at;
         if !is_in_time {
             return Err(Code::StatementTime.because(format!(
@@ -104,19 +98,19 @@ pub(super) fn check_times(chain: &Chain, statements: &[FrozenStatement]) -> Resu
 /// Each rests on the sign-in whose digest it signed, of the same person, a short time before.
 pub(super) fn check_sign_ins(
     form: &Form<'_>,
-    chain: &Chain,
-    statements: &[FrozenStatement],
+    chain: &Chain<'_>,
     sign_ins: &[VerifiedSignIn],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    let decided = form.decisions.iter().zip(chain.decisions());
-    for ((signed, recorded), (statement, sign_in)) in decided.zip(statements.iter().zip(sign_ins)) {
+    let decided = form.decisions.iter().zip(&chain.last.decisions);
+    for ((signed, recorded), sign_in) in decided.zip(sign_ins) {
+        let predicate = signed.statement.predicate();
         let is_recent = sign_in.issued_at().is_some_and(|issued_at| {
             let age = recorded.decided_at.duration_since(issued_at);
             age >= -LEEWAY && age <= OLDEST_SIGN_IN.saturating_add(LEEWAY)
         });
-        let holds = statement.predicate().sign_in_digest == Digest::of(&signed.sign_in.id_token)
-            && statement.predicate().approver == sign_in.person
+        let holds = predicate.sign_in_digest == Digest::of(&signed.sign_in.id_token)
+            && Some(&predicate.approver) == sign_in.person().as_ref()
             && sign_in.groups(&trust.login.groups_claim).as_ref() == Some(&recorded.groups)
             && is_recent;
         if !holds {
@@ -132,16 +126,15 @@ pub(super) fn check_sign_ins(
 /// Each was signed with a key that was its person's before. Gives the credential of each decision.
 pub(super) fn check_credentials(
     form: &Form<'_>,
-    chain: &Chain,
-    statements: &[FrozenStatement],
+    chain: &Chain<'_>,
     credentials: &[Enrolled],
 ) -> Result<Vec<usize>, Failure> {
-    let decided = form.decisions.iter().zip(statements).zip(&chain.decided);
+    let decided = form.decisions.iter().zip(&chain.decided);
     decided
-        .map(|((signed, statement), moment)| {
+        .map(|(signed, moment)| {
             let is_theirs = |credential: &Enrolled| {
                 credential.id == signed.credential_id
-                    && credential.person == statement.predicate().approver
+                    && credential.person == signed.statement.predicate().approver
                     && credential.index < moment.index
             };
             credentials.iter().position(is_theirs).ok_or_else(|| {
@@ -157,14 +150,13 @@ pub(super) fn check_credentials(
 /// Each assertion verifies over its statement.
 pub(super) fn check_assertions(
     form: &Form<'_>,
-    statements: &[FrozenStatement],
     credentials: &[Enrolled],
     used: &[usize],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    for ((signed, statement), &used) in form.decisions.iter().zip(statements).zip(used) {
+    for (signed, &used) in form.decisions.iter().zip(used) {
         let expectation = Expectation {
-            challenge: *statement.challenge().as_bytes(),
+            challenge: *signed.statement.challenge().as_bytes(),
             origin: &trust.origin,
             rp_id: &trust.rp_id,
             credentials: &[credentials[used].record()],

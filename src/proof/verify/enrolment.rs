@@ -6,17 +6,16 @@ use serde_json::{Value, json};
 use super::Decider;
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedCredential};
-use super::sign_in::{claims_of, person_of};
-use crate::domain::canonical::to_canonical_json;
+use super::sign_in::person_of;
 use crate::domain::decision::Decision;
 use crate::domain::digest::Digest;
-use crate::domain::ledger::Record;
 use crate::domain::person::Person;
 use crate::proof::assertion::CredentialRecord;
 use crate::proof::base64url;
 use crate::proof::evidence::Trust;
 use crate::proof::jwk::thumbprint;
 use crate::proof::registration::{self, AttestedCredential};
+use crate::proof::token::unverified_claims;
 use crate::proof::user_handle::user_handle;
 
 /// What an enrolment is called in the ledger.
@@ -66,12 +65,11 @@ fn enrolled(unverified: &UnverifiedCredential<'_>, trust: &Trust) -> Result<Enro
         .credential;
     let id = base64url::encode(&attested.credential_id);
     let sign_in = unverified.sign_in;
-    let claims = claims_of(&sign_in.id_token)
-        .ok_or_else(|| invalid(format!("the ID token of the enrolment of {id} cannot be read")))?;
+    let claims = unverified_claims(&sign_in.id_token)
+        .map_err(|error| invalid(format!("the ID token of the enrolment of {id}: {error}")))?;
     let person = person_of(&claims)
         .ok_or_else(|| invalid(format!("the ID token of the enrolment of {id} names nobody")))?;
-    let record = Record::parse(unverified.entry.record)
-        .map_err(|error| invalid(format!("the record of the enrolment of {id}: {error}")))?;
+    let record = &unverified.entry.record;
     let digest = Digest::of(registration);
     let said = json!({
         "person": person,
@@ -83,8 +81,7 @@ fn enrolled(unverified: &UnverifiedCredential<'_>, trust: &Trust) -> Result<Enro
         "sign_in_digest": Digest::of(&sign_in.id_token),
         "sign_in_key": thumbprint(&sign_in.key),
     });
-    let is_recorded =
-        record.kind == REGISTERED && record.approval.is_none() && is_same(&record.data, &said);
+    let is_recorded = record.kind == REGISTERED && record.approval.is_none() && record.data == said;
     if !is_recorded {
         return Err(invalid(format!(
             "the entry of the enrolment of {id} does not say what its registration and sign-in say"
@@ -97,8 +94,4 @@ fn enrolled(unverified: &UnverifiedCredential<'_>, trust: &Trust) -> Result<Enro
         )));
     }
     Ok(Enrolled { id, person, index: unverified.entry.index, attested })
-}
-
-fn is_same(left: &Value, right: &Value) -> bool {
-    matches!((to_canonical_json(left), to_canonical_json(right)), (Ok(left), Ok(right)) if left == right)
 }

@@ -1,53 +1,48 @@
-//! The form of the file: canonical JSON, canonical texts in it, canonical encodings. What the texts
-//! say is looked at by the check that needs it.
-
-use serde_json::{Map, Value};
+//! The form of the file: canonical JSON, canonical texts of known forms in it, canonical encodings.
 
 use super::failure::{Code, Failure};
 use crate::domain::canonical::from_canonical_json;
-use crate::domain::deployment::DEPLOYMENT_SCHEMA;
+use crate::domain::deployment::{DEPLOYMENT_SCHEMA, FrozenDeployment};
 use crate::domain::digest::Digest;
-use crate::domain::ledger::{RECORD_SCHEMA, entry_hash, leaf_hash};
-use crate::domain::policy::POLICY_SCHEMA;
+use crate::domain::ledger::{RECORD_SCHEMA, Record, entry_hash, leaf_hash};
+use crate::domain::policy::{POLICY_SCHEMA, Policy};
+use crate::domain::statement::FrozenStatement;
 use crate::proof::base64url;
 use crate::proof::evidence::{
     CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn,
     SignedToken,
 };
 use crate::proof::jwk::is_canonical_key;
-use crate::proof::token::parts;
 
 /// A file holds a few dozen entries of a few KiB. What is larger costs more to refuse late.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
-/// Larger numbers are not told apart by every reader of JSON (RFC 8259, section 6).
-const LARGEST_INDEX: u64 = (1 << 53) - 1;
+/// How many random bytes a statement's nonce has.
+const NONCE_LENGTH: usize = 32;
 
 /// The file, decoded. Nothing in it is believed.
 pub(super) struct Form<'a> {
-    pub deployment_text: &'a str,
-    pub deployment: Map<String, Value>,
-    pub policy_text: &'a str,
-    pub policy: Map<String, Value>,
+    pub deployment: FrozenDeployment,
+    pub policy: Policy,
     pub policy_digest: Digest,
     pub requester: &'a SignedToken,
     pub decisions: Vec<UnverifiedDecision<'a>>,
     pub credentials: Vec<UnverifiedCredential<'a>>,
-    pub entries: Vec<UnverifiedEntry<'a>>,
+    pub entries: Vec<UnverifiedEntry>,
     pub checkpoint: &'a str,
 }
 
-pub(super) struct UnverifiedEntry<'a> {
+pub(super) struct UnverifiedEntry {
     pub index: u64,
-    pub record: &'a str,
+    pub record: Record,
     pub entry_hash: Digest,
     pub leaf: Digest,
     pub previous_root: Digest,
-    pub signature: Vec<u8>,
+    pub signature: [u8; 64],
     pub inclusion: Vec<Digest>,
 }
 
 pub(super) struct UnverifiedDecision<'a> {
-    pub statement: &'a str,
+    pub statement: FrozenStatement,
     pub credential_id: &'a str,
     pub authenticator_data: Vec<u8>,
     pub client_data_json: Vec<u8>,
@@ -59,7 +54,7 @@ pub(super) struct UnverifiedDecision<'a> {
 pub(super) struct UnverifiedCredential<'a> {
     pub registration: &'a str,
     pub sign_in: &'a SignIn,
-    pub entry: UnverifiedEntry<'a>,
+    pub entry: UnverifiedEntry,
 }
 
 fn malformed(sentence: impl Into<String>) -> Failure {
@@ -81,15 +76,18 @@ impl<'a> Form<'a> {
         if evidence.schema != EVIDENCE_SCHEMA {
             return Err(malformed(format!("the file's schema is not {EVIDENCE_SCHEMA}")));
         }
-        let requester = &evidence.requester;
-        check_token("requester", &requester.token, &requester.key)?;
+        check_key(&evidence.requester.key)?;
+        let deployment = FrozenDeployment::thaw(&evidence.deployment)
+            .map_err(|error| malformed(format!("the deployment: {error}")))?;
+        check_schema("deployment", &deployment.schema, DEPLOYMENT_SCHEMA)?;
+        let policy: Policy = from_canonical_json(&evidence.policy)
+            .map_err(|error| malformed(format!("the policy: {error}")))?;
+        check_schema("policy", &policy.schema, POLICY_SCHEMA)?;
         Ok(Self {
-            deployment_text: &evidence.deployment,
-            deployment: object("deployment", &evidence.deployment, Some(DEPLOYMENT_SCHEMA))?,
-            policy_text: &evidence.policy,
-            policy: object("policy", &evidence.policy, Some(POLICY_SCHEMA))?,
+            deployment,
+            policy,
             policy_digest: Digest::of(&evidence.policy),
-            requester,
+            requester: &evidence.requester,
             decisions: evidence.decisions.iter().map(decision).collect::<Result<_, _>>()?,
             credentials: evidence.credentials.iter().map(credential).collect::<Result<_, _>>()?,
             entries: evidence.entries.iter().map(entry).collect::<Result<_, _>>()?,
@@ -98,29 +96,24 @@ impl<'a> Form<'a> {
     }
 
     /// The approval's entries, then those of the credentials.
-    pub(super) fn all_entries(&self) -> impl Iterator<Item = &UnverifiedEntry<'a>> {
+    pub(super) fn all_entries(&self) -> impl Iterator<Item = &UnverifiedEntry> {
         self.entries.iter().chain(self.credentials.iter().map(|credential| &credential.entry))
     }
 }
 
-/// A text that is a canonical JSON object, of this schema where it has one.
-fn object(what: &str, text: &str, schema: Option<&str>) -> Result<Map<String, Value>, Failure> {
-    let members: Map<String, Value> =
-        from_canonical_json(text).map_err(|error| malformed(format!("a {what}: {error}")))?;
-    match schema {
-        Some(schema) if members.get("schema").and_then(Value::as_str) != Some(schema) => {
-            Err(malformed(format!("the schema of a {what} is not {schema}")))
-        }
-        Some(_) | None => Ok(members),
+fn check_schema(what: &str, found: &str, expected: &str) -> Result<(), Failure> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(malformed(format!("the schema of a {what} is not {expected}")))
     }
 }
 
-fn check_token(of: &str, token: &str, key: &str) -> Result<(), Failure> {
-    parts(token).map_err(|error| malformed(format!("the token of a {of}: {error}")))?;
+fn check_key(key: &str) -> Result<(), Failure> {
     if is_canonical_key(key) {
         Ok(())
     } else {
-        Err(malformed(format!("the key of the token of a {of} is not in the form of RFC 7638")))
+        Err(malformed("the key of a token is not in the form of RFC 7638"))
     }
 }
 
@@ -136,44 +129,48 @@ fn hex<const LENGTH: usize>(what: &str, text: &str) -> Result<[u8; LENGTH], Fail
     })
 }
 
-fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry<'_>, Failure> {
-    if evidence.index > LARGEST_INDEX {
-        return Err(malformed("the index of an entry is not below 2^53"));
-    }
-    object("record", &evidence.record, Some(RECORD_SCHEMA))?;
+fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry, Failure> {
+    let record = Record::parse(&evidence.record)
+        .map_err(|error| malformed(format!("the record of entry {}: {error}", evidence.index)))?;
+    check_schema("record", &record.schema, RECORD_SCHEMA)?;
     let entry_hash = entry_hash(&hex("the salt", &evidence.salt)?, &evidence.record);
-    let hashes = evidence.inclusion.iter().map(|hash| hex("a hash of the proof", hash));
+    let hashes = evidence.inclusion.iter();
+    let hashes = hashes.map(|hash| hex("a hash of the proof", hash).map(Digest::from_bytes));
     Ok(UnverifiedEntry {
         index: evidence.index,
-        record: &evidence.record,
+        record,
         entry_hash,
         leaf: leaf_hash(&entry_hash),
         previous_root: Digest::from_bytes(hex("the root before", &evidence.previous_root)?),
-        signature: hex::<64>("the signature", &evidence.signature)?.to_vec(),
-        inclusion: hashes.map(|hash| hash.map(Digest::from_bytes)).collect::<Result<_, _>>()?,
+        signature: hex("the signature", &evidence.signature)?,
+        inclusion: hashes.collect::<Result<_, _>>()?,
     })
 }
 
 fn decision(evidence: &DecisionEvidence) -> Result<UnverifiedDecision<'_>, Failure> {
-    object("statement", &evidence.statement, None)?;
-    check_token("decision", &evidence.sign_in.id_token, &evidence.sign_in.key)?;
+    let statement = FrozenStatement::thaw(&evidence.statement)
+        .map_err(|error| malformed(format!("a statement: {error}")))?;
+    if bytes("the nonce", &statement.predicate().nonce)?.len() != NONCE_LENGTH {
+        return Err(malformed(format!(
+            "the nonce of a statement is not {NONCE_LENGTH} bytes long"
+        )));
+    }
+    check_key(&evidence.sign_in.key)?;
     bytes("the credential", &evidence.credential_id)?;
+    let handle = evidence.user_handle.as_deref();
     Ok(UnverifiedDecision {
-        statement: &evidence.statement,
+        statement,
         credential_id: &evidence.credential_id,
         authenticator_data: bytes("the authenticator data", &evidence.authenticator_data)?,
         client_data_json: bytes("the client data", &evidence.client_data_json)?,
         signature: bytes("the signature", &evidence.signature)?,
-        user_handle: match &evidence.user_handle {
-            Some(handle) => Some(bytes("the user handle", handle)?),
-            None => None,
-        },
+        user_handle: handle.map(|handle| bytes("the user handle", handle)).transpose()?,
         sign_in: &evidence.sign_in,
     })
 }
 
 fn credential(evidence: &CredentialEvidence) -> Result<UnverifiedCredential<'_>, Failure> {
-    check_token("credential", &evidence.sign_in.id_token, &evidence.sign_in.key)?;
+    check_key(&evidence.sign_in.key)?;
     Ok(UnverifiedCredential {
         registration: &evidence.registration,
         sign_in: &evidence.sign_in,

@@ -3,28 +3,19 @@
 use jiff::Timestamp;
 
 use super::failure::{Code, Failure};
-use super::form::Form;
-use crate::domain::approval::State;
-use crate::domain::canonical::from_canonical_json;
-use crate::domain::decision::Decision;
-use crate::domain::deployment::FrozenDeployment;
-use crate::domain::ledger::{ApprovalRecord, Record};
+use super::form::{Form, UnverifiedEntry};
+use crate::domain::ledger::ApprovalRecord;
 use crate::domain::log_key::LogPublicKey;
-use crate::domain::policy::Policy;
 use crate::domain::tree::verify_inclusion;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
 
 /// What an approval's first entry is called.
 const REQUESTED: &str = "approval.requested";
 
-/// The approval's own entries: each in the log, each signed, each following the one before, and the
-/// deployment and policy whose digests they all name.
-pub(super) struct Chain {
-    pub deployment: FrozenDeployment,
-    pub policy: Policy,
-    pub records: Vec<Record>,
+/// The approval's own entries: each in the log, each signed, each following the one before.
+pub(super) struct Chain<'a> {
     /// The approval's part of the last record.
-    last: ApprovalRecord,
+    pub last: &'a ApprovalRecord,
     /// For each decision, the entry in which it first appears.
     pub decided: Vec<Moment>,
 }
@@ -34,20 +25,6 @@ pub(super) struct Chain {
 pub(super) struct Moment {
     pub index: u64,
     pub at: Timestamp,
-}
-
-impl Chain {
-    pub(super) fn version(&self) -> u64 {
-        self.last.version
-    }
-
-    pub(super) fn state(&self) -> &State {
-        &self.last.state
-    }
-
-    pub(super) fn decisions(&self) -> &[Decision] {
-        &self.last.decisions
-    }
 }
 
 pub(super) fn check_checkpoint(form: &Form<'_>, log: &TrustedLog) -> Result<Checkpoint, Failure> {
@@ -86,48 +63,41 @@ fn broken(sentence: impl Into<String>) -> Failure {
     Code::ChainBroken.because(sentence)
 }
 
-pub(super) fn check_chain(form: &Form<'_>) -> Result<Chain, Failure> {
-    let deployment = FrozenDeployment::thaw(form.deployment_text)
-        .map_err(|error| broken(format!("the deployment: {error}")))?;
-    let policy: Policy = from_canonical_json(form.policy_text)
-        .map_err(|error| broken(format!("the policy: {error}")))?;
-    let mut records: Vec<Record> = Vec::with_capacity(form.entries.len());
+pub(super) fn check_chain<'a>(form: &'a Form<'_>) -> Result<Chain<'a>, Failure> {
     let mut decided = Vec::new();
-    let mut before: Option<(ApprovalRecord, u64)> = None;
-    let mut previous = None;
+    let mut before: Option<(&UnverifiedEntry, &ApprovalRecord)> = None;
     for entry in &form.entries {
-        let at = entry.index;
-        let record = Record::parse(entry.record)
-            .map_err(|error| broken(format!("the record of entry {at}: {error}")))?;
-        let Some(approval) = record.approval.clone() else {
-            return Err(broken(format!("entry {at} is about something else")));
-        };
-        let is_about = approval.id == deployment.approval
-            && approval.deployment_digest == *deployment.digest()
-            && approval.policy_digest == form.policy_digest;
-        if !is_about {
-            return Err(broken(format!("entry {at} is about another approval or deployment")));
-        }
-        let follows = match &before {
-            None => record.kind == REQUESTED && approval.version == 1,
-            Some((said, index)) => {
-                at > *index
-                    && approval.version == said.version + 1
-                    && records.last().is_some_and(|last| record.at >= last.at)
+        let UnverifiedEntry { index, record, .. } = entry;
+        let approval = record.approval.as_ref();
+        let approval = approval
+            .filter(|said| is_about(said, form))
+            .ok_or_else(|| broken(format!("entry {index} is about something else")))?;
+        let follows = match before {
+            None => {
+                record.kind == REQUESTED && approval.version == 1 && approval.previous.is_none()
+            }
+            Some((earlier, said)) => {
+                *index > earlier.index
+                    && record.at >= earlier.record.at
+                    && said.version.checked_add(1) == Some(approval.version)
+                    && approval.previous == Some(earlier.entry_hash)
                     && approval.decisions.starts_with(&said.decisions)
             }
         };
-        if !follows || approval.previous != previous {
+        if !follows {
             return Err(broken(format!(
-                "entry {at} does not follow the one before: one is missing, or stands in another place"
+                "entry {index} does not follow the one before: one is missing, or stands in another place"
             )));
         }
-        let moment = Moment { index: at, at: record.at };
-        decided.resize(approval.decisions.len(), moment);
-        previous = Some(entry.entry_hash);
-        before = Some((approval, at));
-        records.push(record);
+        decided.resize(approval.decisions.len(), Moment { index: *index, at: record.at });
+        before = Some((entry, approval));
     }
-    let Some((last, _)) = before else { return Err(broken("there is no entry")) };
-    Ok(Chain { deployment, policy, records, last, decided })
+    let (_, last) = before.ok_or_else(|| broken("there is no entry of the approval"))?;
+    Ok(Chain { last, decided })
+}
+
+fn is_about(said: &ApprovalRecord, form: &Form<'_>) -> bool {
+    said.id == form.deployment.approval
+        && said.deployment_digest == *form.deployment.digest()
+        && said.policy_digest == form.policy_digest
 }

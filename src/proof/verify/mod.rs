@@ -17,13 +17,14 @@ use jiff::Timestamp;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::deployment::FrozenDeployment;
-use crate::domain::ledger::Record;
+use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::policy::Policy;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
 use crate::proof::evidence::{Evidence, Trust};
 
 pub use failure::{Code, Failure};
 use form::Form;
+use ledger::Chain;
 
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.
 #[derive(Clone, Debug)]
@@ -31,18 +32,10 @@ pub struct Verified {
     deployment: FrozenDeployment,
     policy: Policy,
     records: Vec<Record>,
-    last: Last,
+    last: ApprovalRecord,
     deciders: Vec<Decider>,
     checkpoint: Checkpoint,
     checks: Vec<String>,
-}
-
-/// What the last entry of the approval says.
-#[derive(Clone, Debug)]
-struct Last {
-    version: u64,
-    state: State,
-    decisions: Vec<Decision>,
 }
 
 /// A person who decided, and the key that they signed with.
@@ -155,33 +148,25 @@ pub fn verify_evidence(evidence: &Evidence, trust: &Trust) -> Result<Verified, F
     ledger::check_inclusion(&form, &checkpoint)?;
     ledger::check_signatures(&form, &log.key)?;
     let chain = ledger::check_chain(&form)?;
-    requester::check(&form, &chain, trust)?;
+    requester::check(&form, trust)?;
     let credentials = enrolment::check(&form, trust)?;
     let sign_ins = sign_in::check(&form, &chain, trust)?;
-    let statements = decisions::check_statements(&form, &chain)?;
-    decisions::check_times(&chain, &statements)?;
-    decisions::check_sign_ins(&form, &chain, &statements, &sign_ins, trust)?;
-    let used = decisions::check_credentials(&form, &chain, &statements, &credentials)?;
-    decisions::check_assertions(&form, &statements, &credentials, &used, trust)?;
+    decisions::check_statements(&form, &chain)?;
+    decisions::check_times(&form, &chain)?;
+    decisions::check_sign_ins(&form, &chain, &sign_ins, trust)?;
+    let used = decisions::check_credentials(&form, &chain, &credentials)?;
+    decisions::check_assertions(&form, &credentials, &used, trust)?;
     decisions::check_all_used(&used, &credentials)?;
     outcome::check_state(&chain)?;
-    outcome::check_quorum(&chain)?;
-    let deciders = chain
-        .decisions()
-        .iter()
-        .zip(&used)
-        .map(|(decision, &used)| credentials[used].decider(decision))
-        .collect();
+    outcome::check_quorum(&form, &chain)?;
+    let deciders = chain.last.decisions.iter().zip(&used);
+    let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
     let checks = held(&form, &chain, &checkpoint, trust);
-    let last = Last {
-        version: chain.version(),
-        state: chain.state().clone(),
-        decisions: chain.decisions().to_vec(),
-    };
+    let last = chain.last.clone();
     Ok(Verified {
-        deployment: chain.deployment,
-        policy: chain.policy,
-        records: chain.records,
+        deployment: form.deployment,
+        policy: form.policy,
+        records: form.entries.into_iter().map(|entry| entry.record).collect(),
         last,
         deciders,
         checkpoint,
@@ -190,38 +175,32 @@ pub fn verify_evidence(evidence: &Evidence, trust: &Trust) -> Result<Verified, F
 }
 
 fn check_audience(form: &Form<'_>, trust: &Trust) -> Result<(), Failure> {
-    let audience = form.deployment.get("audience").and_then(serde_json::Value::as_str);
-    if audience == Some(trust.origin.as_str()) {
+    let audience = &form.deployment.audience;
+    if *audience == trust.origin {
         return Ok(());
     }
     Err(Code::AudienceMismatch.because(format!(
-        "the deployment was made for another gate than {}: {}",
-        trust.origin,
-        audience.unwrap_or("nobody")
+        "the deployment was made for another gate than {}: {audience}",
+        trust.origin
     )))
 }
 
 fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
-    let named = form.deployment.get("policy_digest").and_then(serde_json::Value::as_str);
-    if named != Some(form.policy_digest.to_string().as_str()) {
+    if form.deployment.policy_digest != form.policy_digest {
         return Err(Code::PolicyMismatch
             .because("the policy is not the one that the signed deployment names by digest"));
     }
-    match (form.policy.get("environment"), form.deployment.get("environment")) {
-        (Some(ruled), Some(asked)) if ruled == asked && ruled.is_string() => Ok(()),
-        _ => Err(Code::PolicyMismatch.because("the policy is one of another environment")),
+    if form.policy.environment != form.deployment.environment {
+        return Err(Code::PolicyMismatch.because("the policy is one of another environment"));
     }
+    Ok(())
 }
 
 /// What the verification came to, for whoever reads it.
-fn held(
-    form: &Form<'_>,
-    chain: &ledger::Chain,
-    checkpoint: &Checkpoint,
-    trust: &Trust,
-) -> Vec<String> {
+fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Trust) -> Vec<String> {
+    let status = chain.last.state.status();
     let entries = form.entries.len() + form.credentials.len();
-    let decided = chain.decisions().len();
+    let decided = chain.last.decisions.len();
     let mut held = vec![
         "The file is canonical to its last byte and was made for this gate.".to_owned(),
         format!(
@@ -231,11 +210,11 @@ fn held(
         format!(
             "The approval's {} entries follow each other without a gap, from the request to {}.",
             form.entries.len(),
-            chain.state().status().as_str()
+            status.as_str()
         ),
         format!(
             "The requester's token is of {}, its signature holds, and the policy lets it ask for this.",
-            chain.deployment.requester.issuer_url
+            form.deployment.requester.issuer_url
         ),
     ];
     if decided > 0 {
@@ -243,23 +222,19 @@ fn held(
         held.push(format!("{}: made with user verification, each vouched for by the directory {} in a sign-in that names it, each recorded before it signed.", count(keys, "key"), trust.login.issuer));
         held.push(format!("{}: over exactly this deployment, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision")));
     }
-    if was_approved(chain.state().status()) {
-        let yes = chain.decisions().iter().filter(|one| one.verdict == Verdict::Approve).count();
-        let rules: Vec<String> = chain.policy.rules.iter().map(|rule| rule.in_words()).collect();
+    if was_approved(status) {
+        let yes = chain.last.decisions.iter().filter(|one| one.verdict == Verdict::Approve).count();
+        let rules: Vec<String> = form.policy.rules.iter().map(|rule| rule.in_words()).collect();
         held.push(format!(
-            "The policy of {} asks for {}; {} of different people meet it, and nobody said no.",
-            chain.policy.environment,
+            "The policy of {} asks for {}; {} said yes, which meets it, and nobody said no.",
+            form.policy.environment,
             rules.join(" and "),
-            count(yes, "yes")
+            if yes == 1 { "1 person".to_owned() } else { format!("{yes} people") }
         ));
     }
     held
 }
 
 fn count(number: usize, what: &str) -> String {
-    let plural = match what {
-        "yes" => "yeses".to_owned(),
-        other => format!("{other}s"),
-    };
-    if number == 1 { format!("1 {what}") } else { format!("{number} {plural}") }
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

@@ -1,16 +1,17 @@
 //! Where it stands: whether the last state is one that the decisions lead to.
 
 use super::failure::{Code, Failure};
+use super::form::Form;
 use super::ledger::Chain;
 use super::was_approved;
 use crate::domain::approval::State;
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::person::Person;
 
-pub(super) fn check_state(chain: &Chain) -> Result<(), Failure> {
-    let decisions = chain.decisions();
+pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
+    let decisions = &chain.last.decisions;
     let is_no = |decision: &Decision| decision.verdict == Verdict::Reject;
-    let agrees = match (decisions.iter().position(is_no), chain.state()) {
+    let agrees = match (decisions.iter().position(is_no), &chain.last.state) {
         (None, State::Rejected { .. }) => false,
         (None, _) => true,
         (Some(at), State::Rejected { by, name, reason, .. }) => {
@@ -27,21 +28,22 @@ pub(super) fn check_state(chain: &Chain) -> Result<(), Failure> {
     }
     Err(Code::StateMismatch.because(format!(
         "the recorded state ({}) is not one that the signed decisions lead to",
-        chain.state().status().as_str()
+        chain.last.state.status().as_str()
     )))
 }
 
 /// The groups are those of the sign-ins: they were compared with what is recorded.
-pub(super) fn check_quorum(chain: &Chain) -> Result<(), Failure> {
+pub(super) fn check_quorum(form: &Form<'_>, chain: &Chain<'_>) -> Result<(), Failure> {
     let signers: Vec<(Person, Vec<String>)> = chain
-        .decisions()
+        .last
+        .decisions
         .iter()
         .filter(|decision| decision.verdict == Verdict::Approve)
         .map(|decision| (decision.person.clone(), decision.groups.clone()))
         .collect();
-    if !was_approved(chain.state().status()) || chain.policy.is_met(&signers) {
+    if !was_approved(chain.last.state.status()) || form.policy.is_met(&signers) {
         return Ok(());
     }
     Err(Code::QuorumNotMet
-        .because(format!("the signatures do not meet the rules of {}", chain.policy.environment)))
+        .because(format!("the signatures do not meet the rules of {}", form.policy.environment)))
 }

@@ -1,49 +1,40 @@
 //! Who asked: the workload's token, and whether the policy lets it.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::failure::{Code, Failure};
 use super::form::Form;
-use super::ledger::Chain;
 use super::sign_in::{LEEWAY, check_signature, time};
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::deployment::Requester;
 use crate::domain::digest::Digest;
-use crate::proof::evidence::{Trust, TrustedIssuer};
+use crate::proof::evidence::{SignedToken, Trust, TrustedIssuer};
 use crate::proof::jwk::thumbprint;
-use crate::proof::token::CompactToken;
+use crate::proof::token::unverified_claims;
 
 fn mismatch(sentence: impl Into<String>) -> Failure {
     Code::RequesterMismatch.because(sentence)
 }
 
-pub(super) fn check(form: &Form<'_>, chain: &Chain, trust: &Trust) -> Result<(), Failure> {
-    let issuer = check_token(form, chain, trust)?;
+pub(super) fn check(form: &Form<'_>, trust: &Trust) -> Result<(), Failure> {
+    let issuer = check_token(form, trust)?;
     let signed = form.requester;
     check_signature("the requester", &signed.token, &signed.key, &issuer.issuer, &issuer.keys)?;
-    check_policy(chain)
+    check_policy(form)
 }
 
 /// The token is the one that was recorded, of a pinned issuer, and says what the deployment says.
-fn check_token<'a>(
-    form: &Form<'_>,
-    chain: &Chain,
-    trust: &'a Trust,
-) -> Result<&'a TrustedIssuer, Failure> {
-    let signed = form.requester;
-    let recorded = chain.records.first().map(|record| &record.data);
-    let recorded = |name: &str| recorded.and_then(|data| data.get(name)).and_then(Value::as_str);
-    if recorded("token_digest") != Some(Digest::of(&signed.token).to_string().as_str())
-        || recorded("token_key") != Some(thumbprint(&signed.key).as_str())
-    {
+fn check_token<'a>(form: &Form<'_>, trust: &'a Trust) -> Result<&'a TrustedIssuer, Failure> {
+    let SignedToken { token, key } = form.requester;
+    let said = json!({"token_digest": Digest::of(token), "token_key": thumbprint(key)});
+    if form.entries.first().map(|entry| &entry.record.data) != Some(&said) {
         return Err(mismatch("the requester's token or its key is not the recorded one"));
     }
-    let token = CompactToken::parse(&signed.token)
+    let claims = unverified_claims(token)
         .map_err(|error| mismatch(format!("the requester's token cannot be read: {error}")))?;
-    let claims = &token.unverified_claims;
-    let requester = &chain.deployment.requester;
-    if !says(claims, requester) {
+    let requester = &form.deployment.requester;
+    if !says(&claims, requester) {
         return Err(mismatch("the deployment does not say of the requester what the token says"));
     }
     let issuer = trust
@@ -56,7 +47,7 @@ fn check_token<'a>(
     if claims.get("aud").and_then(Value::as_str) != Some(&issuer.audience) {
         return Err(mismatch("the requester's token was made for another audience"));
     }
-    if was_valid(claims, chain.deployment.requested_at) != Some(true) {
+    if was_valid(&claims, form.deployment.requested_at) != Some(true) {
         return Err(mismatch("the requester's token was not valid when it was asked with"));
     }
     Ok(issuer)
@@ -74,18 +65,17 @@ fn says(claims: &Map<String, Value>, requester: &Requester) -> bool {
 
 /// `None` if a time is missing or no time.
 fn was_valid(claims: &Map<String, Value>, at: Timestamp) -> Option<bool> {
-    let begins = time(claims, "iat")?;
-    let not_before = match claims.get("nbf") {
-        None => begins,
-        Some(_) => time(claims, "nbf")?,
-    };
     let is_over = at.duration_since(time(claims, "exp")?) >= LEEWAY;
-    let not_yet = |from: Timestamp| from.duration_since(at) > LEEWAY;
-    Some(!is_over && !not_yet(begins) && !not_yet(not_before))
+    for name in ["iat", "nbf"].into_iter().filter(|name| claims.contains_key(*name)) {
+        if time(claims, name)?.duration_since(at) > LEEWAY {
+            return Some(false);
+        }
+    }
+    Some(!is_over)
 }
 
-fn check_policy(chain: &Chain) -> Result<(), Failure> {
-    let Chain { deployment, policy, .. } = chain;
+fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
+    let Form { deployment, policy, .. } = form;
     let requester = &deployment.requester;
     let allowed = policy.admits_requester(&requester.issuer, &requester.claims)
         && policy.services.contains(&deployment.service)

@@ -9,18 +9,22 @@ use super::ledger::Chain;
 use crate::domain::person::Person;
 use crate::proof::evidence::{SignIn, Trust, TrustedLogin};
 use crate::proof::jwk::thumbprint;
-use crate::proof::token::{CompactToken, is_signed_by};
+use crate::proof::token::{is_signed_by, unverified_claims};
 
 /// Clocks of well-run machines differ by less than a second; half a minute covers the others.
 pub(super) const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 
 /// What an ID token says, with the directory's signature verified.
 pub(super) struct VerifiedSignIn {
-    pub person: Person,
     claims: Map<String, Value>,
 }
 
 impl VerifiedSignIn {
+    /// Whom it names.
+    pub(super) fn person(&self) -> Option<Person> {
+        person_of(&self.claims)
+    }
+
     /// When it was issued, if it says so.
     pub(super) fn issued_at(&self) -> Option<Timestamp> {
         time(&self.claims, "iat")
@@ -41,14 +45,14 @@ impl VerifiedSignIn {
 /// Verifies the sign-ins of the credentials, then those of the decisions, and gives the latter.
 pub(super) fn check(
     form: &Form<'_>,
-    chain: &Chain,
+    chain: &Chain<'_>,
     trust: &Trust,
 ) -> Result<Vec<VerifiedSignIn>, Failure> {
     for credential in &form.credentials {
         // Its key's thumbprint was compared with the record of the enrolment.
         verify(credential.sign_in, None, &trust.login)?;
     }
-    let recorded = chain.decisions().iter().map(|decision| Some(decision.sign_in_key.as_str()));
+    let recorded = chain.last.decisions.iter().map(|decision| Some(decision.sign_in_key.as_str()));
     form.decisions
         .iter()
         .zip(recorded.chain(std::iter::repeat(None)))
@@ -56,7 +60,7 @@ pub(super) fn check(
         .collect()
 }
 
-fn invalid(sentence: &str) -> Failure {
+fn invalid(sentence: impl Into<String>) -> Failure {
     Code::SignInInvalid.because(sentence)
 }
 
@@ -65,20 +69,19 @@ fn verify(
     recorded_key: Option<&str>,
     login: &TrustedLogin,
 ) -> Result<VerifiedSignIn, Failure> {
-    if recorded_key.is_some_and(|recorded| recorded != thumbprint(&sign_in.key)) {
-        return Err(invalid("the directory's key is not the one that was recorded"));
-    }
-    check_signature("a person", &sign_in.id_token, &sign_in.key, &login.issuer, &login.keys)?;
-    let claims = claims_of(&sign_in.id_token)
-        .ok_or_else(|| invalid("the claims of an ID token cannot be read"))?;
+    let claims = unverified_claims(&sign_in.id_token)
+        .map_err(|error| invalid(format!("an ID token cannot be read: {error}")))?;
     if claims.get("iss").and_then(Value::as_str) != Some(&login.issuer) {
         return Err(invalid("an ID token is of another issuer than the pinned directory"));
     }
     if !is_for(&claims, &login.client_id) {
         return Err(invalid("an ID token was issued to somebody else than this gate"));
     }
-    let person = person_of(&claims).ok_or_else(|| invalid("an ID token names nobody"))?;
-    Ok(VerifiedSignIn { person, claims })
+    check_signature("a person", &sign_in.id_token, &sign_in.key, &login.issuer, &login.keys)?;
+    if recorded_key.is_some_and(|recorded| recorded != thumbprint(&sign_in.key)) {
+        return Err(invalid("the directory's key is not the one that was recorded"));
+    }
+    Ok(VerifiedSignIn { claims })
 }
 
 /// `aud` is the client, or a list with nothing else in it; whoever it was issued to is the client
@@ -93,16 +96,10 @@ fn is_for(claims: &Map<String, Value>, client: &str) -> bool {
     audience && claims.get("azp").is_none_or(is_client)
 }
 
-/// The claims of a token, whoever signed it.
-pub(super) fn claims_of(token: &str) -> Option<Map<String, Value>> {
-    CompactToken::parse(token).ok().map(|token| token.unverified_claims)
-}
-
 /// The person whom claims name.
 pub(super) fn person_of(claims: &Map<String, Value>) -> Option<Person> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-    let subject = text("sub").filter(|subject| !subject.is_empty())?;
-    Some(Person { issuer: text("iss")?, subject })
+    Some(Person { issuer: text("iss")?, subject: text("sub")? })
 }
 
 /// A time in seconds since 1970 (RFC 7519, section 2), possibly with a fraction, which is cut off.

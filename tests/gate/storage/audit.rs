@@ -277,8 +277,8 @@ async fn an_approval_that_nobody_asked_for_is_found(engine: Engine) {
     let key = asked(&planted).idempotency_key;
     let sql = format!(
         "INSERT INTO approvals SELECT '{id}', 99, environment, service, requester_key, '{key}', \
-         request_digest, token, token_key, '{}', '{digest}', policy_digest, status, version, state, decisions, \
-         created_at, expires_at FROM approvals WHERE id = '{}'",
+         request_digest, token, token_key, '{}', '{digest}', policy_digest, status, version, state, \
+         decisions, created_at, expires_at FROM approvals WHERE id = '{}'",
         text.replace('\'', "''"),
         ids[1]
     );
