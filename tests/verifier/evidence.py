@@ -1,15 +1,16 @@
 """The checks of an evidence file, in the documented order. Each is called by the code that its failure gives."""
 
+import functools
 import sys
 from types import SimpleNamespace
 
 from . import log, webauthn
 from .encodings import Broken, canonical, digest_of, from_base64url, nanoseconds, read_canonical, read_json, require
 from .encodings import same, sha256, to_base64url
-from .shapes import has_form, read
+from .shapes import has_form
 from .signatures import check_token, claims_of, read_key, thumbprint
 
-LARGEST_FILE, SECOND = 4 * 1024 * 1024, 10**9
+LARGEST_FILE, LONGEST_TOKEN, SECOND = 4 * 1024 * 1024, 16 * 1024, 10**9
 LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 30 * SECOND, 300 * SECOND, 900 * SECOND
 PAYLOAD_TYPE = b"application/vnd.in-toto+json"
 TYPES = {"_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:countersign:predicate:decision:v1"}
@@ -50,21 +51,33 @@ def malformed(case):
     case.signers = [one["sign_in"] for one in file["credentials"] + file["decisions"]]
     for signer in [file["requester"], *case.signers]:
         read_key(signer["key"])
-    case.deployment, case.policy = read(file["deployment"], "Deployment"), read(file["policy"], "Policy")
-    case.digest, case.decisions = digest_of(file["deployment"]), []
-    for one in file["decisions"]:
-        statement = read(one["statement"], "Statement")
-        case.decisions.append(SimpleNamespace(file=one, statement=statement, said=statement["predicate"]))
-    case.entries = [log.Entry(entry, read(entry["record"], "Record")) for entry in file["entries"]]
+    for token in [file["requester"]["token"], *(signer["id_token"] for signer in case.signers)]:
+        parts = token.split(".")
+        require(len(token) <= LONGEST_TOKEN and len(parts) == 3, "a token is longer than 16 KiB or has not three parts")
+        list(map(from_base64url, parts))
+    case.deployment, case.policy = read_text(file["deployment"], "deployment"), read_text(file["policy"], "policy")
+    case.digest = digest_of(file["deployment"])
+    case.decisions = [SimpleNamespace(file=one, statement=read_text(one["statement"])) for one in file["decisions"]]
+    case.entries = [log.Entry(entry, read_text(entry["record"], "record")) for entry in file["entries"]]
     enrolments = [credential["entry"] for credential in file["credentials"]]
-    case.enrolments = [log.Entry(entry, read(entry["record"], "Record")) for entry in enrolments]
+    case.enrolments = [log.Entry(entry, read_text(entry["record"], "record")) for entry in enrolments]
+
+@functools.lru_cache(maxsize=1024)
+def read_text(text, kind=None):
+    """The object of a text in canonical JSON, of this kind of schema if of any. Nobody changes it."""
+    value = read_canonical(text)
+    is_ours = isinstance(value, dict) and (not kind or value.get("schema") == f"countersign/{kind}/v1")
+    require(is_ours, "a text is no object of its schema")
+    return value
 
 def audience_mismatch(case):
-    require(case.deployment["audience"] == case.trust["origin"], "the deployment is meant for another gate")
+    require(case.deployment.get("audience") == case.trust["origin"], "the deployment is meant for another gate")
 
 def policy_mismatch(case):
-    require(digest_of(case.file["policy"]) == case.deployment["policy_digest"], "the deployment names another policy")
-    require(case.policy["environment"] == case.deployment["environment"], "the policy is of another environment")
+    digest, environment = case.deployment.get("policy_digest"), case.deployment.get("environment")
+    require(digest_of(case.file["policy"]) == digest, "the deployment names another policy")
+    is_text = isinstance(environment, str)
+    require(is_text and case.policy.get("environment") == environment, "the policy is of another environment")
 
 def checkpoint_invalid(case):
     case.size, case.root = log.read_checkpoint(case.file["checkpoint"], case.trust["log"])
@@ -79,6 +92,8 @@ def entry_signature_invalid(case):
         require(entry.is_signed_by(case.trust["log"]), f"the log key did not sign entry {entry.index} in its place")
 
 def chain_broken(case):
+    read = [(case.deployment, "Deployment"), (case.policy, "Policy"), *((entry.record, "Record") for entry in case.entries)]
+    require(all(has_form(value, form) for value, form in read), "a text has members that are missing, unknown or malformed")
     require(case.entries, "the file holds no entry of the approval")
     deployment_id, policy_digest = case.deployment["approval"], case.deployment["policy_digest"]
     named = {"id": deployment_id, "deployment_digest": case.digest, "policy_digest": policy_digest}
@@ -104,11 +119,11 @@ def requester_mismatch(case):
     claims = claims_of(token)
     named = requester["claims"] | {"iss": requester["issuer_url"], "sub": requester["subject"]}
     require(same(claims, requester["claims"]) and same(claims, named), "the token's claims are not the deployment's")
-    pinned = {"name": requester["issuer"], "issuer": claims["iss"], "audience": claims.get("aud")}
-    case.issuers = [issuer for issuer in case.trust["workload_issuers"] if issuer | pinned == issuer]
-    require(case.issuers, "no pinned issuer has this name, this iss and this audience")
+    issuers = {issuer["name"]: issuer for issuer in reversed(case.trust["workload_issuers"])}
+    case.issuer, pinned = issuers.get(requester["issuer"], {}), {"issuer": claims["iss"], "audience": claims.get("aud")}
+    require(case.issuer | pinned == case.issuer, "no pinned issuer has this name, this iss and this audience")
     asked, until = nanoseconds(case.deployment["requested_at"]), time_of(claims, "exp")
-    is_current = all(time_of(claims, name) <= asked + LEEWAY for name in ("nbf", "iat") if name in claims)
+    is_current = all(time_of(claims, name) <= asked + LEEWAY for name in ("iat", "nbf") if name in claims or name == "iat")
     require(is_current and asked < until + LEEWAY, "the token was not valid when the deployment was requested")
 
 def time_of(claims, name):
@@ -117,7 +132,7 @@ def time_of(claims, name):
 
 def issuer_key_not_pinned(case):
     key = case.file["requester"]["key"]
-    require(any(key in (issuer["keys"] or [key]) for issuer in case.issuers), "the issuer's key is not pinned")
+    require(key in (case.issuer["keys"] or [key]), "the issuer's key is not pinned")
 
 def token_signature_invalid(case):
     check_token(case.file["requester"]["token"], case.file["requester"]["key"])
@@ -150,7 +165,8 @@ def enrolment_invalid(case):
             "backup_eligible": registered.backup_eligible, "registration_digest": digest,
             "sign_in_digest": digest_of(token), "sign_in_key": thumbprint(key),
         }
-        is_enrolment = entry.record["kind"] == "credential.registered" and "approval" not in entry.record
+        is_record = has_form(entry.record, "Record") and entry.record["kind"] == "credential.registered"
+        is_enrolment = is_record and "approval" not in entry.record
         require(is_enrolment and same(entry.record.get("data"), noted), "the log recorded another enrolment")
         is_vouched = claims.get("nonce") == to_base64url(bytes.fromhex(digest))
         require(is_vouched, "the directory vouched for another registration")
@@ -159,24 +175,28 @@ def enrolment_invalid(case):
 def sign_in_invalid(case):
     login, recorded = case.trust["login"], [entry.record["data"] for entry in case.enrolments] + case.recorded
     for place, signer in enumerate(case.signers):
-        token, key, claims = signer["id_token"], signer["key"], claims_of(signer["id_token"])
-        is_ours = claims.get("iss") == login["issuer"] and claims.get("aud") == login["client_id"]
-        require(is_ours, "an ID token is not of the pinned directory for the pinned client")
-        require(key in (login["keys"] or [key]), "the directory's key is not pinned", "issuer_key_not_pinned")
-        check_token(token, key)
+        token, key = signer["id_token"], signer["key"]
         # A decision that was not recorded is left to the next check.
         noted = [data["sign_in_key"] for data in recorded[place:place + 1]]
         require(noted in ([thumbprint(key)], []), "the log recorded another key of the directory")
+        require(key in (login["keys"] or [key]), "the directory's key is not pinned", "issuer_key_not_pinned")
+        check_token(token, key)
+        claims, client = claims_of(token), login["client_id"]
+        is_ours = claims.get("iss") == login["issuer"] and claims.get("aud") in (client, [client])
+        require(is_ours and claims.get("azp", client) == client, "an ID token is not of the pinned directory for the client")
 
 def statement_mismatch(case):
     require(len(case.decisions) == len(case.recorded), "the file does not hold the decisions that the log recorded")
-    deployment, nonces = case.deployment, {decision.said["nonce"] for decision in case.decisions}
+    deployment, nonces = case.deployment, set()
     repository, _, image_digest = deployment["image"].partition("@sha256:")
     subjects = (repository, image_digest), (deployment["approval"], case.digest)
     subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects]
     ours = {"deployment": deployment, "policy_digest": deployment["policy_digest"], "audience": deployment["audience"]}
     for decision, decision.recorded in zip(case.decisions, case.recorded):
-        said, file = decision.said, decision.file
+        require(has_form(decision.statement, "Statement"), "a statement has members that are missing, unknown or malformed")
+        file, said = decision.file, decision.statement["predicate"]
+        decision.said = said
+        nonces.add(said["nonce"])
         members = ("authenticator_data", "client_data_json", "signature", "user_handle")
         assertion = canonical({name: file[name] for name in members if name in file})
         found = {
