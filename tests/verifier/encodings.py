@@ -31,7 +31,8 @@ def read_json(data):
     """The value of a JSON text in UTF-8 without a byte order mark, repeated members or surrogates that stand alone."""
     try:
         text = data if isinstance(data, str) else data.decode()
-        value = json.loads(text, object_pairs_hook=_members, parse_float=_double, parse_int=_whole, parse_constant=_double)
+        hooks = {"parse_float": _double, "parse_int": _whole, "parse_constant": _double}
+        value = json.loads(text, object_pairs_hook=_members, **hooks)
         too_many = text.count("[") + text.count("{") > DEEPEST_NESTING
         require(not too_many or _depth(value) <= DEEPEST_NESTING, "it is nested too deeply")
         if "\\u" in text:

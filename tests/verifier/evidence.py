@@ -75,9 +75,8 @@ def audience_mismatch(case):
 
 def policy_mismatch(case):
     digest, environment = case.deployment.get("policy_digest"), case.deployment.get("environment")
-    require(digest_of(case.file["policy"]) == digest, "the deployment names another policy")
-    is_text = isinstance(environment, str)
-    require(is_text and case.policy.get("environment") == environment, "the policy is of another environment")
+    is_named = digest_of(case.file["policy"]) == digest and isinstance(environment, str)
+    require(is_named and case.policy.get("environment") == environment, "the policy is not the deployment's")
 
 def checkpoint_invalid(case):
     case.size, case.root = log.read_checkpoint(case.file["checkpoint"], case.trust["log"])
@@ -92,9 +91,9 @@ def entry_signature_invalid(case):
         require(entry.is_signed_by(case.trust["log"]), f"the log key did not sign entry {entry.index} in its place")
 
 def chain_broken(case):
-    read = [(case.deployment, "Deployment"), (case.policy, "Policy"), *((entry.record, "Record") for entry in case.entries)]
-    require(all(has_form(value, form) for value, form in read), "a text has members that are missing, unknown or malformed")
-    require(case.entries, "the file holds no entry of the approval")
+    is_typed = has_form(case.deployment, "Deployment") and has_form(case.policy, "Policy")
+    is_typed = is_typed and has_form([entry.record for entry in case.entries], "Record+")
+    require(is_typed, "there is no entry, or a text has members that are missing, unknown or malformed")
     deployment_id, policy_digest = case.deployment["approval"], case.deployment["policy_digest"]
     named = {"id": deployment_id, "deployment_digest": case.digest, "policy_digest": policy_digest}
     before, case.recorded = None, []
@@ -102,11 +101,10 @@ def chain_broken(case):
         approval, previous = entry.record.get("approval", {}), before and before.hash.hex()
         is_next = approval | named | {"version": version} == approval and approval.get("previous") == previous
         require(is_next, f"entry {entry.index} is not version {version} of this approval after the one before")
-        entry.at = nanoseconds(entry.record["at"])
+        entry.at, known = nanoseconds(entry.record["at"]), len(case.recorded)
+        is_later = before and entry.index > before.index and entry.at >= before.at
         is_first = before is None and entry.record["kind"] == "approval.requested"
-        is_later = before is not None and entry.index > before.index and entry.at >= before.at
         require(is_first or is_later, f"entry {entry.index} is no request, or not after the entry before it")
-        known = len(case.recorded)
         require(approval["decisions"][:known] == case.recorded, f"entry {entry.index} changes a recorded decision")
         for decision in case.decisions[known:len(approval["decisions"])]:
             decision.entry = entry
@@ -123,7 +121,7 @@ def requester_mismatch(case):
     case.issuer, pinned = issuers.get(requester["issuer"], {}), {"issuer": claims["iss"], "audience": claims.get("aud")}
     require(case.issuer | pinned == case.issuer, "no pinned issuer has this name, this iss and this audience")
     asked, until = nanoseconds(case.deployment["requested_at"]), time_of(claims, "exp")
-    is_current = all(time_of(claims, name) <= asked + LEEWAY for name in ("iat", "nbf") if name in claims or name == "iat")
+    is_current = all(time_of(claims, name) <= asked + LEEWAY for name in {"iat", *({"nbf"} & claims.keys())})
     require(is_current and asked < until + LEEWAY, "the token was not valid when the deployment was requested")
 
 def time_of(claims, name):
@@ -165,9 +163,9 @@ def enrolment_invalid(case):
             "backup_eligible": registered.backup_eligible, "registration_digest": digest,
             "sign_in_digest": digest_of(token), "sign_in_key": thumbprint(key),
         }
-        is_record = has_form(entry.record, "Record") and entry.record["kind"] == "credential.registered"
-        is_enrolment = is_record and "approval" not in entry.record
-        require(is_enrolment and same(entry.record.get("data"), noted), "the log recorded another enrolment")
+        expected = {"schema": entry.record["schema"], "kind": "credential.registered", "at": entry.record.get("at")}
+        is_record = has_form(entry.record, "Record") and same(entry.record, expected | {"data": noted})
+        require(is_record, "the log recorded another enrolment")
         is_vouched = claims.get("nonce") == to_base64url(bytes.fromhex(digest))
         require(is_vouched, "the directory vouched for another registration")
         case.enrolled.setdefault(noted["credential"], (registered, noted["person"], entry.index))
@@ -183,31 +181,30 @@ def sign_in_invalid(case):
         check_token(token, key)
         claims, client = claims_of(token), login["client_id"]
         is_ours = claims.get("iss") == login["issuer"] and claims.get("aud") in (client, [client])
-        require(is_ours and claims.get("azp", client) == client, "an ID token is not of the pinned directory for the client")
+        is_ours = is_ours and claims.get("azp", client) == client
+        require(is_ours, "an ID token is not of the pinned directory for the pinned client")
 
 def statement_mismatch(case):
     require(len(case.decisions) == len(case.recorded), "the file does not hold the decisions that the log recorded")
     deployment, nonces = case.deployment, set()
-    repository, _, image_digest = deployment["image"].partition("@sha256:")
-    subjects = (repository, image_digest), (deployment["approval"], case.digest)
-    subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects]
+    named = deployment["image"].split("@sha256:"), (deployment["approval"], case.digest)
+    subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in named]
     ours = {"deployment": deployment, "policy_digest": deployment["policy_digest"], "audience": deployment["audience"]}
     for decision, decision.recorded in zip(case.decisions, case.recorded):
-        require(has_form(decision.statement, "Statement"), "a statement has members that are missing, unknown or malformed")
+        is_typed = has_form(decision.statement, "Statement")
+        require(is_typed, "a statement has members that are missing, unknown or malformed")
         file, said = decision.file, decision.statement["predicate"]
         decision.said = said
         nonces.add(said["nonce"])
         members = ("authenticator_data", "client_data_json", "signature", "user_handle")
         assertion = canonical({name: file[name] for name in members if name in file})
-        found = {
-            "person": said["approver"], "verdict": said["decision"], "reason": said.get("reason"),
-            "statement_digest": digest_of(file["statement"]), "credential": file["credential_id"],
-            "assertion_digest": digest_of(assertion),
-        }
+        found = {"person": said["approver"], "verdict": said["decision"], "reason": said.get("reason")}
+        found |= {"statement_digest": digest_of(file["statement"]), "credential": file["credential_id"]}
+        found |= {"assertion_digest": digest_of(assertion)}
         require(decision.recorded | found == decision.recorded, "a decision is not the one that the log recorded")
         is_ours = same(decision.statement, TYPES | {"subject": subjects, "predicate": said | ours})
-        require(is_ours, "a statement is not about this approval")
-        require(file["credential_id"] in said["credentials"], "a credential signed that the statement does not name")
+        is_named = file["credential_id"] in said["credentials"]
+        require(is_ours and is_named, "a statement is not about this approval, or does not name the credential")
     require(len(nonces) == len(case.decisions), "two statements have the same nonce")
 
 def statement_time(case):
@@ -215,16 +212,16 @@ def statement_time(case):
         issued, expires = (nanoseconds(decision.said[name]) for name in ("issued_at", "expires_at"))
         decision.at = nanoseconds(decision.recorded["decided_at"])
         require(issued <= decision.at < expires, "a decision was not made while its statement was valid")
-        longest = min(issued + LONGEST_STATEMENT, nanoseconds(case.deployment["expires_at"]))
-        require(expires <= longest, "a statement is valid for longer than it may be")
+        last = min(issued + LONGEST_STATEMENT, nanoseconds(case.deployment["expires_at"]))
+        require(expires <= last, "a statement is valid for longer than it may be")
         require(decision.at == decision.entry.at, "a decision is of another time than the entry that records it")
 
 def sign_in_mismatch(case):
     for decision in case.decisions:
-        token = decision.file["sign_in"]["id_token"]
+        token, said = decision.file["sign_in"]["id_token"], decision.said
         claims = claims_of(token)
-        require(digest_of(token) == decision.said["sign_in_digest"], "a statement names another sign-in")
-        require(person_of(claims) == decision.said["approver"], "a sign-in is of another person than the approver")
+        is_theirs = digest_of(token) == said["sign_in_digest"] and person_of(claims) == said["approver"]
+        require(is_theirs, "a statement names another sign-in, or the sign-in is of another person")
         is_recorded = claims.get(case.trust["login"]["groups_claim"], []) == decision.recorded["groups"]
         require(is_recorded, "the log recorded other groups than the directory signed")
         is_fresh = -LEEWAY <= decision.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY

@@ -18,7 +18,8 @@ def is_patterns(value):
     return type(value) is dict and all(has_form(texts, "text*") for texts in value.values())
 
 # A form is a function, a regular expression of the canonical JSON, or a tag with the members of each variant.
-FORMS = {"any": lambda value: True, "object": lambda value: type(value) is dict, "text": lambda value: type(value) is str}
+FORMS = {"any": lambda value: True, "object": lambda value: type(value) is dict}
+FORMS |= {"text": lambda value: type(value) is str}
 FORMS |= {"given": lambda value: value is not None, "time": is_time, "base64url": is_base64url, "patterns": is_patterns}
 FORMS["index"] = lambda value: type(value) is int and 0 <= value < 2**53
 for line in Path(__file__).with_name("shapes.txt").read_text().splitlines():

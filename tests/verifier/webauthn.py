@@ -92,7 +92,8 @@ def read_registration(text, origin, rp_id):
     # No attestation roots are pinned, and whose key it is says the directory: the statement is not judged.
     form, statement, data = attestation.values()
     is_typed = isinstance(form, str) and isinstance(statement, dict) and isinstance(data, bytes)
-    require(is_typed and (form != "none" or not statement), "the attestation object's members are not what they must be")
+    is_sound = is_typed and (form != "none" or not statement)
+    require(is_sound, "the attestation object's members are not what they must be")
     flags = check_flags(data, rp_id)
     require(flags & ATTESTED, "the authenticator data holds no credential")
     aaguid, at = take(data, HEADER_BYTES, 16)
