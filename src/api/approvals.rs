@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::api::bearer::{Reader, authenticate, authenticate_reader};
+use crate::api::body::read_body;
 use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::{ApprovalList, ApprovalView};
 use crate::app::App;
@@ -199,11 +200,9 @@ pub async fn cancel(
 ) -> Result<Json<ApprovalView>, Problem> {
     let requester = authenticate(&app, &headers).await?;
     let id: ApprovalId = id.parse().map_err(|_| Problem::not_found())?;
-    let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-    let CancelBody {} = serde_json::from_slice(&body).map_err(|error| {
-        let detail = format!("The body of a cancellation is an empty JSON object: {error}.");
-        Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
-    })?;
+    if !body.is_empty() {
+        let (_, CancelBody {}) = read_body(&headers, &body)?;
+    }
     let now = app.now();
     cancel_approval(&app.storage, &requester, &id, now).await?;
     let stored = app.storage.approval(&id).await?.ok_or_else(Problem::not_found)?;

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::bearer::authenticate;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::body::{Object, read_body};
+use crate::api::problem::{Problem, ProblemBody, sentence};
 use crate::api::views::ApprovalView;
 use crate::app::App;
 use crate::domain::canonical::to_canonical_json;
@@ -36,7 +37,8 @@ pub struct AskBody {
     #[schema(example = "production")]
     environment: String,
     /// What is asked for.
-    subject: AskSubject,
+    #[schema(value_type = AskSubject)]
+    subject: Object<AskSubject>,
     /// Why it should go out, in a sentence or two.
     #[schema(example = "Fixes the checkout on phones")]
     reason: String,
@@ -46,7 +48,8 @@ pub struct AskBody {
     body: Option<String>,
     /// Where to read more, https only.
     #[serde(default)]
-    links: Vec<AskLink>,
+    #[schema(value_type = Vec<AskLink>)]
+    links: Vec<Object<AskLink>>,
     /// How long it may stay open: seconds, or text such as `8h` or `30m`.
     #[schema(value_type = Option<String>, example = "8h")]
     expires_in: Option<Value>,
@@ -102,9 +105,7 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let verified = authenticate(&app, &headers).await?;
     let idempotency_key = idempotency_key(&headers)?;
-    let json: Value = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
-    // Parsed from the bytes, not from the value, so that repeated members are found.
-    let ask: AskBody = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
+    let (json, ask): (Value, AskBody) = read_body(&headers, &body)?;
     let request_digest = Digest::of(to_canonical_json(&json).map_err(GateError::from)?);
     let attempt =
         Attempt { requester: &verified, idempotency_key: &idempotency_key, request_digest };
@@ -149,16 +150,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
     }
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "malformed_request",
-        format!(
-            "The body is not a request that this gate knows: {error}. The description is at /openapi.json."
-        ),
-    )
-}
-
 /// The environment's policy. A caller who may ask for nothing there learns nothing about it.
 fn find_policy<'a>(
     app: &'a App,
@@ -184,9 +175,9 @@ fn find_policy<'a>(
 
 fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
     let invalid = |code: &'static str, error: &dyn std::fmt::Display| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, format!("{error}."))
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, sentence(error))
     };
-    let AskSubject::Deployment { service, image, template, steps } = ask.subject;
+    let Object(AskSubject::Deployment { service, image, template, steps }) = ask.subject;
     let template = match template {
         Some(template) => {
             Some(check_template(&template).map_err(|error| invalid("invalid_template", &error))?)
@@ -201,7 +192,11 @@ fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
         reason: ask.reason,
         title: ask.title,
         body: ask.body,
-        links: ask.links.into_iter().map(|AskLink { title, url }| Link { title, url }).collect(),
+        links: ask
+            .links
+            .into_iter()
+            .map(|Object(AskLink { title, url })| Link { title, url })
+            .collect(),
         expires_in: ask.expires_in.map(|value| duration_of(&value)).transpose()?,
     })
 }

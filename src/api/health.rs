@@ -21,7 +21,10 @@ pub struct Health {
 }
 
 /// The process answers.
-#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Health)))]
+#[utoipa::path(
+    get, path = "/health/live", tag = "health",
+    responses((status = 200, description = "It lives", body = Health))
+)]
 pub async fn live() -> Json<Health> {
     Json(Health { status: "ok", problems: Vec::new() })
 }
@@ -29,7 +32,10 @@ pub async fn live() -> Json<Health> {
 /// The database can be written and the clock is right.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
-    responses((status = 200, body = Health), (status = 503, body = Health))
+    responses(
+        (status = 200, description = "It can do its work", body = Health),
+        (status = 503, description = "Something keeps it from working", body = Health),
+    )
 )]
 pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
     let mut problems = Vec::new();

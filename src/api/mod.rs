@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod bearer;
+pub mod body;
 pub mod create;
 pub mod environments;
 pub mod evidence;

@@ -68,12 +68,17 @@ impl Problem {
     }
 }
 
-/// Begins with a capital and ends with a full stop.
-fn sentence(error: &dyn std::fmt::Display) -> String {
+/// Begins with a capital, unless it begins with the name of a member, and ends with a full stop.
+pub(super) fn sentence(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
+    let first_word = text.split(' ').next().unwrap_or_default();
     let mut characters = text.chars();
-    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    let sentence = first + characters.as_str();
+    let sentence = match characters.next() {
+        Some(first) if !first_word.contains(['_', '.', '[']) => {
+            first.to_uppercase().to_string() + characters.as_str()
+        }
+        _ => text,
+    };
     if sentence.ends_with(['.', '!', '?']) { sentence } else { sentence + "." }
 }
 

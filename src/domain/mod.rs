@@ -21,4 +21,5 @@ pub mod statement;
 pub mod template;
 pub mod text;
 pub mod tree;
+pub mod unique_json;
 pub mod verification_summary;

@@ -14,6 +14,7 @@ use crate::domain::policy::Policy;
 use crate::domain::rollout::shares_at;
 use crate::domain::service::ServiceName;
 use crate::domain::template::{propose, refuse_credentials};
+use crate::domain::text::is_deceptive;
 
 /// The longest reason, in characters: a few sentences.
 pub const LONGEST_REASON: usize = 1_000;
@@ -178,7 +179,7 @@ impl DeploymentRequest {
 
     fn check_texts(&self) -> Result<(), RequestRefusal> {
         let text = |field, problem: String| Err(RequestRefusal::Text { field, problem });
-        if self.reason.trim().is_empty() {
+        if self.reason.chars().all(|letter| letter.is_whitespace() || is_deceptive(letter)) {
             return text("reason", "is missing: say in a sentence why this should go out".into());
         }
         if self.reason.chars().count() > LONGEST_REASON {
@@ -194,13 +195,13 @@ impl DeploymentRequest {
             return text("links", format!("are more than {MOST_LINKS}"));
         }
         for link in &self.links {
-            let is_https = url::Url::parse(&link.url).is_ok_and(|url| {
-                url.scheme() == "https" && url.has_host() && url.password().is_none()
-            });
-            if !is_https || link.url.len() > LONGEST_LINK {
+            if !is_plain_https(&link.url) || link.url.len() > LONGEST_LINK {
                 return text(
                     "links",
-                    format!("must be https addresses of at most {LONGEST_LINK} bytes"),
+                    format!(
+                        "must be https addresses of at most {LONGEST_LINK} bytes, without user \
+                         names, spaces or invisible characters"
+                    ),
                 );
             }
             if link.title.chars().count() > LONGEST_TITLE {
@@ -311,6 +312,17 @@ impl DeploymentRequest {
             running: observed.template.clone(),
         })
     }
+}
+
+/// Whether an address is what it seems: parsers drop spaces around it and line breaks within, and
+/// take what stands before an `@` for a user, however much it looks like the host.
+fn is_plain_https(link: &str) -> bool {
+    let is_clear = !link.contains(|letter: char| letter.is_whitespace() || is_deceptive(letter));
+    is_clear
+        && url::Url::parse(link).is_ok_and(|url| {
+            let names_user = !url.username().is_empty() || url.password().is_some();
+            url.scheme() == "https" && url.has_host() && !names_user
+        })
 }
 
 /// Whether these are the steps of a rollout: percents of at least 1 that rise and end at 100.

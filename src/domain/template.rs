@@ -206,11 +206,15 @@ pub fn refuse_credentials(template: &Value) -> Result<(), RequestRefusal> {
                 Ok(())
             }
             "command" | "args" => {
+                // `--password=VALUE`, or `--password` and then its value.
+                let mut option = "";
                 for word in entries.filter_map(Value::as_str) {
-                    let (name, value) = word.split_once('=').unwrap_or(("", word));
+                    let pair = word.split_once('=');
+                    let (name, value) = pair.unwrap_or((option, word));
                     if looks_like_credential(name, value) {
                         return Err(RequestRefusal::PlainCredential { place: path.to_owned() });
                     }
+                    option = if word.starts_with('-') && pair.is_none() { word } else { "" };
                 }
                 Ok(())
             }

@@ -140,7 +140,7 @@ async fn try_to_decide(
     };
     let verified = match verify(&expectation, unverified) {
         Err(AssertionRefusal::SignCountRegressed { .. }) => {
-            return Err(suspend(storage, &credential, now).await?.into());
+            return Err(suspend(storage, &issued.nonce, &credential, now).await?.into());
         }
         other => other?,
     };
@@ -235,16 +235,22 @@ async fn commit(
     Ok(approval)
 }
 
+/// Suspends a key whose counter did not go up, unless this very assertion was counted just before:
+/// a second click, or a repetition after a lost answer, that met the first one half-way.
 async fn suspend(
     storage: &Storage,
+    nonce: &str,
     credential: &Credential,
     now: Timestamp,
 ) -> Result<CeremonyRefusal, GateError> {
+    let mut writer = storage.begin().await?;
+    if !writer.use_statement(nonce, now).await? {
+        return Ok(CeremonyRefusal::StatementUsed);
+    }
     tracing::error!(
         credential = encode(&credential.id),
         "the signature counter went backwards: the key is suspended"
     );
-    let mut writer = storage.begin().await?;
     writer.suspend_credential(&credential.id, "its signature counter went backwards", now).await?;
     writer.commit().await?;
     Ok(CeremonyRefusal::SuspendedCredential)

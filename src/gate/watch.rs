@@ -115,7 +115,13 @@ impl Watch {
     /// Tells everybody about what came from entry `next` on, and gives the entry after the last.
     async fn follow(&self, next: Option<u64>) -> Result<u64, StorageError> {
         let Some(mut next) = next else {
-            return Ok(self.storage.head().await?.size());
+            let size = self.storage.head().await?.size();
+            // Whoever subscribed before the first look may have missed what came just before it.
+            let watched: Vec<ApprovalId> = self.lock().keys().cloned().collect();
+            for id in watched {
+                self.announce(&id).await?;
+            }
+            return Ok(size);
         };
         loop {
             let changes = self.storage.changes_since(next, CHANGES_AT_ONCE).await?;

@@ -148,7 +148,7 @@ impl CloudRun {
     /// where, is left to the platform's default.
     ///
     /// # Errors
-    /// [`CloudRunError::Refused`] if the service exists by now.
+    /// [`CloudRunError::NotNow`] if the service exists by now: whoever looks again sees whose it is.
     pub async fn create_service(&self, deployment: &Deployment) -> Result<(), CloudRunError> {
         let attempt = Attempt { request: Request::CreateService, service: &deployment.service };
         let everything =
@@ -172,8 +172,8 @@ impl CloudRun {
     /// Creates the signed revision; the traffic stays on the revisions that serve now.
     ///
     /// # Errors
-    /// [`CloudRunError::NotNow`] if the service changed since it was observed,
-    /// [`CloudRunError::Refused`] if the revision's name is taken by another template.
+    /// [`CloudRunError::NotNow`] if the service changed since it was observed, or if the revision's
+    /// name is taken by another template.
     pub async fn create_revision(
         &self,
         deployment: &Deployment,

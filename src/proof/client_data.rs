@@ -1,12 +1,10 @@
 //! Client data: what the browser says it asked the authenticator to sign
 //! (WebAuthn Level 3, section 5.8.1).
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::base64url;
+use crate::domain::unique_json::{self, NotUnique};
 
 /// Browsers send about 150 bytes. Four KiB leave room for members yet to be invented, and none
 /// for making the verifier work.
@@ -123,87 +121,9 @@ fn read(bytes: &[u8]) -> Result<Map<String, Value>, ClientDataRefusal> {
         return Err(ClientDataRefusal::TooLong(bytes.len()));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| ClientDataRefusal::NotUtf8)?;
-    let UniqueValue { value, duplicate } =
-        serde_json::from_str(text).map_err(|_| ClientDataRefusal::NotJson)?;
-    if let Some(name) = duplicate {
-        return Err(ClientDataRefusal::DuplicateMember(name));
-    }
-    match value {
-        Value::Object(members) => Ok(members),
-        _ => Err(ClientDataRefusal::NotJson),
-    }
-}
-
-/// A JSON value, and the first member name that occurs twice in one of its objects.
-/// JSON parsers disagree on which of two equal members counts, so that a text with such a pair
-/// could mean one thing to us and another to the next verifier.
-struct UniqueValue {
-    value: Value,
-    duplicate: Option<String>,
-}
-
-impl UniqueValue {
-    fn scalar<E>(value: impl Into<Value>) -> Result<Self, E> {
-        Ok(Self { value: value.into(), duplicate: None })
-    }
-}
-
-impl<'de> Deserialize<'de> for UniqueValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor)
-    }
-}
-
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
-    type Value = UniqueValue;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<UniqueValue, E> {
-        UniqueValue::scalar(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<UniqueValue, E> {
-        UniqueValue::scalar(value)
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<UniqueValue, E> {
-        UniqueValue::scalar(value)
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<UniqueValue, E> {
-        UniqueValue::scalar(value)
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<UniqueValue, E> {
-        UniqueValue::scalar(value)
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<UniqueValue, E> {
-        UniqueValue::scalar(value)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<UniqueValue, A::Error> {
-        let (mut elements, mut duplicate) = (Vec::new(), None);
-        while let Some(element) = access.next_element::<UniqueValue>()? {
-            duplicate = duplicate.or(element.duplicate);
-            elements.push(element.value);
-        }
-        Ok(UniqueValue { value: Value::Array(elements), duplicate })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<UniqueValue, A::Error> {
-        let (mut members, mut duplicate) = (Map::new(), None);
-        while let Some((name, member)) = access.next_entry::<String, UniqueValue>()? {
-            duplicate = duplicate.or(member.duplicate);
-            if members.insert(name.clone(), member.value).is_some() {
-                duplicate = duplicate.or(Some(name));
-            }
-        }
-        Ok(UniqueValue { value: Value::Object(members), duplicate })
+    match unique_json::parse(text.as_bytes()) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) | Err(NotUnique::Json(_)) => Err(ClientDataRefusal::NotJson),
+        Err(NotUnique::Repeated(name)) => Err(ClientDataRefusal::DuplicateMember(name)),
     }
 }

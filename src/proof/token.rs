@@ -4,8 +4,6 @@
 //! Libraries accept what they need and skip the rest. Here what is not exactly one object with
 //! unambiguous members is refused, so that the gate, an auditor and the issuer read the same.
 
-use std::fmt;
-
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
@@ -14,8 +12,9 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 use data_encoding::BASE64URL_NOPAD;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+
+use crate::domain::unique_json::{self, NotUnique};
 
 /// GitHub's tokens are under 2 KiB and the largest directory tokens about 8 KiB. Whatever is
 /// larger costs the gate more to refuse late than early.
@@ -155,86 +154,10 @@ fn rsa_parameters(algorithm: &str) -> Option<&'static RsaParameters> {
 fn object(part: &'static str, encoded: &str) -> Result<Map<String, Value>, Unreadable> {
     let bytes =
         BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| Unreadable::NotBase64(part))?;
-    match serde_json::from_slice::<Strict>(&bytes) {
-        Ok(Strict(Value::Object(members))) => Ok(members),
-        Ok(_) => Err(Unreadable::NotJson(part)),
-        Err(error) if error.to_string().starts_with(DUPLICATE) => Err(Unreadable::Duplicate(part)),
-        Err(_) => Err(Unreadable::NotJson(part)),
-    }
-}
-
-const DUPLICATE: &str = "duplicate member";
-
-/// A JSON value in which no object, at any depth, names a member twice. RFC 7519, section 4,
-/// lets a reader take the last one; two readers that differ are how one token says two things.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        StrictValue.deserialize(deserializer).map(Self)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct StrictValue;
-
-impl<'de> DeserializeSeed<'de> for StrictValue {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for StrictValue {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON without repeated members")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = sequence.next_element_seed(self)? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some(name) = access.next_key::<String>()? {
-            let value = access.next_value_seed(self)?;
-            if members.contains_key(&name) {
-                return Err(A::Error::custom(DUPLICATE));
-            }
-            members.insert(name, value);
-        }
-        Ok(Value::Object(members))
+    match unique_json::parse(&bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) | Err(NotUnique::Json(_)) => Err(Unreadable::NotJson(part)),
+        Err(NotUnique::Repeated(_)) => Err(Unreadable::Duplicate(part)),
     }
 }
 

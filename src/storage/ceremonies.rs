@@ -7,7 +7,7 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
 use crate::storage::Storage;
-use crate::storage::column::Row;
+use crate::storage::column::{Row, can_be_stored};
 use crate::storage::error::{Result, StorageError};
 
 /// A sign-in that was sent to the directory and has not come back yet.
@@ -176,6 +176,9 @@ impl Storage {
     pub async fn take_login(&self, state: &str, now: Timestamp) -> Result<Option<Login>> {
         const SQL: &str = "DELETE FROM logins WHERE state = $1 AND expires_at > $2 RETURNING \
                            state, nonce, pkce_verifier, browser, return_to, ceremony, expires_at";
+        if !can_be_stored(state) {
+            return Ok(None);
+        }
         let row: Option<LoginRow> = sqlx::query_as(SQL)
             .bind(state)
             .bind(now.as_microsecond())
@@ -188,6 +191,9 @@ impl Storage {
     pub async fn ceremony(&self, id: &str, now: Timestamp) -> Result<Option<Ceremony>> {
         const SQL: &str = "SELECT id, issuer, subject, session, state, registration, verified, \
                            expires_at FROM ceremonies WHERE id = $1 AND expires_at > $2";
+        if !can_be_stored(id) {
+            return Ok(None);
+        }
         let row: Option<CeremonyRow> = sqlx::query_as(SQL)
             .bind(id)
             .bind(now.as_microsecond())
@@ -241,6 +247,9 @@ impl Storage {
     pub async fn statement(&self, nonce: &str) -> Result<Option<IssuedStatement>> {
         const SQL: &str = "SELECT nonce, approval_id, session, issuer, subject, statement, \
                            expires_at, used_at FROM statements WHERE nonce = $1";
+        if !can_be_stored(nonce) {
+            return Ok(None);
+        }
         let row: Option<StatementRow> =
             sqlx::query_as(SQL).bind(nonce).fetch_optional(&mut *self.reader().await?).await?;
         row.map(IssuedStatement::try_from).transpose()

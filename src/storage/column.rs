@@ -6,6 +6,12 @@ use serde::de::DeserializeOwned;
 
 use crate::storage::error::{Result, StorageError};
 
+/// Whether a row can hold this text. PostgreSQL's TEXT holds every character but U+0000, so a text
+/// with one names no row: it is not even looked for.
+pub(super) fn can_be_stored(text: &str) -> bool {
+    !text.contains('\0')
+}
+
 /// One row that is being read, named for the error that says what is wrong with it.
 pub(super) struct Row<'a> {
     pub(super) table: &'static str,

@@ -136,8 +136,20 @@ async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool> {
 }
 
 async fn open_postgres(url: &str) -> Result<Opened> {
+    // A gate that freezes inside a transaction would keep the ledger's head from all the others for
+    // as long as it sleeps. Ours take milliseconds, so the server ends those that sleep; its other
+    // writers may wait in line for the head and each take as long.
+    const SLEEPLESS: &str = "SET idle_in_transaction_session_timeout = '2s'";
     let pool = |connections| {
-        AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+        AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::query(SLEEPLESS).execute(&mut *connection).await?;
+                    Ok(())
+                })
+            })
     };
     let writers = pool(POSTGRES_WRITERS).connect(url).await?;
     POSTGRES_MIGRATIONS.run(&writers).await?;

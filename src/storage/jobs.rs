@@ -97,8 +97,8 @@ impl Storage {
         Ok(touched == 1)
     }
 
-    /// Gives the lease back; the job is due again at `due`. With an error the attempts are
-    /// counted on, without one they begin at none again. False: the job is lost or done.
+    /// Gives the lease back; the job is due again at `due`. With an error the job's attempts are one
+    /// more, without one they begin at none again. False: the job is lost or done.
     pub async fn reschedule_job(
         &self,
         job: &Job,
@@ -106,12 +106,12 @@ impl Storage {
         last_error: Option<&str>,
     ) -> Result<bool> {
         const SQL: &str = "UPDATE jobs SET owner = NULL, lease_until = NULL, due_at = $1, \
-             last_error = $2, attempts = CASE WHEN $3 = 1 THEN attempts + 1 ELSE 0 END \
+             last_error = $2, attempts = $3 \
              WHERE approval_id = $4 AND owner = $5 AND epoch = $6";
         let touched = sqlx::query(SQL)
             .bind(due.as_microsecond())
             .bind(last_error.map(str::to_owned))
-            .bind(i64::from(last_error.is_some()))
+            .bind(if last_error.is_some() { job.attempts.saturating_add(1) } else { 0 })
             .bind(job.approval.as_str())
             .bind(&job.owner)
             .bind(job.epoch)
@@ -132,6 +132,13 @@ impl Storage {
             }
             Engine::Postgres => Ok(()),
         }
+    }
+
+    /// Gives back whatever leases this owner still has.
+    pub async fn release_jobs_of(&self, owner: &str) -> Result<()> {
+        const SQL: &str = "UPDATE jobs SET owner = NULL, lease_until = NULL WHERE owner = $1";
+        sqlx::query(SQL).bind(owner).execute(&mut *self.writer().await?).await?;
+        Ok(())
     }
 
     /// How many jobs there are, leased or not.

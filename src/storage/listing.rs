@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use crate::domain::approval::Status;
 use crate::storage::Storage;
 use crate::storage::approvals::{ApprovalRow, StoredApproval, approval_columns};
+use crate::storage::column::can_be_stored;
 use crate::storage::error::{Result, StorageError};
 
 /// A page has at most so many approvals: each row carries its whole deployment, up to some tens of
@@ -49,7 +50,7 @@ impl Conditions {
     /// `column IN ($n, ...)`; false for no values. Columns are ours, values are bound.
     fn one_of(&mut self, column: &'static str, values: impl IntoIterator<Item = String>) {
         let first = self.texts.len();
-        self.texts.extend(values);
+        self.texts.extend(values.into_iter().filter(|value| can_be_stored(value)));
         let places: Vec<String> =
             (first + 1..=self.texts.len()).map(|place| format!("${place}")).collect();
         self.sql.push(match places.len() {

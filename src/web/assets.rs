@@ -7,9 +7,10 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use crate::api::problem::Problem;
 use crate::domain::digest::Digest;
 
 /// One embedded file.
@@ -75,7 +76,7 @@ pub fn base() -> String {
 /// it: while two instances of the gate overlap, a page of one may ask the other for its style.
 pub async fn serve(Path((version, name)): Path<(String, String)>) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
-        return StatusCode::NOT_FOUND.into_response();
+        return Problem::not_found().into_response();
     };
     let caching = if version == *VERSION { FOR_EVER } else { "no-store" };
     ([(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, caching)], asset.content)

@@ -1,12 +1,13 @@
 //! What the approval page's script asks for: a statement to sign, and to take the signature.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::api::body::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::decision::Verdict;
@@ -70,17 +71,6 @@ pub async fn require_session(app: &App, headers: &HeaderMap) -> Result<Session, 
     })
 }
 
-/// The body, or 400 with a sentence.
-pub fn read_body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    body.map(|Json(body)| body).map_err(|error| {
-        let detail = format!(
-            "The page sent what the gate does not understand: {}. Load the page again.",
-            error.body_text()
-        );
-        Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
-    })
-}
-
 /// The approval, if this person may see it; absent and forbidden look alike.
 pub async fn find_visible(
     app: &App,
@@ -104,10 +94,10 @@ pub async fn statement(
     State(app): State<App>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Result<Json<StatementBody>, JsonRejection>,
+    body: Bytes,
 ) -> Result<Json<StatementAnswer>, Problem> {
     let session = require_session(&app, &headers).await?;
-    let StatementBody { decision, reason } = read_body(body)?;
+    let (_, StatementBody { decision, reason }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let prepared =
         prepare(&app.storage, &session, stored.approval.id(), decision, reason, app.now()).await?;
@@ -140,10 +130,10 @@ pub async fn decision(
     State(app): State<App>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Result<Json<DecisionBody>, JsonRejection>,
+    body: Bytes,
 ) -> Result<Json<StatusAnswer>, Problem> {
     let session = require_session(&app, &headers).await?;
-    let DecisionBody { nonce, credential } = read_body(body)?;
+    let (_, DecisionBody { nonce, credential }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let id = stored.approval.id();
     let now = app.now();

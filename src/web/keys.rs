@@ -2,17 +2,17 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::api::body::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::gate::enrol;
 use crate::proof::user_handle::user_handle;
-use crate::web::decisions::{read_body, require_session};
+use crate::web::decisions::require_session;
 
 /// The longest name of a key, in characters.
 const LONGEST_NAME: usize = 60;
@@ -43,14 +43,15 @@ pub struct ReceivedAnswer {
 pub async fn begin(
     State(app): State<App>,
     headers: HeaderMap,
-    body: Result<Json<BeginBody>, JsonRejection>,
+    body: Bytes,
 ) -> Result<Json<BeginAnswer>, Problem> {
     let session = require_session(&app, &headers).await?;
-    let BeginBody { name } = read_body(body)?;
+    let (_, BeginBody { name }) = read_body(&headers, &body)?;
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > LONGEST_NAME {
+    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control)
+    {
         let detail = format!(
-            "Give the key a name of 1 to {LONGEST_NAME} characters, so that you can tell it from your other keys."
+            "Give the key a name of 1 to {LONGEST_NAME} characters that can be seen, so that you can tell it from your other keys."
         );
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_text", detail));
     }

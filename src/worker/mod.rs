@@ -70,6 +70,10 @@ impl Worker {
                 tracing::error!(%error, "a loop of the worker ended badly; its jobs go on when their leases run out");
             }
         }
+        // What was cut off goes on elsewhere at once, and not when its lease runs out.
+        if let Err(error) = self.storage.release_jobs_of(&self.name).await {
+            tracing::warn!(%error, "leases that were not given back run out by themselves");
+        }
     }
 
     async fn work(self, mut shutdown: watch::Receiver<bool>) {
@@ -107,7 +111,7 @@ impl Worker {
         let Some(job) = self.storage.claim_job(&self.name, now, rollout::LEASE).await? else {
             return Ok(Step::Idle);
         };
-        rollout::carry_out(self, &job).await
+        rollout::carry_out(self, job).await
     }
 }
 

@@ -48,12 +48,12 @@ enum Turn {
 }
 
 /// Moves a rollout as far as it goes now, and gives the job back.
-pub(super) async fn carry_out(worker: &Worker, job: &Job) -> Result<Step, StorageError> {
+pub(super) async fn carry_out(worker: &Worker, mut job: Job) -> Result<Step, StorageError> {
     loop {
-        if !worker.storage.renew_job(job, worker.clock.now(), LEASE).await? {
+        if !worker.storage.renew_job(&job, worker.clock.now(), LEASE).await? {
             return Ok(Step::Worked);
         }
-        let turn = match take_turn(worker, job).await {
+        let turn = match take_turn(worker, &job).await {
             Ok(turn) => turn,
             Err(error) => {
                 tracing::error!(approval = %job.approval, %error, "the rollout cannot go on; it is tried again");
@@ -61,12 +61,13 @@ pub(super) async fn carry_out(worker: &Worker, job: &Job) -> Result<Step, Storag
             }
         };
         match turn {
-            Turn::Again => {}
+            // It got further: the failures before are not in a row with those to come.
+            Turn::Again => job.attempts = 0,
             Turn::Over => return Ok(Step::Worked),
             Turn::Later(after, error) => {
                 let pause = SignedDuration::try_from(after).unwrap_or(SignedDuration::ZERO);
                 let due = worker.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
-                worker.storage.reschedule_job(job, due, error.as_deref()).await?;
+                worker.storage.reschedule_job(&job, due, error.as_deref()).await?;
                 return Ok(Step::Later(after));
             }
         }
@@ -161,7 +162,7 @@ async fn make(
     match keeping_the_lease(worker, job, calling).await {
         Ok(()) => Ok(Turn::Again),
         Err(CloudRunError::Refused(why)) => {
-            write_down(worker, job, stored, after_refusal(&announced, call, &why)).await
+            write_down(worker, job, stored, after_refusal(progress, call, &why)).await
         }
         Err(error) => trouble(worker, job, stored, &announced, &error).await,
     }
@@ -262,14 +263,18 @@ async fn verified(
     }
 }
 
-/// The evidence does not hold: nothing is called, and a person has to look.
+/// The evidence does not hold: nothing is called, and a person has to look. Without the lease it
+/// means nothing: whoever has the job now may have written between two of our reads.
 async fn refuse(worker: &Worker, job: &Job, finding: &NotAuthorised) -> Result<Turn, GateError> {
     let code = finding.code();
-    tracing::error!(approval = %job.approval, code, %finding, "ALARM: the evidence of an approval does not hold; nothing is rolled out");
     let now = worker.clock.now();
     let reason = format!("the evidence does not hold ({code}): {finding}");
     let outcome = Outcome::NeedsAttention(reason);
-    change(&worker.storage, job, now, |approval| approval.finish(outcome, now)).await?;
+    let ended = change(&worker.storage, job, now, |approval| approval.finish(outcome, now)).await;
+    if !matches!(ended, Ok(None)) {
+        tracing::error!(approval = %job.approval, code, %finding, "ALARM: the evidence of an approval does not hold; nothing is rolled out");
+    }
+    ended?;
     Ok(Turn::Over)
 }
 

@@ -15,6 +15,7 @@ on_both_engines!(
     approvals_are_listed_page_by_page,
     strangers_see_nothing,
     cancelling_is_for_the_requester,
+    what_no_database_can_hold_names_nothing,
 );
 
 async fn a_request_is_frozen_and_stored(engine: Engine) {
@@ -121,6 +122,19 @@ async fn bad_requests_are_refused(engine: Engine) {
         (json!({"body": "x".repeat(20_000)}), 422, "invalid_text"),
         (json!({"links": [{"title": "x", "url": "javascript:alert(1)"}]}), 422, "invalid_text"),
         (json!({"links": [{"title": "x", "url": "http://plain.example"}]}), 422, "invalid_text"),
+        (
+            json!({"links": [{"title": "x", "url": "https://bank.example@evil.example"}]}),
+            422,
+            "invalid_text",
+        ),
+        (json!({"links": [{"title": "x", "url": " https://space.example"}]}), 422, "invalid_text"),
+        (
+            json!({"links": [{"title": "x", "url": "https://turned.example/\u{202e}gnp"}]}),
+            422,
+            "invalid_text",
+        ),
+        (json!({"links": [["x", "https://list.example"]]}), 400, "malformed_request"),
+        (json!({"reason": "\u{200b}\u{2060} "}), 422, "invalid_text"),
         (json!({"expires_in": "9 days"}), 422, "invalid_expiry"),
         (json!({"expires_in": "soon"}), 422, "invalid_expiry"),
         (json!({"expires_in": -5}), 422, "invalid_expiry"),
@@ -131,6 +145,11 @@ async fn bad_requests_are_refused(engine: Engine) {
             json!({"subject": {"template": {"containers": [{"image": "other:latest"}]}}}),
             422,
             "invalid_template",
+        ),
+        (
+            json!({"subject": {"template": {"containers": [{"args": ["--db-password", "correct-horse"]}]}}}),
+            422,
+            "plain_credential",
         ),
         (env("DB_PASSWORD", "correct-horse"), 422, "plain_credential"),
         (env("DATABASE_URL", "postgres://app:secret@db/app"), 422, "plain_credential"),
@@ -177,12 +196,23 @@ async fn refuse_unreadable(gate: &Gate) {
         .assert_problem(400, "malformed_request");
     let twice = good.replacen('{', "{\"reason\": \"another\",", 1);
     send(post(token().await, Some("k3"), twice)).await.assert_problem(400, "malformed_request");
+    let twice = good.replacen(
+        "\"kind\"",
+        "\"template\": {\"timeout\": \"5s\", \"timeout\": \"9s\"}, \"kind\"",
+        1,
+    );
+    send(post(token().await, Some("k3"), twice)).await.assert_problem(400, "malformed_request");
+    for other in ["text/plain", "application/x-www-form-urlencoded", "nonsense"] {
+        let request = post(token().await, Some("k5"), good.clone()).header("content-type", other);
+        send(request).await.assert_problem(415, "unsupported_media_type");
+    }
     let large = format!("{{\"body\": \"{}\"}}", "x".repeat(70 * 1024));
     send(post(token().await, Some("k4"), large)).await.assert_problem(413, "body_too_large");
     gate.get("/v1/approvals?status=finished").await.assert_problem(400, "unknown_status");
     gate.get("/v1/approvals?surprise=1").await.assert_problem(400, "invalid_query");
     gate.get("/v1/approvals?cursor=xyz").await.assert_problem(400, "invalid_cursor");
     gate.get("/v1/nothing").await.assert_problem(404, "not_found");
+    gate.get("/assets/any/nothing.js").await.assert_problem(404, "not_found");
     let put = gate.http.put(gate.url("/v1/approvals"));
     send(put).await.assert_problem(405, "method_not_allowed");
 }
@@ -205,6 +235,7 @@ async fn bad_tokens_are_refused(engine: Engine) {
         (json!({"repository_id": "9999"}), 403, "requester_not_allowed"),
         (json!({"ref": "refs/heads/feature"}), 403, "requester_not_allowed"),
         (json!({"issuer": "agent", "sub": "agent:other"}), 403, "requester_not_allowed"),
+        (json!({"repository_id": "1001\u{0}"}), 401, "missing_requester_claim"),
     ];
     for (claims, status, code) in cases {
         let token = gate.token(claims.clone()).await;
@@ -298,7 +329,9 @@ async fn cancelling_is_for_the_requester(engine: Engine) {
     let stranger = gate.token(json!({"repository_id": "77"})).await;
     let request = gate.http.post(gate.url(&path)).bearer_auth(stranger).json(&json!({}));
     send(request).await.assert_problem(404, "not_found");
-    gate.post(&path, json!({"surprise": 1})).await.assert_problem(400, "malformed_request");
+    for body in [json!({"surprise": 1}), json!([]), json!(null)] {
+        gate.post(&path, body).await.assert_problem(400, "malformed_request");
+    }
     let cancelled = gate.post(&path, json!({})).await;
     assert_eq!(
         (cancelled.status, &cancelled.body["status"]),
@@ -306,5 +339,29 @@ async fn cancelling_is_for_the_requester(engine: Engine) {
     );
     gate.post(&path, json!({})).await.assert_problem(409, "approval_closed");
     assert_eq!(gate.changes_of_cloud_run().await, 0);
+    gate.finish().await;
+}
+
+/// PostgreSQL refuses U+0000 in a text. That is the caller's doing and no outage of ours.
+async fn what_no_database_can_hold_names_nothing(engine: Engine) {
+    let gate = Gate::start(engine).await;
+    let listed = gate.get("/v1/approvals?environment=%00").await;
+    assert_eq!((listed.status, &listed.body["items"]), (StatusCode::OK, &json!([])));
+    let id = gate.asked(json!({"reason": "a\u{0}b"})).await;
+    let mut alice = gate.approver("alice").await;
+    let statement = alice.statement(&id, json!({"decision": "approve"})).await.unwrap();
+    let mut decision = alice.signed(&statement, &[]).unwrap();
+    decision["nonce"] = json!("a\u{0}b");
+    let path = format!("/approvals/{id}/decisions");
+    let refused = alice.browser.post(&path, &decision).await.unwrap_err();
+    assert!(refused.contains("409"), "{refused}");
+    let refused = alice.browser.post("/keys/ceremonies/%00", &json!({})).await.unwrap_err();
+    assert!(refused.contains("409"), "{refused}");
+    let unnamed = alice.browser.post("/keys/ceremonies", &json!({"name": "a\u{0}"})).await;
+    assert!(unnamed.unwrap_err().contains("422"));
+    for path in ["/sign-in/callback?code=%00&state=%00", "/sign-in?ceremony=%00"] {
+        let answer = send(gate.http.get(gate.url(path))).await;
+        assert!(answer.status.is_client_error(), "{path} {answer:?}");
+    }
     gate.finish().await;
 }

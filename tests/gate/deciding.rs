@@ -20,6 +20,7 @@ on_both_engines!(
     requests_expire,
     a_service_that_changed_is_left_alone,
     a_copied_key_is_suspended,
+    a_second_click_costs_nothing,
 );
 
 async fn an_approval_rolls_out_exactly_what_was_signed(engine: Engine) {
@@ -257,5 +258,26 @@ async fn a_copied_key_is_suspended(engine: Engine) {
     let refused = alice.approve(&id).await.unwrap_err();
     assert!(refused.contains("no key"), "{refused}");
     assert_eq!(gate.approval(&id).await["status"], "pending");
+    gate.finish().await;
+}
+
+/// The same decision, sent several times at once: one counts, and the others are no copied key.
+async fn a_second_click_costs_nothing(engine: Engine) {
+    let gate = Gate::start(engine).await;
+    let mut alice = gate.approver("alice").await;
+    for _ in 0..4 {
+        let id = gate.asked(json!({})).await;
+        let statement = alice.statement(&id, json!({"decision": "reject"})).await.unwrap();
+        let decision = alice.signed(&statement, &[]).unwrap();
+        let path = format!("/approvals/{id}/decisions");
+        let mut tabs = vec![alice.browser.clone(); 8];
+        let clicks = tabs.iter_mut().map(|tab| tab.post(&path, &decision));
+        let answers = futures::future::join_all(clicks).await;
+        let (counted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(counted.len(), 1);
+        for refusal in refused.into_iter().map(Result::unwrap_err) {
+            assert!(refusal.contains("already signed"), "{refusal}");
+        }
+    }
     gate.finish().await;
 }

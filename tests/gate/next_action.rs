@@ -213,7 +213,7 @@ fn preconditions_hold_before_the_first_change() {
     scene.fails("Nothing was changed");
     let mut scene = Scene::new();
     scene.traffic(&[share(BEFORE, 100)], &[share("other", 100)]);
-    scene.fails("changed");
+    scene.fails("it serves other 100 % now");
     let mut scene = Scene::new();
     scene.service().uid = "another".into();
     scene.fails("made anew");
@@ -308,6 +308,51 @@ fn a_step_that_hangs_is_undone() {
     scene.service().readiness = Readiness::Reconciling;
     let scene = scene.later(9);
     assert!(scene.records().restoring.unwrap().contains("in time"));
+}
+
+#[test]
+fn the_end_says_what_is_not_as_signed() {
+    let everything = [share(REVISION, 100)];
+    let at_the_end = || {
+        let mut scene = Scene::revision_ready();
+        scene.progress.steps_done = 3;
+        scene.traffic(&everything, &everything);
+        scene
+    };
+    assert!(matches!(at_the_end().next(), Action::End(Outcome::Succeeded(_))));
+    let mut scene = at_the_end();
+    scene.service().readiness = Readiness::Reconciling;
+    scene.needs_attention("not ready any more");
+    let mut scene = at_the_end();
+    scene.traffic(&everything, &[share(BEFORE, 100)]);
+    scene.needs_attention("it serves checkout-00041-zed 100 %");
+    let mut scene = at_the_end();
+    scene.traffic(&[share("evil", 100)], &everything);
+    scene.needs_attention("evil 100 %");
+}
+
+#[test]
+fn a_refusal_says_nothing_of_an_earlier_attempt() {
+    for call in [Call::CreateService {}, Call::CreateRevision {}] {
+        let announced = Scene::new().announced(call).progress;
+        let Action::End(Outcome::NeedsAttention(reason)) =
+            after_refusal(&announced, call, "no right")
+        else {
+            panic!("{call:?}")
+        };
+        assert!(reason.contains("no right") && reason.contains("earlier attempt"), "{reason}");
+    }
+}
+
+#[test]
+fn a_service_that_is_never_ready_gets_no_traffic() {
+    let mut scene = Scene::new().announced(Call::CreateRevision {}).landed();
+    scene.service().readiness = Readiness::Reconciling;
+    assert_eq!(scene.next(), Action::Wait);
+    scene.later(9).rolled_back("the service is not ready in time");
+    let mut scene = Scene::new().announced(Call::CreateRevision {}).landed();
+    scene.service().readiness = Readiness::Failed("no route".into());
+    scene.rolled_back("no route");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::cli::demo::pipeline::{client, read};
 
-/// Keeps the gate's cookies and sends them to the gate alone.
+/// Keeps the gate's cookies and sends them to the gate alone. A clone is a second tab.
+#[derive(Clone)]
 pub struct Browser {
     http: reqwest::Client,
     origin: String,

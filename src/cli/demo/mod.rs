@@ -167,11 +167,28 @@ impl Servers {
     /// # Errors
     /// A sentence, if a port is taken or a file cannot be written.
     pub async fn start(placement: Placement) -> Result<Self, String> {
-        let Placement { port, sandbox_port, data_dir, database, clock } = placement;
-        let gate_listener = listen(port, "--port").await?;
-        let sandbox_listener = listen(sandbox_port, "--sandbox-port").await?;
-        let gate = origin_of(&gate_listener)?;
-        let sandbox = origin_of(&sandbox_listener)?;
+        let listener = listen(placement.port, "--port").await?;
+        let gate = origin_of(&listener)?;
+        let mut servers = Self::around(gate, placement).await?;
+        // The file alone: what the environment says is meant for another gate.
+        let config = Config::load(&servers.files.config, &BTreeMap::new())
+            .map_err(|error| error.to_string())?;
+        servers.files.write_trust(config.trust())?;
+        let gate =
+            serve::serve(config, Some(listener), servers.clock.clone(), servers.stop.subscribe());
+        servers.tasks.push(tokio::spawn(gate));
+        Ok(servers)
+    }
+
+    /// Starts the sandbox and writes the configuration of a gate at the origin `gate`, which is not
+    /// started: it may run in processes of its own.
+    ///
+    /// # Errors
+    /// As [`Servers::start`].
+    pub async fn around(gate: String, placement: Placement) -> Result<Self, String> {
+        let Placement { sandbox_port, data_dir, database, clock, .. } = placement;
+        let listener = listen(sandbox_port, "--sandbox-port").await?;
+        let sandbox = origin_of(&listener)?;
         let files = DemoFiles::create(data_dir.as_deref(), database.as_deref(), &gate, &sandbox)?;
         let settings = SandboxSettings {
             base_url: sandbox.clone(),
@@ -180,17 +197,10 @@ impl Servers {
             clock: clock.clone(),
             ready_delay: READY_DELAY,
         };
-        let sandbox_routes = routes(settings).map_err(|error| error.to_string())?;
+        let routes = routes(settings).map_err(|error| error.to_string())?;
         let (stop, stopped) = watch::channel(false);
-        let sandbox_task =
-            tokio::spawn(serve_sandbox(sandbox_listener, sandbox_routes, stopped.clone()));
-        // The file alone: what the environment says is meant for another gate.
-        let config =
-            Config::load(&files.config, &BTreeMap::new()).map_err(|error| error.to_string())?;
-        files.write_trust(config.trust())?;
-        let gate_task =
-            tokio::spawn(serve::serve(config, Some(gate_listener), clock.clone(), stopped));
-        Ok(Self { gate, sandbox, files, clock, stop, tasks: vec![sandbox_task, gate_task] })
+        let tasks = vec![tokio::spawn(serve_sandbox(listener, routes, stopped))];
+        Ok(Self { gate, sandbox, files, clock, stop, tasks })
     }
 
     fn description(&self) -> Value {

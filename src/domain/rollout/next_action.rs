@@ -50,9 +50,16 @@ pub fn next_action(deployment: &Deployment, progress: &Progress, world: &World) 
     }
 }
 
-/// What follows when Cloud Run refuses a call for good. Nothing took effect.
+/// What follows when Cloud Run refuses a call for good. It did not take effect, but an earlier
+/// attempt whose outcome is unknown still may: `progress` is what was recorded before this attempt.
 pub fn after_refusal(progress: &Progress, call: Call, why: &str) -> Action {
     match call {
+        Call::CreateService {} | Call::CreateRevision {} if progress.intent.is_some() => {
+            Action::End(Outcome::NeedsAttention(format!(
+                "Cloud Run refused the change: {why}; and whether an earlier attempt of it will \
+                 still arrive is not known"
+            )))
+        }
         Call::CreateService {} | Call::CreateRevision {} => {
             Action::End(Outcome::Failed(format!("Cloud Run refused the change: {why}")))
         }
@@ -175,11 +182,17 @@ impl Rollout<'_> {
                 service.last_modifier
             )),
             Preconditions::Present { generation, serving, .. } => {
-                if service.generation != *generation || service.serving != *serving {
+                let by = &service.last_modifier;
+                if service.generation != *generation {
                     return self.too_late(&format!(
-                        "it was changed after this was asked for, by {} (generation {} instead of {generation})",
-                        service.last_modifier, service.generation
+                        "it was changed after this was asked for, by {by} (generation {} instead of {generation})",
+                        service.generation
                     ));
+                }
+                if service.serving != *serving {
+                    let (now, then) = (in_words(&service.serving), in_words(serving));
+                    let what = format!("it serves {now} now, not {then}; {by} changed it last");
+                    return self.too_late(&what);
                 }
                 match service.readiness {
                     Readiness::Reconciling if self.world.now < self.deployment.expires_at => {
@@ -235,11 +248,16 @@ impl Rollout<'_> {
         if matches!(self.deployment.preconditions, Preconditions::Absent {}) {
             return self.step_in_effect(service, 0, &self.deployment.plan.steps[0].traffic);
         }
-        if service.readiness == Readiness::Reconciling && !self.is_overdue() {
-            return Action::Wait;
-        }
         if !same_shares(&service.wanted, self.expected()) {
             return self.traffic_surprise(service);
+        }
+        match &service.readiness {
+            Readiness::Reconciling if self.is_overdue() => {
+                return self.undo(service, "the service is not ready in time");
+            }
+            Readiness::Reconciling => return Action::Wait,
+            Readiness::Failed(why) => return self.undo(service, why),
+            Readiness::Ready => {}
         }
         Action::Record(Progress {
             revision_ready: true,
@@ -304,11 +322,15 @@ impl Rollout<'_> {
     /// Every step was seen to serve: is it still so?
     fn finish(&self, service: &ObservedService) -> Action {
         let plan = &self.deployment.plan;
-        if !same_shares(&service.serving, self.expected())
-            || !same_shares(&service.wanted, self.expected())
-            || service.readiness != Readiness::Ready
-        {
+        if !same_shares(&service.wanted, self.expected()) {
             return self.traffic_surprise(service);
+        }
+        if !same_shares(&service.serving, self.expected()) {
+            return self.surprised(format!("it serves {}", in_words(&service.serving)));
+        }
+        if service.readiness != Readiness::Ready {
+            let by = &service.last_modifier;
+            return self.surprised(format!("it is not ready any more; {by} changed it last"));
         }
         Action::End(Outcome::Succeeded(Serving {
             revision: plan.revision.clone(),

@@ -152,7 +152,8 @@ impl Attempt<'_> {
             | (_, Some(Code::Aborted | Code::FailedPrecondition | Code::ResourceExhausted)) => {
                 self.not_now(&said)
             }
-            (409, Some(Code::AlreadyExists)) => self.refused(&said),
+            // A name that is taken may have been taken by an earlier attempt of ours that arrived
+            // late: looking again tells whose it is.
             (409 | 412, _) => self.not_now(&said),
             (401, _) => self.refused(&format!(
                 "{said}. The gate's credentials are not valid there; check whose they are"

@@ -36,7 +36,8 @@ pub(super) fn check(
     let requester = claims
         .get(claim)
         .and_then(Value::as_str)
-        .filter(|value| !value.is_empty())
+        // Nobody is named with control characters, and a database may be unable to hold them.
+        .filter(|value| !value.is_empty() && !value.contains(char::is_control))
         .ok_or_else(|| Refusal::MissingRequesterClaim {
             claim: claim.to_owned(),
             issuer: issuer.name.clone(),

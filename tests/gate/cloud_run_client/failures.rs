@@ -68,7 +68,7 @@ async fn a_service_that_changed_since_it_was_observed_is_not_written_to() {
 }
 
 #[tokio::test]
-async fn a_revision_name_that_is_taken_is_refused() {
+async fn a_revision_name_that_is_taken_is_looked_at_again() {
     let sandbox = Sandbox::with_web().await;
     let cloud_run = client(&sandbox);
     let (_, deployment) = asked(&cloud_run).await;
@@ -77,7 +77,7 @@ async fn a_revision_name_that_is_taken_is_refused() {
     sandbox.done(&sandbox.patch("template", json!({ "template": other })).await).await;
     let observed = settled(&cloud_run).await;
     let taken = cloud_run.create_revision(&deployment, &observed).await.unwrap_err();
-    assert_eq!(taken.code(), REFUSED);
+    assert_eq!(taken.code(), NOT_NOW);
     assert!(taken.to_string().contains("different configuration"), "{taken}");
 }
 

@@ -145,8 +145,9 @@ async fn a_service_is_created_with_its_first_revision() {
     assert_eq!(made.readiness, Readiness::Ready);
     assert_eq!(made.serving, [share(&deployment.plan.revision, 100)]);
     assert_eq!(made.annotations["countersign.dev/approval"], deployment.approval.as_str());
+    // It exists by now: whoever looks again sees that it is ours.
     let again = cloud_run.create_service(&deployment).await.unwrap_err();
-    assert_eq!(again.code(), "cloud_run_refused", "{again}");
+    assert_eq!(again.code(), "cloud_run_not_now", "{again}");
 }
 
 #[tokio::test]

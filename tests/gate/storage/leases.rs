@@ -13,6 +13,7 @@ on_both_engines!(
     many_workers_share_the_jobs,
     a_lost_lease_refuses_the_write,
     errors_are_counted_in_a_row,
+    leases_are_given_back,
 );
 
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -118,4 +119,17 @@ async fn errors_are_counted_in_a_row(engine: Engine) {
     assert!(storage.reschedule_job(&job, seconds(5), None).await.unwrap());
     assert_eq!(claim(&storage, "worker", seconds(4)).await, None, "it is due later");
     assert_eq!(claim(&storage, "worker", seconds(5)).await.unwrap().attempts, 0);
+}
+
+async fn leases_are_given_back(engine: Engine) {
+    let database = Database::new(engine).await;
+    let storage = database.open().await;
+    approved(&storage, &database).await;
+    approved(&storage, &database).await;
+    let first = claim(&storage, "first", now()).await.unwrap();
+    let other = claim(&storage, "other", now()).await.unwrap();
+    storage.release_jobs_of("first").await.unwrap();
+    assert!(!storage.renew_job(&first, now(), LEASE).await.unwrap(), "it is nobody's");
+    assert!(storage.renew_job(&other, now(), LEASE).await.unwrap(), "the other's stays");
+    assert_eq!(claim(&storage, "second", now()).await.unwrap().approval, first.approval);
 }

@@ -81,21 +81,23 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// A gate in this process.
     pub async fn start(engine: Engine) -> Self {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
-        let database = match engine {
-            Engine::Sqlite => None,
-            Engine::Postgres => Some(crate::support::postgres::fresh_database().await),
-        };
-        let placement = Placement {
-            data_dir: Some(folder.path().to_owned()),
-            database,
-            clock: Clock::system(),
-            ..Placement::default()
-        };
-        let servers = Servers::start(placement).await.unwrap();
-        until_ready(&servers.gate).await.unwrap();
+        let (folder, placement) = placement(engine).await;
+        let gate = Self::of(Servers::start(placement).await.unwrap(), folder);
+        until_ready(&gate.servers.gate).await.unwrap();
+        gate
+    }
+
+    /// Everything around a gate that is to listen on this port: it runs in processes of its own,
+    /// which the test starts.
+    pub async fn around(engine: Engine, port: u16) -> Self {
+        let (folder, placement) = placement(engine).await;
+        let origin = format!("http://localhost:{port}");
+        Self::of(Servers::around(origin, placement).await.unwrap(), folder)
+    }
+
+    fn of(servers: Servers, folder: TempDir) -> Self {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(120))
@@ -247,6 +249,17 @@ impl Gate {
         assert_eq!(storage.jobs_open().await.unwrap(), 0, "work was left behind");
         storage.close().await;
     }
+}
+
+async fn placement(engine: Engine) -> (TempDir, Placement) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let database = match engine {
+        Engine::Sqlite => None,
+        Engine::Postgres => Some(crate::support::postgres::fresh_database().await),
+    };
+    let data_dir = Some(folder.path().to_owned());
+    (folder, Placement { data_dir, database, clock: Clock::system(), ..Placement::default() })
 }
 
 /// Sends and reads whatever comes back.

@@ -1,0 +1,421 @@
+//! The gate is killed at a named moment and started again: it goes on by itself, and what was signed
+//! takes effect exactly once.
+//!
+//! With changes that are in effect at once, a rollout makes the same calls every time, so the nth
+//! call of a kind names a moment: it is held at the sandbox, and the process is killed.
+
+use std::time::Duration;
+
+use countersign::randomness;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::cloud_run::{FOR_EVER, fault_at};
+use crate::support::gate::{Engine, Gate, NEW_SERVICE, on_both_engines, send};
+use crate::support::process::{GateProcess, free_port};
+
+/// Declares each named moment as a test on SQLite and on PostgreSQL.
+macro_rules! killed {
+    ($($name:ident: $crash:expr;)*) => {
+        mod killed_on_sqlite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                goes_on_after(Engine::Sqlite, $crash).await;
+            })*
+        }
+        mod killed_on_postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                goes_on_after(Engine::Postgres, $crash).await;
+            })*
+        }
+    };
+}
+
+killed! {
+    as_soon_as_the_decision_is_answered: Plain.killed(Answered);
+    reading_the_revision_first: Plain.killed(Reading(1));
+    reading_the_service_first: Plain.killed(Reading(2));
+    the_revision_is_made_and_not_recorded: Plain.killed(Reading(4));
+    the_revision_is_recorded: Plain.killed(Reading(6));
+    the_first_step_serves_and_is_not_recorded: Plain.killed(Reading(8));
+    the_first_step_is_recorded: Plain.killed(Reading(10));
+    the_second_step_serves_and_is_not_recorded: Plain.killed(Reading(12));
+    the_second_step_is_recorded: Plain.killed(Reading(14));
+    the_last_step_serves_and_is_not_recorded: Plain.killed(Reading(16));
+    all_is_recorded_and_the_end_is_not: Plain.killed(Reading(18));
+
+    the_revision_is_sent_and_lost: Plain.killed(Lost(1));
+    the_first_step_is_sent_and_lost: Plain.killed(Lost(2));
+    the_second_step_is_sent_and_lost: Plain.killed(Lost(3));
+    the_last_step_is_sent_and_lost: Plain.killed(Lost(4));
+
+    the_revision_is_sent_and_arrives_late: Plain.killed(Late(1));
+    the_first_step_is_sent_and_arrives_late: Plain.killed(Late(2));
+    the_second_step_is_sent_and_arrives_late: Plain.killed(Late(3));
+    the_last_step_is_sent_and_arrives_late: Plain.killed(Late(4));
+
+    the_revision_is_made_and_not_answered: Plain.killed(Unanswered(1));
+    the_first_step_is_made_and_not_answered: Plain.killed(Unanswered(2));
+    the_second_step_is_made_and_not_answered: Plain.killed(Unanswered(3));
+    the_last_step_is_made_and_not_answered: Plain.killed(Unanswered(4));
+
+    the_revision_is_reconciling: Plain.killed(Reconciling(1));
+    the_first_step_is_reconciling: Plain.killed(Reconciling(2));
+    the_last_step_is_reconciling: Plain.killed(Reconciling(4));
+
+    the_revision_failed_and_is_not_recorded: RevisionFails.killed(Reading(4));
+    a_step_is_refused_and_the_restore_not_begun: StepRefused.killed(Reading(12));
+    the_restore_is_sent_and_lost: StepRefused.killed(Lost(4));
+    the_restore_is_sent_and_arrives_late: StepRefused.killed(Late(4));
+    the_restore_is_made_and_not_answered: StepRefused.killed(Unanswered(4));
+    the_restore_is_reconciling: StepRefused.killed(Reconciling(4));
+    the_restore_serves_and_the_end_is_not_recorded: StepRefused.killed(Reading(14));
+
+    the_new_service_is_read: NewService.killed(Reading(2));
+    the_new_service_is_sent_and_lost: NewService.killed(Lost(1));
+    the_new_service_is_sent_and_arrives_late: NewService.killed(Late(1));
+    the_new_service_is_sent_and_arrives_during_the_next_attempt: NewService.killed(Crossing(1));
+    the_new_service_is_made_and_not_answered: NewService.killed(Unanswered(1));
+    the_new_service_is_reconciling: NewService.killed(Reconciling(1));
+    the_new_service_serves_and_is_not_recorded: NewService.killed(Reading(4));
+}
+
+on_both_engines!(
+    an_approval_is_asked_for_once,
+    a_decision_counts_or_can_be_given_again,
+    a_registration_and_a_session_survive,
+    killed_again_and_again,
+);
+
+use Moment::*;
+use Rollout::*;
+
+/// When the process is killed. Numbers count the calls of the rollout from 1.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// The approver just got the answer to the decision.
+    Answered,
+    /// The nth read does not come back.
+    Reading(u64),
+    /// The nth write was sent and never arrives.
+    Lost(u64),
+    /// The nth write was sent and arrives when the next process has long looked.
+    Late(u64),
+    /// The nth write was sent and arrives while the next process makes its own attempt.
+    Crossing(u64),
+    /// The nth write took effect, and its answer did not come yet.
+    Unanswered(u64),
+    /// The nth write was answered, and Cloud Run is putting it into effect.
+    Reconciling(u64),
+}
+
+/// How the rollout would go by itself.
+#[derive(Clone, Copy)]
+enum Rollout {
+    /// The revision and three steps.
+    Plain,
+    /// The revision does not start.
+    RevisionFails,
+    /// The second step is refused, and the first is undone.
+    StepRefused,
+    /// A service that does not exist is created.
+    NewService,
+}
+
+struct Crash {
+    rollout: Rollout,
+    moment: Moment,
+}
+
+impl Rollout {
+    fn killed(self, moment: Moment) -> Crash {
+        Crash { rollout: self, moment }
+    }
+
+    fn changes(self) -> Value {
+        match self {
+            NewService => json!({"subject": {"service": NEW_SERVICE, "steps": [100]}}),
+            Plain | RevisionFails | StepRefused => json!({}),
+        }
+    }
+
+    /// The method and the path of its writes.
+    fn write(self) -> (&'static str, &'static str) {
+        match self {
+            NewService => ("POST", "/services"),
+            Plain | RevisionFails | StepRefused => ("PATCH", "/services/web"),
+        }
+    }
+
+    fn faults(self) -> Option<Value> {
+        let refused = json!({"kind": "status", "code": 400, "message": "No."});
+        match self {
+            Plain | NewService => None,
+            RevisionFails => Some(fault_at("PATCH", "", 1, json!({"kind": "revision_fails"}))),
+            StepRefused => Some(fault_at("PATCH", "", 3, refused)),
+        }
+    }
+}
+
+impl Moment {
+    /// What holds the process at this moment.
+    fn fault(self, (method, path): (&str, &str)) -> Option<Value> {
+        let delay = |milliseconds| json!({"kind": "delay", "milliseconds": milliseconds});
+        let unanswered = json!({"kind": "delay", "milliseconds": 3000, "after": true});
+        match self {
+            Answered | Reconciling(_) => None,
+            Reading(nth) => Some(fault_at("GET", "/services/", nth, delay(FOR_EVER))),
+            Lost(nth) => Some(fault_at(method, path, nth, delay(FOR_EVER))),
+            Late(nth) => Some(fault_at(method, path, nth, delay(4000))),
+            Crossing(nth) => Some(fault_at(method, path, nth, delay(3000))),
+            Unanswered(nth) => Some(fault_at(method, path, nth, unanswered)),
+        }
+    }
+}
+
+/// The whole story of one crash.
+async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
+    let (gate, mut process) = gate_and_process(engine).await;
+    let mut alice = gate.approver("alice").await;
+    let id = gate.asked(rollout.changes()).await;
+    let signed = gate.signed(&id).await;
+    gate.clear_journal().await;
+    if let Some(fault) = rollout.faults() {
+        gate.fault(fault).await;
+    }
+    let held = match moment.fault(rollout.write()) {
+        Some(fault) => Some(gate.fault(fault).await),
+        None => None,
+    };
+    let is_slow = matches!(moment, Reconciling(_));
+    gate.ready_delay(if is_slow { 1500 } else { 0 }).await;
+
+    assert_eq!(alice.approve(&id).await.unwrap()["status"], "approved");
+    if let Some(held) = held {
+        gate.until_hit(held).await;
+    }
+    match moment {
+        Unanswered(_) => until_in_effect(&gate, rollout).await,
+        Reconciling(nth) => until_answered(&gate, nth).await,
+        _ => {}
+    }
+    process.kill().await;
+    if let Crossing(nth) = moment {
+        let (method, path) = rollout.write();
+        let slower = json!({"kind": "delay", "milliseconds": 4000});
+        gate.fault(fault_at(method, path, nth, slower)).await;
+    }
+    gate.ready_delay(0).await;
+    end_leases(&gate, engine).await;
+    process.start_again().await;
+
+    let ended = gate.ended(&id).await;
+    if matches!(moment, Late(_) | Crossing(_) | Unanswered(_)) {
+        gate.until("every call is answered", async || {
+            gate.journal().await.iter().all(|call| call["status"].is_u64())
+        })
+        .await;
+    }
+    let whole = signed.whole_plan();
+    let (status, writes) = match rollout {
+        Plain | NewService => ("succeeded", whole),
+        RevisionFails => ("rolled_back", vec![signed.rollback()]),
+        StepRefused => ("rolled_back", vec![signed.rollback(), signed.step(0), signed.rollback()]),
+    };
+    assert_eq!(ended["status"], status, "{ended:#}");
+    assert_eq!(ended["decisions"].as_array().unwrap().len(), 1);
+    gate.assert_writes(&signed, &writes).await;
+    process.end().await;
+    gate.finish().await;
+}
+
+/// The surroundings, and the gate in a process of its own.
+async fn gate_and_process(engine: Engine) -> (Gate, GateProcess) {
+    let gate = Gate::around(engine, free_port()).await;
+    let process = GateProcess::start(&gate).await;
+    (gate, process)
+}
+
+/// Waits until the write that is held without an answer took effect: it is one more than those that
+/// were answered.
+async fn until_in_effect(gate: &Gate, rollout: Rollout) {
+    let (before, service) = match rollout {
+        NewService => (0, NEW_SERVICE),
+        Plain | RevisionFails | StepRefused => (1, crate::support::gate::SERVICE),
+    };
+    let writes = gate.journal().await;
+    let answered = writes.iter().filter(|call| call["method"] != "GET" && call["status"] == 200);
+    let generation = (before + answered.count() + 1).to_string();
+    gate.until("the write takes effect", async || {
+        let shown = gate.sandbox(Method::GET, &format!("/v2/{service}"), None).await;
+        shown["generation"] == generation.as_str()
+    })
+    .await;
+}
+
+/// Waits until the nth write was answered.
+async fn until_answered(gate: &Gate, nth: u64) {
+    gate.until("the write is answered", async || {
+        let calls = gate.journal().await;
+        let answered =
+            calls.iter().filter(|call| call["method"] != "GET" && call["status"].is_u64());
+        answered.count() as u64 >= nth
+    })
+    .await;
+}
+
+/// Lets the leases of a dead process be over. On PostgreSQL they last half a minute, which
+/// `instances` waits for; on SQLite the next process ends them itself.
+async fn end_leases(gate: &Gate, engine: Engine) {
+    use sqlx::{Connection, Executor};
+    if engine == Engine::Postgres {
+        let url = gate.servers.files.folder.join("database-url");
+        let url = std::fs::read_to_string(url).unwrap();
+        let mut connection = sqlx::PgConnection::connect(url.trim()).await.unwrap();
+        connection
+            .execute("UPDATE jobs SET lease_until = 1 WHERE lease_until IS NOT NULL")
+            .await
+            .unwrap();
+    }
+}
+
+/// Moments of a request, in milliseconds after it was sent: before it arrived, in its middle, after
+/// its commit.
+const MOMENTS: [u64; 6] = [0, 3, 8, 15, 30, 60];
+
+async fn an_approval_is_asked_for_once(engine: Engine) {
+    let (gate, mut process) = gate_and_process(engine).await;
+    let mut ids = Vec::new();
+    for (number, after) in MOMENTS.into_iter().enumerate() {
+        let (key, body) = (format!("the-key-{number}"), gate.request_body(json!({})));
+        let token = gate.token(json!({})).await;
+        let asking = gate.http.post(gate.url("/v1/approvals")).bearer_auth(&token);
+        let asking = asking.header("Idempotency-Key", &key).json(&body).send();
+        let asking = tokio::spawn(asking);
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        process.kill().await;
+        let _unread = asking.await.unwrap();
+        process.start_again().await;
+        // The same token and the same key, then a fresh token: a retry works and asks for nothing new.
+        let first = gate.ask_as(&token, &key, &body).await;
+        assert!(first.status.is_success(), "{first:?}");
+        let second = gate.ask_as(&gate.token(json!({})).await, &key, &body).await;
+        assert_eq!((second.status.as_u16(), second.id()), (200, first.id()));
+        ids.push(first.id());
+    }
+    // Killed while the gate reads the running service for it.
+    let held = json!({"kind": "delay", "milliseconds": FOR_EVER});
+    let held = gate.fault(fault_at("GET", "/services/web", 1, held)).await;
+    let body = gate.request_body(json!({}));
+    let token = gate.token(json!({})).await;
+    let asking = gate.http.post(gate.url("/v1/approvals")).bearer_auth(&token).json(&body);
+    let asking = tokio::spawn(asking.header("Idempotency-Key", "held").send());
+    gate.until_hit(held).await;
+    process.kill().await;
+    assert!(asking.await.unwrap().is_err(), "nobody answers");
+    process.start_again().await;
+    let asked = gate.ask_as(&token, "held", &body).await;
+    assert_eq!(asked.status.as_u16(), 201, "nothing was stored: {asked:?}");
+    ids.push(asked.id());
+    let listed = gate.get("/v1/approvals").await.body;
+    let mut listed: Vec<&str> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["id"].as_str().unwrap())
+        .collect();
+    listed.sort_unstable();
+    ids.sort();
+    assert_eq!(listed, ids);
+    process.end().await;
+    gate.finish().await;
+}
+
+async fn a_decision_counts_or_can_be_given_again(engine: Engine) {
+    let (gate, mut process) = gate_and_process(engine).await;
+    gate.ready_delay(0).await;
+    let mut alice = gate.approver("alice").await;
+    for after in MOMENTS {
+        let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
+        let signed = gate.signed(&id).await;
+        gate.clear_journal().await;
+        let statement = alice.statement(&id, json!({"decision": "approve"})).await.unwrap();
+        let decision = alice.signed(&statement, &[]).unwrap();
+        let path = format!("/approvals/{id}/decisions");
+        {
+            let posting = alice.browser.post(&path, &decision);
+            let _unread = tokio::time::timeout(Duration::from_millis(after), posting).await;
+        }
+        process.kill().await;
+        end_leases(&gate, engine).await;
+        process.start_again().await;
+        let status = gate.approval(&id).await["status"].as_str().unwrap().to_owned();
+        // The same signature once more: it counts now, or it counted before.
+        let again = alice.browser.post(&path, &decision).await;
+        assert_eq!(again.is_ok(), status == "pending", "{status}, then {again:?}");
+        let ended = gate.ended(&id).await;
+        assert_eq!(ended["status"], "succeeded", "killed after {after} ms: {ended:#}");
+        assert_eq!(ended["decisions"].as_array().unwrap().len(), 1);
+        gate.assert_writes(&signed, &signed.whole_plan()).await;
+    }
+    process.end().await;
+    gate.finish().await;
+}
+
+/// Moments that nothing outside can name: in a transaction, between two.
+async fn killed_again_and_again(engine: Engine) {
+    let (gate, mut process) = gate_and_process(engine).await;
+    gate.ready_delay(0).await;
+    let mut alice = gate.approver("alice").await;
+    for _ in 0..3 {
+        let id = gate.asked(json!({})).await;
+        let signed = gate.signed(&id).await;
+        gate.clear_journal().await;
+        alice.approve(&id).await.unwrap();
+        let mut killed_after = Vec::new();
+        for byte in randomness::bytes::<5>() {
+            killed_after.push(byte);
+            tokio::time::sleep(Duration::from_millis(u64::from(byte))).await;
+            process.kill().await;
+            end_leases(&gate, engine).await;
+            process.start_again().await;
+        }
+        eprintln!("{id}: killed after {killed_after:?} ms");
+        assert_eq!(gate.ended(&id).await["status"], "succeeded");
+        gate.assert_effects(&signed, &signed.whole_plan()).await;
+    }
+    process.end().await;
+    gate.finish().await;
+}
+
+async fn a_registration_and_a_session_survive(engine: Engine) {
+    let (gate, mut process) = gate_and_process(engine).await;
+    let mut alice = countersign::cli::demo::approver::Approver::new(&gate.servers.gate).unwrap();
+    alice.sign_in("alice").await.unwrap();
+    let begun = alice.browser.post("/keys/ceremonies", &json!({"name": "Key"})).await.unwrap();
+    let key = alice.authenticator.create(&begun["creation_options"], &gate.servers.gate).unwrap();
+    process.kill().await;
+    process.start_again().await;
+    let ceremony = format!("/keys/ceremonies/{}", begun["id"].as_str().unwrap());
+    let received = alice.browser.post(&ceremony, &key).await.unwrap();
+    process.kill().await;
+    process.start_again().await;
+    alice.browser.open(received["continue"].as_str().unwrap(), "alice").await.unwrap();
+    let id = gate.asked(json!({})).await;
+    let rejected = json!({"decision": "reject", "reason": "Not today"});
+    assert_eq!(alice.decide(&id, rejected).await.unwrap()["status"], "rejected");
+    // Cancelled, killed at once: it stays cancelled.
+    let id = gate.asked(json!({})).await;
+    let cancelled = gate.post(&format!("/v1/approvals/{id}/cancel"), json!({})).await;
+    assert_eq!(cancelled.body["status"], "cancelled", "{cancelled:?}");
+    process.kill().await;
+    process.start_again().await;
+    assert_eq!(gate.approval(&id).await["status"], "cancelled");
+    let health = send(gate.http.get(gate.url("/health/ready"))).await;
+    assert_eq!(health.status.as_u16(), 200);
+    process.end().await;
+    gate.finish().await;
+}
