@@ -31,7 +31,8 @@ def read_json(data):
     """The value of a JSON text in UTF-8 without a byte order mark, repeated members or surrogates that stand alone."""
     try:
         text = data if isinstance(data, str) else data.decode()
-        value = json.loads(text, object_pairs_hook=_members, parse_constant=_refused)
+        hooks = {"parse_float": _double, "parse_int": _whole, "parse_constant": _double}
+        value = json.loads(text, object_pairs_hook=_members, **hooks)
         too_many = text.count("[") + text.count("{") > DEEPEST_NESTING
         require(not too_many or _depth(value) <= DEEPEST_NESTING, "it is nested too deeply")
         if "\\u" in text:
@@ -45,8 +46,13 @@ def _members(pairs):
     require(len(members) == len(pairs), "a member is repeated")
     return members
 
-def _refused(constant):
-    raise Broken(f"{constant} is no JSON")
+def _double(text):
+    require(abs(float(text)) < float("inf"), "a number is beyond every double")
+    return float(text)
+
+def _whole(text):
+    _double(text)
+    return int(text)
 
 def _depth(value):
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
@@ -65,7 +71,6 @@ def canonical(value):
 
 def _canonical_number(number):
     """A number as ECMAScript writes it (Number::toString): the shortest digits of the double."""
-    require(abs(number) < 2**1024, "a number of the JSON is beyond every double")
     sign, digits, exponent = Decimal(repr(float(number))).normalize().as_tuple()
     digits = "".join(map(str, digits))
     point = len(digits) + exponent

@@ -1,15 +1,16 @@
 """The checks of an evidence file, in the documented order. Each is called by the code that its failure gives."""
 
+import functools
 import sys
 from types import SimpleNamespace
 
 from . import log, webauthn
 from .encodings import Broken, canonical, digest_of, from_base64url, nanoseconds, read_canonical, read_json, require
 from .encodings import same, sha256, to_base64url
-from .shapes import has_form, read
+from .shapes import has_form
 from .signatures import check_token, claims_of, read_key, thumbprint
 
-LARGEST_FILE, SECOND = 4 * 1024 * 1024, 10**9
+LARGEST_FILE, LONGEST_TOKEN, SECOND = 4 * 1024 * 1024, 16 * 1024, 10**9
 LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 30 * SECOND, 300 * SECOND, 900 * SECOND
 PAYLOAD_TYPE = b"application/vnd.in-toto+json"
 TYPES = {"_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:countersign:predicate:decision:v1"}
@@ -50,21 +51,32 @@ def malformed(case):
     case.signers = [one["sign_in"] for one in file["credentials"] + file["decisions"]]
     for signer in [file["requester"], *case.signers]:
         read_key(signer["key"])
-    case.deployment, case.policy = read(file["deployment"], "Deployment"), read(file["policy"], "Policy")
-    case.digest, case.decisions = digest_of(file["deployment"]), []
-    for one in file["decisions"]:
-        statement = read(one["statement"], "Statement")
-        case.decisions.append(SimpleNamespace(file=one, statement=statement, said=statement["predicate"]))
-    case.entries = [log.Entry(entry, read(entry["record"], "Record")) for entry in file["entries"]]
+    for token in [file["requester"]["token"], *(signer["id_token"] for signer in case.signers)]:
+        parts = token.split(".")
+        require(len(token) <= LONGEST_TOKEN and len(parts) == 3, "a token is longer than 16 KiB or has not three parts")
+        list(map(from_base64url, parts))
+    case.deployment, case.policy = read_text(file["deployment"], "deployment"), read_text(file["policy"], "policy")
+    case.digest = digest_of(file["deployment"])
+    case.decisions = [SimpleNamespace(file=one, statement=read_text(one["statement"])) for one in file["decisions"]]
+    case.entries = [log.Entry(entry, read_text(entry["record"], "record")) for entry in file["entries"]]
     enrolments = [credential["entry"] for credential in file["credentials"]]
-    case.enrolments = [log.Entry(entry, read(entry["record"], "Record")) for entry in enrolments]
+    case.enrolments = [log.Entry(entry, read_text(entry["record"], "record")) for entry in enrolments]
+
+@functools.lru_cache(maxsize=1024)
+def read_text(text, kind=None):
+    """The object of a text in canonical JSON, of this kind of schema if of any. Nobody changes it."""
+    value = read_canonical(text)
+    is_ours = isinstance(value, dict) and (not kind or value.get("schema") == f"countersign/{kind}/v1")
+    require(is_ours, "a text is no object of its schema")
+    return value
 
 def audience_mismatch(case):
-    require(case.deployment["audience"] == case.trust["origin"], "the deployment is meant for another gate")
+    require(case.deployment.get("audience") == case.trust["origin"], "the deployment is meant for another gate")
 
 def policy_mismatch(case):
-    require(digest_of(case.file["policy"]) == case.deployment["policy_digest"], "the deployment names another policy")
-    require(case.policy["environment"] == case.deployment["environment"], "the policy is of another environment")
+    digest, environment = case.deployment.get("policy_digest"), case.deployment.get("environment")
+    is_named = digest_of(case.file["policy"]) == digest and isinstance(environment, str)
+    require(is_named and case.policy.get("environment") == environment, "the policy is not the deployment's")
 
 def checkpoint_invalid(case):
     case.size, case.root = log.read_checkpoint(case.file["checkpoint"], case.trust["log"])
@@ -79,7 +91,9 @@ def entry_signature_invalid(case):
         require(entry.is_signed_by(case.trust["log"]), f"the log key did not sign entry {entry.index} in its place")
 
 def chain_broken(case):
-    require(case.entries, "the file holds no entry of the approval")
+    is_typed = has_form(case.deployment, "Deployment") and has_form(case.policy, "Policy")
+    is_typed = is_typed and has_form([entry.record for entry in case.entries], "Record+")
+    require(is_typed, "there is no entry, or a text has members that are missing, unknown or malformed")
     deployment_id, policy_digest = case.deployment["approval"], case.deployment["policy_digest"]
     named = {"id": deployment_id, "deployment_digest": case.digest, "policy_digest": policy_digest}
     before, case.recorded = None, []
@@ -87,11 +101,10 @@ def chain_broken(case):
         approval, previous = entry.record.get("approval", {}), before and before.hash.hex()
         is_next = approval | named | {"version": version} == approval and approval.get("previous") == previous
         require(is_next, f"entry {entry.index} is not version {version} of this approval after the one before")
-        entry.at = nanoseconds(entry.record["at"])
+        entry.at, known = nanoseconds(entry.record["at"]), len(case.recorded)
+        is_later = before and entry.index > before.index and entry.at >= before.at
         is_first = before is None and entry.record["kind"] == "approval.requested"
-        is_later = before is not None and entry.index > before.index and entry.at >= before.at
         require(is_first or is_later, f"entry {entry.index} is no request, or not after the entry before it")
-        known = len(case.recorded)
         require(approval["decisions"][:known] == case.recorded, f"entry {entry.index} changes a recorded decision")
         for decision in case.decisions[known:len(approval["decisions"])]:
             decision.entry = entry
@@ -104,11 +117,11 @@ def requester_mismatch(case):
     claims = claims_of(token)
     named = requester["claims"] | {"iss": requester["issuer_url"], "sub": requester["subject"]}
     require(same(claims, requester["claims"]) and same(claims, named), "the token's claims are not the deployment's")
-    pinned = {"name": requester["issuer"], "issuer": claims["iss"], "audience": claims.get("aud")}
-    case.issuers = [issuer for issuer in case.trust["workload_issuers"] if issuer | pinned == issuer]
-    require(case.issuers, "no pinned issuer has this name, this iss and this audience")
+    issuers = {issuer["name"]: issuer for issuer in reversed(case.trust["workload_issuers"])}
+    case.issuer, pinned = issuers.get(requester["issuer"], {}), {"issuer": claims["iss"], "audience": claims.get("aud")}
+    require(case.issuer | pinned == case.issuer, "no pinned issuer has this name, this iss and this audience")
     asked, until = nanoseconds(case.deployment["requested_at"]), time_of(claims, "exp")
-    is_current = all(time_of(claims, name) <= asked + LEEWAY for name in ("nbf", "iat") if name in claims)
+    is_current = all(time_of(claims, name) <= asked + LEEWAY for name in {"iat", *({"nbf"} & claims.keys())})
     require(is_current and asked < until + LEEWAY, "the token was not valid when the deployment was requested")
 
 def time_of(claims, name):
@@ -117,7 +130,7 @@ def time_of(claims, name):
 
 def issuer_key_not_pinned(case):
     key = case.file["requester"]["key"]
-    require(any(key in (issuer["keys"] or [key]) for issuer in case.issuers), "the issuer's key is not pinned")
+    require(key in (case.issuer["keys"] or [key]), "the issuer's key is not pinned")
 
 def token_signature_invalid(case):
     check_token(case.file["requester"]["token"], case.file["requester"]["key"])
@@ -150,8 +163,9 @@ def enrolment_invalid(case):
             "backup_eligible": registered.backup_eligible, "registration_digest": digest,
             "sign_in_digest": digest_of(token), "sign_in_key": thumbprint(key),
         }
-        is_enrolment = entry.record["kind"] == "credential.registered" and "approval" not in entry.record
-        require(is_enrolment and same(entry.record.get("data"), noted), "the log recorded another enrolment")
+        expected = {"schema": entry.record["schema"], "kind": "credential.registered", "at": entry.record.get("at")}
+        is_record = has_form(entry.record, "Record") and same(entry.record, expected | {"data": noted})
+        require(is_record, "the log recorded another enrolment")
         is_vouched = claims.get("nonce") == to_base64url(bytes.fromhex(digest))
         require(is_vouched, "the directory vouched for another registration")
         case.enrolled.setdefault(noted["credential"], (registered, noted["person"], entry.index))
@@ -159,35 +173,38 @@ def enrolment_invalid(case):
 def sign_in_invalid(case):
     login, recorded = case.trust["login"], [entry.record["data"] for entry in case.enrolments] + case.recorded
     for place, signer in enumerate(case.signers):
-        token, key, claims = signer["id_token"], signer["key"], claims_of(signer["id_token"])
-        is_ours = claims.get("iss") == login["issuer"] and claims.get("aud") == login["client_id"]
-        require(is_ours, "an ID token is not of the pinned directory for the pinned client")
-        require(key in (login["keys"] or [key]), "the directory's key is not pinned", "issuer_key_not_pinned")
-        check_token(token, key)
+        token, key = signer["id_token"], signer["key"]
         # A decision that was not recorded is left to the next check.
         noted = [data["sign_in_key"] for data in recorded[place:place + 1]]
         require(noted in ([thumbprint(key)], []), "the log recorded another key of the directory")
+        require(key in (login["keys"] or [key]), "the directory's key is not pinned", "issuer_key_not_pinned")
+        check_token(token, key)
+        claims, client = claims_of(token), login["client_id"]
+        is_ours = claims.get("iss") == login["issuer"] and claims.get("aud") in (client, [client])
+        is_ours = is_ours and claims.get("azp", client) == client
+        require(is_ours, "an ID token is not of the pinned directory for the pinned client")
 
 def statement_mismatch(case):
     require(len(case.decisions) == len(case.recorded), "the file does not hold the decisions that the log recorded")
-    deployment, nonces = case.deployment, {decision.said["nonce"] for decision in case.decisions}
-    repository, _, image_digest = deployment["image"].partition("@sha256:")
-    subjects = (repository, image_digest), (deployment["approval"], case.digest)
-    subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects]
+    deployment, nonces = case.deployment, set()
+    named = deployment["image"].split("@sha256:"), (deployment["approval"], case.digest)
+    subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in named]
     ours = {"deployment": deployment, "policy_digest": deployment["policy_digest"], "audience": deployment["audience"]}
     for decision, decision.recorded in zip(case.decisions, case.recorded):
-        said, file = decision.said, decision.file
+        is_typed = has_form(decision.statement, "Statement")
+        require(is_typed, "a statement has members that are missing, unknown or malformed")
+        file, said = decision.file, decision.statement["predicate"]
+        decision.said = said
+        nonces.add(said["nonce"])
         members = ("authenticator_data", "client_data_json", "signature", "user_handle")
         assertion = canonical({name: file[name] for name in members if name in file})
-        found = {
-            "person": said["approver"], "verdict": said["decision"], "reason": said.get("reason"),
-            "statement_digest": digest_of(file["statement"]), "credential": file["credential_id"],
-            "assertion_digest": digest_of(assertion),
-        }
+        found = {"person": said["approver"], "verdict": said["decision"], "reason": said.get("reason")}
+        found |= {"statement_digest": digest_of(file["statement"]), "credential": file["credential_id"]}
+        found |= {"assertion_digest": digest_of(assertion)}
         require(decision.recorded | found == decision.recorded, "a decision is not the one that the log recorded")
         is_ours = same(decision.statement, TYPES | {"subject": subjects, "predicate": said | ours})
-        require(is_ours, "a statement is not about this approval")
-        require(file["credential_id"] in said["credentials"], "a credential signed that the statement does not name")
+        is_named = file["credential_id"] in said["credentials"]
+        require(is_ours and is_named, "a statement is not about this approval, or does not name the credential")
     require(len(nonces) == len(case.decisions), "two statements have the same nonce")
 
 def statement_time(case):
@@ -195,16 +212,16 @@ def statement_time(case):
         issued, expires = (nanoseconds(decision.said[name]) for name in ("issued_at", "expires_at"))
         decision.at = nanoseconds(decision.recorded["decided_at"])
         require(issued <= decision.at < expires, "a decision was not made while its statement was valid")
-        longest = min(issued + LONGEST_STATEMENT, nanoseconds(case.deployment["expires_at"]))
-        require(expires <= longest, "a statement is valid for longer than it may be")
+        last = min(issued + LONGEST_STATEMENT, nanoseconds(case.deployment["expires_at"]))
+        require(expires <= last, "a statement is valid for longer than it may be")
         require(decision.at == decision.entry.at, "a decision is of another time than the entry that records it")
 
 def sign_in_mismatch(case):
     for decision in case.decisions:
-        token = decision.file["sign_in"]["id_token"]
+        token, said = decision.file["sign_in"]["id_token"], decision.said
         claims = claims_of(token)
-        require(digest_of(token) == decision.said["sign_in_digest"], "a statement names another sign-in")
-        require(person_of(claims) == decision.said["approver"], "a sign-in is of another person than the approver")
+        is_theirs = digest_of(token) == said["sign_in_digest"] and person_of(claims) == said["approver"]
+        require(is_theirs, "a statement names another sign-in, or the sign-in is of another person")
         is_recorded = claims.get(case.trust["login"]["groups_claim"], []) == decision.recorded["groups"]
         require(is_recorded, "the log recorded other groups than the directory signed")
         is_fresh = -LEEWAY <= decision.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY

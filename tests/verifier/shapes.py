@@ -1,10 +1,9 @@
 """Whether a document looks like its description in shapes.txt."""
 
-import functools
 import re
 from pathlib import Path
 
-from .encodings import canonical, from_base64url, nanoseconds, read_canonical, require
+from .encodings import canonical, from_base64url, nanoseconds
 
 def is_time(value):
     return type(value) is str and nanoseconds(value) is not None
@@ -19,8 +18,10 @@ def is_patterns(value):
     return type(value) is dict and all(has_form(texts, "text*") for texts in value.values())
 
 # A form is a function, a regular expression of the canonical JSON, or a tag with the members of each variant.
-FORMS = {"any": lambda value: True, "object": lambda value: type(value) is dict, "text": lambda value: type(value) is str}
+FORMS = {"any": lambda value: True, "object": lambda value: type(value) is dict}
+FORMS |= {"text": lambda value: type(value) is str}
 FORMS |= {"given": lambda value: value is not None, "time": is_time, "base64url": is_base64url, "patterns": is_patterns}
+FORMS["index"] = lambda value: type(value) is int and 0 <= value < 2**53
 for line in Path(__file__).with_name("shapes.txt").read_text().splitlines():
     head, *members = line.split()
     name, tag, variant = re.fullmatch(r"([\w#]+)(?:\((\w+)=(\w+)\))?", head).groups()
@@ -44,10 +45,3 @@ def has_form(value, form):
     members = variants[value.get(tag)] if is_told else {}
     return is_told and value.keys() <= members.keys() and all(
         has_form(value[name], kind) if name in value else may_lack for name, (kind, may_lack) in members.items())
-
-@functools.lru_cache(maxsize=1024)
-def read(text, form):
-    """The value of a canonical JSON text of this form. Nobody changes it."""
-    value = read_canonical(text)
-    require(has_form(value, form), f"the {form.lower()} has members that are missing, unknown or malformed")
-    return value

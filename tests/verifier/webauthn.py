@@ -4,7 +4,7 @@ import functools
 from collections import namedtuple
 
 from .encodings import from_base64url, read_json, require, sha256, to_base64url
-from .signatures import material_of, public_key, verifies
+from .signatures import public_key, verifies
 
 PRESENT, VERIFIED, BACKUP_ELIGIBLE, BACKED_UP, ATTESTED, EXTENDED, RESERVED = 0x01, 0x04, 0x08, 0x10, 0x40, 0x80, 0x22
 HEADER_BYTES, LONGEST_CLIENT_DATA, LONGEST_CREDENTIAL_ID, DEEPEST_CBOR = 37, 4096, 1023, 8
@@ -55,7 +55,7 @@ def read_cose_key(data):
     require(all(type(value) is int for value in head) and head in COSE_KEYS, "the COSE key is of no accepted kind")
     algorithm, kind, numbers = COSE_KEYS[head]
     is_plain = len(key) == len(head) + len(numbers) and all(type(key.get(name)) is bytes for name in numbers)
-    material = material_of(kind, *(key[name] for name in numbers)) if is_plain else None
+    material = (kind, *(key[name] for name in numbers)) if is_plain else None
     require(is_plain and public_key(material), "the COSE key has other members than its kind has, or is no key")
     return algorithm, material
 
@@ -91,7 +91,8 @@ def read_registration(text, origin, rp_id):
     require(is_map and end == len(encoded), "the attestation object is not the map that it must be")
     # No attestation roots are pinned, and whose key it is says the directory: the statement is not judged.
     form, statement, data = attestation.values()
-    is_sound = isinstance(statement, dict) and isinstance(data, bytes) and (form != "none" or not statement)
+    is_typed = isinstance(form, str) and isinstance(statement, dict) and isinstance(data, bytes)
+    is_sound = is_typed and (form != "none" or not statement)
     require(is_sound, "the attestation object's members are not what they must be")
     flags = check_flags(data, rp_id)
     require(flags & ATTESTED, "the authenticator data holds no credential")
