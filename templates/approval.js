@@ -5,6 +5,7 @@ import { Problem, decode, encode, post, refusalOf, show, whyUnable } from "./cer
 const PAYLOAD_TYPE = "application/vnd.in-toto+json";
 const WAIT_SECONDS = 25;
 const LONGEST_PAUSE = 30_000;
+const CLOCK_TICK = 20_000;
 
 let signing = false;
 
@@ -127,15 +128,38 @@ async function decide(decision) {
       credential: assertionJson(credential),
     });
     show(message, decision === "approve" ? "You approved it." : "You rejected it.", { tone: "good" });
+    keepReason("");
     find("reason").value = "";
     signing = false;
-    await refresh();
+    await refresh().catch(() => location.reload());
   } catch (error) {
     const signIn = error.sessionEnded ? page().dataset.signIn : null;
     show(message, refusalOf(error, decision), { tone: "bad", signIn });
   } finally {
     signing = false;
     prepareSigning();
+    // A disabled button loses the focus; whoever uses the keyboard goes on where they were.
+    if (document.activeElement === document.body) {
+      (find(decision) ?? find("decision")).focus({ preventScroll: true });
+    }
+  }
+}
+
+/** What was typed outlives a new sign-in, which leads through other pages. */
+function keepReason(text) {
+  const name = `reason of ${page().dataset.approval}`;
+  if (text) {
+    sessionStorage.setItem(name, text);
+  } else {
+    sessionStorage.removeItem(name);
+  }
+}
+
+function restoreReason() {
+  const kept = sessionStorage.getItem(`reason of ${page().dataset.approval}`);
+  if (kept && find("reason")) {
+    find("reason").value = kept;
+    find("reject-details").open = true;
   }
 }
 
@@ -178,12 +202,36 @@ async function refresh() {
     find("reason").value = typed;
   }
   if (focused) {
-    find(focused)?.focus({ preventScroll: true });
+    (find(focused) ?? find("decision")).focus({ preventScroll: true });
   }
   if (page().dataset.status !== before || page().dataset.final !== "true") {
     find("announcement").textContent = find("sentence").textContent;
   }
   prepareSigning();
+}
+
+/** How far a time is away, in the words that the gate uses. */
+function distance(milliseconds) {
+  const minutes = Math.floor(Math.abs(milliseconds) / 60_000);
+  if (minutes < 1) {
+    return milliseconds > 0 ? "in less than a minute" : "just now";
+  }
+  const [count, unit] =
+    minutes < 60
+      ? [minutes, "minute"]
+      : minutes < 1440
+        ? [Math.floor(minutes / 60), "hour"]
+        : [Math.floor(minutes / 1440), "day"];
+  const words = `${count} ${unit}${count === 1 ? "" : "s"}`;
+  return milliseconds > 0 ? `in ${words}` : `${words} ago`;
+}
+
+/** Distances stay true while the page is open. */
+function tellTheTime() {
+  for (const relative of page().querySelectorAll("time + .relative")) {
+    const at = Date.parse(relative.previousElementSibling.dateTime);
+    relative.textContent = `(${distance(at - Date.now())})`;
+  }
 }
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -239,5 +287,13 @@ document.addEventListener("click", (event) => {
   }
 });
 
+document.addEventListener("input", (event) => {
+  if (event.target.id === "reason") {
+    keepReason(event.target.value);
+  }
+});
+
+restoreReason();
 prepareSigning();
+setInterval(tellTheTime, CLOCK_TICK);
 follow();

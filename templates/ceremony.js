@@ -89,4 +89,5 @@ export function show(element, sentence, { tone = "", signIn = null } = {}) {
     link.textContent = "Sign in again";
     element.append(" ", link);
   }
+  element.scrollIntoView({ block: "nearest" });
 }

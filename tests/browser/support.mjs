@@ -1,7 +1,9 @@
 // A gate, a sandbox and a browser with a virtual authenticator, as real as they come.
 
+import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import path from "node:path";
 import { chromium } from "playwright-core";
 import { target } from "../harness/demo.mjs";
@@ -140,6 +142,34 @@ export async function registerKey(demo, person, name, keyName = "Desk key") {
   await page.getByRole("button", { name: /register/i }).click();
   await chooseName(demo, page, name);
   await page.waitForURL(/\/keys/);
+}
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Nothing that axe-core knows is wrong with the page, in light and in dark. */
+export async function assertAccessible(page) {
+  // The page's own policy forbids foreign scripts, as it should; the inspector goes around it.
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Runtime.evaluate", { expression: axe });
+  for (const colorScheme of ["dark", "light"]) {
+    await page.emulateMedia({ colorScheme });
+    const { result } = await devtools.send("Runtime.evaluate", {
+      expression: "axe.run().then((found) => JSON.stringify(found.violations.map((one) => [one.id, one.nodes.map((node) => node.html)])))",
+      awaitPromise: true,
+      returnByValue: true,
+    });
+    assert.deepEqual(JSON.parse(result.value), [], `${colorScheme}: ${page.url()}`);
+  }
+  await devtools.detach();
+}
+
+/** Nothing of the page is wider than a narrow phone. */
+export async function assertNarrow(page) {
+  const size = page.viewportSize();
+  await page.setViewportSize({ width: 320, height: 640 });
+  const excess = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(excess <= 0, `${page.url()} is ${excess} px too wide for 320 px`);
+  await page.setViewportSize(size);
 }
 
 /** A picture of the page, light, dark and on a phone. */

@@ -149,6 +149,7 @@ fn assert_well_made(name: &str, page: &str) {
             "time",
             "title",
             "ul",
+            "wbr",
             "!DOCTYPE",
         ];
         assert!(known.contains(&element.trim_start_matches('/')), "{name}: <{tag}>");

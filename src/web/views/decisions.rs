@@ -62,6 +62,8 @@ pub enum Turn {
     Sign {
         /// Their names.
         keys: Vec<Inert>,
+        /// Whether nobody else has to sign after this person.
+        completes: bool,
     },
 }
 
@@ -124,8 +126,17 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
         }
         Some(TransitionRefusal::Closed(_) | TransitionRefusal::Expired(_)) => Turn::Over,
         None if viewer.keys.is_empty() => Turn::NeedsKey,
-        None => Turn::Sign { keys: viewer.keys.iter().map(|name| Inert::new(name)).collect() },
+        None => Turn::Sign {
+            keys: viewer.keys.iter().map(|name| Inert::new(name)).collect(),
+            completes: completes(approval, viewer),
+        },
     }
+}
+
+fn completes(approval: &Approval, viewer: &Viewer) -> bool {
+    let mut signers = approval.signers();
+    signers.push((viewer.profile.person.clone(), viewer.profile.groups.clone()));
+    approval.policy.is_met(&signers)
 }
 
 /// Why the viewer cannot decide now, if so.

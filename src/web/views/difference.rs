@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::domain::template::APPROVAL_ANNOTATION;
+
 use super::inert::Inert;
 use super::label::{Label, label};
 
@@ -15,6 +17,8 @@ use super::label::{Label, label};
 pub struct Difference {
     /// What changes, the most telling first.
     pub changes: Vec<Change>,
+    /// What the gate itself writes into every new revision.
+    pub added_by_gate: Vec<Change>,
     /// What stays.
     pub unchanged: Vec<Unchanged>,
 }
@@ -76,10 +80,26 @@ pub fn difference(running: Option<&Value>, proposed: &Value) -> Difference {
             (Some(before), Some(after)) if before == after => {
                 difference.unchanged.push(Unchanged { label, value: shown(&leaf.path, after) });
             }
-            (before, after) => difference.changes.push(change(label, &leaf.path, before, after)),
+            (before, after) => {
+                let changes = if is_written_by_gate(&leaf.path) {
+                    &mut difference.added_by_gate
+                } else {
+                    &mut difference.changes
+                };
+                changes.push(change(label, &leaf.path, before, after));
+            }
         }
     }
     difference
+}
+
+/// Whether the gate alone writes a member: a request that names one of these is refused.
+fn is_written_by_gate(path: &[String]) -> bool {
+    match path {
+        [member] => member == "revision",
+        [annotations, name] => annotations == "annotations" && name == APPROVAL_ANNOTATION,
+        _ => false,
+    }
 }
 
 /// One member of the templates that is compared as a whole.

@@ -38,6 +38,7 @@ struct Item {
     sentence: Inert,
     /// The requester's own headline.
     title: Option<Inert>,
+    place: String,
     requester: Inert,
     requested: Moment,
     expires: Option<Moment>,
@@ -84,6 +85,7 @@ fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
         status: StatusView::new(approval.status()),
         sentence: Inert::new(&status_sentence(approval, around.now)),
         title: deployment.title.as_deref().map(Inert::new),
+        place: format!("{}, {}", deployment.service.project(), deployment.service.location()),
         requester: Inert::new(deployment.requester.display_name()),
         requested: Moment::new(deployment.requested_at, around.now),
         expires: pending.then(|| Moment::new(deployment.expires_at, around.now)),

@@ -40,6 +40,8 @@ pub struct Words {
     pub reason: Inert,
     /// More.
     pub body: Option<Inert>,
+    /// Whether the body scrolls by itself, so that it does not push the facts away.
+    pub body_is_long: bool,
     /// Where to read more.
     pub links: Vec<LinkView>,
     /// The commit's headline and its author, as GitHub has them.
@@ -73,6 +75,11 @@ impl RequesterView {
     }
 }
 
+/// More than about half a screen.
+fn is_long(text: &str) -> bool {
+    text.len() > 1500 || text.lines().count() > 20
+}
+
 impl Words {
     pub(crate) fn new(deployment: &Deployment) -> Self {
         let optional = |text: &Option<String>| text.as_deref().map(Inert::new);
@@ -80,6 +87,7 @@ impl Words {
             title: optional(&deployment.title),
             reason: Inert::new(&deployment.reason),
             body: optional(&deployment.body),
+            body_is_long: deployment.body.as_ref().is_some_and(|body| is_long(body)),
             links: deployment.links.iter().map(link).collect(),
             commit: deployment.commit.as_ref().map(|commit| {
                 (Inert::new(&commit.headline), commit.author.as_deref().map(Inert::new))

@@ -29,6 +29,8 @@ pub struct ShareView {
     pub offset: u8,
     /// Whether it is the revision that this approval creates.
     pub is_new: bool,
+    /// Its colour: the earlier revisions keep theirs from step to step.
+    pub shade: &'static str,
 }
 
 /// How far a step is.
@@ -123,18 +125,25 @@ fn stage_of(state: &State, number: usize) -> Stage {
     }
 }
 
+/// The colours of revisions that served before.
+const EARLIER_SHADES: [&str; 3] = ["old-0", "old-1", "old-2"];
+
 /// The shares as pieces of one bar.
 pub fn shares(traffic: &[TrafficShare], new_revision: &str) -> Vec<ShareView> {
     let mut offset = 0_u8;
+    let mut earlier = 0;
     traffic
         .iter()
         .map(|share| {
+            let is_new = share.revision == new_revision;
             let view = ShareView {
                 revision: Inert::new(&share.revision),
                 percent: share.percent,
                 offset,
-                is_new: share.revision == new_revision,
+                is_new,
+                shade: if is_new { "new" } else { EARLIER_SHADES[earlier % EARLIER_SHADES.len()] },
             };
+            earlier += usize::from(!is_new);
             offset = offset.saturating_add(share.percent);
             view
         })
