@@ -1,6 +1,7 @@
 //! The gate under test, in this process, and everybody around it.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -241,6 +242,7 @@ impl Gate {
         use countersign::config::Config;
         use countersign::storage::{Storage, audit::verify_ledger};
         let config = Config::load(&self.servers.files.config, &BTreeMap::new()).unwrap();
+        keep_keys(&self.servers.files.folder);
         self.servers.stop().await;
         let database = config.database.expose_secret();
         let storage = Storage::open(database, config.log_key.clone()).await.unwrap();
@@ -254,12 +256,40 @@ impl Gate {
 async fn placement(engine: Engine) -> (TempDir, Placement) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
+    lend_keys(folder.path());
     let database = match engine {
         Engine::Sqlite => None,
         Engine::Postgres => Some(crate::support::postgres::fresh_database().await),
     };
     let data_dir = Some(folder.path().to_owned());
     (folder, Placement { data_dir, database, clock: Clock::system(), ..Placement::default() })
+}
+
+/// Where the sandbox keeps the keys of its issuers.
+const ISSUER_KEYS: &str = "identity-keys.json";
+
+fn kept_keys() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(ISSUER_KEYS)
+}
+
+/// Gives the sandbox the issuers' keys of an earlier test: a new RSA key takes a busy machine seconds,
+/// and the gate does not wait that long for a key set.
+fn lend_keys(folder: &Path) {
+    if kept_keys().exists() {
+        std::fs::copy(kept_keys(), folder.join(ISSUER_KEYS)).unwrap();
+    }
+}
+
+/// Keeps the keys that a test made for the tests after it, once pipelines and people have theirs.
+fn keep_keys(folder: &Path) {
+    let keys = std::fs::read_to_string(folder.join(ISSUER_KEYS)).unwrap_or_default();
+    let is_complete = ["github", "identity"].iter().all(|issuer| keys.contains(issuer));
+    if is_complete && !kept_keys().exists() {
+        // Renamed into its place, so that nobody reads half of it.
+        let beside = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        std::fs::write(beside.path(), keys).unwrap();
+        beside.persist(kept_keys()).unwrap();
+    }
 }
 
 /// Sends and reads whatever comes back.
