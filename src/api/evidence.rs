@@ -102,7 +102,7 @@ struct EntryView {
 
 /// The evidence of an approval.
 #[utoipa::path(
-    get, path = "/v1/approvals/{id}/evidence", tag = "approvals",
+    get, path = "/v1/approvals/{id}/evidence", tag = "approvals", operation_id = "readEvidence",
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The evidence, as one file", body = Evidence),

@@ -7,6 +7,7 @@ mod ceremony;
 mod cloud_run_client;
 mod configuration;
 mod deciding;
+mod description;
 mod differential;
 mod identity_server;
 mod next_action;
