@@ -59,7 +59,7 @@ pub struct ListQuery {
 
 /// Reads an approval, or waits until it changes.
 #[utoipa::path(
-    get, path = "/v1/approvals/{id}", tag = "approvals",
+    get, path = "/v1/approvals/{id}", tag = "approvals", operation_id = "readApproval",
     params(("id" = String, Path), WaitQuery),
     responses(
         (status = 200, description = "The approval", body = ApprovalView),
@@ -121,7 +121,8 @@ fn invalid_query(error: &QueryRejection) -> Problem {
 
 /// Lists the caller's approvals, newest first.
 #[utoipa::path(
-    get, path = "/v1/approvals", tag = "approvals", params(ListQuery),
+    get, path = "/v1/approvals", tag = "approvals", operation_id = "listApprovals",
+    params(ListQuery),
     responses(
         (status = 200, description = "A page of approvals", body = ApprovalList),
         (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
@@ -184,7 +185,8 @@ pub struct CancelBody {}
 
 /// Takes an approval back before its rollout begins.
 #[utoipa::path(
-    post, path = "/v1/approvals/{id}/cancel", tag = "approvals", request_body = CancelBody,
+    post, path = "/v1/approvals/{id}/cancel", tag = "approvals", operation_id = "cancelApproval",
+    request_body = CancelBody,
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "Cancelled", body = ApprovalView),

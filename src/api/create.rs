@@ -90,6 +90,7 @@ struct AskLink {
 /// Ask for a deployment.
 #[utoipa::path(
     post, path = "/v1/approvals", request_body = AskBody, tag = "approvals",
+    operation_id = "createApproval",
     params(("Idempotency-Key" = String, Header, description = "Names this request: the same key again gives the same answer")),
     responses(
         (status = 201, description = "Stored as pending", body = ApprovalView),

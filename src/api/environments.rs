@@ -11,7 +11,7 @@ use crate::app::App;
 
 /// Lists the environments that the caller may use.
 #[utoipa::path(
-    get, path = "/v1/environments", tag = "environments",
+    get, path = "/v1/environments", tag = "environments", operation_id = "listEnvironments",
     responses(
         (status = 200, description = "The environments", body = EnvironmentList),
         (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),

@@ -18,7 +18,7 @@ const MOST_TRIES: u32 = 5;
 
 /// The evidence of an approval.
 #[utoipa::path(
-    get, path = "/v1/approvals/{id}/evidence", tag = "approvals",
+    get, path = "/v1/approvals/{id}/evidence", tag = "approvals", operation_id = "readEvidence",
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The evidence, as one file in canonical JSON (RFC 8785)", body = Evidence),

@@ -22,7 +22,7 @@ pub struct Health {
 
 /// The process answers.
 #[utoipa::path(
-    get, path = "/health/live", tag = "health",
+    get, path = "/health/live", tag = "health", operation_id = "readLiveness",
     responses((status = 200, description = "It lives", body = Health))
 )]
 pub async fn live() -> Json<Health> {
@@ -31,7 +31,7 @@ pub async fn live() -> Json<Health> {
 
 /// The database can be written and the clock is right.
 #[utoipa::path(
-    get, path = "/health/ready", tag = "health",
+    get, path = "/health/ready", tag = "health", operation_id = "readReadiness",
     responses(
         (status = 200, description = "It can do its work", body = Health),
         (status = 503, description = "Something keeps it from working", body = Health),

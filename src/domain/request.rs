@@ -13,7 +13,7 @@ use crate::domain::observation::{ObservedService, Readiness};
 use crate::domain::policy::Policy;
 use crate::domain::rollout::shares_at;
 use crate::domain::service::ServiceName;
-use crate::domain::template::{propose, refuse_credentials};
+use crate::domain::template::{images, propose, refuse_credentials};
 use crate::domain::text::is_deceptive;
 
 /// The longest reason, in characters: a few sentences.
@@ -165,10 +165,14 @@ impl DeploymentRequest {
             let service = self.service.to_string();
             return Err(RequestRefusal::ServiceNotCovered { environment: environment(), service });
         }
-        if !policy.admits_image(&self.image) {
+        // Containers beside the main one run with the same rights, so the rule is the same.
+        let beside = self.template.as_ref().map(images).unwrap_or_default();
+        if let Some(image) =
+            beside.iter().chain([&self.image]).find(|one| !policy.admits_image(one))
+        {
             return Err(RequestRefusal::ImageNotAllowed {
                 environment: environment(),
-                repository: self.image.repository().to_owned(),
+                repository: image.repository().to_owned(),
                 allowed: policy.images.join(", "),
             });
         }

@@ -51,6 +51,18 @@ pub fn propose(
     Ok(proposed)
 }
 
+/// The images that a template, or a change of one, names by digest, in whatever container.
+pub fn images(template: &Value) -> Vec<ImageReference> {
+    let mut images = Vec::new();
+    // The walk ends early only where its check refuses, and this one refuses nothing.
+    let _ = walk(template, "template", &mut |_, name, value| {
+        let image = value.as_str().filter(|_| name == "image").and_then(|text| text.parse().ok());
+        images.extend(image);
+        Ok(())
+    });
+    images
+}
+
 /// The container that takes requests: the one with a port, or else the first.
 pub fn main_container(containers: &[Value]) -> usize {
     containers.iter().position(|container| container.get("ports").is_some()).unwrap_or(0)

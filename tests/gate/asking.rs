@@ -100,6 +100,13 @@ async fn bad_requests_are_refused(engine: Engine) {
             422,
             "image_not_allowed",
         ),
+        (
+            json!({"subject": {"template": {"containers": [{}, {
+                "name": "beside", "image": format!("docker.io/evil/web@sha256:{digest}"),
+            }]}}}),
+            422,
+            "image_not_allowed",
+        ),
         (json!({"environment": "staging"}), 422, "unknown_environment"),
         (
             json!({"subject": {"service": "projects/demo/locations/europe-west1/services/other"}}),

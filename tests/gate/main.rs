@@ -8,6 +8,7 @@ mod cloud_run_client;
 mod configuration;
 mod crash;
 mod deciding;
+mod description;
 mod differential;
 mod evidence;
 mod faults;
