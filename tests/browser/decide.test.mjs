@@ -44,7 +44,7 @@ test("a release manager reads, approves, and watches it succeed", async () => {
   await assertAccessible(page);
   const main = page.getByRole("main");
   for (const fact of [approval.short_code, "hello, world", "production", "europe-west1", "demo/web", "Fixes the checkout"]) {
-    await main.getByText(fact, { exact: false }).first().waitFor();
+    await main.getByText(fact, { exact: false }).filter({ visible: true }).first().waitFor();
   }
   await page.getByRole("button", { name: /^approve/i }).click();
   const outcome = await ended(demo, approval.id);

@@ -70,14 +70,18 @@ export async function read(demo, id) {
   return (await fetch(`${demo.gate}/v1/approvals/${id}`, { headers })).json();
 }
 
+const ENDING_MILLISECONDS = 60_000;
+
 /** Waits until the approval has ended, and gives it. */
 export async function ended(demo, id) {
   let version = 0;
+  const deadline = performance.now() + ENDING_MILLISECONDS;
   for (;;) {
     const headers = { authorization: `Bearer ${await token(demo)}` };
-    const url = `${demo.gate}/v1/approvals/${id}?wait=20&version=${version}`;
+    const url = `${demo.gate}/v1/approvals/${id}?wait=10&version=${version}`;
     const approval = await (await fetch(url, { headers })).json();
     if (!["pending", "approved", "executing"].includes(approval.status)) return approval;
+    if (performance.now() > deadline) throw new Error(`${id} did not end: ${approval.status_sentence}`);
     version = approval.version;
   }
 }
@@ -160,7 +164,6 @@ export async function assertAccessible(page) {
     });
     assert.deepEqual(JSON.parse(result.value), [], `${colorScheme}: ${page.url()}`);
   }
-  await devtools.detach();
 }
 
 /** Nothing of the page is wider than a narrow phone. */
