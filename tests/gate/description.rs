@@ -18,5 +18,5 @@ fn every_operation_has_its_own_name_and_describes_its_answers() {
             }
         }
     }
-    assert_eq!(names.len(), 8);
+    assert!(names.len() > 8, "{names:?}");
 }
