@@ -2,7 +2,6 @@
 
 import base64
 import datetime
-import functools
 import hashlib
 import json
 import re
@@ -12,7 +11,7 @@ DEEPEST_NESTING = 127
 encode_scalar = json.JSONEncoder(ensure_ascii=False).encode
 
 def require(holds, detail="", code=None):
-    """Raises a ValueError if something does not hold. Its code, if any, is not that of the check that was made."""
+    """Raises a ValueError if something does not hold, with its code if that is not the one of the check."""
     if not holds:
         error = ValueError(detail)
         error.code = code
@@ -65,9 +64,9 @@ def _canonical_number(number):
 
 def read_canonical(data):
     """The value of a JSON text that is in canonical form, and of no other."""
-    text = data if isinstance(data, str) else data.decode()
-    value = read_json(text)
-    require(canonical(value) == text, "JSON is not in its canonical form (RFC 8785)")
+    value = read_json(data)
+    is_canonical = canonical(value).encode() == (data.encode() if isinstance(data, str) else data)
+    require(is_canonical, "JSON is not in its canonical form (RFC 8785)")
     return value
 
 def same(one, other):
@@ -83,7 +82,6 @@ def from_base64url(text):
 def to_base64url(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
-@functools.lru_cache(maxsize=4096)
 def nanoseconds(text):
     """A time in its one spelling: no offset but Z, no zero at the end of a fraction."""
     form = r"((?!0000|9999)\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,8}[1-9]))?Z"

@@ -1,7 +1,6 @@
 """The log: C2SP verifier keys and checkpoints, entries, and inclusion proofs (RFC 6962)."""
 
 import base64
-import functools
 import re
 
 from .encodings import nanoseconds, require, sha256
@@ -13,7 +12,6 @@ def from_base64(text, length):
     require(len(data) == length and base64.b64encode(data).decode() == text, "base64 is not canonical")
     return data
 
-@functools.lru_cache(maxsize=64)
 def read_verifier_key(text):
     """Name, key id and material of `name+hash+base64` (C2SP signed-note, algorithm 1)."""
     name, key_id, encoded = text.split("+", 2)
@@ -47,6 +45,7 @@ def root_of_path(leaf, index, size, path):
 
 class Entry:
     """One entry of the file, decoded."""
+
     def __init__(self, member):
         self.index, self.record = member["index"], read(member["record"], "Record")
         self.at, names = nanoseconds(self.record["at"]), ("previous_root", "signature", "salt")

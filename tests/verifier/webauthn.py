@@ -1,24 +1,18 @@
 """Registrations and assertions, strictly (WebAuthn Level 3, sections 7.1 and 7.2), and the CBOR in them."""
 
 import functools
-from collections import namedtuple
 
 from .encodings import from_base64url, read_json, require, sha256, to_base64url
 from .shapes import has_form
-from .signatures import public_key, read_members, verifies
+from .signatures import KINDS, public_key, verifies
 
-PRESENT, VERIFIED, BACKUP_ELIGIBLE, BACKED_UP, ATTESTED, EXTENDED, RESERVED = 1, 4, 8, 16, 64, 128, 2 | 32
+PRESENT, VERIFIED, ELIGIBLE, BACKED_UP, ATTESTED, EXTENDED, RESERVED = 1, 4, 8, 16, 64, 128, 2 | 32
 HEADER_BYTES, LONGEST_CLIENT_DATA, LONGEST_CREDENTIAL_ID, DEEPEST_CBOR = 37, 4096, 1023, 8
-COSE_KEYS = {
-    "P-256": ({1: 2, 3: -7, -1: 1}, (-2, -3)), "P-384": ({1: 2, 3: -35, -1: 2}, (-2, -3)),
-    "Ed25519": ({1: 1, 3: -8, -1: 6}, (-2,)), "RSA": ({1: 3, 3: -257}, (-1, -2)),
-}
-SIMPLE = {20: False, 21: True, 22: None}
-ALGORITHMS = {"P-256": "ES256", "P-384": "ES384", "Ed25519": "EdDSA", "RSA": "RS256"}
+SIMPLE = {0xF4: False, 0xF5: True, 0xF6: None}
+ALGORITHMS = {-7: "ES256", -35: "ES384", -8: "EdDSA", -257: "RS256"}
 # The y of the points of Ed25519 whose order divides 8: for such keys a signature is no proof.
 FIELD, EIGHTH = 2**255 - 19, 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826
 SMALL_ORDER = {0, 1, FIELD - 1, EIGHTH, FIELD - EIGHTH}
-Registered = namedtuple("Registered", "material backup_eligible said")
 
 def take(data, at, length):
     require(at + length <= len(data), "bytes end too early")
@@ -28,9 +22,8 @@ def read_cbor(data, at, depth=0):
     """One value in the canonical form of CTAP2, and where the next begins. Floats and tags are refused."""
     first, at = take(data, at, 1)
     major, argument = divmod(first[0], 32)
-    if major == 7:
-        require(argument in SIMPLE, "CBOR has a float or an unknown simple value")
-        return SIMPLE[argument], at
+    if first[0] in SIMPLE:
+        return SIMPLE[first[0]], at
     if argument >= 24:
         width = 1 << (argument - 24)
         number, at = take(data, at, width)
@@ -42,7 +35,7 @@ def read_cbor(data, at, depth=0):
     if major < 4:
         content, at = take(data, at, argument)
         return (content if major == 2 else content.decode()), at
-    require(major < 6 and depth < DEEPEST_CBOR, "CBOR has a tag, or is nested too deeply")
+    require(major < 6 and depth < DEEPEST_CBOR, "CBOR has a tag or a float, or is nested too deeply")
     items, places = [], []
     for _ in range(argument * (major - 3)):
         begin = at
@@ -56,17 +49,20 @@ def read_cbor(data, at, depth=0):
     require(is_sorted, "the keys of a CBOR map are not in order, or neither numbers nor texts")
     return dict(zip(items[::2], items[1::2])), at
 
-@functools.lru_cache(maxsize=1024)
 def read_cose_key(data):
-    """The material of a COSE key that has exactly the members of its kind."""
+    """Algorithm and material of a COSE key that has exactly the members of its kind."""
     key, end = read_cbor(data, 0)
-    is_map = isinstance(key, dict) and end == len(data) and {*map(type, key.values())} == {int, bytes}
-    kind, *numbers = read_members(key if is_map else None, COSE_KEYS, bytes)
-    public_key(kind, *numbers)
-    is_small = kind == "Ed25519" and int.from_bytes(numbers[0], "little") % 2**255 % FIELD in SMALL_ORDER
-    is_odd = kind == "RSA" and int.from_bytes(numbers[1]) != 65537
-    require(not is_small and not is_odd, "a key with a point of small order, or another exponent than 65537")
-    return kind, *numbers
+    is_map = isinstance(key, dict) and {*map(type, [*key, *key.values()])} == {int, bytes}
+    require(is_map and end == len(data), "the COSE key is no map of numbers and bytes")
+    written = {int: "int:{}".format, bytes: to_base64url}
+    texts = {str(name): written[type(value)](value) for name, value in key.items()}
+    require(has_form(texts, "Cose"), "the COSE key is of no accepted kind, or has other members")
+    algorithm = ALGORITHMS[key[3]]
+    material = KINDS[algorithm], *(key[name] for name in (-1, -2, -3) if type(key.get(name)) is bytes)
+    public_key(*material)
+    is_small = key[3] == -8 and int.from_bytes(key[-2], "little") % 2**255 % FIELD in SMALL_ORDER
+    require(not is_small, "the key is a point of small order")
+    return algorithm, material
 
 def check_client_data(data, kind, origin, challenge=None):
     require(len(data) <= LONGEST_CLIENT_DATA, "the client data is longer than 4 KiB")
@@ -80,8 +76,7 @@ def check_flags(data, rp_id):
     require(len(data) >= HEADER_BYTES and data[:32] == sha256(rp_id.encode()), "it is for another RP id")
     flags = data[32]
     require(flags & PRESENT and flags & VERIFIED, "the person was not both present and verified")
-    is_sound = not flags & RESERVED and (flags & BACKUP_ELIGIBLE or not flags & BACKED_UP)
-    require(is_sound, "reserved bits are set, or the credential is backed up without being eligible")
+    require(not flags & RESERVED and (flags & ELIGIBLE or not flags & BACKED_UP), "its flags are not sound")
     return flags
 
 @functools.lru_cache(maxsize=1024)
@@ -95,8 +90,7 @@ def read_registration(text, origin, rp_id):
     require(has_form(attestation, "Attestation") and end == len(encoded), "the attestation object is malformed")
     # No attestation roots are pinned, and whose key it is says the directory: a statement is not judged.
     require(attestation["fmt"] != "none" or not attestation["attStmt"], "an attestation of no format")
-    data = attestation["authData"]
-    flags = check_flags(data, rp_id)
+    data, flags = attestation["authData"], check_flags(attestation["authData"], rp_id)
     require(flags & ATTESTED, "the authenticator data holds no credential")
     aaguid, at = take(data, HEADER_BYTES, 16)
     length, at = take(data, at, 2)
@@ -104,17 +98,15 @@ def read_registration(text, origin, rp_id):
     is_named = answer["id"] == answer["rawId"] == to_base64url(credential_id)
     require(is_named and 1 <= len(credential_id) <= LONGEST_CREDENTIAL_ID, "the answer names another credential")
     end = read_cbor(data, start)[1]
-    cose_key = data[start:end]
+    cose_key, is_eligible = data[start:end], bool(flags & ELIGIBLE)
     extensions, end = read_cbor(data, end) if flags & EXTENDED else ({}, end)
     require(isinstance(extensions, dict) and end == len(data), "bytes are left over")
-    is_eligible = bool(flags & BACKUP_ELIGIBLE)
     said = {"credential": answer["id"], "aaguid": aaguid.hex(), "backup_eligible": is_eligible}
-    return Registered(read_cose_key(cose_key), is_eligible, said | {"public_key": to_base64url(cose_key)})
+    return read_cose_key(cose_key), said | {"public_key": to_base64url(cose_key)}
 
-def check_assertion(registered, data, client_data, signature, challenge, origin, rp_id):
+def check_assertion(key, is_eligible, data, client_data, signature, challenge, origin, rp_id):
     check_client_data(client_data, "webauthn.get", origin, to_base64url(challenge))
-    flags = check_flags(data, rp_id)
+    flags, (algorithm, material) = check_flags(data, rp_id), key
     require(len(data) == HEADER_BYTES and not flags & (ATTESTED | EXTENDED), "more than an assertion's data")
-    require(bool(flags & BACKUP_ELIGIBLE) == registered.backup_eligible, "another backup eligibility")
-    material, message = registered.material, data + sha256(client_data)
-    require(verifies(material, ALGORITHMS[material[0]], signature, message), "the key did not make this signature")
+    require(bool(flags & ELIGIBLE) == is_eligible, "another backup eligibility")
+    require(verifies(material, algorithm, signature, data + sha256(client_data)), "the key did not sign it")
