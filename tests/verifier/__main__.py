@@ -18,8 +18,7 @@ def main():
     except (ValueError, OSError, RecursionError) as error:
         parser.error(f"a file cannot be used: {error}")
     found = verify(data, trust)
-    words = f"{found['verdict']} ({found['code'] or found['status']}): {found['sentence']}"
-    print(json.dumps(found) if options.json else words)
+    print(json.dumps(found) if options.json else f"{found['verdict']}: {found['sentence']}")
     return {"approved": 0, "not_approved": 3, "invalid": 1}[found["verdict"]]
 
 if __name__ == "__main__":

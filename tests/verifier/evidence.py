@@ -1,6 +1,5 @@
-"""The checks of an evidence file. Each is called by the code that its failure gives; codes.txt orders them."""
+"""The checks of an evidence file, in the order of codes.txt, each called by the code that it gives."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +14,7 @@ PAYLOAD_TYPE = b"application/vnd.in-toto+json"
 TYPES = {"_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:countersign:predicate:decision:v1"}
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
-CODES = Path(__file__).with_name("codes.txt").read_text().splitlines()
-SENTENCES = dict(line.split(" ", 1) for line in CODES)
-sys.setrecursionlimit(5000)  # `fills` may go as deep as there are people in a file.
+CODES = dict(line.split(" ", 1) for line in Path(__file__).with_name("codes.txt").read_text().splitlines())
 
 def read_trust(data):
     """The trust anchors, checked for their form."""
@@ -25,33 +22,32 @@ def read_trust(data):
     require(has_form(trust, "Trust"), "the trust anchors have members that are missing, unknown or malformed")
     log.read_verifier_key(trust["log"])
     issuers = trust["workload_issuers"]
-    for key in sum((one["keys"] for one in [trust["login"], *issuers]), []):
-        read_key(key)
+    list(map(read_key, sum((one["keys"] for one in [trust["login"], *issuers]), [])))
     require(len({one["name"] for one in issuers}) == len(issuers), "two workload issuers have one name")
     return trust
 
 def verify(data, trust):
     """The verdict on the bytes of a file. What else it raises is a defect of this program."""
-    case, found = SimpleNamespace(trust=trust, data=data), {"verdict": "invalid", "status": None, "approval": None}
-    for code in SENTENCES:
+    case, found = SimpleNamespace(trust=trust, data=data), dict.fromkeys(("verdict", "status", "approval", "code"))
+    for code in CODES:
         try:
             globals()[code](case)
         except (ValueError, RecursionError) as broken:
-            code = getattr(broken, "code", None) or code
-            return found | {"code": code, "sentence": f"{SENTENCES[code]} ({broken})".replace(" ()", "")}
-    status, approval = case.state["status"], case.deployment["approval"]
-    found |= {"verdict": "approved" if status in APPROVED else "not_approved", "status": status, "approval": approval}
-    return found | {"code": None, "sentence": f"Everything holds. The approval is {status}."}
+            code, detail = getattr(broken, "code", None) or code, str(broken) and f" ({broken})"
+            return found | {"verdict": "invalid", "code": code, "sentence": CODES[code] + detail}
+    found |= {"status": case.state["status"], "approval": case.deployment["approval"]}
+    outcome = "approved" if found["status"] in APPROVED else "not_approved"
+    return found | {"verdict": outcome, "sentence": f"Everything holds. The approval is {found['status']}."}
 
 def malformed(case):
     require(len(case.data) <= LARGEST_FILE, "it is larger than 4 MiB")
     case.file = file = read(case.data, "Evidence")
     case.signers = [one["sign_in"] for one in file["credentials"] + file["decisions"]]
-    for signer in [file["requester"], *case.signers]:
-        read_key(signer["key"])
+    list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
     case.deployment, case.policy = read(file["deployment"], "Deployment"), read(file["policy"], "Policy")
     case.digest = digest_of(file["deployment"])
-    case.decisions = [SimpleNamespace(file=one, **read(one["statement"], "Statement")) for one in file["decisions"]]
+    statements = [read(decision["statement"], "Statement") for decision in file["decisions"]]
+    case.decisions = [SimpleNamespace(file=one, said=two["predicate"]) for one, two in zip(file["decisions"], statements)]
     case.entries = [log.Entry(entry) for entry in file["entries"]]
     case.enrolments = [log.Entry(credential["entry"]) for credential in file["credentials"]]
 
@@ -59,8 +55,8 @@ def audience_mismatch(case):
     require(case.deployment["audience"] == case.trust["origin"])
 
 def policy_mismatch(case):
-    require(digest_of(case.file["policy"]) == case.deployment["policy_digest"])
-    require(case.policy["environment"] == case.deployment["environment"])
+    found = {"policy_digest": digest_of(case.file["policy"]), "environment": case.policy["environment"]}
+    require(found.items() <= case.deployment.items())
 
 def checkpoint_invalid(case):
     case.size, case.root = log.read_checkpoint(case.file["checkpoint"], case.trust["log"])
@@ -80,8 +76,8 @@ def chain_broken(case):
         approval, known = entry.record.get("approval", {}), len(case.recorded)
         require((ours | {"version": version}).items() <= approval.items(), f"entry {entry.index}")
         require(approval.get("previous") == (before and before.hash.hex()), f"entry {entry.index}")
-        is_first = before is None and entry.record["kind"] == "approval.requested"
-        require(is_first or before and entry.index > before.index and entry.at >= before.at)
+        is_next = before and entry.index > before.index and entry.at >= before.at
+        require(is_next if before else entry.record["kind"] == "approval.requested", f"entry {entry.index}")
         require(approval["decisions"][:known] == case.recorded, "a recorded decision changes")
         for decision in case.decisions[known:len(approval["decisions"])]:
             decision.entry = entry
@@ -100,8 +96,7 @@ def requester_mismatch(case):
     require(pinned.items() <= case.issuer.items(), "no issuer of this name is pinned with its iss and aud")
     asked = nanoseconds(case.deployment["requested_at"])
     begins = [time_of(claims, name) for name in ("iat", "nbf") if name in claims]
-    require(all(time <= asked + LEEWAY for time in begins), "it was not yet valid")
-    require(asked < time_of(claims, "exp") + LEEWAY, "it was no longer valid")
+    require(max(begins, default=0) - LEEWAY <= asked < time_of(claims, "exp") + LEEWAY, "it was not valid")
 
 def time_of(claims, name):
     require(type(claims.get(name)) is int and 0 <= claims[name] < 10**11, f"its {name} is no time")
@@ -133,24 +128,22 @@ def enrolment_invalid(case):
     case.enrolled = {}
     for credential, entry in zip(case.file["credentials"], case.enrolments):
         registration, token = credential["registration"], credential["sign_in"]["id_token"]
-        public_key, said = webauthn.read_registration(registration, case.trust["origin"], case.trust["rp_id"])
+        key, said = webauthn.read_registration(registration, case.trust["origin"], case.trust["rp_id"])
         claims, digest = part_of(token, 1), digest_of(registration)
-        noted = said | {
-            "person": person_of(claims), "registration_digest": digest, "sign_in_digest": digest_of(token),
-            "sign_in_key": thumbprint(credential["sign_in"]["key"])}
-        record = {name: entry.record[name] for name in ("schema", "at")} | {"kind": "credential.registered"}
+        noted = said | {"person": person_of(claims), "registration_digest": digest}
+        noted |= {"sign_in_digest": digest_of(token), "sign_in_key": thumbprint(credential["sign_in"]["key"])}
+        record = {"schema": entry.record["schema"], "kind": "credential.registered", "at": entry.record["at"]}
         require(canonical(entry.record) == canonical(record | {"data": noted}), "the log recorded another one")
-        require(has_form(noted["person"], "Person"), "the ID token names nobody")
-        require(claims.get("nonce") == to_base64url(bytes.fromhex(digest)), "the ID token names another one")
-        case.enrolled.setdefault(noted["credential"], (public_key, noted, entry.index))
+        require(has_form(noted["person"], "Person") and claims.get("nonce") == to_base64url(bytes.fromhex(digest)))
+        case.enrolled.setdefault(noted["credential"], (key, noted["person"], entry.index))
 
 def sign_in_invalid(case):
     login, recorded = case.trust["login"], [entry.record["data"] for entry in case.enrolments] + case.recorded
     for place, signer in enumerate(case.signers):
         claims, key, client = part_of(signer["id_token"], 1), signer["key"], login["client_id"]
         audience = claims["aud"] if isinstance(claims.get("aud"), list) else [claims.get("aud")]
-        require(audience and all(one == client for one in [*audience, claims.get("azp", client)]))
-        require(claims.get("iss") == login["issuer"])
+        require(claims.get("iss") == login["issuer"] and audience)
+        require(all(one == client for one in [*audience, claims.get("azp", client)]))
         issuer_key_not_pinned(case, key, login)
         token_signature_invalid(case, signer["id_token"], key)
         # A decision that was not recorded is left to the next check.
@@ -163,7 +156,7 @@ def statement_mismatch(case):
     subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in named]
     ours = {"deployment": deployment} | {name: deployment[name] for name in ("policy_digest", "audience")}
     for decision, decision.recorded in zip(case.decisions, case.recorded):
-        file, said = decision.file, decision.predicate
+        file, said = decision.file, decision.said
         found = {
             "person": said["approver"], "verdict": said["decision"], "reason": said.get("reason"),
             "statement_digest": digest_of(file["statement"]), "credential": file["credential_id"],
@@ -173,19 +166,19 @@ def statement_mismatch(case):
         require(canonical(statement) == file["statement"], "it is about another approval")
         require(file["credential_id"] in said["credentials"], "the credential may not sign it")
     for name in ("nonce", "approver"):
-        others = {canonical(decision.predicate[name]) for decision in case.decisions}
+        others = {canonical(decision.said[name]) for decision in case.decisions}
         require(len(others) == len(case.decisions), f"two have the same {name}")
 
 def statement_time(case):
     for decision in case.decisions:
-        issued, expires = (nanoseconds(decision.predicate[name]) for name in ("issued_at", "expires_at"))
+        issued, expires = (nanoseconds(decision.said[name]) for name in ("issued_at", "expires_at"))
         decision.at = nanoseconds(decision.recorded["decided_at"])
         last = min(issued + LONGEST_STATEMENT, nanoseconds(case.deployment["expires_at"]))
         require(issued <= decision.at < expires <= last and decision.at == decision.entry.at)
 
 def sign_in_mismatch(case):
     for decision in case.decisions:
-        token, said = decision.file["sign_in"]["id_token"], decision.predicate
+        token, said = decision.file["sign_in"]["id_token"], decision.said
         claims = part_of(token, 1)
         require(digest_of(token) == said["sign_in_digest"] and person_of(claims) == said["approver"])
         require(claims.get(case.trust["login"]["groups_claim"], []) == decision.recorded["groups"], "other groups")
@@ -194,19 +187,18 @@ def sign_in_mismatch(case):
 def credential_not_enrolled(case):
     for decision in case.decisions:
         require(decision.file["credential_id"] in case.enrolled)
-        decision.key, decision.enrolment, index = case.enrolled[decision.file["credential_id"]]
-        require(decision.enrolment["person"] == decision.predicate["approver"] and index < decision.entry.index)
+        decision.key, person, index = case.enrolled[decision.file["credential_id"]]
+        require(person == decision.said["approver"] and index < decision.entry.index)
 
 def assertion_invalid(case):
     for decision in case.decisions:
-        issuer, subject = (decision.predicate["approver"][name].encode() for name in ("issuer", "subject"))
+        issuer, subject = (decision.said["approver"][name].encode() for name in ("issuer", "subject"))
         handle = sha256(b"countersign user handle v1\0", len(issuer).to_bytes(8), issuer, subject)
         require(decision.file.get("user_handle") in (None, to_base64url(handle)), "it names another person")
         statement = decision.file["statement"].encode()
         challenge = sha256(b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE, len(statement), statement))
-        parts = *(from_base64url(decision.file[name]) for name in ASSERTION[:3]), challenge
-        is_eligible, trust = decision.enrolment["backup_eligible"], case.trust
-        webauthn.check_assertion(decision.key, is_eligible, *parts, trust["origin"], trust["rp_id"])
+        parts = [from_base64url(decision.file[name]) for name in ASSERTION[:3]]
+        webauthn.check_assertion(decision.key, *parts, challenge, case.trust["origin"], case.trust["rp_id"])
 
 def unused_credential(case):
     used = list(dict.fromkeys(decision.file["credential_id"] for decision in case.decisions))
@@ -220,23 +212,16 @@ def state_mismatch(case):
         require([refusal] == case.recorded[-1:] == refusals and words.items() <= case.state.items())
 
 def quorum_not_met(case):
-    people = [(decision["person"]["subject"], decision["groups"]) for decision in case.recorded]
-    require(case.state["status"] not in APPROVED or fills(case.policy["rules"], people))
+    people = [{f"person:{one['person']['subject']}", *map("group:{}".format, one["groups"])} for one in case.recorded]
+    require(case.state["status"] not in APPROVED or is_met(case.policy["rules"], people))
 
-def fills(rules, people):
-    """Whether every place of every rule can have a person of its own (augmenting paths of a bipartite matching)."""
-    names = [{f"person:{subject}", *(f"group:{group}" for group in groups)} for subject, groups in people]
+def is_met(rules, people):
+    """Whether every place of every rule can have a person of its own. A person is a set of principals."""
     places = [set(rule["from"]) for rule in rules for _ in range(min(rule["count"], len(people) + 1))]
-    holds = {}  # The place of a person.
+    can_be = places and all(rule["count"] for rule in rules) and len(places) <= len(people)
+    # The places that few can fill come first, so that a place that nobody can fill is found at once.
+    return bool(can_be) and can_fill(sorted(places, key=lambda place: sum(map(bool, map(place.__and__, people)))), people)
 
-    def seat(place, asked):
-        for person in range(len(people)):
-            if person not in asked and places[place] & names[person]:
-                asked.add(person)
-                if person not in holds or seat(holds[person], asked):
-                    holds[person] = place
-                    return True
-        return False
-
-    is_possible = rules and all(rule["count"] for rule in rules) and len(places) <= len(people)
-    return bool(is_possible) and all(seat(place, set()) for place in range(len(places)))
+def can_fill(places, people):
+    return not places or any(
+        places[0] & one and can_fill(places[1:], people[:at] + people[at + 1:]) for at, one in enumerate(people))

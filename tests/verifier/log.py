@@ -31,17 +31,14 @@ def read_checkpoint(text, verifier_key):
     return int(parts[2]), root
 
 def root_of_path(leaf, index, size, path):
-    """The root that an inclusion proof leads to; it must be exactly as long as the leaf's place asks."""
-    require(index < size, "its index is not below the checkpoint's size")
-    node, last = leaf, size - 1
-    for sibling in path:
-        require(last > 0, "its inclusion proof is too long")
-        while index == last and not index & 1:  # A node without a sibling moves up as it is.
-            index, last = index >> 1, last >> 1
-        node = sha256(b"\x01", sibling, node) if index & 1 else sha256(b"\x01", node, sibling)
-        index, last = index >> 1, last >> 1
-    require(last == 0, "its inclusion proof is too short")
-    return node
+    """The root that an inclusion proof leads to (RFC 6962, section 2.1.1, read backwards)."""
+    require(index < size and (size > 1) == bool(path), "its inclusion proof is of another place")
+    if size == 1:
+        return leaf
+    split, sibling = 1 << ((size - 1).bit_length() - 1), path[-1]
+    if index < split:
+        return sha256(b"\1", root_of_path(leaf, index, split, path[:-1]), sibling)
+    return sha256(b"\1", sibling, root_of_path(leaf, index - split, size - split, path[:-1]))
 
 class Entry:
     """One entry of the file, decoded."""

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from .encodings import canonical, from_base64url, nanoseconds, read_canonical, require
 
-# A form is a function, a regular expression of the canonical JSON, or a tag with the members of each variant.
+# A form is a type, a range of whole numbers, a regular expression of the canonical JSON, a function, or a tag with
+# the members of each variant.
 FORMS = {
-    "any": lambda value: True, "given": lambda value: value is not None, "bytes": lambda value: type(value) is bytes,
-    "object": lambda value: type(value) is dict, "text": lambda value: type(value) is str,
+    "any": lambda value: True, "given": lambda value: value is not None,
+    "bytes": bytes, "object": dict, "text": str,
     "patterns": lambda value: type(value) is dict and has_form([*value.values()], "text**"),
-    "byte": lambda value: type(value) is int and value in range(2**8),
-    "unsigned": lambda value: type(value) is int and value in range(2**64),
-    "signed": lambda value: type(value) is int and value in range(-2**63, 2**63),
+    "byte": range(2**8), "unsigned": range(2**64), "signed": range(-2**63, 2**63),
     "base64url": lambda value: from_base64url(value) is not None,
     "time": lambda value: type(value) is str and nanoseconds(value) is not None,
 }
@@ -32,12 +31,19 @@ def has_form(value, form):
     if form[-1] in "*+":
         is_list = type(value) is list and len(value) >= (form[-1] == "+")
         return is_list and all(has_form(item, form[:-1]) for item in value)
-    known = FORMS.get(form)
-    if form[0] == "=" or callable(known):
-        return value == form[1:] if form[0] == "=" else known(value)
-    if isinstance(known, re.Pattern):
-        return not isinstance(value, dict | list) and known.fullmatch(canonical(value)) is not None
-    tag, variants = known
+    match FORMS.get(form):
+        case None:
+            return value == form.removeprefix("=")
+        case type() as kind:
+            return type(value) is kind
+        case range() as numbers:
+            return type(value) is int and value in numbers
+        case re.Pattern() as pattern:
+            return type(value) not in (dict, list) and pattern.fullmatch(canonical(value)) is not None
+        case (tag, variants):
+            pass
+        case function:
+            return function(value)
     is_told = type(value) is dict and isinstance(value.get(tag), str | None) and value.get(tag) in variants
     members = variants[value.get(tag)] if is_told else {}
     # A member called `...` stands for all others.

@@ -44,8 +44,7 @@ def read_cbor(data, at, depth=0):
         places.append((data[begin] >> 5, at - begin, data[begin:at]))
     if major == 4:
         return items, at
-    names = places[::2]
-    is_sorted = names == sorted(set(names)) and {name[0] for name in names} <= {0, 1, 3}
+    is_sorted = places[::2] == sorted({*places[::2]}) and {place[0] for place in places[::2]} <= {0, 1, 3}
     require(is_sorted, "the keys of a CBOR map are not in order, or neither numbers nor texts")
     return dict(zip(items[::2], items[1::2])), at
 
@@ -60,8 +59,8 @@ def read_cose_key(data):
     algorithm = ALGORITHMS[key[3]]
     material = KINDS[algorithm], *(key[name] for name in (-1, -2, -3) if type(key.get(name)) is bytes)
     public_key(*material)
-    is_small = key[3] == -8 and int.from_bytes(key[-2], "little") % 2**255 % FIELD in SMALL_ORDER
-    require(not is_small, "the key is a point of small order")
+    y = int.from_bytes(key[-2], "little") % 2**255 % FIELD
+    require(algorithm != "EdDSA" or y not in SMALL_ORDER, "the key is a point of small order")
     return algorithm, material
 
 def check_client_data(data, kind, origin, challenge=None):
@@ -87,26 +86,25 @@ def read_registration(text, origin, rp_id):
     check_client_data(from_base64url(answer["response"]["clientDataJSON"]), "webauthn.create", origin)
     encoded = from_base64url(answer["response"]["attestationObject"])
     attestation, end = read_cbor(encoded, 0)
-    require(has_form(attestation, "Attestation") and end == len(encoded), "the attestation object is malformed")
+    require(has_form(attestation, "Attestation") and end == len(encoded), "the attestation is malformed")
     # No attestation roots are pinned, and whose key it is says the directory: a statement is not judged.
     require(attestation["fmt"] != "none" or not attestation["attStmt"], "an attestation of no format")
     data, flags = attestation["authData"], check_flags(attestation["authData"], rp_id)
     require(flags & ATTESTED, "the authenticator data holds no credential")
-    aaguid, at = take(data, HEADER_BYTES, 16)
-    length, at = take(data, at, 2)
-    credential_id, start = take(data, at, int.from_bytes(length))
+    header, at = take(data, HEADER_BYTES, 18)
+    credential_id, at = take(data, at, int.from_bytes(header[16:]))
     is_named = answer["id"] == answer["rawId"] == to_base64url(credential_id)
-    require(is_named and 1 <= len(credential_id) <= LONGEST_CREDENTIAL_ID, "the answer names another credential")
-    end = read_cbor(data, start)[1]
-    cose_key, is_eligible = data[start:end], bool(flags & ELIGIBLE)
+    require(is_named and 1 <= len(credential_id) <= LONGEST_CREDENTIAL_ID, "it names another credential")
+    end = read_cbor(data, at)[1]
+    cose_key, is_eligible = data[at:end], bool(flags & ELIGIBLE)
     extensions, end = read_cbor(data, end) if flags & EXTENDED else ({}, end)
     require(isinstance(extensions, dict) and end == len(data), "bytes are left over")
-    said = {"credential": answer["id"], "aaguid": aaguid.hex(), "backup_eligible": is_eligible}
-    return read_cose_key(cose_key), said | {"public_key": to_base64url(cose_key)}
+    said = {"credential": answer["id"], "aaguid": header[:16].hex(), "backup_eligible": is_eligible}
+    return (*read_cose_key(cose_key), is_eligible), said | {"public_key": to_base64url(cose_key)}
 
-def check_assertion(key, is_eligible, data, client_data, signature, challenge, origin, rp_id):
+def check_assertion(key, data, client_data, signature, challenge, origin, rp_id):
     check_client_data(client_data, "webauthn.get", origin, to_base64url(challenge))
-    flags, (algorithm, material) = check_flags(data, rp_id), key
+    flags, (algorithm, material, is_eligible) = check_flags(data, rp_id), key
     require(len(data) == HEADER_BYTES and not flags & (ATTESTED | EXTENDED), "more than an assertion's data")
     require(bool(flags & ELIGIBLE) == is_eligible, "another backup eligibility")
     require(verifies(material, algorithm, signature, data + sha256(client_data)), "the key did not sign it")

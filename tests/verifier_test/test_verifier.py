@@ -295,7 +295,7 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(weak["code"], "token_signature_invalid")
 
     def test_each_code(self):
-        codes = set(evidence.SENTENCES)
+        codes = set(evidence.CODES)
         self.assertEqual(codes, set(BAD))
         for code, variants in BAD.items():
             for number, changes in enumerate(variants):
@@ -445,7 +445,8 @@ class Matching(unittest.TestCase):
                 all(f"person:{person[0]}" in place or any(f"group:{group}" in place for group in person[1])
                     for person, place in zip(order, places))
                 for order in itertools.permutations(people, len(places)))
-            self.assertEqual(evidence.fills(rules, people), expected, (people, rules))
+            words = [{f"person:{name}", *(f"group:{group}" for group in groups)} for name, groups in people]
+            self.assertEqual(evidence.is_met(rules, words), expected, (people, rules))
 
 
 class CommandLine(unittest.TestCase):
