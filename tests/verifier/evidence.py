@@ -3,14 +3,13 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from . import log, webauthn
-from .encodings import canonical, digest_of, from_base64url, nanoseconds, read_json, require, sha256, to_base64url
-from .shapes import has_form, read
+from . import signatures, webauthn
+from .documents import canonical, digest_of, from_base64url, has_form, nanoseconds, read, read_json, require
+from .documents import sha256, to_base64url
 from .signatures import is_signed, part_of, read_key, thumbprint
 
 LARGEST_FILE, SECOND = 4 * 1024 * 1024, 10**9
 LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 30 * SECOND, 300 * SECOND, 900 * SECOND
-PAYLOAD_TYPE = b"application/vnd.in-toto+json"
 TYPES = {"_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:countersign:predicate:decision:v1"}
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
@@ -20,7 +19,7 @@ def read_trust(data):
     """The trust anchors, checked for their form."""
     trust = read_json(data)
     require(has_form(trust, "Trust"), "the trust anchors have members that are missing, unknown or malformed")
-    log.read_verifier_key(trust["log"])
+    signatures.read_verifier_key(trust["log"])
     issuers = trust["workload_issuers"]
     list(map(read_key, sum((one["keys"] for one in [trust["login"], *issuers]), [])))
     require(len({one["name"] for one in issuers}) == len(issuers), "two workload issuers have one name")
@@ -28,16 +27,17 @@ def read_trust(data):
 
 def verify(data, trust):
     """The verdict on the bytes of a file. What else it raises is a defect of this program."""
-    case, found = SimpleNamespace(trust=trust, data=data), dict.fromkeys(("verdict", "status", "approval", "code"))
+    case = SimpleNamespace(trust=trust, data=data)
+    found = dict.fromkeys(["verdict", "status", "approval", "code"])
     for code in CODES:
         try:
             globals()[code](case)
         except (ValueError, RecursionError) as broken:
             code, detail = getattr(broken, "code", None) or code, str(broken) and f" ({broken})"
             return found | {"verdict": "invalid", "code": code, "sentence": CODES[code] + detail}
-    found |= {"status": case.state["status"], "approval": case.deployment["approval"]}
-    outcome = "approved" if found["status"] in APPROVED else "not_approved"
-    return found | {"verdict": outcome, "sentence": f"Everything holds. The approval is {found['status']}."}
+    status, found["approval"] = case.state["status"], case.deployment["approval"]
+    found |= {"verdict": "approved" if status in APPROVED else "not_approved", "status": status}
+    return found | {"sentence": f"Everything holds. The approval is {status}."}
 
 def malformed(case):
     require(len(case.data) <= LARGEST_FILE, "it is larger than 4 MiB")
@@ -46,10 +46,11 @@ def malformed(case):
     list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
     case.deployment, case.policy = read(file["deployment"], "Deployment"), read(file["policy"], "Policy")
     case.digest = digest_of(file["deployment"])
-    statements = [read(decision["statement"], "Statement") for decision in file["decisions"]]
-    case.decisions = [SimpleNamespace(file=one, said=two["predicate"]) for one, two in zip(file["decisions"], statements)]
-    case.entries = [log.Entry(entry) for entry in file["entries"]]
-    case.enrolments = [log.Entry(credential["entry"]) for credential in file["credentials"]]
+    case.decisions = [SimpleNamespace(file=decision) for decision in file["decisions"]]
+    for decision in case.decisions:
+        decision.said = read(decision.file["statement"], "Statement")["predicate"]
+    case.entries = [signatures.Entry(entry) for entry in file["entries"]]
+    case.enrolments = [signatures.Entry(credential["entry"]) for credential in file["credentials"]]
 
 def audience_mismatch(case):
     require(case.deployment["audience"] == case.trust["origin"])
@@ -59,26 +60,27 @@ def policy_mismatch(case):
     require(found.items() <= case.deployment.items())
 
 def checkpoint_invalid(case):
-    case.size, case.root = log.read_checkpoint(case.file["checkpoint"], case.trust["log"])
+    case.size, case.root = signatures.read_checkpoint(case.file["checkpoint"], case.trust["log"])
 
 def entry_not_included(case):
     for entry in case.entries + case.enrolments:
-        require(log.root_of_path(entry.leaf, entry.index, case.size, entry.inclusion) == case.root)
+        require(signatures.root_of_path(entry.leaf, entry.index, case.size, entry.inclusion) == case.root)
 
 def entry_signature_invalid(case):
     for entry in case.entries + case.enrolments:
         require(entry.is_signed_by(case.trust["log"]), f"entry {entry.index}")
 
 def chain_broken(case):
-    before, case.recorded, policy_digest = None, [], case.deployment["policy_digest"]
-    ours = {"id": case.deployment["approval"], "deployment_digest": case.digest, "policy_digest": policy_digest}
+    before, case.recorded, deployment = None, [], case.deployment
+    ours = {"id": deployment["approval"], "policy_digest": deployment["policy_digest"]}
+    ours["deployment_digest"] = case.digest
     for version, entry in enumerate(case.entries, 1):
         approval, known = entry.record.get("approval", {}), len(case.recorded)
-        require((ours | {"version": version}).items() <= approval.items(), f"entry {entry.index}")
-        require(approval.get("previous") == (before and before.hash.hex()), f"entry {entry.index}")
+        is_ours = (ours | {"version": version}).items() <= approval.items()
+        require(is_ours and approval.get("previous") == (before and before.hash.hex()))
         is_next = before and entry.index > before.index and entry.at >= before.at
-        require(is_next if before else entry.record["kind"] == "approval.requested", f"entry {entry.index}")
-        require(approval["decisions"][:known] == case.recorded, "a recorded decision changes")
+        require(is_next if before else entry.record["kind"] == "approval.requested")
+        require(approval["decisions"][:known] == case.recorded)
         for decision in case.decisions[known:len(approval["decisions"])]:
             decision.entry = entry
         before, case.recorded, case.state = entry, approval["decisions"], approval["state"]
@@ -91,9 +93,9 @@ def requester_mismatch(case):
     claims, issuers = part_of(token, 1), {one["name"]: one for one in case.trust["workload_issuers"]}
     named = requester["claims"] | {"iss": requester["issuer_url"], "sub": requester["subject"]}
     require(canonical(claims) == canonical(requester["claims"]) == canonical(named), "its claims are others")
-    case.issuer = issuers.get(requester["issuer"], {})
     pinned = {"issuer": claims["iss"], "audience": claims.get("aud")}
-    require(pinned.items() <= case.issuer.items(), "no issuer of this name is pinned with its iss and aud")
+    case.signed = token, key, issuers.get(requester["issuer"], {})
+    require(pinned.items() <= case.signed[2].items(), "no issuer of this name is pinned with its iss and aud")
     asked = nanoseconds(case.deployment["requested_at"])
     begins = [time_of(claims, name) for name in ("iat", "nbf") if name in claims]
     require(max(begins, default=0) - LEEWAY <= asked < time_of(claims, "exp") + LEEWAY, "it was not valid")
@@ -102,19 +104,18 @@ def time_of(claims, name):
     require(type(claims.get(name)) is int and 0 <= claims[name] < 10**11, f"its {name} is no time")
     return claims[name] * SECOND
 
-def issuer_key_not_pinned(case, key=None, issuer=None):
-    key, issuer = key or case.file["requester"]["key"], issuer or case.issuer
+def issuer_key_not_pinned(case):
+    _, key, issuer = case.signed
     require(key in (issuer["keys"] or [key]), "", "issuer_key_not_pinned")
 
-def token_signature_invalid(case, token=None, key=None):
-    token, key = token or case.file["requester"]["token"], key or case.file["requester"]["key"]
-    require(is_signed(token, key), "", "token_signature_invalid")
+def token_signature_invalid(case):
+    require(is_signed(*case.signed[:2]), "", "token_signature_invalid")
 
 def requester_not_allowed(case):
     requester, image = case.deployment["requester"], case.deployment["image"].partition("@")[0]
     require(case.deployment["service"] in case.policy["services"] and image in case.policy["images"])
-    rules = [one["claims"].items() for one in case.policy["requesters"] if one["issuer"] == requester["issuer"]]
-    require(any(all(admits(texts, requester["claims"].get(name)) for name, texts in rule) for rule in rules))
+    rules = [rule["claims"] for rule in case.policy["requesters"] if rule["issuer"] == requester["issuer"]]
+    require(any(all(admits(rule[name], requester["claims"].get(name)) for name in rule) for rule in rules))
 
 def admits(texts, value):
     """Whether a claim is one of the texts; one that ends in `*` means all that begins like it."""
@@ -129,12 +130,12 @@ def enrolment_invalid(case):
     for credential, entry in zip(case.file["credentials"], case.enrolments):
         registration, token = credential["registration"], credential["sign_in"]["id_token"]
         key, said = webauthn.read_registration(registration, case.trust["origin"], case.trust["rp_id"])
-        claims, digest = part_of(token, 1), digest_of(registration)
-        noted = said | {"person": person_of(claims), "registration_digest": digest}
+        claims, digest = part_of(token, 1), sha256(registration.encode())
+        noted = said | {"person": person_of(claims), "registration_digest": digest.hex()}
         noted |= {"sign_in_digest": digest_of(token), "sign_in_key": thumbprint(credential["sign_in"]["key"])}
         record = {"schema": entry.record["schema"], "kind": "credential.registered", "at": entry.record["at"]}
-        require(canonical(entry.record) == canonical(record | {"data": noted}), "the log recorded another one")
-        require(has_form(noted["person"], "Person") and claims.get("nonce") == to_base64url(bytes.fromhex(digest)))
+        require(canonical(entry.record) == canonical(record | {"data": noted}), "another one was recorded")
+        require(has_form(noted["person"], "Person") and claims.get("nonce") == to_base64url(digest))
         case.enrolled.setdefault(noted["credential"], (key, noted["person"], entry.index))
 
 def sign_in_invalid(case):
@@ -144,8 +145,9 @@ def sign_in_invalid(case):
         audience = claims["aud"] if isinstance(claims.get("aud"), list) else [claims.get("aud")]
         require(claims.get("iss") == login["issuer"] and audience)
         require(all(one == client for one in [*audience, claims.get("azp", client)]))
-        issuer_key_not_pinned(case, key, login)
-        token_signature_invalid(case, signer["id_token"], key)
+        case.signed = signer["id_token"], key, login
+        issuer_key_not_pinned(case)
+        token_signature_invalid(case)
         # A decision that was not recorded is left to the next check.
         require(all(noted["sign_in_key"] == thumbprint(key) for noted in recorded[place:place + 1]))
 
@@ -157,14 +159,13 @@ def statement_mismatch(case):
     ours = {"deployment": deployment} | {name: deployment[name] for name in ("policy_digest", "audience")}
     for decision, decision.recorded in zip(case.decisions, case.recorded):
         file, said = decision.file, decision.said
-        found = {
-            "person": said["approver"], "verdict": said["decision"], "reason": said.get("reason"),
-            "statement_digest": digest_of(file["statement"]), "credential": file["credential_id"],
-            "assertion_digest": digest_of(canonical({name: file[name] for name in ASSERTION if name in file}))}
-        require(found.items() <= decision.recorded.items(), "the log recorded another decision")
-        statement = TYPES | {"subject": subjects, "predicate": said | ours}
-        require(canonical(statement) == file["statement"], "it is about another approval")
-        require(file["credential_id"] in said["credentials"], "the credential may not sign it")
+        assertion = canonical({name: file[name] for name in ASSERTION if name in file})
+        found = {"person": said["approver"], "verdict": said["decision"], "reason": said.get("reason")}
+        found |= {"statement_digest": digest_of(file["statement"]), "credential": file["credential_id"]}
+        found |= {"assertion_digest": digest_of(assertion)}
+        require(found.items() <= decision.recorded.items(), "another decision was recorded")
+        statement = canonical(TYPES | {"subject": subjects, "predicate": said | ours})
+        require(statement == file["statement"] and file["credential_id"] in said["credentials"])
     for name in ("nonce", "approver"):
         others = {canonical(decision.said[name]) for decision in case.decisions}
         require(len(others) == len(case.decisions), f"two have the same {name}")
@@ -181,8 +182,9 @@ def sign_in_mismatch(case):
         token, said = decision.file["sign_in"]["id_token"], decision.said
         claims = part_of(token, 1)
         require(digest_of(token) == said["sign_in_digest"] and person_of(claims) == said["approver"])
-        require(claims.get(case.trust["login"]["groups_claim"], []) == decision.recorded["groups"], "other groups")
-        require(-LEEWAY <= decision.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY, "another time")
+        groups = claims.get(case.trust["login"]["groups_claim"], [])
+        is_recent = -LEEWAY <= decision.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY
+        require(groups == decision.recorded["groups"] and is_recent)
 
 def credential_not_enrolled(case):
     for decision in case.decisions:
@@ -196,7 +198,7 @@ def assertion_invalid(case):
         handle = sha256(b"countersign user handle v1\0", len(issuer).to_bytes(8), issuer, subject)
         require(decision.file.get("user_handle") in (None, to_base64url(handle)), "it names another person")
         statement = decision.file["statement"].encode()
-        challenge = sha256(b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE, len(statement), statement))
+        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(statement), statement)
         parts = [from_base64url(decision.file[name]) for name in ASSERTION[:3]]
         webauthn.check_assertion(decision.key, *parts, challenge, case.trust["origin"], case.trust["rp_id"])
 
@@ -212,16 +214,18 @@ def state_mismatch(case):
         require([refusal] == case.recorded[-1:] == refusals and words.items() <= case.state.items())
 
 def quorum_not_met(case):
-    people = [{f"person:{one['person']['subject']}", *map("group:{}".format, one["groups"])} for one in case.recorded]
+    people = [(one["person"]["subject"], one["groups"]) for one in case.recorded]
     require(case.state["status"] not in APPROVED or is_met(case.policy["rules"], people))
 
 def is_met(rules, people):
-    """Whether every place of every rule can have a person of its own. A person is a set of principals."""
+    """Whether every place of every rule can have a person of its own."""
+    people = [{f"person:{subject}", *map("group:{}".format, groups)} for subject, groups in people]
     places = [set(rule["from"]) for rule in rules for _ in range(min(rule["count"], len(people) + 1))]
-    can_be = places and all(rule["count"] for rule in rules) and len(places) <= len(people)
-    # The places that few can fill come first, so that a place that nobody can fill is found at once.
-    return bool(can_be) and can_fill(sorted(places, key=lambda place: sum(map(bool, map(place.__and__, people)))), people)
+    # Those that few can fill come first, so that what cannot be filled is found at once.
+    places.sort(key=lambda place: sum(bool(place & person) for person in people))
+    return bool(rules) and all(rule["count"] for rule in rules) and can_fill(places, people)
 
 def can_fill(places, people):
-    return not places or any(
-        places[0] & one and can_fill(places[1:], people[:at] + people[at + 1:]) for at, one in enumerate(people))
+    return not places or len(places) <= len(people) and any(
+        places[0] & person and can_fill(places[1:], people[:at] + people[at + 1:])
+        for at, person in enumerate(people))

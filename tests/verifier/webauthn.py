@@ -1,9 +1,6 @@
 """Registrations and assertions, strictly (WebAuthn Level 3, sections 7.1 and 7.2), and the CBOR in them."""
 
-import functools
-
-from .encodings import from_base64url, read_json, require, sha256, to_base64url
-from .shapes import has_form
+from .documents import from_base64url, has_form, read_json, require, sha256, to_base64url
 from .signatures import KINDS, public_key, verifies
 
 PRESENT, VERIFIED, ELIGIBLE, BACKED_UP, ATTESTED, EXTENDED, RESERVED = 1, 4, 8, 16, 64, 128, 2 | 32
@@ -64,9 +61,9 @@ def read_cose_key(data):
     return algorithm, material
 
 def check_client_data(data, kind, origin, challenge=None):
-    require(len(data) <= LONGEST_CLIENT_DATA, "the client data is longer than 4 KiB")
     said = read_json(data)
-    require(has_form(said, "ClientData"), "the client data is malformed, or made inside a frame")
+    is_sound = len(data) <= LONGEST_CLIENT_DATA and has_form(said, "ClientData")
+    require(is_sound, "the client data is malformed, or made inside a frame")
     found = said["type"], said["origin"], challenge and said["challenge"]
     require(found == (kind, origin, challenge), "the client data is of another type, origin or challenge")
 
@@ -74,11 +71,10 @@ def check_flags(data, rp_id):
     """The flags of authenticator data for this RP id, with a person who was present and verified."""
     require(len(data) >= HEADER_BYTES and data[:32] == sha256(rp_id.encode()), "it is for another RP id")
     flags = data[32]
-    require(flags & PRESENT and flags & VERIFIED, "the person was not both present and verified")
-    require(not flags & RESERVED and (flags & ELIGIBLE or not flags & BACKED_UP), "its flags are not sound")
+    is_sound = not flags & RESERVED and (flags & ELIGIBLE or not flags & BACKED_UP)
+    require(flags & PRESENT and flags & VERIFIED and is_sound, "nobody was verified, or unsound flags")
     return flags
 
-@functools.lru_cache(maxsize=1024)
 def read_registration(text, origin, rp_id):
     """What a browser's answer at registration says, if it holds together."""
     answer = read_json(text)
@@ -90,10 +86,9 @@ def read_registration(text, origin, rp_id):
     # No attestation roots are pinned, and whose key it is says the directory: a statement is not judged.
     require(attestation["fmt"] != "none" or not attestation["attStmt"], "an attestation of no format")
     data, flags = attestation["authData"], check_flags(attestation["authData"], rp_id)
-    require(flags & ATTESTED, "the authenticator data holds no credential")
     header, at = take(data, HEADER_BYTES, 18)
     credential_id, at = take(data, at, int.from_bytes(header[16:]))
-    is_named = answer["id"] == answer["rawId"] == to_base64url(credential_id)
+    is_named = flags & ATTESTED and answer["id"] == answer["rawId"] == to_base64url(credential_id)
     require(is_named and 1 <= len(credential_id) <= LONGEST_CREDENTIAL_ID, "it names another credential")
     end = read_cbor(data, at)[1]
     cose_key, is_eligible = data[at:end], bool(flags & ELIGIBLE)
@@ -105,6 +100,6 @@ def read_registration(text, origin, rp_id):
 def check_assertion(key, data, client_data, signature, challenge, origin, rp_id):
     check_client_data(client_data, "webauthn.get", origin, to_base64url(challenge))
     flags, (algorithm, material, is_eligible) = check_flags(data, rp_id), key
-    require(len(data) == HEADER_BYTES and not flags & (ATTESTED | EXTENDED), "more than an assertion's data")
-    require(bool(flags & ELIGIBLE) == is_eligible, "another backup eligibility")
+    is_plain = len(data) == HEADER_BYTES and not flags & (ATTESTED | EXTENDED)
+    require(is_plain and bool(flags & ELIGIBLE) == is_eligible, "more data, or another backup eligibility")
     require(verifies(material, algorithm, signature, data + sha256(client_data)), "the key did not sign it")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import utils
 
-from verifier import encodings, evidence, webauthn
+from verifier import documents, evidence, webauthn
 
 from . import maker
 from .maker import EC384_KEY, EC_KEY, ED_KEY, OTHER_LOG_KEY, RSA_KEY, SMALL_RSA_KEY, Person, b64u, canonical, make, time
@@ -380,27 +380,27 @@ class Encodings(unittest.TestCase):
             "41b3de4355555554": "333333333.33333325", "41b3de4355555555": "333333333.3333333", "41b3de4355555556": "333333333.3333334",
             "41b3de4355555557": "333333333.33333343", "becbf647612f3696": "-0.0000033333333333333333", "43143ff3c1cb0959": "1424953923781206.2",
         }.items():
-            self.assertEqual(encodings.canonical(struct.unpack(">d", bytes.fromhex(bits))[0]), text)
+            self.assertEqual(documents.canonical(struct.unpack(">d", bytes.fromhex(bits))[0]), text)
         for text in ("9007199254740993", "1.0", "-0", "1E5", "1e5", "0.10", "18446744073709551616", "1e400", "9" * 400):
             with self.assertRaises(ValueError):
-                encodings.read_canonical(text)
-        self.assertEqual(encodings.read_canonical("18446744073709552000"), 18446744073709552000)
+                documents.read(text, "any")
+        self.assertEqual(documents.read("18446744073709552000", "any"), 18446744073709552000)
 
     def test_members_are_sorted_by_utf_16(self):
         # RFC 8785, section 3.2.3.
         text = '{"\\r":1,"1":2,"\u0080":3,"\u00f6":4,"\u20ac":5,"\U0001f600":6,"\ufb33":7}'
-        self.assertEqual(len(encodings.read_canonical(text)), 7)
-        self.assertEqual(encodings.canonical("\u20ac$\u000f\nA'B\"\\\\\"/\u007f\u2028"), '"\u20ac$\\u000f\\nA\'B\\"\\\\\\\\\\"/\u007f\u2028"')
+        self.assertEqual(len(documents.read(text, "any")), 7)
+        self.assertEqual(documents.canonical("\u20ac$\u000f\nA'B\"\\\\\"/\u007f\u2028"), '"\u20ac$\\u000f\\nA\'B\\"\\\\\\\\\\"/\u007f\u2028"')
 
     def test_base64url_and_times(self):
         for bad in ("A", "AB", "AA=", "A+", "A\n", "AAAAA"):
             with self.assertRaises(ValueError):
-                encodings.from_base64url(bad)
+                documents.from_base64url(bad)
         for bad in ("2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01T00:00:00.0Z", "2026-01-01t00:00:00Z", "2026-01-01T00:00:00.0000000001Z", "0000-01-01T00:00:00Z",
                     "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00Z\n", "\u0662026-01-01T00:00:00Z"):
             with self.assertRaises(ValueError):
-                encodings.nanoseconds(bad)
-        self.assertEqual(encodings.nanoseconds("1970-01-02T00:00:00.000000001Z"), 86400 * 10**9 + 1)
+                documents.nanoseconds(bad)
+        self.assertEqual(documents.nanoseconds("1970-01-02T00:00:00.000000001Z"), 86400 * 10**9 + 1)
 
     def test_vectors_of_the_w3c(self):
         """All are signed validly, and all lack something that is asked for here: which, by name."""
@@ -425,7 +425,7 @@ class Encodings(unittest.TestCase):
                     except ValueError:
                         continue
                     self.assertTrue(webauthn.verifies(
-                        material, algorithm, signature, bytes.fromhex(case["authenticatorData"]) + encodings.sha256(client)), vector["title"])
+                        material, algorithm, signature, bytes.fromhex(case["authenticatorData"]) + documents.sha256(client)), vector["title"])
                     read += 1
         self.assertGreaterEqual(read, 10)
 
@@ -445,8 +445,7 @@ class Matching(unittest.TestCase):
                 all(f"person:{person[0]}" in place or any(f"group:{group}" in place for group in person[1])
                     for person, place in zip(order, places))
                 for order in itertools.permutations(people, len(places)))
-            words = [{f"person:{name}", *(f"group:{group}" for group in groups)} for name, groups in people]
-            self.assertEqual(evidence.is_met(rules, words), expected, (people, rules))
+            self.assertEqual(evidence.is_met(rules, people), expected, (people, rules))
 
 
 class CommandLine(unittest.TestCase):
