@@ -9,7 +9,7 @@
 //! | folder | what it is | what it may know |
 //! | --- | --- | --- |
 //! | [`domain`] | the rules, pure: deployments, policies, statements, the state machine, the ledger's tree | nothing else of the crate |
-//! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations | `domain` |
+//! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval | `domain` |
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
@@ -31,11 +31,12 @@
 //! 2. **No network inside a transaction, no transaction around a network call.** What a use case must
 //!    know of the outside is read before and handed in; what it causes outside is a job.
 //! 3. **Trust is a type.** [`integrations::workload_oidc::VerifiedRequester`],
-//!    [`integrations::login_oidc::VerifiedSignIn`], [`proof::assertion::VerifiedAssertion`] and
-//!    [`gate::authorise::Authorised`] have private fields and one constructor each: the function that
+//!    [`integrations::login_oidc::VerifiedSignIn`], [`proof::assertion::VerifiedAssertion`],
+//!    [`proof::verify::Verified`] and [`gate::authorise::Authorised`] have private fields and one constructor each: the function that
 //!    verifies. Nothing changes Cloud Run without an `Authorised`.
-//! 4. **The database is not believed.** Before each call that changes the world the worker verifies
-//!    statements, signatures, sign-ins, quorum, policy and ledger entries again, from bytes.
+//! 4. **The database is not believed.** Before each call that changes the world the worker gathers the
+//!    evidence that anybody can download and runs [`proof::verify`] over it, against anchors from the
+//!    configuration alone.
 //! 5. **Everything that can go wrong refuses.** There is no allow by default and no bypass.
 //! 6. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.
 //! 7. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
@@ -58,7 +59,8 @@
 //! 5. The worker ([`worker`]) takes the job under a lease, verifies the evidence ([`gate::authorise`]),
 //!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, makes it, and
 //!    observes again, until the service serves what was signed or a person has to look.
-//! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes; `countersign audit verify`
+//! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes, `countersign verify` checks them
+//!    offline ([`cli::verify`], `tests/data/evidence/README.md`), and `countersign audit verify`
 //!    recomputes the ledger's tree and the state of every approval from its entries.
 //!
 //! # A key, from browser to directory

@@ -108,7 +108,7 @@ pub fn is_signed_by(token: &str, key: &str) -> bool {
     }
     let Some(algorithm) = header_members.get("alg").and_then(Value::as_str) else { return false };
     let Ok(Value::Object(key)) = serde_json::from_str(key) else { return false };
-    let input = token[..header.len() + 1 + claims.len()].as_bytes();
+    let input = &token.as_bytes()[..header.len() + 1 + claims.len()];
     let Ok(signature) = BASE64URL_NOPAD.decode(signature.as_bytes()) else { return false };
     verifies(&key, algorithm, input, &signature).unwrap_or(false)
 }

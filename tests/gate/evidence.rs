@@ -3,6 +3,7 @@
 pub mod codes;
 mod command;
 mod damage;
+pub mod keys;
 pub mod maker;
 
 use std::collections::BTreeMap;
@@ -77,6 +78,9 @@ async fn evidence_of_every_ending_verifies(engine: Engine) {
     gate.finish().await;
 }
 
+/// The SQL that changes something of the approval with this id.
+type Change<'a> = Box<dyn Fn(&str) -> String + 'a>;
+
 /// Runs SQL beside the gate, as somebody who has the database in their hands would.
 async fn tamper(gate: &Gate, sql: &str) {
     let config = Config::load(&gate.servers.files.config, &BTreeMap::new()).unwrap();
@@ -117,7 +121,7 @@ async fn the_worker_calls_nothing_when_rows_were_changed(engine: Engine) {
     };
     let own = |id: &str| format!("WHERE approval_id = '{id}'");
     let decision = |change: &str| changes_decisions(engine, change);
-    let changes: Vec<(&str, Box<dyn Fn(&str) -> String>)> = vec![
+    let changes: Vec<(&str, Change<'_>)> = vec![
         ("statement_mismatch", Box::new(|_| decision(&format!("signature = {}", zeros(70))))),
         (
             "statement_mismatch",

@@ -12,8 +12,6 @@ mod outcome;
 mod requester;
 mod sign_in;
 
-use jiff::Timestamp;
-
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::deployment::FrozenDeployment;
@@ -100,11 +98,6 @@ impl Verified {
     /// Whether the people whose signatures the policy asks for said yes, and none said no.
     pub fn is_approved(&self) -> bool {
         was_approved(self.last.state.status())
-    }
-
-    /// When the last record was written.
-    pub fn as_of(&self) -> Option<Timestamp> {
-        self.records.last().map(|record| record.at)
     }
 }
 

@@ -13,7 +13,8 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::evidence::maker::{Keys, Maker, Signer};
+use crate::evidence::keys::Keys;
+use crate::evidence::maker::{Maker, Signer};
 use crate::sample_approval;
 
 /// Set it to write the vectors anew, after the format changed.
@@ -47,7 +48,7 @@ fn respell(text: &mut String) {
 fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     let mut bad = Vec::new();
     let mut add = |name: &str, code: Code, change: &dyn Fn(&mut Maker)| {
-        let mut maker = Maker::new(keys);
+        let mut maker = Maker::short(keys);
         change(&mut maker);
         let evidence = text(&maker.make());
         bad.push(Bad { name: name.into(), code: code.as_str().into(), evidence });

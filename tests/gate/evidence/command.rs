@@ -8,7 +8,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::evidence::codes::{rejected, text};
-use crate::evidence::maker::{Keys, Maker};
+use crate::evidence::keys::Keys;
+use crate::evidence::maker::Maker;
 
 struct Files {
     folder: TempDir,

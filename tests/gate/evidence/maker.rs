@@ -4,15 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use countersign::domain::approval::{Approval, Transition};
 use countersign::domain::canonical::to_canonical_json;
 use countersign::domain::decision::{Decision, Verdict, assertion_digest};
-use countersign::domain::deployment::{Deployment, FrozenDeployment};
+use countersign::domain::deployment::{Deployment, FrozenDeployment, Preconditions};
 use countersign::domain::digest::Digest;
 use countersign::domain::ledger::{Entry, Frontier, Record};
-use countersign::domain::log_key::LogKey;
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
 use countersign::domain::rollout::{Call, Intent, Outcome, Progress};
@@ -23,9 +20,9 @@ use countersign::proof::assertion::UnverifiedAssertion;
 use countersign::proof::base64url;
 use countersign::proof::evidence::{
     CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn,
-    SignedToken, TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin,
+    SignedToken,
 };
-use countersign::proof::jwk::{canonical_key, thumbprint};
+use countersign::proof::jwk::thumbprint;
 use countersign::proof::registration;
 use countersign::proof::user_handle::user_handle;
 use countersign::randomness;
@@ -33,77 +30,8 @@ use countersign::sandbox::authenticator::{Fault, SoftwareAuthenticator};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use crate::evidence::keys::{CLIENT, DIRECTORY, IssuerKey, Keys, ORIGIN, RP_ID};
 use crate::sample_approval;
-
-pub const ORIGIN: &str = "https://gate.acme.example";
-const RP_ID: &str = "gate.acme.example";
-const DIRECTORY: &str = "https://login.acme.example";
-const CLIENT: &str = "countersign";
-
-/// An ES256 key of an issuer.
-pub struct IssuerKey(EcdsaKeyPair);
-
-impl IssuerKey {
-    fn new() -> Self {
-        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
-    }
-
-    pub fn text(&self) -> String {
-        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
-        let (x, y) = (base64url::encode(x), base64url::encode(y));
-        canonical_key(&json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})).unwrap()
-    }
-
-    pub fn sign(&self, claims: &Map<String, Value>) -> String {
-        let header = base64url::encode(br#"{"alg":"ES256","kid":"1","typ":"JWT"}"#);
-        let claims = base64url::encode(Value::Object(claims.clone()).to_string().as_bytes());
-        let input = format!("{header}.{claims}");
-        let signature = self.0.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
-        format!("{input}.{}", base64url::encode(signature.as_ref()))
-    }
-}
-
-/// Every private key.
-pub struct Keys {
-    pub log: LogKey,
-    pub workload: IssuerKey,
-    pub directory: IssuerKey,
-    /// A key that nobody pinned.
-    pub stranger: IssuerKey,
-}
-
-impl Keys {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            log: LogKey::from_seed(&randomness::bytes::<32>()).unwrap(),
-            workload: IssuerKey::new(),
-            directory: IssuerKey::new(),
-            stranger: IssuerKey::new(),
-        })
-    }
-
-    pub fn trust(&self) -> Trust {
-        Trust {
-            schema: TRUST_SCHEMA.into(),
-            note: None,
-            origin: ORIGIN.into(),
-            rp_id: RP_ID.into(),
-            log: self.log.public().verifier_key(&log_name(ORIGIN)),
-            login: TrustedLogin {
-                issuer: DIRECTORY.into(),
-                client_id: CLIENT.into(),
-                groups_claim: "groups".into(),
-                keys: vec![self.directory.text()],
-            },
-            workload_issuers: vec![TrustedIssuer {
-                name: "github".into(),
-                issuer: "https://token.actions.githubusercontent.com".into(),
-                audience: ORIGIN.into(),
-                keys: vec![self.workload.text()],
-            }],
-        }
-    }
-}
 
 /// Somebody who decides.
 pub struct Signer {
@@ -169,6 +97,25 @@ impl Maker {
             enrols_late: false,
             lists_an_unused_key: false,
         }
+    }
+
+    /// The same with one signer, for tests that verify it thousands of times.
+    pub fn small(keys: &Arc<Keys>) -> Self {
+        let mut maker = Self::short(keys);
+        maker.signers.pop();
+        maker.policy.rules.pop();
+        maker
+    }
+
+    /// The same with a short deployment.
+    pub fn short(keys: &Arc<Keys>) -> Self {
+        let mut maker = Self::new(keys);
+        maker.deployment.preconditions = Preconditions::Absent {};
+        maker.deployment.proposed = json!({"revision": maker.deployment.plan.revision});
+        maker.deployment.plan.steps.truncate(1);
+        maker.deployment.body = None;
+        maker.deployment.commit = None;
+        maker
     }
 
     pub fn make(mut self) -> Evidence {

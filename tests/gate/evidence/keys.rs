@@ -1,0 +1,83 @@
+//! The private keys of everybody whose word made evidence rests on, and the anchors that pin them.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use countersign::domain::log_key::LogKey;
+use countersign::gate::evidence::log_name;
+use countersign::proof::base64url;
+use countersign::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
+use countersign::proof::jwk::canonical_key;
+use countersign::randomness;
+use serde_json::{Map, Value, json};
+
+pub const ORIGIN: &str = "https://gate.acme.example";
+pub const RP_ID: &str = "gate.acme.example";
+pub const DIRECTORY: &str = "https://login.acme.example";
+pub const CLIENT: &str = "countersign";
+
+/// An ES256 key of an issuer.
+pub struct IssuerKey(EcdsaKeyPair);
+
+impl IssuerKey {
+    fn new() -> Self {
+        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    pub fn text(&self) -> String {
+        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
+        let (x, y) = (base64url::encode(x), base64url::encode(y));
+        canonical_key(&json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})).unwrap()
+    }
+
+    pub fn sign(&self, claims: &Map<String, Value>) -> String {
+        let header = base64url::encode(br#"{"alg":"ES256","kid":"1","typ":"JWT"}"#);
+        let claims = base64url::encode(Value::Object(claims.clone()).to_string().as_bytes());
+        let input = format!("{header}.{claims}");
+        let signature = self.0.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
+        format!("{input}.{}", base64url::encode(signature.as_ref()))
+    }
+}
+
+/// Every private key.
+pub struct Keys {
+    pub log: LogKey,
+    pub workload: IssuerKey,
+    pub directory: IssuerKey,
+    /// A key that nobody pinned.
+    pub stranger: IssuerKey,
+}
+
+impl Keys {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            log: LogKey::from_seed(&randomness::bytes::<32>()).unwrap(),
+            workload: IssuerKey::new(),
+            directory: IssuerKey::new(),
+            stranger: IssuerKey::new(),
+        })
+    }
+
+    pub fn trust(&self) -> Trust {
+        Trust {
+            schema: TRUST_SCHEMA.into(),
+            note: None,
+            origin: ORIGIN.into(),
+            rp_id: RP_ID.into(),
+            log: self.log.public().verifier_key(&log_name(ORIGIN)),
+            login: TrustedLogin {
+                issuer: DIRECTORY.into(),
+                client_id: CLIENT.into(),
+                groups_claim: "groups".into(),
+                keys: vec![self.directory.text()],
+            },
+            workload_issuers: vec![TrustedIssuer {
+                name: "github".into(),
+                issuer: "https://token.actions.githubusercontent.com".into(),
+                audience: ORIGIN.into(),
+                keys: vec![self.workload.text()],
+            }],
+        }
+    }
+}
