@@ -126,7 +126,7 @@ def person_of(claims):
     return {"issuer": claims.get("iss"), "subject": claims.get("sub")}
 
 def enrolment_invalid(case):
-    case.enrolled = {}
+    case.enrolled = []
     for credential, entry in zip(case.file["credentials"], case.enrolments):
         registration, token = credential["registration"], credential["sign_in"]["id_token"]
         key, said = webauthn.read_registration(registration, case.trust["origin"], case.trust["rp_id"])
@@ -136,7 +136,7 @@ def enrolment_invalid(case):
         record = {"schema": entry.record["schema"], "kind": "credential.registered", "at": entry.record["at"]}
         require(canonical(entry.record) == canonical(record | {"data": noted}), "another one was recorded")
         require(has_form(noted["person"], "Person") and claims.get("nonce") == to_base64url(digest))
-        case.enrolled.setdefault(noted["credential"], (key, noted["person"], entry.index))
+        case.enrolled.append((noted["credential"], noted["person"], entry.index, key))
 
 def sign_in_invalid(case):
     login, recorded = case.trust["login"], [entry.record["data"] for entry in case.enrolments] + case.recorded
@@ -188,9 +188,10 @@ def sign_in_mismatch(case):
 
 def credential_not_enrolled(case):
     for decision in case.decisions:
-        require(decision.file["credential_id"] in case.enrolled)
-        decision.key, person, index = case.enrolled[decision.file["credential_id"]]
-        require(person == decision.said["approver"] and index < decision.entry.index)
+        named, index = [decision.file["credential_id"], decision.said["approver"]], decision.entry.index
+        keys = [key for *theirs, enrolled_at, key in case.enrolled if theirs == named and enrolled_at < index]
+        require(keys)
+        decision.key = keys[0]
 
 def assertion_invalid(case):
     for decision in case.decisions:

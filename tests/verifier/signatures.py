@@ -1,4 +1,4 @@
-"""What keys sign: tokens (RFC 7515 to 7518, 7638, 8037), checkpoints and entries of the log (C2SP, RFC 6962)."""
+"""What keys sign: tokens (RFC 7515 to 7518, 7638, 8037), checkpoints and entries of the log (RFC 6962)."""
 
 import base64
 import functools

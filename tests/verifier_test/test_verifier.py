@@ -319,6 +319,17 @@ class Verdicts(unittest.TestCase):
                 evidence.read_trust(bad)
 
 
+    def test_the_saved_vectors(self):
+        folder = Path(__file__).parent.parent / "data" / "evidence"
+        trust = evidence.read_trust((folder / "trust.json").read_bytes())
+        for name, expected in (("good-approved.json", "approved"), ("good-rejected.json", "not_approved")):
+            self.assertEqual(verify((folder / name).read_bytes(), trust)["verdict"], expected)
+        bad = json.loads((folder / "bad.json").read_bytes())
+        self.assertEqual({case["code"] for case in bad}, set(evidence.CODES))
+        for case in bad:
+            self.assertEqual(verify(case["evidence"].encode(), trust)["code"], case["code"], case["name"])
+
+
 class Damage(unittest.TestCase):
     def refused(self, data):
         verdict = verify(data)
