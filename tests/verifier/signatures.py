@@ -1,92 +1,119 @@
-"""Keys and signatures: JSON Web Keys and tokens (RFC 7515 to 7518, 7638, 8037), and what COSE keys share with them."""
+"""What keys sign: tokens (RFC 7515 to 7518, 7638, 8037), checkpoints and entries of the log (RFC 6962)."""
 
+import base64
 import functools
+import re
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
-from .encodings import Broken, from_base64url, read_canonical, read_json, require, sha256, to_base64url
+from .documents import from_base64url, has_form, nanoseconds, read, read_json, require, sha256, to_base64url
 
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
-COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "Ed25519": 32}
+COORDINATE_BYTES = {"ES256": 32, "ES384": 48}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 KINDS = dict.fromkeys(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], "RSA")
 KINDS |= {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}
-FOREIGN = {"crit", "jwk", "jku", "x5u"}
-SMALLEST_RSA, LARGEST_RSA = 2048, 8192
+PARAMETERS = {
+    "ES": lambda hashed: (ec.ECDSA(hashed),), "Ed": lambda hashed: (),
+    "RS": lambda hashed: (padding.PKCS1v15(), hashed),
+    "PS": lambda hashed: (padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed),
+}
 
-@functools.lru_cache(maxsize=1024)
 def read_key(text):
-    """Kind and numbers (as bytes) of a JSON Web Key in the form that RFC 7638 hashes; perhaps they are no key."""
-    match read_canonical(text):
-        case {"kty": "RSA", "n": n, "e": e, **others} if not others:
-            return "RSA", from_base64url(n), from_base64url(e)
-        case {"kty": "EC", "crv": "P-256" | "P-384" as curve, "x": x, "y": y, **others} if not others:
-            return curve, from_base64url(x), from_base64url(y)
-        case {"kty": "OKP", "crv": "Ed25519", "x": x, **others} if not others:
-            return "Ed25519", from_base64url(x)
-    raise Broken("the key is of no known kind, or has other members than RFC 7638 hashes")
+    """Kind and numbers (as bytes) of a JSON Web Key in the form that RFC 7638 hashes."""
+    key = read(text, "Key")
+    return key.get("crv", key["kty"]), *(from_base64url(key[name]) for name in "nexy" if name in key)
 
 def thumbprint(key_text):
     return to_base64url(sha256(key_text.encode()))
 
-def public_key(material):
-    """The key, or nothing if the numbers are none: of another length, a point off the curve, a short modulus."""
-    kind, *numbers = material
-    lengths = {len(number) for number in numbers}
-    if any(number[:1] in (b"", b"\0") for number in numbers) if kind == "RSA" else lengths != {COORDINATE_BYTES[kind]}:
-        return None
-    try:
-        if kind == "Ed25519":
-            return ed25519.Ed25519PublicKey.from_public_bytes(*numbers)
-        first, second = map(int.from_bytes, numbers)
-        if kind in CURVES:
-            return ec.EllipticCurvePublicNumbers(first, second, CURVES[kind]).public_key()
-        fits = SMALLEST_RSA <= first.bit_length() <= LARGEST_RSA
-        return rsa.RSAPublicNumbers(second, first).public_key() if fits else None
-    except (ValueError, UnsupportedAlgorithm):
-        return None
+def public_key(kind, *numbers):
+    """The key, or ValueError if the numbers are none: a point off the curve, a modulus that is too short."""
+    if kind == "Ed25519":
+        return ed25519.Ed25519PublicKey.from_public_bytes(*numbers)
+    first, second = map(int.from_bytes, numbers)
+    if kind in CURVES:
+        return ec.EllipticCurvePublicNumbers(first, second, CURVES[kind]).public_key()
+    require(2048 <= first.bit_length() <= 8192, "an RSA key is too short or too long")
+    return rsa.RSAPublicNumbers(second, first).public_key()
 
 @functools.lru_cache(maxsize=8192)
 def verifies(material, algorithm, signature, message):
-    """Whether the key signed the message. ECDSA signatures are DER, in the one encoding that DER allows."""
-    key, hashed = public_key(material), HASHES.get(algorithm[2:])
-    if key is None or KINDS.get(algorithm) != material[0]:
-        return False
+    """Whether the key signed the message. ECDSA signatures are DER, which OpenSSL reads strictly."""
     try:
-        if algorithm == "EdDSA":
-            key.verify(signature, message)
-        elif algorithm.startswith("ES"):
-            key.verify(signature, message, ec.ECDSA(hashed))
-            return utils.encode_dss_signature(*utils.decode_dss_signature(signature)) == signature
-        else:
-            pss = padding.PSS(padding.MGF1(hashed), hashed.digest_size)
-            key.verify(signature, message, pss if algorithm.startswith("PS") else padding.PKCS1v15(), hashed)
+        require(KINDS.get(algorithm) == material[0])
+        parameters = PARAMETERS[algorithm[:2]](HASHES.get(algorithm[2:]))
+        public_key(*material).verify(signature, message, *parameters)
         return True
     except (InvalidSignature, ValueError):
         return False
 
-@functools.lru_cache(maxsize=1024)
-def claims_of(token):
-    """The claims of a compact token, believed by nobody yet."""
-    claims = read_json(from_base64url(token.split(".")[1]))
-    require(isinstance(claims, dict), "a token's claims are an object")
-    return claims
+def part_of(token, place):
+    """The header (0) or the claims (1) of a compact token, believed by nobody yet."""
+    header, claims, _ = token.split(".")
+    value = read_json(from_base64url((header, claims)[place]))
+    require(isinstance(value, dict), "a part of a token is no object")
+    return value
 
-def check_token(token, key_text):
-    """That this key signed the compact token."""
+def is_signed(token, key_text):
+    """Whether this key signed the compact token. A key that the header brings is not looked at."""
     try:
-        signed, _, last = token.rpartition(".")
-        header, signature = read_json(from_base64url(signed.partition(".")[0])), from_base64url(last)
-        is_plain = isinstance(header, dict) and isinstance(header.get("alg"), str) and not header.keys() & FOREIGN
-        require(is_plain, "a token's header names no algorithm, a key of its own, or extensions")
-        if header["alg"] in ("ES256", "ES384"):
-            half = COORDINATE_BYTES[KINDS[header["alg"]]]
-            require(len(signature) == 2 * half, "a token's signature is not two numbers of the curve's length")
-            numbers = int.from_bytes(signature[:half]), int.from_bytes(signature[half:])
-            signature = utils.encode_dss_signature(*numbers)
-        is_signed = verifies(read_key(key_text), header["alg"], signature, signed.encode())
-        require(is_signed, "the key did not sign the token")
-    except Broken as broken:
-        raise Broken(str(broken), "token_signature_invalid") from None
+        header, (signed, _, last) = part_of(token, 0), token.rpartition(".")
+        require(has_form(header, "Header"))
+        algorithm, signature = header["alg"], from_base64url(last)
+        if algorithm in COORDINATE_BYTES:
+            half = COORDINATE_BYTES[algorithm]
+            require(len(signature) == 2 * half)
+            signature = utils.encode_dss_signature(*map(int.from_bytes, (signature[:half], signature[half:])))
+        return verifies(read_key(key_text), algorithm, signature, signed.encode())
+    except (ValueError, RecursionError):
+        return False
+
+def from_base64(text, length):
+    data = base64.b64decode(text)
+    require(len(data) == length and base64.b64encode(data).decode() == text, "base64 is not canonical")
+    return data
+
+def read_verifier_key(text):
+    """Name, key id and material of `name+hash+base64` (C2SP signed-note, algorithm 1)."""
+    name, key_id, encoded = text.split("+", 2)
+    key = from_base64(encoded, 33)
+    is_plain = name and not re.search(r"\s", name) and key[0] == 1
+    require(is_plain and key_id == sha256(name.encode(), b"\n", key)[:4].hex(), "this is no verifier key")
+    return name, bytes.fromhex(key_id), ("Ed25519", key[1:])
+
+def read_checkpoint(text, verifier_key):
+    """Size and root of a signed tree head that has one signature line, by this key."""
+    name, key_id, material = read_verifier_key(verifier_key)
+    form = rf"({re.escape(name)}\n(0|[1-9][0-9]{{0,19}})\n(.*)\n)\n\u2014 {re.escape(name)} (.*)\n"
+    parts = re.fullmatch(form, text)
+    require(parts and int(parts[2]) < 2**64, "its lines are not those of this log")
+    root, signature = from_base64(parts[3], 32), from_base64(parts[4], 68)
+    require(signature[:4] == key_id and verifies(material, "EdDSA", signature[4:], parts[1].encode()))
+    return int(parts[2]), root
+
+def root_of_path(leaf, index, size, path):
+    """The root that an inclusion proof leads to (RFC 6962, section 2.1.1, read backwards)."""
+    require(index < size and (size > 1) == bool(path), "its inclusion proof is of another place")
+    if size == 1:
+        return leaf
+    split, sibling = 1 << ((size - 1).bit_length() - 1), path[-1]
+    if index < split:
+        return sha256(b"\1", root_of_path(leaf, index, split, path[:-1]), sibling)
+    return sha256(b"\1", sibling, root_of_path(leaf, index - split, size - split, path[:-1]))
+
+class Entry:
+    """One entry of the file, decoded."""
+    def __init__(self, member):
+        self.index, self.record = member["index"], read(member["record"], "Record")
+        self.at, names = nanoseconds(self.record["at"]), ("previous_root", "signature", "salt")
+        self.previous_root, self.signature, salt = (bytes.fromhex(member[name]) for name in names)
+        self.inclusion = [bytes.fromhex(node) for node in member["inclusion"]]
+        self.hash = sha256(salt, member["record"].encode())
+        self.leaf = sha256(b"\0", self.hash)
+
+    def is_signed_by(self, verifier_key):
+        message = b"countersign ledger entry v1\0" + self.index.to_bytes(8) + self.previous_root + self.leaf
+        return verifies(read_verifier_key(verifier_key)[2], "EdDSA", self.signature, message)
