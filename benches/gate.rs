@@ -22,9 +22,13 @@ use countersign::sandbox::{DEMO_REPOSITORY, DEMO_SERVICE, SandboxSettings, route
 use countersign::storage::Storage;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// Names the server that the benchmark may make databases on. The gate refuses variables of its own
+/// prefix that it does not know, so it must not see this one.
+const POSTGRES: &str = "COUNTERSIGN_BENCH_POSTGRES";
 const STARTS: usize = 15;
 const APPENDS: usize = 400;
 const CREATIONS: usize = 400;
@@ -36,15 +40,17 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let mut report = serde_json::Map::new();
     report.insert("fdatasync_us".to_owned(), json!(fdatasync(folder.path())));
-    let sqlite = format!("sqlite://{}", folder.path().join("gate.db").display());
-    report.insert("sqlite".to_owned(), measure(&sqlite).await);
+    let sqlite = |name| format!("sqlite://{}", folder.path().join(name).display());
+    let figures = measure(&sqlite("append.db"), &sqlite("gate.db")).await;
+    report.insert("sqlite".to_owned(), figures);
     // A benchmark is no part of the program, whose configuration alone reads the environment.
     #[expect(
         clippy::disallowed_methods,
         reason = "the database of a benchmark is named by whoever runs it"
     )]
-    if let Ok(postgres) = std::env::var("COUNTERSIGN_BENCH_POSTGRES") {
-        report.insert("postgres".to_owned(), measure(&postgres).await);
+    if let Ok(server) = std::env::var(POSTGRES) {
+        let (appended, served) = (new_database(&server).await, new_database(&server).await);
+        report.insert("postgres".to_owned(), measure(&appended, &served).await);
     }
     if std::env::args().any(|argument| argument == "--json") {
         println!("{}", Value::Object(report));
@@ -71,9 +77,22 @@ fn median(samples: impl IntoIterator<Item = Duration>) -> f64 {
     samples[samples.len() / 2].as_secs_f64() * 1000.0
 }
 
-async fn measure(database: &str) -> Value {
-    let appends_per_second = append(database).await;
-    let world = World::start(database).await;
+/// An empty database of this run's own on the server named; it stays there, for whoever wants to look.
+async fn new_database(server: &str) -> String {
+    let name = format!("bench_{}", countersign::randomness::token::<8>().to_lowercase());
+    let name = name.replace('-', "_");
+    let mut connection = PgConnection::connect(server).await.unwrap();
+    let statement = format!("CREATE DATABASE {name}");
+    connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    let mut url = url::Url::parse(server).unwrap();
+    url.set_path(&name);
+    url.into()
+}
+
+/// Two databases, for a log belongs to one key: the bare ledger's, and the gate's.
+async fn measure(appended: &str, served: &str) -> Value {
+    let appends_per_second = append(appended).await;
+    let world = World::start(served).await;
     let mut ready = Vec::new();
     for _ in 0..STARTS {
         let started = Instant::now();
@@ -116,12 +135,7 @@ async fn measure(database: &str) -> Value {
 
 async fn append(database: &str) -> f64 {
     let key = Arc::new(LogKey::from_seed(&[7; 32]).unwrap());
-    let database = if database.starts_with("sqlite") {
-        database.replace("gate.db", "append.db")
-    } else {
-        database.to_owned()
-    };
-    let storage = Storage::open(&database, key).await.unwrap();
+    let storage = Storage::open(database, key).await.unwrap();
     let now = Clock::system().now();
     let started = Instant::now();
     for index in 0..APPENDS {
@@ -173,6 +187,7 @@ impl World {
         let child = Command::new(env!("CARGO_BIN_EXE_countersign"))
             .args(["serve", "--config"])
             .arg(&self.files.config)
+            .env_remove(POSTGRES)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
