@@ -266,7 +266,8 @@ impl World {
                 let read = stream.read(&mut buffer).await.unwrap();
                 let answered = Instant::now();
                 assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
-                answered
+                // Kept open: what it costs to close a connection is no part of the release.
+                (answered, stream)
             }));
         }
         // All requests have been read and registered when the gate has had time to be quiet.
@@ -277,8 +278,11 @@ impl World {
         let posted = Instant::now();
         approver.browser.post(&format!("/approvals/{id}/decisions"), &decision).await.unwrap();
         let mut times = Vec::with_capacity(waiters);
+        let mut streams = Vec::with_capacity(waiters);
         for task in tasks {
-            times.push(task.await.unwrap().duration_since(posted));
+            let (answered, stream) = task.await.unwrap();
+            times.push(answered.duration_since(posted));
+            streams.push(stream);
         }
         let last = times.iter().max().copied().unwrap();
         Release { median: median(times), last, resident }

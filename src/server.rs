@@ -46,6 +46,7 @@ pub fn routes(app: App) -> Router {
         .route("/signed-out", get(web::page::signed_out))
         .layer(from_fn_with_state(app.clone(), require_same_origin));
     let assets = Router::new().route(assets::ROUTE, get(assets::serve));
+    let headers = security_headers::security_headers(&app.relying_party.origin);
     Router::new()
         .merge(pages)
         .merge(assets)
@@ -57,7 +58,7 @@ pub fn routes(app: App) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(problem_of_plain_refusals))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(security_headers::add_security_headers))
+        .layer(from_fn_with_state(headers, security_headers::add_security_headers))
         .layer(from_fn_with_state(app.clone(), log_request))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))

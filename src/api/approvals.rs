@@ -15,10 +15,9 @@ use crate::api::body::read_body;
 use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::{ApprovalList, ApprovalView};
 use crate::app::App;
-use crate::domain::approval::Status;
+use crate::domain::approval::{Approval, Status};
 use crate::domain::ids::ApprovalId;
 use crate::gate::cancel::cancel as cancel_approval;
-use crate::gate::watch::Snapshot;
 use crate::storage::{ApprovalFilter, StoredApproval};
 
 /// The longest wait, in seconds: 300 is where platforms, clients and tokens in front of and behind
@@ -74,24 +73,45 @@ pub async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| invalid_query(&error))?;
-    let reader = authenticate_reader(&app, &headers).await?;
-    let stored = find_readable(&app, &reader, &id).await?;
-    let is_newer = query.version.is_none_or(|version| stored.approval.version > version);
-    if query.wait == 0 || is_newer {
-        return Ok(json_response(body_of(&app, &stored)));
-    }
-    let patience = Duration::from_secs(query.wait.min(LONGEST_WAIT));
+    // Boxed, so that its room is given back before the wait.
+    let id = match Box::pin(readable(&app, headers, &id, &query)).await? {
+        Readable::Now(body) => return Ok(json_response(body)),
+        Readable::Later(id) => id,
+    };
     let version = query.version.unwrap_or_default();
-    let snapshot = app.watch.wait(stored.approval.id(), version, patience).await?;
-    Ok(json_response(snapshot_body(&app, &snapshot)))
+    let patience = Duration::from_secs(query.wait.min(LONGEST_WAIT));
+    let snapshot = app.watch.wait(&id, version, patience).await?;
+    let approval = &snapshot.approval;
+    let is_news = approval.version > version;
+    // What did not change is told as it is now: the sentence may count the hours that are left.
+    let shared = || snapshot.body(|approval| body_of(&app, approval));
+    Ok(json_response(if is_news { shared() } else { body_of(&app, approval) }))
 }
 
-fn snapshot_body(app: &App, snapshot: &Snapshot) -> Bytes {
-    snapshot.body(|stored| body_of(app, stored))
+/// Whether the answer is known at once. Thousands may wait, so what is read here is not kept for them.
+enum Readable {
+    Now(Bytes),
+    Later(ApprovalId),
 }
 
-fn body_of(app: &App, stored: &StoredApproval) -> Bytes {
-    let view = ApprovalView::new(stored, app.approval_url(stored.approval.id()), app.now());
+async fn readable(
+    app: &App,
+    headers: HeaderMap,
+    id: &str,
+    query: &WaitQuery,
+) -> Result<Readable, Problem> {
+    let reader = authenticate_reader(app, &headers).await?;
+    let approval = find_readable(app, &reader, id).await?.approval;
+    let is_newer = query.version.is_none_or(|version| approval.version > version);
+    Ok(if query.wait == 0 || is_newer {
+        Readable::Now(body_of(app, &approval))
+    } else {
+        Readable::Later(approval.id().clone())
+    })
+}
+
+fn body_of(app: &App, approval: &Approval) -> Bytes {
+    let view = ApprovalView::new(approval, app.approval_url(approval.id()), app.now());
     serde_json::to_vec(&view).unwrap_or_default().into()
 }
 
@@ -157,7 +177,9 @@ pub async fn list(
     let items = page
         .approvals
         .iter()
-        .map(|stored| ApprovalView::new(stored, app.approval_url(stored.approval.id()), now))
+        .map(|stored| {
+            ApprovalView::new(&stored.approval, app.approval_url(stored.approval.id()), now)
+        })
         .collect();
     Ok(Json(ApprovalList { items, next_cursor: page.next_cursor }))
 }
@@ -209,5 +231,5 @@ pub async fn cancel(
     cancel_approval(&app.storage, &requester, &id, now).await?;
     let stored = app.storage.approval(&id).await?.ok_or_else(Problem::not_found)?;
     tracing::info!(approval = %id, "an approval was cancelled by its requester");
-    Ok(Json(ApprovalView::new(&stored, app.approval_url(&id), now)))
+    Ok(Json(ApprovalView::new(&stored.approval, app.approval_url(&id), now)))
 }

@@ -112,7 +112,7 @@ pub async fn create(
         Attempt { requester: &verified, idempotency_key: &idempotency_key, request_digest };
     if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
         let url = app.approval_url(earlier.approval.id());
-        return Ok(Json(ApprovalView::as_created(&earlier, url)).into_response());
+        return Ok(Json(ApprovalView::as_created(&earlier.approval, url)).into_response());
     }
     let policy = find_policy(&app, &ask.environment, &verified)?;
     let request = request_of(ask)?;
@@ -121,12 +121,12 @@ pub async fn create(
         create_approval(&app.storage, &attempt, deployment, policy, app.now()).await?;
     let url = app.approval_url(stored.approval.id());
     if !is_new {
-        return Ok(Json(ApprovalView::as_created(&stored, url)).into_response());
+        return Ok(Json(ApprovalView::as_created(&stored.approval, url)).into_response());
     }
     tracing::info!(approval = %stored.approval.id(), requester = stored.requester_key, "an approval was asked for");
     let location = HeaderValue::try_from(format!("/v1/approvals/{}", stored.approval.id()));
-    let mut response =
-        (StatusCode::CREATED, Json(ApprovalView::as_created(&stored, url))).into_response();
+    let mut response = (StatusCode::CREATED, Json(ApprovalView::as_created(&stored.approval, url)))
+        .into_response();
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }

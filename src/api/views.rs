@@ -9,7 +9,6 @@ use crate::domain::deployment::Requester;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::Policy;
 use crate::domain::sentence::status_sentence;
-use crate::storage::StoredApproval;
 
 /// One approval.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -201,8 +200,7 @@ pub struct EnvironmentView {
 
 impl ApprovalView {
     /// The view of an approval as it is.
-    pub fn new(stored: &StoredApproval, url: String, now: Timestamp) -> Self {
-        let approval = &stored.approval;
+    pub fn new(approval: &Approval, url: String, now: Timestamp) -> Self {
         let deployment = &approval.deployment;
         let decisions = approval.decisions.iter().map(|decision| DecisionView {
             approver: ApproverView {
@@ -243,12 +241,12 @@ impl ApprovalView {
 
     /// The view of an approval as it was when it was asked for: the answer to a repeated request
     /// is the same as the first one's, whatever happened since.
-    pub fn as_created(stored: &StoredApproval, url: String) -> Self {
-        let mut first = stored.clone();
-        first.approval.version = 1;
-        first.approval.state = State::Pending {};
-        first.approval.decisions.clear();
-        let requested_at = first.approval.deployment.requested_at;
+    pub fn as_created(approval: &Approval, url: String) -> Self {
+        let mut first = approval.clone();
+        first.version = 1;
+        first.state = State::Pending {};
+        first.decisions.clear();
+        let requested_at = first.deployment.requested_at;
         Self::new(&first, url, requested_at)
     }
 }

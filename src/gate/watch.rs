@@ -12,31 +12,31 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::domain::approval::Approval;
 use crate::domain::ids::ApprovalId;
 use crate::gate::GateError;
-use crate::storage::{Storage, StorageError, StoredApproval};
+use crate::storage::{Commit, Storage, StorageError};
 
 /// How often the ledger is asked at least: a lost wake-up of another instance costs no more.
 const LONGEST_SILENCE: Duration = Duration::from_secs(1);
 /// How many changes are read at once.
 const CHANGES_AT_ONCE: u32 = 500;
 
-/// An approval as it was read at one moment, with its JSON made once for all who waited.
+/// An approval as it was at one moment, with its JSON made once for all who waited.
 pub struct Snapshot {
     /// The approval.
-    pub stored: StoredApproval,
+    pub approval: Approval,
     body: OnceLock<bytes::Bytes>,
 }
 
 impl Snapshot {
-    /// Wraps what was read.
-    pub fn new(stored: StoredApproval) -> Arc<Self> {
-        Arc::new(Self { stored, body: OnceLock::new() })
+    fn new(approval: Approval) -> Arc<Self> {
+        Arc::new(Self { approval, body: OnceLock::new() })
     }
 
     /// The body that `make` gives, made by whoever asks first.
-    pub fn body(&self, make: impl FnOnce(&StoredApproval) -> bytes::Bytes) -> bytes::Bytes {
-        self.body.get_or_init(|| make(&self.stored)).clone()
+    pub fn body(&self, make: impl FnOnce(&Approval) -> bytes::Bytes) -> bytes::Bytes {
+        self.body.get_or_init(|| make(&self.approval)).clone()
     }
 }
 
@@ -56,6 +56,7 @@ impl Watch {
     }
 
     /// The approval as soon as its version is newer than `version`, or as it is after `patience`.
+    /// All who wait for one approval hold the same copy of it.
     pub async fn wait(
         &self,
         id: &ApprovalId,
@@ -65,10 +66,10 @@ impl Watch {
         let deadline = Instant::now() + patience;
         // Subscribed before reading, so that no change can fall in between.
         let mut receiver = self.subscribe(id);
-        let stored = self.storage.approval(id).await?.ok_or(GateError::NotFound)?;
-        let mut latest = Snapshot::new(stored);
+        let approval = self.storage.approval(id).await?.ok_or(GateError::NotFound)?.approval;
+        let mut latest = self.publish(&approval).unwrap_or_else(|| Snapshot::new(approval));
         let mut shutdown = self.shutdown.clone();
-        while latest.stored.approval.version <= version && !*shutdown.borrow() {
+        while latest.approval.version <= version && !*shutdown.borrow() {
             tokio::select! {
                 changed = receiver.changed() => {
                     if changed.is_err() {
@@ -90,8 +91,25 @@ impl Watch {
         channels.entry(id.clone()).or_insert_with(|| watch::channel(None).0).subscribe()
     }
 
+    /// Hands an approval to all who wait for it, unless they have it or a newer one; gives the one
+    /// that they have now, if anybody waits.
+    fn publish(&self, approval: &Approval) -> Option<Arc<Snapshot>> {
+        let channels = self.lock();
+        let channel = channels.get(approval.id())?;
+        channel.send_if_modified(|current| {
+            let is_news =
+                current.as_ref().is_none_or(|known| known.approval.version < approval.version);
+            if is_news {
+                *current = Some(Snapshot::new(approval.clone()));
+            }
+            is_news
+        });
+        channel.borrow().clone()
+    }
+
     /// Follows the ledger until the shutdown. Runs once per process.
     pub async fn run(&self) {
+        let mut commits = self.storage.commits();
         let mut wakeups = self.storage.wakeups();
         let mut shutdown = self.shutdown.clone();
         let mut next: Option<u64> = None;
@@ -105,10 +123,24 @@ impl Watch {
                 }
             }
             tokio::select! {
+                // First, since it needs no reading; what it does not tell, the look after it does.
+                biased;
+                Ok(commit) = commits.recv() => self.publish_own(&commit, &mut next),
                 _ = wakeups.changed() => {}
                 () = tokio::time::sleep(LONGEST_SILENCE) => self.forget_unwatched(),
                 _ = shutdown.changed() => {}
             }
+        }
+    }
+
+    /// Tells everybody about a commit of this process. If it continues where we stand, the ledger
+    /// need not be asked about it.
+    fn publish_own(&self, commit: &Commit, next: &mut Option<u64>) {
+        for approval in &commit.approvals {
+            self.publish(approval);
+        }
+        if *next == Some(commit.before) {
+            *next = Some(commit.after);
         }
     }
 
@@ -139,13 +171,10 @@ impl Watch {
     }
 
     async fn announce(&self, id: &ApprovalId) -> Result<(), StorageError> {
-        if !self.lock().contains_key(id) {
-            return Ok(());
-        }
-        let Some(stored) = self.storage.approval(id).await? else { return Ok(()) };
-        let snapshot = Snapshot::new(stored);
-        if let Some(channel) = self.lock().get(id) {
-            channel.send_replace(Some(snapshot));
+        if self.lock().contains_key(id)
+            && let Some(stored) = self.storage.approval(id).await?
+        {
+            self.publish(&stored.approval);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Transaction};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
 use crate::domain::ledger::Frontier;
@@ -36,7 +36,11 @@ pub use error::{Result, StorageError};
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
 pub use people::{Credential, CredentialStatus, Session};
-pub use writer::{SpentToken, Writer};
+pub use writer::{Commit, SpentToken, Writer};
+
+/// How many commits of this process are kept for those who follow them. Who falls behind more than
+/// that reads the ledger.
+const COMMITS_KEPT: usize = 64;
 
 /// The gate's memory. Clones are the same storage.
 #[derive(Clone)]
@@ -52,6 +56,7 @@ struct Inner {
     /// A random name, by which a gate knows its own notifications.
     name: String,
     wakeups: watch::Sender<u64>,
+    commits: broadcast::Sender<Arc<Commit>>,
     listener: Option<AbortHandle>,
     /// Keeps other processes away from a SQLite file.
     _lock: Option<File>,
@@ -84,8 +89,17 @@ impl Storage {
             }
         };
         let engine::Opened { engine, writers, readers, lock } = opened;
-        let inner =
-            Inner { engine, writers, readers, log_key, name, wakeups, listener, _lock: lock };
+        let inner = Inner {
+            engine,
+            writers,
+            readers,
+            log_key,
+            name,
+            wakeups,
+            commits: broadcast::Sender::new(COMMITS_KEPT),
+            listener,
+            _lock: lock,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -130,6 +144,12 @@ impl Storage {
     /// the truth: readers also poll, at least once a second.
     pub fn wakeups(&self) -> watch::Receiver<u64> {
         self.inner.wakeups.subscribe()
+    }
+
+    /// What this process itself commits, from now on: the same news as by [`Storage::wakeups`], without
+    /// a look at the database.
+    pub fn commits(&self) -> broadcast::Receiver<Arc<Commit>> {
+        self.inner.commits.subscribe()
     }
 
     async fn reader(&self) -> Result<PoolConnection<Any>> {

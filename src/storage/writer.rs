@@ -33,7 +33,19 @@ pub struct Writer {
     /// The tree as it was when the writer began.
     before: u64,
     head: Frontier,
+    changed: Vec<Approval>,
     failed: bool,
+}
+
+/// What a change wrote.
+#[derive(Debug)]
+pub struct Commit {
+    /// The number of entries before it.
+    pub before: u64,
+    /// The number of entries after it.
+    pub after: u64,
+    /// The approvals that it changed, as they are now.
+    pub approvals: Vec<Approval>,
 }
 
 /// What became of a requester's token.
@@ -53,7 +65,8 @@ impl Storage {
         let mut transaction = self.begin_write().await?;
         let head = ledger::take_head(&mut transaction).await?;
         let storage = Arc::clone(&self.inner);
-        Ok(Writer { storage, transaction, before: head.size(), head, failed: false })
+        let before = head.size();
+        Ok(Writer { storage, transaction, before, head, changed: Vec::new(), failed: false })
     }
 }
 
@@ -216,6 +229,10 @@ impl Writer {
         }
         engine::notify(self.storage.engine, &mut self.transaction, &self.storage.name).await?;
         self.transaction.commit().await?;
+        let (before, after) = (self.before, self.head.size());
+        // That nobody listens is no error.
+        let _ =
+            self.storage.commits.send(Arc::new(Commit { before, after, approvals: self.changed }));
         self.storage.wakeups.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -265,6 +282,7 @@ impl Writer {
         self.append(&record).await?;
         let approval = transition.approval;
         jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        self.changed.push(approval.clone());
         Ok(approval)
     }
 

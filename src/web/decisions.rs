@@ -164,10 +164,10 @@ pub async fn status(
     headers: HeaderMap,
 ) -> Result<Json<StatusAnswer>, Problem> {
     let session = require_session(&app, &headers).await?;
-    let stored = find_visible(&app, &session, &id).await?;
+    let id = find_visible(&app, &session, &id).await?.approval.id().clone();
     let patience = std::time::Duration::from_secs(query.wait.min(LONGEST_WAIT));
-    let snapshot = app.watch.wait(stored.approval.id(), query.version, patience).await?;
-    let approval = &snapshot.stored.approval;
+    let snapshot = app.watch.wait(&id, query.version, patience).await?;
+    let approval = &snapshot.approval;
     Ok(Json(StatusAnswer {
         status: approval.status().as_str(),
         version: approval.version,

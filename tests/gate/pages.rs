@@ -8,7 +8,7 @@ use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::Verdict;
 use countersign::domain::deployment::Link;
 use countersign::web::assets;
-use countersign::web::security_headers::add_security_headers;
+use countersign::web::security_headers::{add_security_headers, security_headers};
 use countersign::web::views::approval::ApprovalPage;
 use countersign::web::views::inbox::InboxPage;
 use countersign::web::views::keys::{KeyListing, KeyStatus, KeysPage};
@@ -308,10 +308,14 @@ fn inbox_says_what_waits_for_whom() {
 
 #[tokio::test]
 async fn assets_and_headers_are_served() {
+    let layer = |origin| {
+        axum::middleware::from_fn_with_state(security_headers(origin), add_security_headers)
+    };
     let router = Router::new()
         .route(assets::ROUTE, get(assets::serve))
         .route("/page", get(|| async { "page" }))
-        .layer(axum::middleware::from_fn(add_security_headers));
+        .layer(layer("http://localhost:8080"))
+        .route("/behind-tls", get(|| async { "page" }).layer(layer("https://gate.example.com")));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -336,6 +340,12 @@ async fn assets_and_headers_are_served() {
     ] {
         assert!(head.contains(header), "{header} in {head}");
     }
+    assert!(
+        !head.contains("strict-transport-security"),
+        "a promise that plain http cannot keep: {head}"
+    );
+    let (_, head, _) = get("/behind-tls".into()).await;
+    assert!(head.contains("strict-transport-security: max-age=31536000\r\n"), "{head}");
 }
 
 /// One GET over a plain connection: status, head in lower case, body.

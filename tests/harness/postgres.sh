@@ -1,8 +1,8 @@
 # A PostgreSQL of the tests' own. Sourced by tests/run.
 # shellcheck shell=bash
 #
-# It listens on loopback with a random password, keeps its data in a folder that is removed
-# afterwards, and does not wait for the disk. Whatever PostgreSQL the machine runs is left alone.
+# It listens on loopback with a random password and keeps its data in a folder that is removed
+# afterwards. Whatever PostgreSQL the machine runs is left alone.
 
 POSTGRES_FOLDER=""
 
@@ -27,7 +27,8 @@ as_postgres_user() {
 }
 
 # Starts a server in the folder named and exports COUNTERSIGN_TEST_POSTGRES: the URL of its
-# superuser on the database postgres, from which each test makes a database of its own.
+# superuser on the database postgres, from which each test makes a database of its own. It does not
+# wait for the disk, unless the second argument says "durable", as a benchmark must.
 start_postgres() {
   local programs password port
   programs="$(postgres_programs)"
@@ -43,9 +44,12 @@ start_postgres() {
   fi
   as_postgres_user "$programs/initdb" --pgdata "$1/data" --username postgres --pwfile "$1/password" \
     --auth password --encoding UTF8 --no-locale --no-sync >"$1.log"
-  # Every test has a pool of its own, and a crash of this server loses nothing that matters.
+  # Every test has a pool of its own. A crash of a server that does not wait loses nothing that matters.
   local options="-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories="
-  options+=" -c max_connections=300 -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+  options+=" -c max_connections=300"
+  if [[ "${2:-}" != durable ]]; then
+    options+=" -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+  fi
   if ! as_postgres_user "$programs/pg_ctl" start --wait --silent --pgdata "$1/data" \
     --log "$1/server.log" --options "$options"; then
     cat "$1/server.log"
