@@ -235,7 +235,8 @@ async fn freeze(
     let observed = app.cloud_run.observe_service(&request.service).await?;
     let id = ApprovalId::from_random(randomness::bytes());
     let commit = commit_of(app, verified).await;
-    let occasion = Occasion { id, audience: &app.relying_party.origin, commit, now: app.now() };
+    let audience = &app.relying_party.origin;
+    let occasion = Occasion { id, audience, commit, requested_at: verified.verified_at() };
     let frozen = request
         .freeze(policy, observed.as_ref(), requester, occasion)
         .map_err(|error| Problem::from(GateError::from(error)))?;

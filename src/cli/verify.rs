@@ -12,7 +12,7 @@ use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
 use crate::domain::deployment::Step;
 use crate::domain::observation::TrafficShare;
-use crate::domain::rollout::Call;
+use crate::domain::rollout::recorded_calls;
 use crate::domain::text::{Piece, inert};
 use crate::proof::evidence::Trust;
 use crate::proof::verify::{Decider, Failure, Verified, verify};
@@ -29,9 +29,6 @@ pub struct VerifyArguments {
     #[arg(long)]
     json: bool,
 }
-
-/// What the ledger calls the entry before a call to Cloud Run.
-const CALL_ANNOUNCED: &str = "rollout.call_announced";
 
 /// The evidence is genuine, and not of an approval.
 const NOT_APPROVED: u8 = 3;
@@ -323,14 +320,18 @@ fn model(decider: &Decider) -> String {
 fn describe_rollout(lines: &mut Lines, verified: &Verified) {
     lines.heading("What was done");
     let before = lines.0.len();
-    for record in verified.records() {
-        let state = record.approval.as_ref().map(|approval| &approval.state);
-        let Some(State::Executing { progress, .. }) = state else { continue };
-        if let Some(intent) = &progress.intent
-            && record.kind == CALL_ANNOUNCED
-        {
-            lines.item(&format!("{} announced a call: {}", intent.at, call_in_words(intent.call)));
-        }
+    for made in recorded_calls(verified.records()) {
+        let condition = match &made.etag {
+            Some(etag) => format!(", on condition that the service has the etag {etag}"),
+            None => String::new(),
+        };
+        let call = made.call.in_words();
+        lines.item(&format!("{} announced a call: {call}{condition}", made.announced_at));
+        lines.item(&match &made.answer {
+            Some(answer) => format!("{} {}", answer.at(), answer.in_words()),
+            None => "What came back was not recorded: whether this call was made is not known"
+                .to_owned(),
+        });
     }
     match verified.state() {
         State::Succeeded { serving, .. } => {
@@ -359,14 +360,5 @@ fn describe_rollout(lines: &mut Lines, verified: &Verified) {
     }
     if lines.0.len() == before {
         lines.item("Nothing: no call to Cloud Run was announced.");
-    }
-}
-
-fn call_in_words(call: Call) -> String {
-    match call {
-        Call::CreateService {} => "create the service".to_owned(),
-        Call::CreateRevision {} => "create the revision".to_owned(),
-        Call::MoveTraffic { step } => format!("move the traffic to step {}", step + 1),
-        Call::Restore {} => "restore the traffic from before".to_owned(),
     }
 }

@@ -11,7 +11,8 @@ use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, RuleProgress};
-use crate::domain::rollout::{Outcome, Progress, Serving};
+use crate::domain::rollout::{Intent, Outcome, Progress, Serving};
+use crate::domain::time;
 
 /// One approval as it is now.
 #[derive(Clone, PartialEq, Debug)]
@@ -35,27 +36,71 @@ pub enum State {
     /// Waiting for people.
     Pending {},
     /// The rules are met; the rollout has not begun.
-    Approved { at: Timestamp },
+    Approved {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+    },
     /// The rollout runs.
-    Executing { since: Timestamp, progress: Progress },
+    Executing {
+        #[serde(deserialize_with = "time::deserialize")]
+        since: Timestamp,
+        progress: Progress,
+    },
     /// The service serves what was signed.
-    Succeeded { at: Timestamp, serving: Serving },
+    Succeeded {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        serving: Serving,
+    },
     /// It failed.
-    Failed { at: Timestamp, reason: String },
+    Failed {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        reason: String,
+    },
     /// It failed, and what served before serves again.
-    RolledBack { at: Timestamp, reason: String },
+    RolledBack {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        reason: String,
+    },
     /// The world is not as anybody signed.
-    NeedsAttention { at: Timestamp, reason: String, progress: Progress },
+    NeedsAttention {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        reason: String,
+        progress: Progress,
+    },
     /// A person signed a no.
-    Rejected { at: Timestamp, by: Person, name: String, reason: Option<String> },
+    Rejected {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        by: Person,
+        name: String,
+        reason: Option<String>,
+    },
     /// Nobody decided, or the rollout did not begin, in time.
-    Expired { at: Timestamp },
+    Expired {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+    },
     /// The requester took it back.
-    Cancelled { at: Timestamp },
+    Cancelled {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+    },
     /// A newer request took its place.
-    Superseded { at: Timestamp, by: ApprovalId },
+    Superseded {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        by: ApprovalId,
+    },
     /// The signatures were taken back.
-    Withdrawn { at: Timestamp, by: Person },
+    Withdrawn {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        by: Person,
+    },
 }
 
 /// The name of a state, as API, pages and storage write it.
@@ -183,6 +228,8 @@ pub enum Event {
     Begun,
     #[serde(rename = "rollout.call_announced")]
     CallAnnounced,
+    #[serde(rename = "rollout.call_answered")]
+    CallAnswered,
     #[serde(rename = "rollout.observed")]
     Observed,
     #[serde(rename = "rollout.ended")]
@@ -334,10 +381,13 @@ impl Approval {
         Ok(self.next(Event::Begun, true))
     }
 
-    /// The rollout got further: a call is announced or an observation recorded.
+    /// The rollout got further: a call is announced or answered, or an observation recorded.
     pub fn advance(mut self, new_progress: Progress) -> Result<Transition, TransitionRefusal> {
-        let event =
-            if new_progress.intent.is_some() { Event::CallAnnounced } else { Event::Observed };
+        let event = match &new_progress.intent {
+            Some(Intent { answer: None, .. }) => Event::CallAnnounced,
+            Some(Intent { answer: Some(_), .. }) => Event::CallAnswered,
+            None => Event::Observed,
+        };
         let State::Executing { progress, .. } = &mut self.state else {
             return Err(TransitionRefusal::Closed(self.status()));
         };

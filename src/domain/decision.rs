@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
+use crate::domain::time;
 
 /// Yes or no. Both are signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -43,6 +44,7 @@ pub struct Decision {
     /// Why, in the person's words.
     pub reason: Option<String>,
     /// When the gate recorded it.
+    #[serde(deserialize_with = "time::deserialize")]
     pub decided_at: Timestamp,
     /// SHA-256 of the canonical statement.
     pub statement_digest: Digest,

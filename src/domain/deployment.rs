@@ -10,6 +10,7 @@ use crate::domain::ids::{ApprovalId, short_code};
 use crate::domain::image::ImageReference;
 use crate::domain::observation::TrafficShare;
 use crate::domain::service::ServiceName;
+use crate::domain::time;
 
 /// Names the form of the bytes, so that a later form can never be mistaken for this one.
 pub const DEPLOYMENT_SCHEMA: &str = "countersign/deployment/v1";
@@ -56,8 +57,10 @@ pub struct Deployment {
     /// The digest of the canonical policy in force when it was asked.
     pub policy_digest: Digest,
     /// When it was asked.
+    #[serde(deserialize_with = "time::deserialize")]
     pub requested_at: Timestamp,
     /// Until when it may be decided and its rollout be begun.
+    #[serde(deserialize_with = "time::deserialize")]
     pub expires_at: Timestamp,
 }
 
@@ -140,7 +143,11 @@ pub struct Commit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// When the author made it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "time::deserialize_some",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub authored_at: Option<Timestamp>,
     /// Its page.
     pub url: String,

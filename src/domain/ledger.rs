@@ -10,6 +10,7 @@ use crate::domain::decision::Decision;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::log_key::{LogKey, LogPublicKey};
+use crate::domain::time;
 use crate::domain::tree::Node;
 
 /// Names the form of a record's bytes.
@@ -24,6 +25,7 @@ pub struct Record {
     /// What happened: `approval.requested`, `credential.registered`, ...
     pub kind: String,
     /// When the gate wrote it.
+    #[serde(deserialize_with = "time::deserialize")]
     pub at: Timestamp,
     /// The approval that it happened to.
     #[serde(skip_serializing_if = "Option::is_none")]

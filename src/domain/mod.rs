@@ -20,6 +20,7 @@ pub mod service;
 pub mod statement;
 pub mod template;
 pub mod text;
+pub mod time;
 pub mod tree;
 pub mod unique_json;
 pub mod verification_summary;

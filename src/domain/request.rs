@@ -119,8 +119,8 @@ pub struct Occasion<'a> {
     pub audience: &'a str,
     /// What GitHub says of the commit, if it was asked.
     pub commit: Option<Commit>,
-    /// Now.
-    pub now: Timestamp,
+    /// When it was asked.
+    pub requested_at: Timestamp,
 }
 
 /// Why a request cannot be frozen.
@@ -242,7 +242,7 @@ impl DeploymentRequest {
         occasion: Occasion<'_>,
     ) -> Result<FrozenDeployment, FreezeError> {
         self.check(policy, &requester)?;
-        let Occasion { id, audience, commit, now } = occasion;
+        let Occasion { id, audience, commit, requested_at } = occasion;
         let (_, policy_digest) = policy.canonical()?;
         let revision = revision_name(&self.service, &id);
         let preconditions = self.preconditions(observed)?;
@@ -264,7 +264,8 @@ impl DeploymentRequest {
         let template = self.template.as_ref();
         let proposed = propose(running, template, &self.image, &revision, id.as_str())?;
         let plan = Plan { revision, steps, rollback: before.to_vec() };
-        let expires_at = now.saturating_add(self.expires_in(policy)?).unwrap_or(Timestamp::MAX);
+        let lifetime = self.expires_in(policy)?;
+        let expires_at = requested_at.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
         Ok(FrozenDeployment::freeze(Deployment {
             schema: DEPLOYMENT_SCHEMA.to_owned(),
             approval: id,
@@ -282,7 +283,7 @@ impl DeploymentRequest {
             body: self.body.clone(),
             links: self.links.clone(),
             policy_digest,
-            requested_at: now,
+            requested_at,
             expires_at,
         })?)
     }

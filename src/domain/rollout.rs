@@ -1,13 +1,19 @@
 //! The rollout: how far it is, and what the world must look like next.
 
+mod calls;
 mod next_action;
+mod trouble;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::observation::TrafficShare;
+use crate::domain::time;
 
-pub use next_action::{Action, World, after_exhaustion, after_refusal, next_action};
+pub use calls::{RecordedCall, recorded_calls};
+pub use next_action::{Action, Change, World, next_action};
+use trouble::restore;
+pub use trouble::{after_exhaustion, after_refusal};
 
 /// How far an executing rollout is. Every change of it is an entry of the ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -24,8 +30,8 @@ pub struct Progress {
     /// Why the signed shares from before are being restored, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restoring: Option<String>,
-    /// The call that was announced and whose outcome is not recorded yet. A crash between the
-    /// announcement and the record leaves it here: recovery observes before it does anything.
+    /// The call that was announced and whose effect is not recorded yet. A crash after the
+    /// announcement leaves it here: recovery observes before it does anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<Intent>,
 }
@@ -40,7 +46,64 @@ pub struct Intent {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
     /// When it was announced.
+    #[serde(deserialize_with = "time::deserialize")]
     pub at: Timestamp,
+    /// What came back. Recorded in an entry of its own right after the call: where there is none, a
+    /// crash came between, and whether the call was made is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+/// What came back from a call to Cloud Run, and when. It says what Cloud Run said; what took effect
+/// is what is observed after it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Answer {
+    /// Cloud Run took the change.
+    Accepted {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+    },
+    /// It refused for good: the change did not take effect.
+    Refused {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        reason: String,
+    },
+    /// It could not do it then: the change did not take effect, as far as Cloud Run said.
+    NotNow {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        reason: String,
+    },
+    /// No clear answer came: the change may or may not have taken effect.
+    Unknown {
+        #[serde(deserialize_with = "time::deserialize")]
+        at: Timestamp,
+        reason: String,
+    },
+}
+
+impl Answer {
+    /// When it came, or was given up.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Accepted { at }
+            | Self::Refused { at, .. }
+            | Self::NotNow { at, .. }
+            | Self::Unknown { at, .. } => *at,
+        }
+    }
+
+    /// What it says, as a clause.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Accepted { .. } => "Cloud Run accepted it".to_owned(),
+            Self::Refused { reason, .. } => format!("Cloud Run refused it: {reason}"),
+            Self::NotNow { reason, .. } => format!("Cloud Run did not do it then: {reason}"),
+            Self::Unknown { reason, .. } => format!("its outcome is not known: {reason}"),
+        }
+    }
 }
 
 /// The calls that change the world.
@@ -60,6 +123,18 @@ pub enum Call {
     Restore {},
 }
 
+impl Call {
+    /// What it does, as an order.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::CreateService {} => "create the service".to_owned(),
+            Self::CreateRevision {} => "create the revision".to_owned(),
+            Self::MoveTraffic { step } => format!("move the traffic to step {}", step + 1),
+            Self::Restore {} => "restore the traffic from before".to_owned(),
+        }
+    }
+}
+
 /// What a service was last seen to serve.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +148,7 @@ pub struct Serving {
     /// The generation of the service that was seen.
     pub generation: i64,
     /// When it was seen.
+    #[serde(deserialize_with = "time::deserialize")]
     pub observed_at: Timestamp,
 }
 

@@ -8,6 +8,7 @@ use crate::domain::decision::Verdict;
 use crate::domain::deployment::{Deployment, FrozenDeployment};
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
+use crate::domain::time;
 
 /// in-toto Statement v1.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -77,8 +78,10 @@ pub struct Predicate {
     /// 32 random bytes, base64url: makes the challenge random and single-use.
     pub nonce: String,
     /// When it was made.
+    #[serde(deserialize_with = "time::deserialize")]
     pub issued_at: Timestamp,
     /// Until when it may be signed.
+    #[serde(deserialize_with = "time::deserialize")]
     pub expires_at: Timestamp,
 }
 

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::deployment::Commit;
+use crate::domain::time::is_writable;
 
 /// Long enough for a healthy API; a pipeline waits for the answer meanwhile.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -99,7 +100,8 @@ impl GitHub {
             author: author
                 .as_ref()
                 .map(|author| author.name.chars().take(LONGEST_HEADLINE).collect()),
-            authored_at: author.and_then(|author| author.date),
+            // Git lets an author claim any year.
+            authored_at: author.and_then(|author| author.date).filter(|date| is_writable(*date)),
             url: answer.html_url,
         })
     }

@@ -151,6 +151,7 @@ pub struct VerifiedRequester {
     token_id: String,
     issued_at: Timestamp,
     expires_at: Timestamp,
+    verified_at: Timestamp,
     key: String,
     token: String,
 }
@@ -202,6 +203,12 @@ impl VerifiedRequester {
     /// When the token ends (`exp`), without any leeway.
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+
+    /// When it was verified. What is asked with it was asked then, so that whoever checks the evidence
+    /// later compares the token with the same moment.
+    pub fn verified_at(&self) -> Timestamp {
+        self.verified_at
     }
 
     /// The JSON Web Key that verified the token, in the form that RFC 7638 hashes.
@@ -375,6 +382,7 @@ fn requester(
         token_id,
         issued_at: checked.issued_at,
         expires_at: checked.expires_at,
+        verified_at: checked.verified_at,
         key,
         token: bearer.to_owned(),
     }

@@ -1,6 +1,8 @@
 //! The evidence of an approval: one file that proves it to somebody who believes neither the gate
 //! nor its database. `tests/data/evidence/README.md` describes every member and every check.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::proof::checkpoint::TrustedLog;
@@ -166,6 +168,11 @@ pub enum InvalidTrust {
     /// Its log key cannot be read.
     #[error("its log is no verifier key of a signed note (NAME+HASH+BASE64, Ed25519)")]
     Log,
+    /// Two workload issuers have one name.
+    #[error(
+        "two workload issuers are called {0:?}: which of them a deployment names cannot be known"
+    )]
+    Issuers(String),
     /// A pinned key cannot be read.
     #[error(
         "a key of {0} is not in the form that RFC 7638 hashes (required members, sorted, no spaces)"
@@ -194,7 +201,11 @@ impl Trust {
                 return Err(InvalidTrust::Key(issuer.clone()));
             }
         }
-        Ok(trust)
+        let mut names = BTreeSet::new();
+        match trust.workload_issuers.iter().find(|issuer| !names.insert(&issuer.name)) {
+            Some(twice) => Err(InvalidTrust::Issuers(twice.name.clone())),
+            None => Ok(trust),
+        }
     }
 
     /// What these anchors leave open, in sentences.

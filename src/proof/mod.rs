@@ -3,6 +3,7 @@
 pub mod assertion;
 pub mod authenticator_data;
 pub mod base64url;
+mod cbor;
 pub mod checkpoint;
 pub mod client_data;
 pub mod evidence;

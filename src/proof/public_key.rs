@@ -6,7 +6,8 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
 };
-use ciborium::Value;
+
+use super::cbor::{self, CborRefusal, Value};
 
 /// The signature algorithms that are verified. ES256 is what nearly every key uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,22 +97,25 @@ impl PublicKey {
     /// Reads the COSE key that `bytes` start with and leaves what follows it.
     pub(super) fn read<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], Self), PublicKeyRefusal> {
         let start = *bytes;
-        let value: Value = ciborium::from_reader(&mut *bytes)
-            .map_err(|_| PublicKeyRefusal::Malformed("not CBOR"))?;
+        let value = cbor::read(bytes).map_err(|refusal| match refusal {
+            CborRefusal::NotCanonical => PublicKeyRefusal::NotCanonical,
+            CborRefusal::EndsEarly
+            | CborRefusal::Unsupported
+            | CborRefusal::TooDeep
+            | CborRefusal::NotUtf8 => PublicKeyRefusal::Malformed("not CBOR as CTAP2 writes it"),
+        })?;
         let cose = &start[..start.len() - bytes.len()];
         let members = Members::new(value)?;
         let identifier = members.integer(3)?;
         let algorithm = Algorithm::from_cose(identifier)
             .ok_or(PublicKeyRefusal::UnsupportedAlgorithm(identifier))?;
         let (key, needed) = match algorithm {
-            Algorithm::Es256 => members.elliptic(algorithm, 1, 32, &ECDSA_P256_SHA256_ASN1)?,
-            Algorithm::Es384 => members.elliptic(algorithm, 2, 48, &ECDSA_P384_SHA384_ASN1)?,
-            Algorithm::EdDsa => members.edwards()?,
-            Algorithm::Rs256 => members.rsa()?,
+            Algorithm::Es256 => (members.elliptic(algorithm, 1, 32, &ECDSA_P256_SHA256_ASN1)?, 5),
+            Algorithm::Es384 => (members.elliptic(algorithm, 2, 48, &ECDSA_P384_SHA384_ASN1)?, 5),
+            Algorithm::EdDsa => (members.edwards()?, 4),
+            Algorithm::Rs256 => (members.rsa()?, 4),
         };
-        // What was read is written again in the one canonical form. Equal bytes mean: no member
-        // twice, none too many, in order, every length as short as it can be.
-        if members.encode(needed)? != cose {
+        if members.0.len() != needed {
             return Err(PublicKeyRefusal::NotCanonical);
         }
         Ok((cose, Self { algorithm, cose: cose.to_vec(), key }))
@@ -167,33 +171,37 @@ fn is_small_order(point: &[u8]) -> bool {
 }
 
 /// The members of a COSE key with integer labels.
-struct Members(Vec<(i128, Value)>);
+struct Members<'a>(Vec<(i128, Value<'a>)>);
 
-impl Members {
-    fn new(value: Value) -> Result<Self, PublicKeyRefusal> {
+impl<'a> Members<'a> {
+    fn new(value: Value<'a>) -> Result<Self, PublicKeyRefusal> {
         let Value::Map(entries) = value else {
             return Err(PublicKeyRefusal::Malformed("not a map"));
         };
         let labelled = entries.into_iter().map(|(label, value)| match label {
-            Value::Integer(label) => Ok((i128::from(label), value)),
+            Value::Integer(label) => Ok((label, value)),
             _ => Err(PublicKeyRefusal::NotCanonical),
         });
         Ok(Self(labelled.collect::<Result<_, _>>()?))
     }
 
-    fn get(&self, label: i128) -> Result<&Value, PublicKeyRefusal> {
+    fn get(&self, label: i128) -> Result<&Value<'a>, PublicKeyRefusal> {
         let found = self.0.iter().find(|(candidate, _)| *candidate == label);
         found.map(|(_, value)| value).ok_or(PublicKeyRefusal::Malformed("a member is missing"))
     }
 
     fn integer(&self, label: i128) -> Result<i128, PublicKeyRefusal> {
-        let value = self.get(label)?.as_integer().map(i128::from);
-        value.ok_or(PublicKeyRefusal::Malformed("a member is not an integer"))
+        match self.get(label)? {
+            Value::Integer(number) => Ok(*number),
+            _ => Err(PublicKeyRefusal::Malformed("a member is not an integer")),
+        }
     }
 
-    fn bytes(&self, label: i128) -> Result<&[u8], PublicKeyRefusal> {
-        let value = self.get(label)?.as_bytes().map(Vec::as_slice);
-        value.ok_or(PublicKeyRefusal::Malformed("a member is not a byte string"))
+    fn bytes(&self, label: i128) -> Result<&'a [u8], PublicKeyRefusal> {
+        match self.get(label)? {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(PublicKeyRefusal::Malformed("a member is not a byte string")),
+        }
     }
 
     /// Members 1 (key type) and -1 (curve) must be those of the algorithm: a signature is only as
@@ -217,7 +225,7 @@ impl Members {
         curve: i128,
         length: usize,
         verification: &'static dyn VerificationAlgorithm,
-    ) -> Result<(ParsedPublicKey, &'static [i128]), PublicKeyRefusal> {
+    ) -> Result<ParsedPublicKey, PublicKeyRefusal> {
         self.on_curve(algorithm, 2, curve)?;
         let invalid = || PublicKeyRefusal::InvalidKey(algorithm.name());
         let (x, y) = (self.bytes(-2)?, self.bytes(-3)?);
@@ -225,11 +233,10 @@ impl Members {
             return Err(invalid());
         }
         let point = [&[0x04], x, y].concat();
-        let key = ParsedPublicKey::new(verification, point).map_err(|_| invalid())?;
-        Ok((key, &[1, 3, -1, -2, -3]))
+        ParsedPublicKey::new(verification, point).map_err(|_| invalid())
     }
 
-    fn edwards(&self) -> Result<(ParsedPublicKey, &'static [i128]), PublicKeyRefusal> {
+    fn edwards(&self) -> Result<ParsedPublicKey, PublicKeyRefusal> {
         let algorithm = Algorithm::EdDsa;
         self.on_curve(algorithm, 1, 6)?;
         let invalid = || PublicKeyRefusal::InvalidKey(algorithm.name());
@@ -237,36 +244,28 @@ impl Members {
         if is_small_order(point) {
             return Err(invalid());
         }
-        let key = ParsedPublicKey::new(&ED25519, point).map_err(|_| invalid())?;
-        Ok((key, &[1, 3, -1, -2]))
+        ParsedPublicKey::new(&ED25519, point).map_err(|_| invalid())
     }
 
-    /// Only the exponent 65537: every authenticator uses it, and others have cost verifiers dearly.
-    fn rsa(&self) -> Result<(ParsedPublicKey, &'static [i128]), PublicKeyRefusal> {
+    /// 2048 to 8192 bits, and only the exponent 65537: every authenticator uses it, and others have cost
+    /// verifiers dearly.
+    fn rsa(&self) -> Result<ParsedPublicKey, PublicKeyRefusal> {
         let algorithm = Algorithm::Rs256;
         if self.integer(1)? != 3 {
             return Err(PublicKeyRefusal::WrongCurve(algorithm.name()));
         }
         let (n, e) = (self.bytes(-1)?, self.bytes(-2)?);
         let invalid = || PublicKeyRefusal::InvalidKey(algorithm.name());
-        if e != [1, 0, 1] || !(256..=1024).contains(&n.len()) || n[0] == 0 {
+        let is_sized = match n {
+            [0, ..] => false,
+            [first, ..] => n.len() > 256 || (n.len() == 256 && *first >= 0x80),
+            [] => false,
+        };
+        if e != [1, 0, 1] || !is_sized || n.len() > 1024 {
             return Err(invalid());
         }
-        let key = PublicKeyComponents { n, e }
+        PublicKeyComponents { n, e }
             .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-            .map_err(|_| invalid())?;
-        Ok((key, &[1, 3, -1, -2]))
-    }
-
-    fn encode(&self, labels: &[i128]) -> Result<Vec<u8>, PublicKeyRefusal> {
-        let entry = |label: &i128| {
-            let name = i64::try_from(*label).map_err(|_| PublicKeyRefusal::NotCanonical)?;
-            Ok((Value::from(name), self.get(*label)?.clone()))
-        };
-        let entries = labels.iter().map(entry).collect::<Result<Vec<_>, PublicKeyRefusal>>()?;
-        let mut encoded = Vec::new();
-        ciborium::into_writer(&Value::Map(entries), &mut encoded)
-            .map_err(|_| PublicKeyRefusal::NotCanonical)?;
-        Ok(encoded)
+            .map_err(|_| invalid())
     }
 }

@@ -4,13 +4,14 @@
 //! The attestation statement is named, not judged: that is the enrolling integration's task.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use ciborium::Value;
 use serde::Deserialize;
 
 use super::authenticator_data::{AuthenticatorData, Flags};
 use super::base64url;
+use super::cbor::{self, Value};
 use super::client_data::{self, Ceremony, ClientDataRefusal};
 use super::public_key::{PublicKey, PublicKeyRefusal};
+use crate::domain::unique_json::{self, NotUnique};
 
 /// The longest credential id that WebAuthn allows, in bytes (section 4, "Credential ID").
 const MAXIMUM_CREDENTIAL_ID_LENGTH: usize = 1023;
@@ -20,12 +21,20 @@ const MAXIMUM_CREDENTIAL_ID_LENGTH: usize = 1023;
 pub enum RegistrationRefusal {
     #[error("the registration response is not the JSON of a new public-key credential")]
     NotJson,
+    #[error(
+        "the registration response names {0:?} twice; which one the browser meant cannot be known"
+    )]
+    DuplicateMember(String),
     #[error("the credential's id, rawId and attested id differ")]
     IdMismatch,
     #[error(transparent)]
     ClientData(#[from] ClientDataRefusal),
     #[error("the attestation object is malformed: {0}")]
-    Malformed(&'static str),
+    Malformed(String),
+    #[error(
+        "the attestation object has a statement although its format is none: register the key again without attestation"
+    )]
+    StatementOfNone,
     #[error("the authenticator made the key for another relying party than {0:?}")]
     RelyingPartyMismatch(String),
     #[error("a reserved flag of the authenticator data is set")]
@@ -51,9 +60,11 @@ impl RegistrationRefusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotJson => "registration_not_json",
+            Self::DuplicateMember(_) => "registration_duplicate_member",
             Self::IdMismatch => "id_mismatch",
             Self::ClientData(refusal) => refusal.code(),
             Self::Malformed(_) => "attestation_object_malformed",
+            Self::StatementOfNone => "attestation_statement_of_none",
             Self::RelyingPartyMismatch(_) => "relying_party_mismatch",
             Self::ReservedFlags => "reserved_flags",
             Self::UserNotPresent => "user_not_present",
@@ -121,8 +132,12 @@ pub fn read(
     origin: &str,
     rp_id: &str,
 ) -> Result<Registration, RegistrationRefusal> {
+    let json = unique_json::parse(response).map_err(|error| match error {
+        NotUnique::Json(_) => RegistrationRefusal::NotJson,
+        NotUnique::Repeated(name) => RegistrationRefusal::DuplicateMember(name),
+    })?;
     let json: RegistrationJson =
-        serde_json::from_slice(response).map_err(|_| RegistrationRefusal::NotJson)?;
+        serde_json::from_value(json).map_err(|_| RegistrationRefusal::NotJson)?;
     if json.r#type != "public-key" {
         return Err(RegistrationRefusal::NotJson);
     }
@@ -148,33 +163,32 @@ pub fn read(
     Ok(Registration { challenge, credential, transports: json.response.transports })
 }
 
-/// Reads an attestation object: a CBOR map of `fmt`, `attStmt` and `authData`.
+/// Reads an attestation object: a CBOR map of exactly `fmt`, `attStmt` and `authData`, in the canonical
+/// form of CTAP2. For the format `none` the statement is empty (WebAuthn Level 3, section 8.7).
 ///
 /// # Errors
 /// When it is malformed, carries no credential, or a key that is not supported.
 pub fn read_attestation_object(bytes: &[u8]) -> Result<AttestedCredential, RegistrationRefusal> {
+    let malformed = |why: &str| RegistrationRefusal::Malformed(why.to_owned());
     let mut rest = bytes;
-    let value: Value = ciborium::from_reader(&mut rest)
-        .map_err(|_| RegistrationRefusal::Malformed("it is not CBOR"))?;
+    let value = cbor::read(&mut rest).map_err(|why| malformed(&why.to_string()))?;
     if !rest.is_empty() {
-        return Err(RegistrationRefusal::Malformed("bytes follow it"));
+        return Err(malformed("bytes follow it"));
     }
-    let (mut format, mut data, mut statement) = (None, None, None);
-    for (name, value) in value.into_map().unwrap_or_default() {
-        let first = match (name.as_text(), value) {
-            (Some("fmt"), Value::Text(text)) => format.replace(text).is_none(),
-            (Some("authData"), Value::Bytes(bytes)) => data.replace(bytes).is_none(),
-            (Some("attStmt"), Value::Map(map)) => statement.replace(map).is_none(),
-            _ => false,
-        };
-        if !first {
-            return Err(RegistrationRefusal::Malformed("a member is unknown, twice or mistyped"));
-        }
+    let Value::Map(members) = value else { return Err(malformed("it is not a map")) };
+    // In this order, which is the canonical one.
+    let [
+        (Value::Text("fmt"), Value::Text(format)),
+        (Value::Text("attStmt"), Value::Map(statement)),
+        (Value::Text("authData"), Value::Bytes(data)),
+    ] = members.as_slice()
+    else {
+        return Err(malformed("it has other members than fmt, attStmt and authData"));
+    };
+    if *format == "none" && !statement.is_empty() {
+        return Err(RegistrationRefusal::StatementOfNone);
     }
-    match (format, data, statement) {
-        (Some(format), Some(data), Some(_)) => read_credential(format, &data),
-        _ => Err(RegistrationRefusal::Malformed("fmt, attStmt or authData is missing")),
-    }
+    read_credential((*format).to_owned(), data)
 }
 
 /// Attested credential data (section 6.5.2) follows the header: AAGUID (16), the id's length (2),
@@ -183,7 +197,8 @@ fn read_credential(
     format: String,
     bytes: &[u8],
 ) -> Result<AttestedCredential, RegistrationRefusal> {
-    let short = || RegistrationRefusal::Malformed("its authenticator data ends early");
+    let malformed = |why: &str| RegistrationRefusal::Malformed(why.to_owned());
+    let short = || malformed("its authenticator data ends early");
     let data = AuthenticatorData::parse(bytes).ok_or_else(short)?;
     if data.flags.has_reserved_bits() {
         return Err(RegistrationRefusal::ReservedFlags);
@@ -200,9 +215,9 @@ fn read_credential(
     let (credential_id, mut rest) = rest.split_at_checked(length).ok_or_else(short)?;
     let (_, public_key) = PublicKey::read(&mut rest)?;
     if data.flags.has_extensions() {
-        let extensions: Value = ciborium::from_reader(&mut rest).map_err(|_| short())?;
-        if !extensions.is_map() {
-            return Err(RegistrationRefusal::Malformed("its extensions are not a map"));
+        let extensions = cbor::read(&mut rest).map_err(|why| malformed(&why.to_string()))?;
+        if !matches!(extensions, Value::Map(_)) {
+            return Err(malformed("its extensions are not a map"));
         }
     }
     if !rest.is_empty() {

@@ -12,6 +12,7 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 use data_encoding::BASE64URL_NOPAD;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::domain::unique_json::{self, NotUnique};
@@ -80,6 +81,29 @@ impl<'a> CompactToken<'a> {
 pub fn unverified_claims(token: &str) -> Result<Map<String, Value>, Unreadable> {
     let [_, claims, _] = parts(token)?;
     object("payload", claims)
+}
+
+/// A claim that is no time as tokens write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a whole number of seconds since 1970")]
+pub struct NotATime;
+
+/// The time in a claim, if there is one: whole seconds since 1970 of at most eleven digits, without sign,
+/// fraction or exponent. RFC 7519, section 2, allows more spellings than any issuer uses, and two readers
+/// that round them differently would disagree about when a token was valid.
+///
+/// # Errors
+/// When the claim is anything else.
+pub fn numeric_date(
+    claims: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<Timestamp>, NotATime> {
+    /// The year 5138: within what every reader can hold.
+    const END: u64 = 100_000_000_000;
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    let seconds = value.as_u64().filter(|seconds| *seconds < END).ok_or(NotATime)?;
+    let seconds = i64::try_from(seconds).map_err(|_| NotATime)?;
+    Timestamp::from_second(seconds).map(Some).map_err(|_| NotATime)
 }
 
 /// The three parts of a token.
@@ -192,6 +216,33 @@ mod tests {
             let (_, rest) = TOKEN.split_once('.').unwrap();
             let header = BASE64URL_NOPAD.encode(header.as_bytes());
             assert!(!is_signed_by(&format!("{header}.{rest}"), KEY), "{header}");
+        }
+    }
+    #[test]
+    fn times_are_whole_seconds_of_at_most_eleven_digits() {
+        let read = |text: &str| {
+            let claims = unique_json::parse(format!(r#"{{"exp":{text}}}"#).as_bytes()).unwrap();
+            numeric_date(claims.as_object().unwrap(), "exp")
+        };
+        assert_eq!(read("0"), Ok(Some(Timestamp::UNIX_EPOCH)));
+        assert_eq!(read("99999999999").unwrap().unwrap().as_second(), 99_999_999_999);
+        assert_eq!(numeric_date(&Map::new(), "exp"), Ok(None));
+        for text in [
+            "1.0",
+            "1.5",
+            "1e3",
+            "1E3",
+            "-0",
+            "-1",
+            "100000000000",
+            "1e300",
+            "\"1\"",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+        ] {
+            assert_eq!(read(text), Err(NotATime), "{text}");
         }
     }
 }

@@ -5,6 +5,7 @@ use sqlx::{AnyConnection, FromRow};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::ledger::{Entry, Frontier, Record};
+use crate::domain::rollout::{RecordedCall, recorded_calls};
 use crate::domain::tree::{Node, complete_subtrees, fold_subtrees, inclusion_path};
 use crate::storage::Storage;
 use crate::storage::column::{Row, big_int};
@@ -227,6 +228,16 @@ impl Storage {
         let rows: Vec<EntryRow> =
             sqlx::query_as(SQL).bind(id.as_str()).fetch_all(&mut *self.reader().await?).await?;
         rows.into_iter().map(Entry::try_from).collect()
+    }
+
+    /// The calls to Cloud Run that the entries of one approval tell.
+    pub async fn calls_of(&self, id: &ApprovalId) -> Result<Vec<RecordedCall>> {
+        let records = self.entries_of(id).await?.into_iter().map(|entry| {
+            let key = entry.index.to_string();
+            let row = Row { table: "ledger_entries", key: &key };
+            Record::parse(&entry.record).map_err(|error| row.impossible("record", error))
+        });
+        Ok(recorded_calls(&records.collect::<Result<Vec<Record>>>()?))
     }
 
     /// The entry at this index.

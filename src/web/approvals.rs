@@ -3,7 +3,9 @@
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
+use crate::api::problem::Problem;
 use crate::app::App;
+use crate::gate::GateError;
 use crate::web::decisions::find_visible;
 use crate::web::page::{PageError, visit};
 use crate::web::views::approval::ApprovalPage;
@@ -16,5 +18,10 @@ pub async fn page(
 ) -> Result<ApprovalPage, PageError> {
     let visit = visit(&app, &headers, &format!("/approvals/{id}")).await?;
     let stored = find_visible(&app, &visit.session, &id).await?;
-    Ok(ApprovalPage::new(&stored.approval, visit.surroundings(&app)))
+    let calls = app
+        .storage
+        .calls_of(stored.approval.id())
+        .await
+        .map_err(|error| Problem::from(GateError::from(error)))?;
+    Ok(ApprovalPage::new(&stored.approval, &calls, visit.surroundings(&app)))
 }

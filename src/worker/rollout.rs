@@ -8,7 +8,8 @@ use crate::domain::approval::State;
 use crate::domain::deployment::Deployment;
 use crate::domain::observation::ObservedService;
 use crate::domain::rollout::{
-    Action, Call, Intent, Outcome, Progress, World, after_exhaustion, after_refusal, next_action,
+    Action, Answer, Call, Change, Intent, Outcome, Progress, World, after_exhaustion,
+    after_refusal, next_action,
 };
 use crate::gate::GateError;
 use crate::gate::authorise::{Authorised, NotAuthorised, authorise};
@@ -115,13 +116,12 @@ async fn go_on(
         Ok(world) => world,
         Err(error) => return trouble(worker, job, stored, progress, &error).await,
     };
-    let action = next_action(&stored.approval.deployment, progress, &world);
-    match action {
+    match next_action(&stored.approval.deployment, progress, &world) {
         Action::Make(call) => {
             make(worker, job, stored, progress, call, world.service.as_ref()).await
         }
         Action::Wait => Ok(Turn::Later(look_again(progress, world.now), None)),
-        Action::Record(_) | Action::End(_) => write_down(worker, job, stored, action).await,
+        Action::Write(change) => write_down(worker, job, stored, change).await,
     }
 }
 
@@ -148,9 +148,9 @@ async fn make(
     };
     let now = worker.clock.now();
     let etag = observed.map(|service| service.etag.clone());
-    let announced = Progress { intent: Some(Intent { call, etag, at: now }), ..progress.clone() };
-    let written =
-        change(&worker.storage, job, now, |approval| approval.advance(announced.clone())).await?;
+    let intent = Intent { call, etag, at: now, answer: None };
+    let announced = Progress { intent: Some(intent.clone()), ..progress.clone() };
+    let written = change(&worker.storage, job, now, |approval| approval.advance(announced)).await?;
     if written.is_none() {
         return Ok(Turn::Over);
     }
@@ -159,12 +159,34 @@ async fn make(
     // and whoever goes on observes first. The call itself can take effect only once: it names an
     // etag, a revision or a service that no second call finds again.
     let calling = call_cloud_run(worker, &authorised, call, observed);
-    match keeping_the_lease(worker, job, calling).await {
+    let came_back = keeping_the_lease(worker, job, calling).await;
+    // The record of what came back. A crash before it leaves a call without an answer, which says
+    // exactly what is known then.
+    let now = worker.clock.now();
+    let answered = Progress {
+        intent: Some(Intent { answer: Some(answer(&came_back, now)), ..intent }),
+        ..progress.clone()
+    };
+    let written =
+        change(&worker.storage, job, now, |approval| approval.advance(answered.clone())).await?;
+    if written.is_none() {
+        return Ok(Turn::Over);
+    }
+    match came_back {
         Ok(()) => Ok(Turn::Again),
         Err(CloudRunError::Refused(why)) => {
             write_down(worker, job, stored, after_refusal(progress, call, &why)).await
         }
-        Err(error) => trouble(worker, job, stored, &announced, &error).await,
+        Err(error) => trouble(worker, job, stored, &answered, &error).await,
+    }
+}
+
+fn answer(came_back: &Result<(), CloudRunError>, at: Timestamp) -> Answer {
+    match came_back {
+        Ok(()) => Answer::Accepted { at },
+        Err(CloudRunError::Refused(why)) => Answer::Refused { at, reason: why.clone() },
+        Err(CloudRunError::NotNow(why)) => Answer::NotNow { at, reason: why.clone() },
+        Err(CloudRunError::Unknown(why)) => Answer::Unknown { at, reason: why.clone() },
     }
 }
 
@@ -218,21 +240,20 @@ async fn write_down(
     worker: &Worker,
     job: &Job,
     stored: &StoredApproval,
-    action: Action,
+    found: Change,
 ) -> Result<Turn, GateError> {
     let now = worker.clock.now();
-    match action {
-        Action::Record(progress) => {
+    match found {
+        Change::Record(progress) => {
             let written =
                 change(&worker.storage, job, now, |approval| approval.advance(progress)).await?;
             Ok(if written.is_some() { Turn::Again } else { Turn::Over })
         }
-        Action::End(outcome) => {
+        Change::End(outcome) => {
             tell(stored, &outcome);
             change(&worker.storage, job, now, |approval| approval.finish(outcome, now)).await?;
             Ok(Turn::Over)
         }
-        Action::Make(_) | Action::Wait => Ok(Turn::Again),
     }
 }
 

@@ -74,7 +74,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenD
         id: ApprovalId::from_random([7; 16]),
         audience: "http://localhost:8080",
         commit: None,
-        now: "2026-11-24T14:00:00Z".parse().unwrap(),
+        requested_at: "2026-11-24T14:00:00Z".parse().unwrap(),
     };
     request.freeze(&policy, observed, requester, occasion).unwrap()
 }

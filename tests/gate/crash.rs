@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use countersign::domain::rollout::recorded_calls;
 use countersign::randomness;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -228,8 +229,22 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     assert_eq!(ended["status"], status, "{ended:#}");
     assert_eq!(ended["decisions"].as_array().unwrap().len(), 1);
     gate.assert_writes(&signed, &writes).await;
+    assert_calls_are_told(&gate, &id, moment).await;
     process.end().await;
     gate.finish().await;
+}
+
+/// The evidence tells every call, and of the one that the process did not survive, that nothing is known.
+async fn assert_calls_are_told(gate: &Gate, id: &str, moment: Moment) {
+    let calls = recorded_calls(gate.proved(id).await.records());
+    let unanswered = calls.iter().filter(|call| call.answer.is_none()).count();
+    let expected = match moment {
+        Answered | Reading(_) => 0..=0,
+        // Killed right after the answer: before or after it was written down.
+        Reconciling(_) => 0..=1,
+        Lost(_) | Late(_) | Crossing(_) | Unanswered(_) => 1..=1,
+    };
+    assert!(expected.contains(&unanswered), "{calls:#?}");
 }
 
 /// The surroundings, and the gate in a process of its own.

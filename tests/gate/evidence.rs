@@ -2,14 +2,17 @@
 
 pub mod codes;
 mod command;
-mod damage;
+pub mod damage;
+mod damaged_assertions;
 pub mod keys;
 pub mod maker;
+mod spellings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign::config::Config;
+use countersign::domain::rollout::{Answer, recorded_calls};
 use countersign::proof::evidence::Trust;
 use countersign::proof::verify::{Verified, verify};
 use jiff::SignedDuration;
@@ -60,6 +63,12 @@ async fn evidence_of_every_ending_verifies(engine: Engine) {
     assert_eq!(found.version(), u64::try_from(found.records().len()).unwrap());
     let calls = found.records().iter().filter(|record| record.kind == "rollout.call_announced");
     assert_eq!(calls.count(), gate.changes_of_cloud_run().await);
+    let calls = recorded_calls(found.records());
+    assert_eq!(calls.len(), gate.changes_of_cloud_run().await);
+    for call in calls {
+        assert!(matches!(call.answer, Some(Answer::Accepted { .. })), "{call:?}");
+        assert!(call.etag.is_some(), "{call:?}");
+    }
 
     let rejected = gate.asked(json!({})).await;
     alice.decide(&rejected, json!({"decision": "reject", "reason": "No\u{202e}"})).await.unwrap();

@@ -5,7 +5,8 @@ use countersign::domain::observation::{
     ObservedRevision, ObservedService, Readiness, TrafficShare,
 };
 use countersign::domain::rollout::{
-    Action, Call, Intent, Outcome, Progress, World, after_exhaustion, after_refusal, next_action,
+    Action, Call, Change, Intent, Outcome, Progress, World, after_exhaustion, after_refusal,
+    next_action,
 };
 use countersign::domain::template::APPROVAL_ANNOTATION;
 use jiff::SignedDuration;
@@ -61,7 +62,7 @@ impl Scene {
     }
 
     fn announced(mut self, call: Call) -> Self {
-        self.progress.intent = Some(Intent { call, etag: None, at: now() });
+        self.progress.intent = Some(Intent { call, etag: None, at: now(), answer: None });
         self
     }
 
@@ -112,21 +113,23 @@ impl Scene {
 
     fn records(&self) -> Progress {
         match self.next() {
-            Action::Record(progress) => progress,
+            Action::Write(Change::Record(progress)) => progress,
             other => panic!("{other:?}"),
         }
     }
 
     fn fails(&self, words: &str) {
         match self.next() {
-            Action::End(Outcome::Failed(reason)) => assert!(reason.contains(words), "{reason}"),
+            Action::Write(Change::End(Outcome::Failed(reason))) => {
+                assert!(reason.contains(words), "{reason}")
+            }
             other => panic!("{other:?}"),
         }
     }
 
     fn needs_attention(&self, words: &str) {
         match self.next() {
-            Action::End(Outcome::NeedsAttention(reason)) => {
+            Action::Write(Change::End(Outcome::NeedsAttention(reason))) => {
                 assert!(reason.contains(words), "{reason}");
             }
             other => panic!("{other:?}"),
@@ -135,7 +138,9 @@ impl Scene {
 
     fn rolled_back(&self, words: &str) {
         match self.next() {
-            Action::End(Outcome::RolledBack(reason)) => assert!(reason.contains(words), "{reason}"),
+            Action::Write(Change::End(Outcome::RolledBack(reason))) => {
+                assert!(reason.contains(words), "{reason}")
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -166,7 +171,7 @@ fn the_whole_way() {
         scene.progress = scene.records();
         assert_eq!(scene.progress.steps_done, step + 1);
     }
-    let Action::End(Outcome::Succeeded(serving)) = scene.next() else { panic!() };
+    let Action::Write(Change::End(Outcome::Succeeded(serving))) = scene.next() else { panic!() };
     assert_eq!(serving.traffic, vec![share(REVISION, 100)]);
     assert_eq!(serving.generation, 45);
 }
@@ -189,7 +194,7 @@ fn a_new_service_is_created_and_serves() {
     scene.traffic(&all, &all);
     scene.progress = scene.records();
     assert_eq!(scene.progress.steps_done, 1);
-    assert!(matches!(scene.next(), Action::End(Outcome::Succeeded(_))));
+    assert!(matches!(scene.next(), Action::Write(Change::End(Outcome::Succeeded(_)))));
     scene.world.service = None;
     scene.needs_attention("deleted");
 }
@@ -209,7 +214,8 @@ fn preconditions_hold_before_the_first_change() {
     scene.service().generation = 43;
     scene.fails("mallory@example.com");
     // Announced and refused because of the etag: still nothing of ours took effect.
-    scene.progress.intent = Some(Intent { call: Call::CreateRevision {}, etag: None, at: now() });
+    scene.progress.intent =
+        Some(Intent { call: Call::CreateRevision {}, etag: None, at: now(), answer: None });
     scene.fails("Nothing was changed");
     let mut scene = Scene::new();
     scene.traffic(&[share(BEFORE, 100)], &[share("other", 100)]);
@@ -319,7 +325,7 @@ fn the_end_says_what_is_not_as_signed() {
         scene.traffic(&everything, &everything);
         scene
     };
-    assert!(matches!(at_the_end().next(), Action::End(Outcome::Succeeded(_))));
+    assert!(matches!(at_the_end().next(), Action::Write(Change::End(Outcome::Succeeded(_)))));
     let mut scene = at_the_end();
     scene.service().readiness = Readiness::Reconciling;
     scene.needs_attention("not ready any more");
@@ -335,7 +341,7 @@ fn the_end_says_what_is_not_as_signed() {
 fn a_refusal_says_nothing_of_an_earlier_attempt() {
     for call in [Call::CreateService {}, Call::CreateRevision {}] {
         let announced = Scene::new().announced(call).progress;
-        let Action::End(Outcome::NeedsAttention(reason)) =
+        let Change::End(Outcome::NeedsAttention(reason)) =
             after_refusal(&announced, call, "no right")
         else {
             panic!("{call:?}")
@@ -361,16 +367,16 @@ fn refusals_of_cloud_run_are_final() {
     let refused = |call| after_refusal(&progress, call, "no right");
     assert!(matches!(
         refused(Call::CreateRevision {}),
-        Action::End(Outcome::Failed(reason)) if reason.contains("no right")
+        Change::End(Outcome::Failed(reason)) if reason.contains("no right")
     ));
     assert!(matches!(
         refused(Call::MoveTraffic { step: 1 }),
-        Action::Record(Progress { restoring: Some(_), intent: None, .. })
+        Change::Record(Progress { restoring: Some(_), intent: None, .. })
     ));
-    assert!(matches!(refused(Call::Restore {}), Action::End(Outcome::NeedsAttention(_))));
+    assert!(matches!(refused(Call::Restore {}), Change::End(Outcome::NeedsAttention(_))));
     assert!(matches!(
         after_exhaustion(&Progress::default(), "down"),
-        Action::End(Outcome::Failed(_))
+        Change::End(Outcome::Failed(_))
     ));
-    assert!(matches!(after_exhaustion(&progress, "down"), Action::End(Outcome::NeedsAttention(_))));
+    assert!(matches!(after_exhaustion(&progress, "down"), Change::End(Outcome::NeedsAttention(_))));
 }

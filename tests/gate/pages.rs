@@ -18,8 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::sample_approval::{
-    after_pending, approval_of, decision, deployment, minutes_ago, now, pending, policy, share,
-    signed_once, viewer,
+    after_pending, approval_of, calls, decision, deployment, minutes_ago, now, pending, policy,
+    share, signed_once, viewer,
 };
 
 const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2) style=color:red>\
@@ -90,7 +90,7 @@ fn bob() -> Viewer {
 }
 
 fn page(approval: &Approval, viewer: Option<&Viewer>) -> String {
-    ApprovalPage::new(approval, around(viewer)).render().unwrap()
+    ApprovalPage::new(approval, &calls(), around(viewer)).render().unwrap()
 }
 
 /// The tags of a page, each without its angle brackets. Attribute values never hold a raw `<` or
@@ -245,7 +245,7 @@ fn only_who_may_sign_sees_the_buttons() {
     let alice = viewer("Alice Moreau", &["release-managers"], &["k"]);
     says(Some(&alice), &signed_once(), "A person counts once");
     let late = Surroundings { now: now() + SignedDuration::from_hours(3), ..around(None) };
-    let page = ApprovalPage::new(&pending(), late).render().unwrap();
+    let page = ApprovalPage::new(&pending(), &[], late).render().unwrap();
     assert!(page.contains("Not everybody who has to sign signed before it expired"));
     assert!(!page.contains("Sign in to decide"));
 }
@@ -268,6 +268,27 @@ fn a_page_shows_the_facts_that_are_signed() {
     ] {
         assert!(page.contains(&fact), "{fact}");
     }
+}
+
+#[test]
+fn a_page_shows_every_call_with_what_came_back() {
+    let show = |approval: &Approval| {
+        ApprovalPage::new(approval, &calls(), around(Some(&bob()))).render().unwrap()
+    };
+    let others = after_pending();
+    let of = |name: &str| &others.iter().find(|(known, _)| *known == name).unwrap().1;
+    let page = show(of("needs_attention"));
+    for fact in [
+        "<strong>Create the revision</strong>",
+        "the etag is <code class=\"value\">&#34;BwYk3fX9uQ0=/2026&#34;</code>",
+        "Cloud Run accepted it",
+        "Its outcome is not known: Cloud Run gave no clear answer: the connection was closed &#60;b&#62;.",
+        "whether this call was made is not known",
+    ] {
+        assert!(page.contains(fact), "{fact}");
+    }
+    assert!(show(of("moving")).contains("Cloud Run has not answered yet"));
+    assert!(!page.contains("has not answered yet"));
 }
 
 #[test]

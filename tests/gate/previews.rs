@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use askama::Template;
-use countersign::domain::approval::Approval;
+use countersign::domain::approval::{Approval, Status};
 use countersign::domain::deployment::Preconditions;
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
@@ -15,8 +15,8 @@ use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
 
 use crate::pages::{hostile, keys};
 use crate::sample_approval::{
-    after_pending, approval_of, deployment, minutes_ago, now, pending, running, share, signed_once,
-    viewer,
+    after_pending, approval_of, calls, deployment, minutes_ago, now, pending, running, share,
+    signed_once, viewer,
 };
 
 #[test]
@@ -85,5 +85,10 @@ fn problem(around: Surroundings<'_>) -> String {
 }
 
 fn show(approval: &Approval, around: Surroundings<'_>) -> String {
-    ApprovalPage::new(approval, around).render().unwrap()
+    let begun = matches!(
+        approval.status(),
+        Status::Executing | Status::Succeeded | Status::RolledBack | Status::NeedsAttention
+    );
+    let calls = if begun { calls() } else { Vec::new() };
+    ApprovalPage::new(approval, &calls, around).render().unwrap()
 }

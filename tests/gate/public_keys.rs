@@ -39,49 +39,53 @@ pub fn other_s(signature: &[u8]) -> Vec<u8> {
     der(&r, &difference[sign..])
 }
 
+/// What is made of some bytes.
+pub type Change = fn(&[u8]) -> Vec<u8>;
+
+/// Spellings of a signature over P-256 that only a lenient reader takes for it.
+pub const WRONG_SPELLINGS: [Change; 7] = [
+    // Fixed-length r and s instead of DER.
+    |der| {
+        let (r, s) = numbers(der);
+        let fixed = |n: Vec<u8>| [vec![0; 33 - n.len()], n].concat()[1..].to_vec();
+        [fixed(r), fixed(s)].concat()
+    },
+    // A byte behind the sequence, and one inside it.
+    |der| [der, &[0]].concat(),
+    |der| {
+        let mut longer = [der, &[0]].concat();
+        longer[1] += 1;
+        longer
+    },
+    // A leading zero that is not needed.
+    |signature| {
+        let (r, s) = numbers(signature);
+        der(&[vec![0], r].concat(), &s)
+    },
+    // BER's long form of a short length.
+    |der| [&[0x30, 0x81], &der[1..]].concat(),
+    // BER's indefinite length.
+    |der| [&[0x30, 0x80], &der[2..], &[0, 0]].concat(),
+    // s + n is the same number for whoever forgets the range check.
+    |signature| {
+        let (r, s) = numbers(signature);
+        let padded = [vec![0; 33 - s.len()], s].concat();
+        let (mut sum, mut carry) = (vec![0; 33], 0);
+        for index in (1..33).rev() {
+            let value = u16::from(ORDER[index - 1]) + u16::from(padded[index]) + carry;
+            carry = value >> 8;
+            sum[index] = (value & 0xff) as u8;
+        }
+        sum[0] = carry as u8;
+        let sum = if sum[0] == 0 && sum[1] & 0x80 == 0 { &sum[1..] } else { &sum[..] };
+        der(&r, sum)
+    },
+];
+
 #[test]
 fn ecdsa_signatures_are_strict_der() {
-    type Change = fn(&[u8]) -> Vec<u8>;
-    let wrong: [Change; 7] = [
-        // Fixed-length r and s instead of DER.
-        |der| {
-            let (r, s) = numbers(der);
-            let fixed = |n: Vec<u8>| [vec![0; 33 - n.len()], n].concat()[1..].to_vec();
-            [fixed(r), fixed(s)].concat()
-        },
-        // A byte behind the sequence, and one inside it.
-        |der| [der, &[0]].concat(),
-        |der| {
-            let mut longer = [der, &[0]].concat();
-            longer[1] += 1;
-            longer
-        },
-        // A leading zero that is not needed.
-        |signature| {
-            let (r, s) = numbers(signature);
-            der(&[vec![0], r].concat(), &s)
-        },
-        // BER's long form of a short length.
-        |der| [&[0x30, 0x81], &der[1..]].concat(),
-        // BER's indefinite length.
-        |der| [&[0x30, 0x80], &der[2..], &[0, 0]].concat(),
-        // s + n is the same number for whoever forgets the range check.
-        |signature| {
-            let (r, s) = numbers(signature);
-            let padded = [vec![0; 33 - s.len()], s].concat();
-            let (mut sum, mut carry) = (vec![0; 33], 0);
-            for index in (1..33).rev() {
-                let value = u16::from(ORDER[index - 1]) + u16::from(padded[index]) + carry;
-                carry = value >> 8;
-                sum[index] = (value & 0xff) as u8;
-            }
-            sum[0] = carry as u8;
-            let sum = if sum[0] == 0 && sum[1] & 0x80 == 0 { &sum[1..] } else { &sum[..] };
-            der(&r, sum)
-        },
-    ];
     let mut signer = Signer::new(KeyAlgorithm::Es256);
-    for change in wrong {
+    for change in WRONG_SPELLINGS {
         assert_eq!(signer.refusal(&[Fault::Signature(change)]), "signature_invalid");
     }
 }
@@ -151,6 +155,10 @@ fn public_keys_are_read_in_one_form_only() {
     );
     assert_eq!(changed(EdDsa, |key| key[3].1 = Cbor::Bytes(vec![1; 31])), invalid);
     assert_eq!(changed(Rs256, |key| key[2].1 = Cbor::Bytes(vec![0xff; 128])), invalid);
+    for (first, length) in [(0x7f, 256), (0x80, 255), (0x80, 1025), (0, 257)] {
+        let n = [vec![first], vec![0xff; length - 1]].concat();
+        assert_eq!(changed(Rs256, |key| key[2].1 = Cbor::Bytes(n)), invalid, "{first} {length}");
+    }
     assert_eq!(changed(Rs256, |key| key[3].1 = Cbor::Bytes(vec![3])), invalid);
     assert_eq!(changed(Rs256, |key| key[3].1 = Cbor::Bytes(vec![0, 1, 0, 1])), invalid);
 }

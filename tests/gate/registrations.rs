@@ -9,6 +9,7 @@ use countersign::sandbox::authenticator::{
 use serde_json::{Value, json};
 
 use super::ceremony::{ORIGIN, RP_ID, alice, member, passkeys, register};
+use super::public_keys::Change;
 
 #[test]
 fn a_key_of_every_enrollable_algorithm_is_registered() {
@@ -92,6 +93,119 @@ fn every_faulty_registration_is_refused_for_its_own_reason() {
         let response = authenticator.create_with(options, ORIGIN, &faults).unwrap().to_string();
         let refusal = passkeys().finish(&ceremony.state, response.as_bytes()).unwrap_err();
         assert_eq!(refusal.code(), code, "{faults:?}");
+    }
+}
+
+/// Registers with the response that `change` makes of a good one.
+fn refusal_of(change: impl FnOnce(String) -> String) -> &'static str {
+    let ceremony = passkeys().begin(&alice(), "alice", "Alice", &[]).unwrap();
+    let good = SoftwareAuthenticator::new().create(&ceremony.creation_options, ORIGIN).unwrap();
+    let response = change(good.to_string());
+    passkeys().finish(&ceremony.state, response.as_bytes()).expect_err(&response).code()
+}
+
+/// Registers with the attestation object that `change` makes of a good one.
+fn refusal_of_object(change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> &'static str {
+    refusal_of(|response| {
+        let mut response: Value = serde_json::from_str(&response).unwrap();
+        let object = &mut response["response"]["attestationObject"];
+        let changed = change(base64url::decode(object.as_str().unwrap()).unwrap());
+        *object = base64url::encode(&changed).into();
+        response.to_string()
+    })
+}
+
+/// The object with these bytes of it, which occur once, replaced.
+fn replaced(object: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let places: Vec<usize> =
+        (0..object.len()).filter(|&at| object[at..].starts_with(from)).collect();
+    let [at] = places[..] else { panic!("{from:?} occurs {} times", places.len()) };
+    [&object[..at], to, &object[at + from.len()..]].concat()
+}
+
+#[test]
+fn what_a_verifier_would_refuse_later_is_not_enrolled() {
+    let malformed = "attestation_object_malformed";
+    let (none, statement) = (&b"cfmtdnone"[..], &b"gattStmt\xa0"[..]);
+    assert_eq!(
+        refusal_of_object(|object| replaced(&object, statement, b"gattStmt\xa1\x00\x00")),
+        "attestation_statement_of_none"
+    );
+    let respelled: [Change; 7] = [
+        // The members in another order, one twice, one more, one less.
+        |object| {
+            let (none, statement) = (&b"cfmtdnone"[..], &b"gattStmt\xa0"[..]);
+            replaced(object, &[none, statement].concat(), &[statement, none].concat())
+        },
+        |object| [&[0xa4], &object[1..10], &object[1..]].concat(),
+        |object| [&[0xa4], &object[1..], &b"hauthDatb\x00"[..]].concat(),
+        |object| replaced(&[&[0xa2], &object[1..]].concat(), b"gattStmt\xa0", b""),
+        // A length that is longer than it needs to be, one that is left open, a byte behind it.
+        |object| [&[0xb8, 3], &object[1..]].concat(),
+        |object| [&[0xbf], &object[1..], &[0xff]].concat(),
+        |object| [object, &[0]].concat(),
+    ];
+    for (place, change) in respelled.into_iter().enumerate() {
+        assert_eq!(refusal_of_object(|object| change(&object)), malformed, "{place}");
+    }
+    assert_eq!(refusal_of_object(|object| replaced(&object, none, b"cfmtDnone")), malformed);
+    // Whoever reads the first and whoever reads the last would enrol different keys.
+    let twice = |response: String| response.replacen('{', "{\"type\":\"public-key\",", 1);
+    assert_eq!(refusal_of(twice), "registration_duplicate_member");
+    let twice_in_what_is_ignored = |response: String| {
+        response.replacen(
+            "\"clientExtensionResults\":{",
+            "\"clientExtensionResults\":{\"a\":1,\"a\":1",
+            1,
+        )
+    };
+    assert_eq!(refusal_of(twice_in_what_is_ignored), "registration_duplicate_member");
+}
+
+#[test]
+fn extensions_are_one_canonical_map() {
+    let create = |extensions: &[u8]| {
+        let faults = [Fault::FlipFlags(0x80), Fault::ExtraBytes(extensions.to_vec())];
+        let ceremony = passkeys().begin(&alice(), "alice", "Alice", &[]).unwrap();
+        let options = &ceremony.creation_options;
+        let answer = SoftwareAuthenticator::new().create_with(options, ORIGIN, &faults).unwrap();
+        registration::read(answer.to_string().as_bytes(), ORIGIN, RP_ID)
+    };
+    assert!(create(b"\xa1kcredProtect\x02").is_ok());
+    for (extensions, code) in [
+        (&b"\x80"[..], "attestation_object_malformed"),
+        (b"\xbf\xff", "attestation_object_malformed"),
+        (b"\xa1kcredProtect\x18\x02", "attestation_object_malformed"),
+        (b"\xa2aa\x00aa\x00", "attestation_object_malformed"),
+        (b"\xa1aa\xf9\x3c\x00", "attestation_object_malformed"),
+        (b"\xa0\x00", "leftover_bytes"),
+    ] {
+        assert_eq!(create(extensions).unwrap_err().code(), code, "{extensions:?}");
+    }
+}
+
+#[test]
+fn a_credential_id_has_1_to_1023_bytes() {
+    let ceremony = passkeys().begin(&alice(), "alice", "Alice", &[]).unwrap();
+    let good = SoftwareAuthenticator::new().create(&ceremony.creation_options, ORIGIN).unwrap();
+    let object = good["response"]["attestationObject"].as_str().unwrap();
+    let object = base64url::decode(object).unwrap();
+    // The authenticator data: 37 bytes of header, the AAGUID, the id's length, an id of 32 bytes, the key.
+    let at = object.windows(8).position(|bytes| bytes == b"authData").unwrap() + 8;
+    let data = &object[at + 2..];
+    let with_id = |length: u16| {
+        let id = vec![7; usize::from(length)];
+        let data = [&data[..53], &length.to_be_bytes(), &id, &data[55 + 32..]].concat();
+        let header = [&[0x59][..], &u16::try_from(data.len()).unwrap().to_be_bytes()].concat();
+        let short = [0x58, u8::try_from(data.len()).unwrap_or(0)];
+        let header = if data.len() < 256 { &short[..] } else { &header };
+        registration::read_attestation_object(&[&object[..at], header, &data].concat())
+    };
+    for length in [1, 16, 1023] {
+        assert_eq!(with_id(length).unwrap().credential_id.len(), usize::from(length));
+    }
+    for length in [0, 1024, 2000] {
+        assert_eq!(with_id(length).unwrap_err().code(), "credential_id_length", "{length}");
     }
 }
 

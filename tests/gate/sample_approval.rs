@@ -11,7 +11,9 @@ use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::TrafficShare;
 use countersign::domain::person::{Person, Profile};
 use countersign::domain::policy::{POLICY_SCHEMA, Policy, Rule};
-use countersign::domain::rollout::{Call, Intent, Progress, Serving, shares_at};
+use countersign::domain::rollout::{
+    Answer, Call, Intent, Progress, RecordedCall, Serving, shares_at,
+};
 use countersign::web::views::Viewer;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -206,12 +208,32 @@ pub fn in_state(state: State) -> Approval {
 }
 
 pub fn progress(revision_ready: bool, steps_done: usize, call: Option<Call>) -> Progress {
-    let intent = call.map(|call| Intent { call, etag: None, at: minutes_ago(0) });
+    let intent = call.map(|call| Intent { call, etag: None, at: minutes_ago(0), answer: None });
     Progress { revision_ready, steps_done, generation: None, restoring: None, intent }
 }
 
 pub fn executing(progress: Progress) -> Approval {
     in_state(State::Executing { since: minutes_ago(1), progress })
+}
+
+/// A call that was taken, one whose outcome is not known, and one after which the gate stopped.
+pub fn calls() -> Vec<RecordedCall> {
+    let call = |call, minutes, answer| RecordedCall {
+        call,
+        etag: Some("\"BwYk3fX9uQ0=/2026\"".into()),
+        announced_at: minutes_ago(minutes),
+        answer,
+    };
+    let reason = "Cloud Run gave no clear answer: the connection was closed <b>.".to_owned();
+    vec![
+        call(Call::CreateRevision {}, 4, Some(Answer::Accepted { at: minutes_ago(4) })),
+        call(
+            Call::MoveTraffic { step: 0 },
+            2,
+            Some(Answer::Unknown { at: minutes_ago(2), reason }),
+        ),
+        call(Call::MoveTraffic { step: 0 }, 1, None),
+    ]
 }
 
 pub fn serving() -> Serving {

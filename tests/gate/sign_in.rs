@@ -199,6 +199,8 @@ async fn wrong_id_tokens_are_refused_each_for_its_own_reason() {
         ("begins in the future", json!({ "nbf": at(90) }), "id_token_from_the_future"),
         ("signed in in the future", json!({ "auth_time": at(90) }), "id_token_from_the_future"),
         ("no exp", json!({ "exp": null }), "malformed_id_token"),
+        ("iat with a fraction", json!({ "iat": at(0) as f64 + 0.5 }), "malformed_id_token"),
+        ("auth_time before 1970", json!({ "auth_time": -1 }), "malformed_id_token"),
         ("no subject", json!({ "sub": null }), "malformed_id_token"),
         ("empty subject", json!({ "sub": "" }), "malformed_id_token"),
         ("verified in words", json!({ "email_verified": "true" }), "malformed_id_token"),

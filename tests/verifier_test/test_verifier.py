@@ -409,14 +409,25 @@ class CommandLine(unittest.TestCase):
             {"name": "anchors", "evidence": good.decode(), "trust": twice, "verdict": "invalid", "code": "usage"},
         ]
         with tempfile.TemporaryDirectory() as folder:
-            self.assertEqual(compare.compare(folder), (0, []))
+            self.assertEqual(compare.compare(folder), ({}, []))
             Path(folder, "1.json").write_text(json.dumps(cases))
             Path(folder, "2.json").write_text(json.dumps(cases[0]))
-            self.assertEqual(compare.compare(folder), (5, []))
+            self.assertEqual(compare.compare(folder), ({"bundles": 5}, []))
             Path(folder, "3.json").write_text(json.dumps(cases[0] | {"code": "malformed", "verdict": "invalid"}))
-            count, (line,) = compare.compare(folder)
-            self.assertEqual(count, 6)
-            self.assertIn("3.json: good: the first says invalid (malformed), the second approved (None)", line)
+            counts, (line,) = compare.compare(folder)
+            self.assertEqual(counts, {"bundles": 6})
+            self.assertIn("3.json: good: the first says ('invalid', 'malformed'), the second ('approved', None)", line)
+
+    def test_comparing_counts_what_is_damaged(self):
+        good = make().decode()
+        damage = [["malformed", [[0, 1, ""]]], ["malformed", [[0, 0, "IA"]]], ["quorum_not_met", [[len(good), 0, "IA"]]]]
+        run = {"trust": maker.trust(), "base": good, "count": 4, "damage": damage}
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "damage.json").write_text(json.dumps(run))
+            counts, (verdict, count) = compare.compare(folder)
+            self.assertEqual(counts, {"damaged": 3, "damaged by the first": 4})
+            self.assertIn("the first says ('invalid', 'quorum_not_met'), the second ('invalid', 'malformed')", verdict)
+            self.assertIn("the first counted 4, not 3", count)
 
 
 if __name__ == "__main__":

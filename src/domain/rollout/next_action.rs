@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::deployment::{Deployment, Preconditions};
 use crate::domain::observation::{ObservedRevision, ObservedService, Readiness, TrafficShare};
 use crate::domain::platform_defaults::template_difference;
-use crate::domain::rollout::{Call, Outcome, Progress, Serving};
+use crate::domain::rollout::{Call, Outcome, Progress, Serving, restore};
 use crate::domain::template::APPROVAL_ANNOTATION;
 
 /// How long Cloud Run may work on one change. Its own limit for a container to start is four
@@ -30,12 +30,19 @@ pub struct World {
 /// What to do next.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Action {
-    /// Something that was asked for is in effect, or must be undone: write it down, look again.
-    Record(Progress),
     /// Announce this call and make it.
     Make(Call),
     /// Cloud Run works on it: look again in a moment.
     Wait,
+    /// Nothing is to be called: this is to be written down.
+    Write(Change),
+}
+
+/// What is written into the ledger after a look at the world.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// Something that was asked for is in effect, or must be undone: look again after it.
+    Record(Progress),
     /// The rollout is over.
     End(Outcome),
 }
@@ -48,42 +55,6 @@ pub fn next_action(deployment: &Deployment, progress: &Progress, world: &World) 
         (Preconditions::Present { .. }, None) => rollout.surprised("it was deleted".to_owned()),
         (_, Some(service)) => rollout.of_service(service),
     }
-}
-
-/// What follows when Cloud Run refuses a call for good. It did not take effect, but an earlier
-/// attempt whose outcome is unknown still may: `progress` is what was recorded before this attempt.
-pub fn after_refusal(progress: &Progress, call: Call, why: &str) -> Action {
-    match call {
-        Call::CreateService {} | Call::CreateRevision {} if progress.intent.is_some() => {
-            Action::End(Outcome::NeedsAttention(format!(
-                "Cloud Run refused the change: {why}; and whether an earlier attempt of it will \
-                 still arrive is not known"
-            )))
-        }
-        Call::CreateService {} | Call::CreateRevision {} => {
-            Action::End(Outcome::Failed(format!("Cloud Run refused the change: {why}")))
-        }
-        Call::MoveTraffic { .. } => {
-            restore(progress, format!("Cloud Run refused to move the traffic: {why}"))
-        }
-        Call::Restore {} => Action::End(Outcome::NeedsAttention(format!(
-            "{}; and Cloud Run refused to restore what served before: {why}",
-            progress.restoring.as_deref().unwrap_or("a step failed")
-        ))),
-    }
-}
-
-/// What follows when Cloud Run could not be read or changed for so long that waiting is no plan.
-pub fn after_exhaustion(progress: &Progress, why: &str) -> Action {
-    let began = progress.intent.is_some() || progress.generation.is_some();
-    if !began {
-        return Action::End(Outcome::Failed(format!(
-            "Cloud Run could not be reached, and nothing was changed: {why}"
-        )));
-    }
-    Action::End(Outcome::NeedsAttention(format!(
-        "Cloud Run could not be reached in the middle of the rollout: {why}"
-    )))
 }
 
 /// Everything that the decision rests on.
@@ -108,12 +79,12 @@ impl Rollout<'_> {
     fn first_call(&self, call: Call) -> Action {
         let expires_at = self.deployment.expires_at;
         if self.world.now >= expires_at && self.progress.intent.is_none() {
-            return Action::End(Outcome::Failed(format!(
+            return end(Outcome::Failed(format!(
                 "the approval expired at {expires_at} before the first change could be made"
             )));
         }
         if self.world.now >= expires_at {
-            return Action::End(Outcome::NeedsAttention(format!(
+            return end(Outcome::NeedsAttention(format!(
                 "the approval expired at {expires_at}, and whether the first change will still \
                  arrive at Cloud Run is not known"
             )));
@@ -130,7 +101,7 @@ impl Rollout<'_> {
         }
         if let Some(revision) = &self.world.revision {
             if !self.is_ours(revision) {
-                return Action::End(Outcome::NeedsAttention(format!(
+                return end(Outcome::NeedsAttention(format!(
                     "a revision {} exists that this approval did not make",
                     revision.name
                 )));
@@ -208,9 +179,7 @@ impl Rollout<'_> {
     /// cannot arrive any more: it names a service or an etag that is not there.
     fn too_late(&self, what: &str) -> Action {
         let service = self.deployment.service.service();
-        Action::End(Outcome::Failed(format!(
-            "{service} is not as it was: {what}. Nothing was changed"
-        )))
+        end(Outcome::Failed(format!("{service} is not as it was: {what}. Nothing was changed")))
     }
 
     /// The new revision is there.
@@ -259,7 +228,7 @@ impl Rollout<'_> {
             Readiness::Failed(why) => return self.undo(service, why),
             Readiness::Ready => {}
         }
-        Action::Record(Progress {
+        record(Progress {
             revision_ready: true,
             generation: Some(service.generation),
             intent: None,
@@ -289,7 +258,7 @@ impl Rollout<'_> {
             ));
         }
         match &service.readiness {
-            Readiness::Failed(why) => restore(self.progress, why.clone()),
+            Readiness::Failed(why) => Action::Write(restore(self.progress, why.clone())),
             Readiness::Reconciling => Action::Wait,
             Readiness::Ready => Action::Make(Call::MoveTraffic { step }),
         }
@@ -305,7 +274,7 @@ impl Rollout<'_> {
         let percent = self.deployment.plan.steps[step].percent;
         match &service.readiness {
             Readiness::Failed(why) => self.undo(service, why),
-            Readiness::Ready if same_shares(&service.serving, shares) => Action::Record(Progress {
+            Readiness::Ready if same_shares(&service.serving, shares) => record(Progress {
                 revision_ready: true,
                 steps_done: step + 1,
                 generation: Some(service.generation),
@@ -332,7 +301,7 @@ impl Rollout<'_> {
             let by = &service.last_modifier;
             return self.surprised(format!("it is not ready any more; {by} changed it last"));
         }
-        Action::End(Outcome::Succeeded(Serving {
+        end(Outcome::Succeeded(Serving {
             revision: plan.revision.clone(),
             uri: service.uri.clone(),
             traffic: service.serving.clone(),
@@ -345,19 +314,19 @@ impl Rollout<'_> {
     fn undo(&self, service: &ObservedService, why: &str) -> Action {
         let plan = &self.deployment.plan;
         if plan.rollback.is_empty() {
-            return Action::End(Outcome::Failed(format!(
+            return end(Outcome::Failed(format!(
                 "the new service does not come up, and there is nothing to go back to: {why}"
             )));
         }
         let untouched = same_shares(&service.wanted, &plan.rollback)
             && same_shares(&service.serving, &plan.rollback);
         if untouched {
-            return Action::End(Outcome::RolledBack(format!(
+            return end(Outcome::RolledBack(format!(
                 "the revision {} did not come up, and no traffic was moved: {why}",
                 plan.revision
             )));
         }
-        restore(self.progress, why.to_owned())
+        Action::Write(restore(self.progress, why.to_owned()))
     }
 
     /// The shares from before are to serve again. A newest revision that failed keeps the whole
@@ -366,7 +335,7 @@ impl Rollout<'_> {
         let plan = &self.deployment.plan;
         let back = same_shares(&service.wanted, &plan.rollback);
         if back && same_shares(&service.serving, &plan.rollback) {
-            return Action::End(Outcome::RolledBack(reason.to_owned()));
+            return end(Outcome::RolledBack(reason.to_owned()));
         }
         let announced = matches!(
             self.progress.intent.as_ref().map(|intent| intent.call),
@@ -374,7 +343,7 @@ impl Rollout<'_> {
         );
         if announced && back {
             return if self.is_overdue() {
-                Action::End(Outcome::NeedsAttention(format!(
+                end(Outcome::NeedsAttention(format!(
                     "{reason}; and what served before does not serve again"
                 )))
             } else {
@@ -420,7 +389,7 @@ impl Rollout<'_> {
         let service = self.deployment.service.service();
         let progress = self.progress;
         let untouched = progress.intent.is_none() && progress.generation.is_none();
-        Action::End(if untouched {
+        end(if untouched {
             Outcome::Failed(format!("{service} is not as it was: {what}. Nothing was changed"))
         } else {
             Outcome::NeedsAttention(format!("{service} is not as this approval left it: {what}"))
@@ -428,8 +397,12 @@ impl Rollout<'_> {
     }
 }
 
-fn restore(progress: &Progress, why: String) -> Action {
-    Action::Record(Progress { restoring: Some(why), intent: None, ..progress.clone() })
+fn end(outcome: Outcome) -> Action {
+    Action::Write(Change::End(outcome))
+}
+
+fn record(progress: Progress) -> Action {
+    Action::Write(Change::Record(progress))
 }
 
 /// Whether two lists give the same shares, in whatever order.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{LEEWAY, LoginSettings, SignInRefusal};
 use crate::proof::jwk::canonical_key;
-use crate::proof::token::CompactToken;
+use crate::proof::token::{CompactToken, numeric_date};
 
 /// A person's sign-in, verified. Only [`super::LoginProvider::finish`] makes one.
 #[derive(Clone, Debug)]
@@ -149,12 +149,8 @@ fn groups(claim: &str, claims: &Map<String, Value>) -> Result<Vec<String>, SignI
 }
 
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, SignInRefusal> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    value
-        .as_i64()
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .map(Some)
-        .ok_or_else(|| SignInRefusal::MalformedToken(format!("its {name} is not a time")))
+    numeric_date(claims, name)
+        .map_err(|_| SignInRefusal::MalformedToken(format!("its {name} is not a time")))
 }
 
 fn missing(claim: &str) -> SignInRefusal {

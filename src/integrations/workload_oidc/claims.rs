@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{Refusal, WorkloadIssuer, WorkloadKind};
+use crate::proof::token::numeric_date;
 
 /// Clocks of well-run machines differ by less than a second; half a minute covers the others,
 /// and is half of what libraries allow by default.
@@ -21,6 +22,7 @@ pub(super) struct Checked {
     pub(super) token_id: Option<String>,
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
+    pub(super) verified_at: Timestamp,
 }
 
 /// Checks the claims of a token whose signature was verified with a key of `issuer`.
@@ -49,7 +51,7 @@ pub(super) fn check(
         Some(Value::String(id)) if !id.is_empty() => Some(id.clone()),
         Some(_) => return Err(Refusal::MalformedClaim("jti")),
     };
-    Ok(Checked { subject, requester, token_id, issued_at, expires_at })
+    Ok(Checked { subject, requester, token_id, issued_at, expires_at, verified_at: now })
 }
 
 fn check_audience(expected: &str, claims: &Map<String, Value>) -> Result<(), Refusal> {
@@ -110,19 +112,6 @@ fn text(claims: &Map<String, Value>, name: &'static str) -> Result<Option<String
     }
 }
 
-/// A NumericDate (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
 fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, Refusal> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    let seconds = value.as_i64().or_else(|| whole_seconds(value.as_f64()?));
-    seconds
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .map(Some)
-        .ok_or(Refusal::MalformedClaim(name))
-}
-
-fn whole_seconds(seconds: f64) -> Option<i64> {
-    // Far beyond any date, and far within what both number types can hold exactly.
-    const LIMIT: f64 = 1e12;
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by the comparison before")]
-    (seconds.abs() < LIMIT).then(|| seconds.floor() as i64)
+    numeric_date(claims, name).map_err(|_| Refusal::MalformedClaim(name))
 }

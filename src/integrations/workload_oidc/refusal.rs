@@ -96,7 +96,9 @@ pub enum Refusal {
         issuer: String,
     },
     /// A registered claim has the wrong JSON type or an impossible value.
-    #[error("the token's {0} is not of the form that RFC 7519 gives it")]
+    #[error(
+        "the token's {0} is not of the form that RFC 7519 gives it (times: whole seconds since 1970)"
+    )]
     MalformedClaim(&'static str),
     /// `aud` is an array.
     #[error(

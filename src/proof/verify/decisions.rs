@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedDecision};
+use super::judge::Judge;
 use super::ledger::Chain;
 use super::sign_in::{LEEWAY, VerifiedSignIn};
 use crate::domain::decision::{Decision, assertion_digest};
@@ -27,7 +28,7 @@ pub(super) fn check_statements(form: &Form<'_>, chain: &Chain<'_>) -> Result<(),
     if form.decisions.len() != recorded.len() {
         return mismatch("there are not as many signed decisions as the ledger recorded");
     }
-    let mut nonces = BTreeSet::new();
+    let (mut nonces, mut approvers) = (BTreeSet::new(), BTreeSet::new());
     for (signed, recorded) in form.decisions.iter().zip(recorded) {
         if !is_recorded(signed, recorded) {
             return mismatch("a signed decision is not the one that the ledger recorded");
@@ -40,6 +41,9 @@ pub(super) fn check_statements(form: &Form<'_>, chain: &Chain<'_>) -> Result<(),
         }
         if !nonces.insert(&signed.statement.predicate().nonce) {
             return mismatch("two statements have the same nonce");
+        }
+        if !approvers.insert(&signed.statement.predicate().approver) {
+            return mismatch("one person decided twice");
         }
     }
     Ok(())
@@ -128,21 +132,27 @@ pub(super) fn check_credentials(
     form: &Form<'_>,
     chain: &Chain<'_>,
     credentials: &[Enrolled],
+    judge: &impl Judge,
 ) -> Result<Vec<usize>, Failure> {
     let decided = form.decisions.iter().zip(&chain.decided);
     decided
         .map(|(signed, moment)| {
-            let is_theirs = |credential: &Enrolled| {
-                credential.id == signed.credential_id
-                    && credential.person == signed.statement.predicate().approver
-                    && credential.index < moment.index
-            };
-            credentials.iter().position(is_theirs).ok_or_else(|| {
+            let not_theirs = || {
                 Code::CredentialNotEnrolled.because(format!(
                     "the key {} was not enrolled for the person who signed with it, or only later",
                     signed.credential_id
                 ))
-            })
+            };
+            let is_theirs = |place: &usize| {
+                let credential = &credentials[*place];
+                credential.person == signed.statement.predicate().approver
+                    && credential.index < moment.index
+            };
+            let mut places = (0..credentials.len())
+                .filter(|place| credentials[*place].id == signed.credential_id);
+            let theirs = places.clone().find(is_theirs);
+            judge.require(theirs.is_some(), not_theirs)?;
+            theirs.or_else(|| places.next()).ok_or_else(not_theirs)
         })
         .collect()
 }

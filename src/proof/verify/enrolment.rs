@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Decider;
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedCredential};
+use super::judge::Judge;
 use super::sign_in::person_of;
 use crate::domain::decision::Decision;
 use crate::domain::digest::Digest;
@@ -53,11 +54,19 @@ impl Enrolled {
     }
 }
 
-pub(super) fn check(form: &Form<'_>, trust: &Trust) -> Result<Vec<Enrolled>, Failure> {
-    form.credentials.iter().map(|credential| enrolled(credential, trust)).collect()
+pub(super) fn check(
+    form: &Form<'_>,
+    trust: &Trust,
+    judge: &impl Judge,
+) -> Result<Vec<Enrolled>, Failure> {
+    form.credentials.iter().map(|credential| enrolled(credential, trust, judge)).collect()
 }
 
-fn enrolled(unverified: &UnverifiedCredential<'_>, trust: &Trust) -> Result<Enrolled, Failure> {
+fn enrolled(
+    unverified: &UnverifiedCredential<'_>,
+    trust: &Trust,
+    judge: &impl Judge,
+) -> Result<Enrolled, Failure> {
     let invalid = |why: String| Code::EnrolmentInvalid.because(why);
     let registration = unverified.registration;
     let attested = registration::read(registration.as_bytes(), &trust.origin, &trust.rp_id)
@@ -82,16 +91,15 @@ fn enrolled(unverified: &UnverifiedCredential<'_>, trust: &Trust) -> Result<Enro
         "sign_in_key": thumbprint(&sign_in.key),
     });
     let is_recorded = record.kind == REGISTERED && record.approval.is_none() && record.data == said;
-    if !is_recorded {
-        return Err(invalid(format!(
+    judge.require(is_recorded, || {
+        invalid(format!(
             "the entry of the enrolment of {id} does not say what its registration and sign-in say"
-        )));
-    }
+        ))
+    })?;
     let nonce = base64url::encode(digest.as_bytes());
-    if claims.get("nonce").and_then(Value::as_str) != Some(&nonce) {
-        return Err(invalid(format!(
+    let vouched = claims.get("nonce").and_then(Value::as_str) == Some(&nonce);
+    judge.require(vouched, || invalid(format!(
             "the directory did not vouch for the key {id}: the ID token's nonce is not the digest of its registration"
-        )));
-    }
+        )))?;
     Ok(Enrolled { id, person, index: unverified.entry.index, attested })
 }

@@ -150,7 +150,9 @@ fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry, Failure> {
 fn decision(evidence: &DecisionEvidence) -> Result<UnverifiedDecision<'_>, Failure> {
     let statement = FrozenStatement::thaw(&evidence.statement)
         .map_err(|error| malformed(format!("a statement: {error}")))?;
-    if bytes("the nonce", &statement.predicate().nonce)?.len() != NONCE_LENGTH {
+    let predicate = statement.predicate();
+    check_schema("deployment", &predicate.deployment.schema, DEPLOYMENT_SCHEMA)?;
+    if bytes("the nonce", &predicate.nonce)?.len() != NONCE_LENGTH {
         return Err(malformed(format!(
             "the nonce of a statement is not {NONCE_LENGTH} bytes long"
         )));

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedEntry};
+use super::judge::Judge;
 use crate::domain::ledger::ApprovalRecord;
 use crate::domain::log_key::LogPublicKey;
 use crate::domain::tree::verify_inclusion;
@@ -63,15 +64,17 @@ fn broken(sentence: impl Into<String>) -> Failure {
     Code::ChainBroken.because(sentence)
 }
 
-pub(super) fn check_chain<'a>(form: &'a Form<'_>) -> Result<Chain<'a>, Failure> {
+pub(super) fn check_chain<'a>(
+    form: &'a Form<'_>,
+    judge: &impl Judge,
+) -> Result<Chain<'a>, Failure> {
     let mut decided = Vec::new();
     let mut before: Option<(&UnverifiedEntry, &ApprovalRecord)> = None;
     for entry in &form.entries {
         let UnverifiedEntry { index, record, .. } = entry;
-        let approval = record.approval.as_ref();
-        let approval = approval
-            .filter(|said| is_about(said, form))
-            .ok_or_else(|| broken(format!("entry {index} is about something else")))?;
+        let about = || broken(format!("entry {index} is about something else"));
+        let approval = record.approval.as_ref().ok_or_else(about)?;
+        judge.require(is_about(approval, form), about)?;
         let follows = match before {
             None => {
                 record.kind == REQUESTED && approval.version == 1 && approval.previous.is_none()
@@ -84,11 +87,12 @@ pub(super) fn check_chain<'a>(form: &'a Form<'_>) -> Result<Chain<'a>, Failure> 
                     && approval.decisions.starts_with(&said.decisions)
             }
         };
-        if !follows {
-            return Err(broken(format!(
+        let gap = || {
+            broken(format!(
                 "entry {index} does not follow the one before: one is missing, or stands in another place"
-            )));
-        }
+            ))
+        };
+        judge.require(follows, gap)?;
         decided.resize(approval.decisions.len(), Moment { index: *index, at: record.at });
         before = Some((entry, approval));
     }

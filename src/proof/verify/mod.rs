@@ -7,6 +7,7 @@ mod decisions;
 mod enrolment;
 mod failure;
 mod form;
+mod judge;
 mod ledger;
 mod outcome;
 mod requester;
@@ -22,6 +23,7 @@ use crate::proof::evidence::{Evidence, Trust};
 
 pub use failure::{Code, Failure};
 use form::Form;
+use judge::{Judge, Strict};
 use ledger::Chain;
 
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.
@@ -132,26 +134,44 @@ pub fn verify(file: &[u8], trust: &Trust) -> Result<Verified, Failure> {
 /// # Errors
 /// The first check that fails.
 pub fn verify_evidence(evidence: &Evidence, trust: &Trust) -> Result<Verified, Failure> {
+    judge(evidence, trust, &Strict)
+}
+
+/// Verifies evidence with some checks switched off, so that a test can show which of them a forgery
+/// fails on. Debug builds alone have it.
+///
+/// # Errors
+/// The first check that fails and is not switched off.
+#[cfg(debug_assertions)]
+pub fn verify_without(
+    switched_off: &[Code],
+    evidence: &Evidence,
+    trust: &Trust,
+) -> Result<Verified, Failure> {
+    judge(evidence, trust, &judge::AllBut(switched_off))
+}
+
+fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verified, Failure> {
     let form = Form::read(evidence)?;
-    check_audience(&form, trust)?;
-    check_policy(&form)?;
+    judge.pass(check_audience(&form, trust))?;
+    judge.pass(check_policy(&form))?;
     let log = TrustedLog::parse(&trust.log)
         .ok_or_else(|| Code::CheckpointInvalid.because("the pinned log key cannot be read"))?;
     let checkpoint = ledger::check_checkpoint(&form, &log)?;
-    ledger::check_inclusion(&form, &checkpoint)?;
-    ledger::check_signatures(&form, &log.key)?;
-    let chain = ledger::check_chain(&form)?;
-    requester::check(&form, trust)?;
-    let credentials = enrolment::check(&form, trust)?;
-    let sign_ins = sign_in::check(&form, &chain, trust)?;
-    decisions::check_statements(&form, &chain)?;
-    decisions::check_times(&form, &chain)?;
-    decisions::check_sign_ins(&form, &chain, &sign_ins, trust)?;
-    let used = decisions::check_credentials(&form, &chain, &credentials)?;
-    decisions::check_assertions(&form, &credentials, &used, trust)?;
-    decisions::check_all_used(&used, &credentials)?;
-    outcome::check_state(&chain)?;
-    outcome::check_quorum(&form, &chain)?;
+    judge.pass(ledger::check_inclusion(&form, &checkpoint))?;
+    judge.pass(ledger::check_signatures(&form, &log.key))?;
+    let chain = ledger::check_chain(&form, judge)?;
+    requester::check(&form, trust, judge)?;
+    let credentials = enrolment::check(&form, trust, judge)?;
+    let sign_ins = sign_in::check(&form, &chain, trust, judge)?;
+    judge.pass(decisions::check_statements(&form, &chain))?;
+    judge.pass(decisions::check_times(&form, &chain))?;
+    judge.pass(decisions::check_sign_ins(&form, &chain, &sign_ins, trust))?;
+    let used = decisions::check_credentials(&form, &chain, &credentials, judge)?;
+    judge.pass(decisions::check_assertions(&form, &credentials, &used, trust))?;
+    judge.pass(decisions::check_all_used(&used, &credentials))?;
+    judge.pass(outcome::check_state(&chain))?;
+    judge.pass(outcome::check_quorum(&form, &chain))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
     let checks = held(&form, &chain, &checkpoint, trust);

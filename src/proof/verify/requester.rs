@@ -5,38 +5,45 @@ use serde_json::{Map, Value, json};
 
 use super::failure::{Code, Failure};
 use super::form::Form;
-use super::sign_in::{LEEWAY, check_signature, time};
+use super::judge::Judge;
+use super::sign_in::{LEEWAY, check_key, check_signature};
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::deployment::Requester;
 use crate::domain::digest::Digest;
 use crate::proof::evidence::{SignedToken, Trust, TrustedIssuer};
 use crate::proof::jwk::thumbprint;
-use crate::proof::token::unverified_claims;
+use crate::proof::token::{NotATime, numeric_date, unverified_claims};
 
 fn mismatch(sentence: impl Into<String>) -> Failure {
     Code::RequesterMismatch.because(sentence)
 }
 
-pub(super) fn check(form: &Form<'_>, trust: &Trust) -> Result<(), Failure> {
-    let issuer = check_token(form, trust)?;
-    let signed = form.requester;
-    check_signature("the requester", &signed.token, &signed.key, &issuer.issuer, &issuer.keys)?;
-    check_policy(form)
+pub(super) fn check(form: &Form<'_>, trust: &Trust, judge: &impl Judge) -> Result<(), Failure> {
+    let issuer = check_token(form, trust, judge)?;
+    let SignedToken { token, key } = form.requester;
+    judge.pass(check_key("the requester", key, &issuer.issuer, &issuer.keys))?;
+    judge.pass(check_signature("the requester", token, key, &issuer.issuer))?;
+    judge.pass(check_policy(form))
 }
 
 /// The token is the one that was recorded, of a pinned issuer, and says what the deployment says.
-fn check_token<'a>(form: &Form<'_>, trust: &'a Trust) -> Result<&'a TrustedIssuer, Failure> {
+fn check_token<'a>(
+    form: &Form<'_>,
+    trust: &'a Trust,
+    judge: &impl Judge,
+) -> Result<&'a TrustedIssuer, Failure> {
     let SignedToken { token, key } = form.requester;
     let said = json!({"token_digest": Digest::of(token), "token_key": thumbprint(key)});
-    if form.entries.first().map(|entry| &entry.record.data) != Some(&said) {
-        return Err(mismatch("the requester's token or its key is not the recorded one"));
-    }
+    let recorded = form.entries.first().map(|entry| &entry.record.data);
+    judge.require(recorded == Some(&said), || {
+        mismatch("the requester's token or its key is not the recorded one")
+    })?;
     let claims = unverified_claims(token)
         .map_err(|error| mismatch(format!("the requester's token cannot be read: {error}")))?;
     let requester = &form.deployment.requester;
-    if !says(&claims, requester) {
-        return Err(mismatch("the deployment does not say of the requester what the token says"));
-    }
+    judge.require(says(&claims, requester), || {
+        mismatch("the deployment does not say of the requester what the token says")
+    })?;
     let issuer = trust
         .workload_issuers
         .iter()
@@ -44,12 +51,13 @@ fn check_token<'a>(form: &Form<'_>, trust: &'a Trust) -> Result<&'a TrustedIssue
         .ok_or_else(|| {
             mismatch(format!("the issuer {} is not pinned under this name", requester.issuer))
         })?;
-    if claims.get("aud").and_then(Value::as_str) != Some(&issuer.audience) {
-        return Err(mismatch("the requester's token was made for another audience"));
-    }
-    if was_valid(&claims, form.deployment.requested_at) != Some(true) {
-        return Err(mismatch("the requester's token was not valid when it was asked with"));
-    }
+    let audience = claims.get("aud").and_then(Value::as_str);
+    judge.require(audience == Some(&issuer.audience), || {
+        mismatch("the requester's token was made for another audience")
+    })?;
+    judge.require(was_valid(&claims, form.deployment.requested_at) == Ok(true), || {
+        mismatch("the requester's token was not valid when it was asked with")
+    })?;
     Ok(issuer)
 }
 
@@ -63,15 +71,14 @@ fn says(claims: &Map<String, Value>, requester: &Requester) -> bool {
         && claims.get("sub").and_then(Value::as_str) == Some(&requester.subject)
 }
 
-/// `None` if a time is missing or no time.
-fn was_valid(claims: &Map<String, Value>, at: Timestamp) -> Option<bool> {
-    let is_over = at.duration_since(time(claims, "exp")?) >= LEEWAY;
-    for name in ["iat", "nbf"].into_iter().filter(|name| claims.contains_key(*name)) {
-        if time(claims, name)?.duration_since(at) > LEEWAY {
-            return Some(false);
+fn was_valid(claims: &Map<String, Value>, at: Timestamp) -> Result<bool, NotATime> {
+    for name in ["iat", "nbf"] {
+        if numeric_date(claims, name)?.is_some_and(|begins| begins.duration_since(at) > LEEWAY) {
+            return Ok(false);
         }
     }
-    Some(!is_over)
+    let ends = numeric_date(claims, "exp")?.ok_or(NotATime)?;
+    Ok(at.duration_since(ends) < LEEWAY)
 }
 
 fn check_policy(form: &Form<'_>) -> Result<(), Failure> {

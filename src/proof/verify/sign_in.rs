@@ -5,11 +5,12 @@ use serde_json::{Map, Value};
 
 use super::failure::{Code, Failure};
 use super::form::Form;
+use super::judge::Judge;
 use super::ledger::Chain;
 use crate::domain::person::Person;
 use crate::proof::evidence::{SignIn, Trust, TrustedLogin};
 use crate::proof::jwk::thumbprint;
-use crate::proof::token::{is_signed_by, unverified_claims};
+use crate::proof::token::{is_signed_by, numeric_date, unverified_claims};
 
 /// Clocks of well-run machines differ by less than a second; half a minute covers the others.
 pub(super) const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
@@ -27,7 +28,7 @@ impl VerifiedSignIn {
 
     /// When it was issued, if it says so.
     pub(super) fn issued_at(&self) -> Option<Timestamp> {
-        time(&self.claims, "iat")
+        numeric_date(&self.claims, "iat").ok().flatten()
     }
 
     /// The groups that it names; none where the claim is absent. `None` if it is no list of texts.
@@ -47,16 +48,17 @@ pub(super) fn check(
     form: &Form<'_>,
     chain: &Chain<'_>,
     trust: &Trust,
+    judge: &impl Judge,
 ) -> Result<Vec<VerifiedSignIn>, Failure> {
     for credential in &form.credentials {
         // Its key's thumbprint was compared with the record of the enrolment.
-        verify(credential.sign_in, None, &trust.login)?;
+        verify(credential.sign_in, None, &trust.login, judge)?;
     }
     let recorded = chain.last.decisions.iter().map(|decision| Some(decision.sign_in_key.as_str()));
     form.decisions
         .iter()
         .zip(recorded.chain(std::iter::repeat(None)))
-        .map(|(decision, key)| verify(decision.sign_in, key, &trust.login))
+        .map(|(decision, key)| verify(decision.sign_in, key, &trust.login, judge))
         .collect()
 }
 
@@ -68,19 +70,23 @@ fn verify(
     sign_in: &SignIn,
     recorded_key: Option<&str>,
     login: &TrustedLogin,
+    judge: &impl Judge,
 ) -> Result<VerifiedSignIn, Failure> {
-    let claims = unverified_claims(&sign_in.id_token)
+    let SignIn { id_token, key } = sign_in;
+    let claims = unverified_claims(id_token)
         .map_err(|error| invalid(format!("an ID token cannot be read: {error}")))?;
-    if claims.get("iss").and_then(Value::as_str) != Some(&login.issuer) {
-        return Err(invalid("an ID token is of another issuer than the pinned directory"));
-    }
-    if !is_for(&claims, &login.client_id) {
-        return Err(invalid("an ID token was issued to somebody else than this gate"));
-    }
-    check_signature("a person", &sign_in.id_token, &sign_in.key, &login.issuer, &login.keys)?;
-    if recorded_key.is_some_and(|recorded| recorded != thumbprint(&sign_in.key)) {
-        return Err(invalid("the directory's key is not the one that was recorded"));
-    }
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    judge.require(issuer == Some(&login.issuer), || {
+        invalid("an ID token is of another issuer than the pinned directory")
+    })?;
+    judge.require(is_for(&claims, &login.client_id), || {
+        invalid("an ID token was issued to somebody else than this gate")
+    })?;
+    judge.pass(check_key("a person", key, &login.issuer, &login.keys))?;
+    judge.pass(check_signature("a person", id_token, key, &login.issuer))?;
+    judge.require(recorded_key.is_none_or(|recorded| recorded == thumbprint(key)), || {
+        invalid("the directory's key is not the one that was recorded")
+    })?;
     Ok(VerifiedSignIn { claims })
 }
 
@@ -102,33 +108,31 @@ pub(super) fn person_of(claims: &Map<String, Value>) -> Option<Person> {
     Some(Person { issuer: text("iss")?, subject: text("sub")? })
 }
 
-/// A time in seconds since 1970 (RFC 7519, section 2), possibly with a fraction, which is cut off.
-pub(super) fn time(claims: &Map<String, Value>, name: &str) -> Option<Timestamp> {
-    /// Far beyond any date, and far within what both number types hold exactly.
-    const LIMIT: f64 = 1e12;
-    let value = claims.get(name)?;
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by the comparison before")]
-    let whole = |seconds: f64| (seconds.abs() < LIMIT).then(|| seconds.floor() as i64);
-    Timestamp::from_second(value.as_i64().or_else(|| whole(value.as_f64()?))?).ok()
+/// The key is pinned, where keys are.
+pub(super) fn check_key(
+    of: &str,
+    key: &str,
+    issuer: &str,
+    pinned: &[String],
+) -> Result<(), Failure> {
+    if pinned.is_empty() || pinned.iter().any(|known| known == key) {
+        return Ok(());
+    }
+    Err(Code::IssuerKeyNotPinned.because(format!(
+        "the key that signed the token of {of} is none of the pinned keys of {issuer}"
+    )))
 }
 
-/// The key is pinned, where keys are, and signed the token.
+/// The key signed the token.
 pub(super) fn check_signature(
     of: &str,
     token: &str,
     key: &str,
     issuer: &str,
-    pinned: &[String],
 ) -> Result<(), Failure> {
-    if !pinned.is_empty() && !pinned.iter().any(|known| known == key) {
-        return Err(Code::IssuerKeyNotPinned.because(format!(
-            "the key that signed the token of {of} is none of the pinned keys of {issuer}"
-        )));
-    }
     if is_signed_by(token, key) {
-        Ok(())
-    } else {
-        Err(Code::TokenSignatureInvalid
-            .because(format!("the signature of the token of {of} by {issuer} does not hold")))
+        return Ok(());
     }
+    Err(Code::TokenSignatureInvalid
+        .because(format!("the signature of the token of {of} by {issuer} does not hold")))
 }

@@ -6,9 +6,11 @@ use url::Url;
 
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::deployment::Preconditions;
+use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
 use crate::web::paths;
 
+use super::calls::{CallView, calls};
 use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
 use super::difference::{Difference, difference};
 use super::requester::{RequesterView, Words};
@@ -35,6 +37,7 @@ pub struct ApprovalPage {
     is_new_service: bool,
     difference: Difference,
     steps: Vec<StepView>,
+    calls: Vec<CallView>,
     requester: RequesterView,
     words: Words,
     requested: Moment,
@@ -97,8 +100,8 @@ impl StatusView {
 }
 
 impl ApprovalPage {
-    /// Draws `approval` for the person and the time of `around`.
-    pub fn new(approval: &Approval, around: Surroundings<'_>) -> Self {
+    /// Draws `approval` for the person and the time of `around`, with the calls that its rollout made.
+    pub fn new(approval: &Approval, recorded: &[RecordedCall], around: Surroundings<'_>) -> Self {
         let frozen = &approval.deployment;
         let deployment = frozen.deployment();
         let difference = difference(running(approval), &deployment.proposed);
@@ -125,6 +128,7 @@ impl ApprovalPage {
             is_new_service: running(approval).is_none(),
             difference,
             steps: steps(approval),
+            calls: calls(recorded, approval.status(), around),
             requester: RequesterView::new(&deployment.requester),
             words: Words::new(deployment),
             requested: Moment::new(deployment.requested_at, around.now),

@@ -1,6 +1,7 @@
 //! What each page shows, computed from domain values by pure functions.
 
 pub mod approval;
+mod calls;
 mod decisions;
 mod difference;
 pub mod inbox;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use countersign::domain::approval::State;
 use countersign::domain::canonical::to_canonical_json;
 use countersign::domain::decision::Verdict;
+use countersign::domain::person::Person;
+use countersign::proof::base64url;
 use countersign::proof::evidence::{Evidence, Trust};
 use countersign::proof::verify::{Code, verify};
 use countersign::sandbox::authenticator::Fault;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::evidence::keys::Keys;
+use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
 use crate::sample_approval;
 
@@ -45,6 +47,22 @@ fn respell(text: &mut String) {
     text.replace_range(..1, first);
 }
 
+/// Somebody of the directory.
+fn sample(subject: &str) -> Person {
+    Person { issuer: DIRECTORY.into(), subject: subject.into() }
+}
+
+/// The registration with these bytes of its attestation object replaced.
+fn respell_object(registration: &str, from: &[u8], to: &[u8]) -> String {
+    let mut registration: Value = serde_json::from_str(registration).unwrap();
+    let object = &mut registration["response"]["attestationObject"];
+    let bytes = base64url::decode(object.as_str().unwrap()).unwrap();
+    let at = bytes.windows(from.len()).position(|part| part == from).unwrap();
+    let changed = [&bytes[..at], to, &bytes[at + from.len()..]].concat();
+    *object = base64url::encode(&changed).into();
+    registration.to_string()
+}
+
 fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     let mut bad = Vec::new();
     let mut add = |name: &str, code: Code, change: &dyn Fn(&mut Maker)| {
@@ -65,6 +83,18 @@ type Add<'a> = dyn FnMut(&str, Code, &dyn Fn(&mut Maker)) + 'a;
 fn file(add: &mut Add<'_>) {
     add("the deployment is not canonical", Code::Malformed, &|maker| {
         maker.edit_evidence = |evidence| evidence.deployment.push(' ');
+    });
+    add("a time of the year 9999", Code::Malformed, &|maker| {
+        maker.edit_evidence = |evidence| {
+            let expires = "\"expires_at\":\"";
+            let (before, after) = evidence.deployment.split_once(expires).unwrap();
+            evidence.deployment = format!("{before}{expires}9999{}", &after[4..]);
+        };
+    });
+    add("a statement about a deployment of another schema", Code::Malformed, &|maker| {
+        maker.edit_statement = |statement| {
+            statement.predicate.deployment.schema = "countersign/deployment/v2".into();
+        };
     });
     add("a salt in upper case", Code::Malformed, &|maker| {
         maker.edit_evidence = |evidence| {
@@ -138,6 +168,10 @@ fn tokens(add: &mut Add<'_>) {
         let asked = maker.deployment.requested_at.as_second();
         maker.deployment.requester.claims.insert("exp".into(), json!(asked - 30));
     });
+    add("a token that ends at a fraction of a second", Code::RequesterMismatch, &|maker| {
+        let asked = maker.deployment.requested_at.as_second() as f64;
+        maker.deployment.requester.claims.insert("exp".into(), json!(asked + 300.5));
+    });
     add("a token for another audience", Code::RequesterMismatch, &|maker| {
         maker.deployment.requester.claims.insert("aud".into(), json!("sts.example"));
     });
@@ -162,6 +196,18 @@ fn tokens(add: &mut Add<'_>) {
         maker.edit_enrolment_token = |claims| {
             claims.insert("nonce".into(), json!("another"));
         };
+    });
+    add("a registration that names a member twice", Code::EnrolmentInvalid, &|maker| {
+        maker.edit_registration =
+            |registration| registration.replacen('{', "{\"type\":\"public-key\",", 1);
+    });
+    add("an attestation statement of the format none", Code::EnrolmentInvalid, &|maker| {
+        maker.edit_registration =
+            |registration| respell_object(registration, b"gattStmt\xa0", b"gattStmt\xa1\x00\x00");
+    });
+    add("an attestation object that is not canonical", Code::EnrolmentInvalid, &|maker| {
+        maker.edit_registration =
+            |registration| respell_object(registration, b"\xa3cfmt", b"\xb8\x03cfmt");
     });
     add("an enrolment of another person", Code::EnrolmentInvalid, &|maker| {
         maker.edit_enrolment_token = |claims| {
@@ -197,6 +243,14 @@ fn decisions(add: &mut Add<'_>) {
     add("the same nonce twice", Code::StatementMismatch, &|maker| {
         maker.edit_statement = |statement| statement.predicate.nonce = "A".repeat(43);
     });
+    add("one person twice", Code::StatementMismatch, &|maker| {
+        maker.edit_statement = |statement| statement.predicate.approver = sample("u-alice");
+        maker.edit_record = |record| {
+            for decision in &mut record.approval.as_mut().unwrap().decisions {
+                decision.person = sample("u-alice");
+            }
+        };
+    });
     add("signed after its five minutes", Code::StatementTime, &|maker| {
         maker.edit_statement = |statement| {
             let predicate = &mut statement.predicate;
@@ -212,6 +266,12 @@ fn decisions(add: &mut Add<'_>) {
     add("groups that the directory did not sign", Code::SignInMismatch, &|maker| {
         maker.edit_id_token = |claims| {
             claims.insert("groups".into(), json!(["interns"]));
+        };
+    });
+    add("a sign-in at a fraction of a second", Code::SignInMismatch, &|maker| {
+        maker.edit_id_token = |claims| {
+            let issued = claims["iat"].as_f64().unwrap() + 0.5;
+            claims.insert("iat".into(), json!(issued));
         };
     });
     add("a sign-in of yesterday", Code::SignInMismatch, &|maker| {
@@ -319,6 +379,27 @@ fn made_evidence_verifies() {
         let mut trust = keys.trust();
         change(&mut trust);
         assert!(verify(text(&Maker::new(&keys).make()).as_bytes(), &trust).is_err());
+    }
+}
+
+#[test]
+fn anchors_that_cannot_be_used_are_refused() {
+    let good = Keys::new().trust();
+    let read = |trust: &Trust| Trust::read(&serde_json::to_vec(trust).unwrap());
+    assert!(read(&good).is_ok());
+    for change in [
+        |trust: &mut Trust| {
+            let mut second = trust.workload_issuers[0].clone();
+            second.issuer.push('x');
+            trust.workload_issuers.push(second);
+        },
+        |trust: &mut Trust| trust.schema.push('x'),
+        |trust: &mut Trust| trust.log.push('x'),
+        |trust: &mut Trust| trust.login.keys[0].push(' '),
+    ] {
+        let mut trust = good.clone();
+        change(&mut trust);
+        assert!(read(&trust).is_err());
     }
 }
 

@@ -61,7 +61,8 @@ fn an_approval_is_told_in_plain_lines() {
         "checkout-00042-k7q",
         "u-alice signed yes at 2026-11-24T13:55:00Z",
         "u-carol signed yes at",
-        "announced a call: create the revision",
+        "announced a call: create the revision, on condition that the service has the etag \"e1\"",
+        "Cloud Run accepted it",
         "5f3c9a17e0b84d2f9c6a1b7d8e2f4a60c3d5e7f9",
         "What was checked and holds",
     ] {

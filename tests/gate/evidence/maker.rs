@@ -12,7 +12,7 @@ use countersign::domain::digest::Digest;
 use countersign::domain::ledger::{Entry, Frontier, Record};
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
-use countersign::domain::rollout::{Call, Intent, Outcome, Progress};
+use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::statement::{Decider, FrozenStatement, Statement};
 use countersign::domain::tree::{Node, fold_subtrees, inclusion_path};
 use countersign::gate::evidence::log_name;
@@ -23,7 +23,7 @@ use countersign::proof::evidence::{
     SignedToken,
 };
 use countersign::proof::jwk::thumbprint;
-use countersign::proof::registration;
+use countersign::proof::registration::{self, AttestedCredential};
 use countersign::proof::user_handle::user_handle;
 use countersign::randomness;
 use countersign::sandbox::authenticator::{Fault, SoftwareAuthenticator};
@@ -51,6 +51,7 @@ pub struct Maker {
     pub edit_token: fn(&str) -> String,
     pub edit_id_token: fn(&mut Map<String, Value>),
     pub edit_enrolment_token: fn(&mut Map<String, Value>),
+    pub edit_registration: fn(&str) -> String,
     pub edit_statement: fn(&mut Statement),
     pub edit_record: fn(&mut Record),
     pub edit_evidence: fn(&mut Evidence),
@@ -90,6 +91,7 @@ impl Maker {
             edit_token: str::to_owned,
             edit_id_token: |_| {},
             edit_enrolment_token: |_| {},
+            edit_registration: str::to_owned,
             edit_statement: |_| {},
             edit_record: |_| {},
             edit_evidence: |_| {},
@@ -206,12 +208,15 @@ impl Maker {
             "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
         });
         let registration = authenticator.create(&options, ORIGIN).unwrap().to_string();
+        let attested =
+            registration::read(registration.as_bytes(), ORIGIN, RP_ID).unwrap().credential;
+        let registration = (self.edit_registration)(&registration);
         let nonce = base64url::encode(Digest::of(&registration).as_bytes());
         let mut claims = self.id_token(subject, &nonce, "engineering", at);
         (self.edit_enrolment_token)(&mut claims);
         let key = &self.keys.directory;
         let sign_in = SignIn { id_token: key.sign(&claims), key: key.text() };
-        Enrolled { subject, authenticator, registration, sign_in, at, entry: None }
+        Enrolled { subject, authenticator, attested, registration, sign_in, at, entry: None }
     }
 
     fn decide(
@@ -279,9 +284,14 @@ impl Maker {
     fn roll_out(&self, story: &mut Story, approval: Approval) {
         let at = sample_approval::now();
         let approval = story.tell(self, approval.begin(at).unwrap(), Value::Null, at);
-        let intent = Intent { call: Call::CreateRevision {}, etag: Some("\"e1\"".into()), at };
-        let announced = Progress { intent: Some(intent), ..Progress::default() };
-        let approval = story.tell(self, approval.advance(announced).unwrap(), Value::Null, at);
+        let call = Call::CreateRevision {};
+        let mut intent = Intent { call, etag: Some("\"e1\"".into()), at, answer: None };
+        let mut approval = approval;
+        for answer in [None, Some(Answer::Accepted { at })] {
+            intent.answer = answer;
+            let progress = Progress { intent: Some(intent.clone()), ..Progress::default() };
+            approval = story.tell(self, approval.advance(progress).unwrap(), Value::Null, at);
+        }
         let seen = Progress {
             revision_ready: true,
             steps_done: 3,
@@ -351,6 +361,7 @@ impl Log {
 struct Enrolled {
     subject: &'static str,
     authenticator: SoftwareAuthenticator,
+    attested: AttestedCredential,
     registration: String,
     sign_in: SignIn,
     at: Timestamp,
@@ -359,13 +370,11 @@ struct Enrolled {
 
 impl Enrolled {
     fn id(&self) -> String {
-        let registration: Value = serde_json::from_str(&self.registration).unwrap();
-        registration["id"].as_str().unwrap().to_owned()
+        base64url::encode(&self.attested.credential_id)
     }
 
     fn write(&mut self, maker: &Maker, log: &mut Log) {
-        let read = registration::read(self.registration.as_bytes(), ORIGIN, RP_ID).unwrap();
-        let credential = read.credential;
+        let credential = &self.attested;
         let data = json!({
             "person": {"issuer": DIRECTORY, "subject": self.subject},
             "credential": self.id(),

@@ -9,6 +9,8 @@ use countersign::cli::demo::approver::Approver;
 use countersign::cli::demo::pipeline::until_ready;
 use countersign::cli::demo::{Placement, Servers};
 use countersign::clock::Clock;
+use countersign::config::Config;
+use countersign::proof::verify::{Verified, verify};
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -16,6 +18,8 @@ use tempfile::TempDir;
 
 pub const SERVICE: &str = "projects/demo/locations/europe-west1/services/web";
 pub const NEW_SERVICE: &str = "projects/demo/locations/europe-west1/services/api";
+
+use crate::support::bundles::leave_all;
 
 /// The two databases; every test of the gate runs on both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +192,15 @@ impl Gate {
         self.get(&format!("/v1/approvals/{id}")).await.body
     }
 
+    /// The evidence of an approval, verified.
+    pub async fn proved(&self, id: &str) -> Verified {
+        let token = self.token(json!({})).await;
+        let request = self.http.get(self.url(&format!("/v1/approvals/{id}/evidence")));
+        let file = request.bearer_auth(token).send().await.unwrap().bytes().await.unwrap();
+        let config = Config::load(&self.servers.files.config, &BTreeMap::new()).unwrap();
+        verify(&file, &config.trust()).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
     /// Waits until the approval has ended.
     pub async fn ended(&self, id: &str) -> Value {
         let mut version = 0;
@@ -237,9 +250,8 @@ impl Gate {
     }
 
     /// Stops the gate and checks what must hold after every test: the ledger verifies and explains
-    /// every state, and no work is left behind.
+    /// every state, no work is left behind, and the evidence of every approval verifies.
     pub async fn finish(self) {
-        use countersign::config::Config;
         use countersign::storage::{Storage, audit::verify_ledger};
         let config = Config::load(&self.servers.files.config, &BTreeMap::new()).unwrap();
         keep_keys(&self.servers.files.folder);
@@ -249,6 +261,7 @@ impl Gate {
         let report = verify_ledger(&storage).await.unwrap();
         assert!(report.findings.is_empty(), "{:#?}", report.findings);
         assert_eq!(storage.jobs_open().await.unwrap(), 0, "work was left behind");
+        leave_all(&storage, &config.trust()).await;
         storage.close().await;
     }
 }

@@ -1,6 +1,7 @@
 //! A gate with its sandbox over real HTTP, spoken to in the words of the domain.
 
 pub mod balancer;
+pub mod bundles;
 pub mod cloud_run;
 pub mod gate;
 pub mod postgres;
