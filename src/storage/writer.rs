@@ -49,9 +49,13 @@ pub enum SpentToken {
 
 impl Storage {
     /// Begins a change; waits for the changes that are under way.
+    ///
+    /// # Errors
+    /// [`StorageError::Log`] if the log cannot be relied on: nothing is written on top of it.
     pub async fn begin(&self) -> Result<Writer> {
         let mut transaction = self.begin_write().await?;
-        let head = ledger::take_head(&mut transaction).await?;
+        let ledger::Head { generation, tree: head } = ledger::take_head(&mut transaction).await?;
+        self.inner.guard.admit(generation, &head)?;
         let storage = Arc::clone(&self.inner);
         Ok(Writer { storage, transaction, before: head.size(), head, failed: false })
     }
@@ -216,6 +220,7 @@ impl Writer {
         }
         engine::notify(self.storage.engine, &mut self.transaction, &self.storage.name).await?;
         self.transaction.commit().await?;
+        self.storage.guard.wrote(self.head.size());
         self.storage.wakeups.send_modify(|count| *count += 1);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub mod balancer;
 pub mod cloud_run;
+pub mod database;
 pub mod gate;
 pub mod postgres;
 pub mod process;
