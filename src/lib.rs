@@ -37,9 +37,12 @@
 //! 4. **The database is not believed.** Before each call that changes the world the worker gathers the
 //!    evidence that anybody can download and runs [`proof::verify`] over it, against anchors from the
 //!    configuration alone.
-//! 5. **Everything that can go wrong refuses.** There is no allow by default and no bypass.
-//! 6. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.
-//! 7. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
+//! 5. **The log only grows, whatever the database says.** [`worker::log`] verifies each entry once, from the
+//!    head that is kept outside the database on, and keeps the newest head there before each call.
+//!    [`storage::Storage::begin`] writes nothing on top of a log that is shorter or another one.
+//! 6. **Everything that can go wrong refuses.** There is no allow by default and no bypass.
+//! 7. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.
+//! 8. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
 //!    asked what to do next from what is recorded and what Cloud Run shows.
 //!
 //! # One approval, from request to proof
@@ -56,9 +59,9 @@
 //!    ([`domain::statement`]). The page's script recomputes it before it calls the key.
 //! 4. The signature comes back ([`gate::decide::decide`]): verified by [`proof::assertion`], then decision,
 //!    nonce, signature counter, ledger entry and rollout job commit together.
-//! 5. The worker ([`worker`]) takes the job under a lease, verifies the evidence ([`gate::authorise`]),
-//!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, makes it, and
-//!    observes again, until the service serves what was signed or a person has to look.
+//! 5. The worker ([`worker`]) takes the job under a lease, verifies log and evidence ([`gate::authorise`]),
+//!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, has the head that
+//!    covers it kept outside ([`worker::log`]), makes it, and observes again, until the service serves what was signed or a person has to look.
 //! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes, `countersign verify` checks them
 //!    offline ([`cli::verify`], `tests/data/evidence/README.md`), and `countersign audit verify`
 //!    recomputes the ledger's tree and the state of every approval from its entries.

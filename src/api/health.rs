@@ -29,7 +29,7 @@ pub async fn live() -> Json<Health> {
     Json(Health { status: "ok", problems: Vec::new() })
 }
 
-/// The database can be written and the clock is right.
+/// The database can be written, the log is the one that was seen, and the clock is right.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health", operation_id = "readReadiness",
     responses(
@@ -42,6 +42,9 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
     if let Err(error) = app.storage.check().await {
         tracing::error!(%error, "the database cannot be read and written");
         problems.push("The database cannot be read and written: nothing is decided or rolled out until it can.".to_owned());
+    }
+    if let Some(fault) = app.storage.log_fault() {
+        problems.push(format!("Nothing is decided or rolled out: {fault}."));
     }
     let of_issuers = app.workloads.last_clock_skew().map(|skew| (skew.issuer_name, skew.ahead));
     let of_cloud_run = app.cloud_run.clock_ahead().map(|ahead| ("Cloud Run".to_owned(), ahead));

@@ -156,6 +156,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::NoCredential => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::SuspendedCredential
+            | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::ReasonTooLong => StatusCode::UNPROCESSABLE_ENTITY,
@@ -206,6 +207,14 @@ impl From<StorageError> for Problem {
                     StatusCode::CONFLICT,
                     "conflict",
                     "The approval changed at this very moment. Read it again and decide anew.",
+                )
+            },
+            StorageError::Log(fault) => Self {
+                retry_after: fault.is_passing().then_some(5),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    fault.code(),
+                    format!("{} Nothing was changed.", sentence(&fault)),
                 )
             },
             other => Self::unavailable("The gate's database did not answer as it must", &other),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -20,9 +21,11 @@ use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
 use crate::integrations::workload_oidc::Verifier;
+use crate::proof::checkpoint::TrustedLog;
 use crate::server;
 use crate::storage::Storage;
 use crate::worker::Worker;
+use crate::worker::log::LogFollower;
 
 /// How often the keys of token issuers are read again, and with them the clocks compared.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -65,11 +68,18 @@ pub async fn serve(
         async move { app.watch.run().await }
     });
     let (storage, cloud_run) = (app.storage.clone(), app.cloud_run.clone());
-    let worker = Worker::new(storage, cloud_run, app.clock.clone(), app.trust.clone());
+    let log = Arc::new(follower(&config, &storage)?);
+    log.begin().await;
+    let (clock, trust) = (app.clock.clone(), app.trust.clone());
+    let worker = Worker::new(storage, cloud_run, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));
+    let follower = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { log.run(shutdown).await }
+    });
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    for task in [watcher, worker, refresher] {
+    for task in [watcher, worker, follower, refresher] {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -77,6 +87,14 @@ pub async fn serve(
     app.storage.close().await;
     tracing::info!("the gate has stopped");
     served.map_err(|error| format!("the gate ended: {error}"))
+}
+
+/// Follows the log that this configuration names.
+fn follower(config: &Config, storage: &Storage) -> Result<LogFollower, String> {
+    let trust = config.trust();
+    let log = TrustedLog::parse(&trust.log);
+    let log = log.ok_or_else(|| format!("{} is no verifier key of a log", trust.log))?;
+    Ok(LogFollower::new(storage.clone(), log, config.log_head.clone()))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
 use crate::domain::deployment::Step;
+use crate::domain::ledger::CALL_ANNOUNCED;
 use crate::domain::observation::TrafficShare;
 use crate::domain::rollout::recorded_calls;
 use crate::domain::text::{Piece, inert};

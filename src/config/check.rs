@@ -19,6 +19,7 @@ use crate::domain::log_key::LogKey;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
 use crate::integrations::github::GitHubSettings;
+use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::workload_oidc::{WorkloadIssuer, WorkloadKind};
 use crate::web::proxy::{ForwardingHeader, TrustedProxies};
@@ -73,6 +74,7 @@ impl Check {
         let listen = self.listen(file.listen.as_deref());
         let database = database::database(&mut self, &file);
         let log_key = self.log_key(file.log_key.as_ref(), file.log_key_file.as_deref());
+        let log_head = self.log_head(file.log.head);
         self.notice(file.notice.as_deref());
         let login = self.login(file.login);
         let origin = public_origin.as_ref().map(origin_of).unwrap_or_default();
@@ -107,6 +109,7 @@ impl Check {
             listen,
             database,
             log_key: Arc::new(log_key),
+            log_head,
             notice: file.notice,
             login,
             workload_issuers,
@@ -169,6 +172,21 @@ impl Check {
             }
         };
         secret::log_key(self, &seed)
+    }
+
+    /// Without a place outside the database the gate still starts, and says what that means.
+    fn log_head(&mut self, path: Option<PathBuf>) -> LogHeadPlace {
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        let Some(path) = path else {
+            self.warn(
+                "log.head is missing: only this process remembers how long the log was, so that after \
+                 a restart a restored or shortened database passes for the newest: name a file that \
+                 is kept apart from the database"
+                    .to_owned(),
+            );
+            return LogHeadPlace::Memory;
+        };
+        LogHeadPlace::File(self.folder.join(path))
     }
 
     fn notice(&mut self, notice: Option<&str>) {

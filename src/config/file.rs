@@ -30,6 +30,9 @@ pub struct ConfigFile {
     /// The log key of the environment.
     #[serde(skip)]
     pub log_key: Option<SecretString>,
+    /// How the log is kept.
+    #[serde(default)]
+    pub log: LogSection,
     /// A sentence for the top of every page.
     pub notice: Option<String>,
     /// The directory that people sign in at.
@@ -49,6 +52,14 @@ pub struct ConfigFile {
     /// The environments, by name.
     #[serde(default)]
     pub environment: BTreeMap<String, EnvironmentSection>,
+}
+
+/// `[log]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// Where its newest head is kept outside the database.
+    pub head: Option<PathBuf>,
 }
 
 /// `[login]`

@@ -28,6 +28,7 @@ use crate::gate::decide::RelyingParty;
 use crate::gate::evidence::log_name;
 use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
+use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::workload_oidc::WorkloadIssuer;
 use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
@@ -48,6 +49,8 @@ pub struct Config {
     pub database: SecretString,
     /// The private key of the log.
     pub log_key: Arc<LogKey>,
+    /// Where the newest head of the log is kept outside the database.
+    pub log_head: LogHeadPlace,
     /// A sentence for the top of every page.
     pub notice: Option<String>,
     /// The directory that people sign in at.

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use crate::config::Config;
 use crate::domain::policy::{Policy, RequesterMatch};
 use crate::integrations::cloud_run::CloudRunCredentials;
+use crate::integrations::log_head::LogHeadPlace;
 use crate::web::proxy::ForwardingHeader;
 
 /// Where values begin, so that they stand below each other.
@@ -36,6 +37,7 @@ pub(super) fn of(config: &Config) -> String {
     lines.add("database", &config.database_shown());
     let public = HEXLOWER.encode(&config.log_key.public().0);
     lines.add("log key", &format!("public half {public}, for the trust anchor of verifiers"));
+    lines.add("log head", &log_head(config));
     if let Some(notice) = &config.notice {
         lines.add("notice", notice);
     }
@@ -63,6 +65,13 @@ pub(super) fn of(config: &Config) -> String {
         environment(&mut lines, name, policy);
     }
     lines.0
+}
+
+fn log_head(config: &Config) -> String {
+    match &config.log_head {
+        LogHeadPlace::Memory => "kept by the process alone".to_owned(),
+        LogHeadPlace::File(path) => format!("kept in {}", path.display()),
+    }
 }
 
 fn cloud_run(config: &Config) -> String {

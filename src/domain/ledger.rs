@@ -1,5 +1,7 @@
 //! The ledger: an append-only Merkle log (RFC 6962) of everything that happened.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +17,14 @@ use crate::domain::tree::Node;
 
 /// Names the form of a record's bytes.
 pub const RECORD_SCHEMA: &str = "countersign/record/v1";
+/// The kind of the record that takes a credential out of use for good.
+pub const CREDENTIAL_REVOKED: &str = "credential.revoked";
+
+/// The kind of the record before a call to Cloud Run.
+pub const CALL_ANNOUNCED: &str = "rollout.call_announced";
+
+/// The revoked credentials by their ids (base64url), each with the index of the entry that says so.
+pub type Revoked = BTreeMap<String, u64>;
 
 /// What one entry of the ledger says. Its canonical JSON, salted, is what the tree commits to.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -91,6 +101,11 @@ impl Record {
     /// The canonical JSON.
     pub fn text(&self) -> Result<String, CanonicalError> {
         to_canonical_json(self)
+    }
+
+    /// The credential (base64url id) that this record takes out of use for good.
+    pub fn revokes(&self) -> Option<&str> {
+        (self.kind == CREDENTIAL_REVOKED).then(|| self.data["credential"].as_str()).flatten()
     }
 
     /// Reads a record back from its canonical text, and from no other text.
@@ -211,8 +226,13 @@ impl Frontier {
         Ok((entry, completed))
     }
 
-    /// Checks that `entry` is the next one on top of this tree, and moves on to it.
-    pub fn follow(&mut self, entry: &Entry, log_key: &LogPublicKey) -> Result<(), EntryFault> {
+    /// Checks that `entry` is the next one on top of this tree, moves on to it, and gives the subtrees
+    /// that it completes.
+    pub fn follow(
+        &mut self,
+        entry: &Entry,
+        log_key: &LogPublicKey,
+    ) -> Result<Vec<(Node, Digest)>, EntryFault> {
         let index = self.size;
         if entry.index != index {
             return Err(EntryFault::Missing { index, found: entry.index });
@@ -223,8 +243,8 @@ impl Frontier {
         if !log_key.verify_entry(index, &self.root(), &entry.leaf(), &entry.signature) {
             return Err(EntryFault::Signature { index });
         }
-        self.append(entry.leaf());
-        if self.root() == entry.root { Ok(()) } else { Err(EntryFault::Root { index }) }
+        let completed = self.append(entry.leaf());
+        if self.root() == entry.root { Ok(completed) } else { Err(EntryFault::Root { index }) }
     }
 }
 
@@ -303,7 +323,7 @@ mod tests {
             .collect();
         let check = |entries: &[Entry]| {
             let mut frontier = Frontier::default();
-            entries.iter().try_for_each(|entry| frontier.follow(entry, &key.public()))
+            entries.iter().try_for_each(|entry| frontier.follow(entry, &key.public()).map(|_| ()))
         };
         assert_eq!(check(&entries), Ok(()));
         let changed = |index: usize, change: &dyn Fn(&mut Entry)| {

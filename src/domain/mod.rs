@@ -8,6 +8,7 @@ pub mod digest;
 pub mod ids;
 pub mod image;
 pub mod ledger;
+pub mod log_fault;
 pub mod log_key;
 pub mod observation;
 pub mod person;

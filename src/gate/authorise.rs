@@ -4,9 +4,10 @@
 //! worker asks this before every call to Cloud Run, however often it asked before.
 
 use crate::domain::deployment::FrozenDeployment;
+use crate::domain::ledger::{CALL_ANNOUNCED, Record};
 use crate::gate::GateError;
 use crate::gate::evidence::gather;
-use crate::proof::evidence::Trust;
+use crate::proof::evidence::{EntryEvidence, Evidence, Trust};
 use crate::proof::verify::{Failure, Verified, verify_evidence};
 use crate::storage::{Storage, StorageError, StoredApproval};
 
@@ -36,6 +37,11 @@ pub enum NotAuthorised {
     /// The stored row says something else than the evidence.
     #[error("the stored approval is not the one that the evidence proves: {0} differs")]
     Row(&'static str),
+    /// A key that signed was revoked before anything was rolled out, as is known outside the database.
+    #[error(
+        "the key {0} with which it was signed was revoked before the rollout began: ask again, and have the new request signed with a key that is still good"
+    )]
+    RevokedBefore(String),
     /// A row that the evidence needs is gone, or is none that the gate writes.
     #[error("the evidence is not complete: {0}")]
     Incomplete(String),
@@ -51,7 +57,9 @@ impl NotAuthorised {
             Self::Evidence(failure) => failure.code().as_str(),
             Self::NotApproved(_) => "not_approved",
             Self::Row(_) => "row_mismatch",
+            Self::RevokedBefore(_) => "credential_revoked",
             Self::Incomplete(_) => "evidence_incomplete",
+            Self::Storage(StorageError::Log(fault)) => fault.code(),
             Self::Storage(_) => "evidence_unreadable",
         }
     }
@@ -82,13 +90,35 @@ pub async fn authorise(
     trust: &Trust,
     stored: &StoredApproval,
 ) -> Result<Authorised, NotAuthorised> {
+    storage.refuse_if_stopped().map_err(NotAuthorised::Storage)?;
     let evidence = gather(storage, &trust.origin, stored).await?;
     let verified = verify_evidence(&evidence, trust)?;
     if !verified.is_approved() {
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));
     }
     compare(&verified, stored)?;
+    refuse_revoked_before(storage, &evidence, &verified)?;
     Ok(Authorised { deployment: verified.deployment().clone() })
+}
+
+/// The follower of the log knows of revocations that are no longer in the database. One that came
+/// after the first call stops nothing: half a rollout helps nobody.
+fn refuse_revoked_before(
+    storage: &Storage,
+    evidence: &Evidence,
+    verified: &Verified,
+) -> Result<(), NotAuthorised> {
+    let announces = |entry: &&EntryEvidence| {
+        Record::parse(&entry.record).is_ok_and(|record| record.kind == CALL_ANNOUNCED)
+    };
+    let first_call = evidence.entries.iter().find(announces).map_or(u64::MAX, |entry| entry.index);
+    for decision in verified.decisions() {
+        let revoked_at = storage.revoked_at(&decision.credential);
+        if revoked_at.is_some_and(|index| index < first_call) {
+            return Err(NotAuthorised::RevokedBefore(decision.credential.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// The row is what the worker goes by, so it must say what was proved.

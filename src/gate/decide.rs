@@ -49,11 +49,16 @@ pub async fn prepare(
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
         return Err(CeremonyRefusal::ReasonTooLong.into());
     }
+    // Signing takes a person's time: better told now than after the touch.
+    storage.refuse_if_stopped()?;
     let stored = storage.approval(id).await?.ok_or(GateError::NotFound)?;
     let profile = &session.profile;
     stored.approval.may_decide(&profile.person, &profile.name, &profile.groups, now)?;
     let mut credentials = storage.credentials_of(&profile.person).await?;
-    credentials.retain(|credential| credential.status == CredentialStatus::Active);
+    credentials.retain(|credential| {
+        credential.status == CredentialStatus::Active
+            && storage.revoked_at(&encode(&credential.id)).is_none()
+    });
     if credentials.is_empty() {
         return Err(CeremonyRefusal::NoCredential.into());
     }
@@ -160,10 +165,13 @@ async fn signing_credential(
     if credential.person != session.profile.person || !is_named {
         return Err(CeremonyRefusal::OtherCredential.into());
     }
+    if storage.revoked_at(&encode(&id)).is_some() {
+        return Err(CeremonyRefusal::RevokedCredential.into());
+    }
     match credential.status {
         CredentialStatus::Active => Ok(credential),
         CredentialStatus::Suspended => Err(CeremonyRefusal::SuspendedCredential.into()),
-        CredentialStatus::Revoked => Err(CeremonyRefusal::OtherCredential.into()),
+        CredentialStatus::Revoked => Err(CeremonyRefusal::RevokedCredential.into()),
     }
 }
 

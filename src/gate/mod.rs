@@ -110,6 +110,11 @@ pub enum CeremonyRefusal {
         "this key is suspended because its signature counter went backwards, as a copied key's would: use another key and revoke this one"
     )]
     SuspendedCredential,
+    /// The key was revoked.
+    #[error(
+        "this key was revoked and signs nothing any more: use another of your keys, or register a new one on the keys page"
+    )]
+    RevokedCredential,
     /// The stored public key cannot be read.
     #[error("the stored public key of this key cannot be used ({0}): register the key again")]
     UnreadableCredential(PublicKeyRefusal),
@@ -141,6 +146,7 @@ impl CeremonyRefusal {
             Self::NoCredential => "no_credential",
             Self::OtherCredential => "other_credential",
             Self::SuspendedCredential => "credential_suspended",
+            Self::RevokedCredential => "credential_revoked",
             Self::UnreadableCredential(_) => "credential_unreadable",
             Self::UnknownEnrolment => "unknown_enrolment",
             Self::OtherPerson => "other_person",

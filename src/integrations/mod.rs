@@ -2,6 +2,7 @@
 
 pub mod cloud_run;
 pub mod github;
+pub mod log_head;
 pub mod login_oidc;
 pub mod outbound;
 pub mod passkeys;

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod client_data;
 pub mod evidence;
 pub mod jwk;
+pub mod log_head;
 pub mod public_key;
 pub mod registration;
 pub mod token;

@@ -1,6 +1,7 @@
 //! What can go wrong with storage.
 
 use crate::domain::canonical::CanonicalError;
+use crate::domain::log_fault::LogFault;
 
 /// The result of everything in storage.
 pub type Result<T> = std::result::Result<T, StorageError>;
@@ -72,6 +73,9 @@ pub enum StorageError {
          configure the key that the ledger was begun with"
     )]
     OtherLogKey,
+    /// The log cannot be relied on.
+    #[error(transparent)]
+    Log(#[from] LogFault),
     /// The tables could not be brought up to date.
     #[error("the database cannot be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),

@@ -1,5 +1,7 @@
 //! The ledger's rows: the head and the entries.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::digest::Digest;
@@ -14,10 +16,18 @@ use crate::storage::error::{Result, StorageError};
 #[derive(FromRow)]
 pub(super) struct HeadRow {
     size: i64,
+    generation: i64,
     subtrees: Vec<u8>,
 }
 
-impl TryFrom<HeadRow> for Frontier {
+/// The ledger's tree as it is stored.
+pub(super) struct Head {
+    /// How many times the log was recovered.
+    pub(super) generation: u64,
+    pub(super) tree: Frontier,
+}
+
+impl TryFrom<HeadRow> for Head {
     type Error = StorageError;
 
     fn try_from(columns: HeadRow) -> Result<Self> {
@@ -26,7 +36,10 @@ impl TryFrom<HeadRow> for Frontier {
         let (subtrees, rest) = columns.subtrees.as_chunks::<32>();
         row.must(rest.is_empty(), "subtrees", "it is no sequence of 32-byte hashes")?;
         let subtrees = subtrees.iter().map(|bytes| Digest::from_bytes(*bytes)).collect();
-        Self::restore(size, subtrees).map_err(|error| row.impossible("subtrees", error))
+        let generation = row.number("generation", columns.generation)?;
+        let tree = Frontier::restore(size, subtrees);
+        let tree = tree.map_err(|error| row.impossible("subtrees", error))?;
+        Ok(Self { generation, tree })
     }
 }
 
@@ -78,15 +91,16 @@ impl TryFrom<EntryRow> for Entry {
 }
 
 /// The head as it is.
-pub(super) async fn head(connection: &mut AnyConnection) -> Result<Frontier> {
-    const SQL: &str = "SELECT size, subtrees FROM ledger_head WHERE id = 1";
+pub(super) async fn head(connection: &mut AnyConnection) -> Result<Head> {
+    const SQL: &str = "SELECT size, generation, subtrees FROM ledger_head WHERE id = 1";
     let row: Option<HeadRow> = sqlx::query_as(SQL).fetch_optional(connection).await?;
     row.ok_or_else(no_head)?.try_into()
 }
 
 /// Takes the head's row until the end of the transaction: whoever has it is the only writer.
-pub(super) async fn take_head(connection: &mut AnyConnection) -> Result<Frontier> {
-    const SQL: &str = "UPDATE ledger_head SET size = size WHERE id = 1 RETURNING size, subtrees";
+pub(super) async fn take_head(connection: &mut AnyConnection) -> Result<Head> {
+    const SQL: &str = "UPDATE ledger_head SET size = size WHERE id = 1 \
+                       RETURNING size, generation, subtrees";
     let row: Option<HeadRow> = sqlx::query_as(SQL).fetch_optional(connection).await?;
     row.ok_or_else(no_head)?.try_into()
 }
@@ -187,7 +201,19 @@ async fn node_at(connection: &mut AnyConnection, node: Node) -> Result<Digest> {
 impl Storage {
     /// The ledger's tree as it is now.
     pub async fn head(&self) -> Result<Frontier> {
-        head(&mut *self.reader().await?).await
+        Ok(self.read_head().await?.tree)
+    }
+
+    /// The head as it is now. Its generation is kept for the name in checkpoints.
+    pub(super) async fn read_head(&self) -> Result<Head> {
+        let head = head(&mut *self.reader().await?).await?;
+        self.inner.generation.store(head.generation, Ordering::Relaxed);
+        Ok(head)
+    }
+
+    /// How many times the log was recovered, as its head said when it was last read.
+    pub fn generation(&self) -> u64 {
+        self.inner.generation.load(Ordering::Relaxed)
     }
 
     /// Makes sure that the ledger goes on with the key that it was begun with, before anything is
@@ -291,14 +317,15 @@ impl Storage {
         hashes.iter().map(|hash| row.parse("entry_hash", hash)).collect()
     }
 
-    /// The root that the tree had when it had so many entries (RFC 6962, section 2.1).
-    pub async fn root_at(&self, size: u64) -> Result<Digest> {
+    /// The tree as it was when it had so many entries (RFC 6962, section 2.1).
+    pub async fn tree_at(&self, size: u64) -> Result<Frontier> {
         let mut hashes = Vec::new();
         let mut reader = self.reader().await?;
         for node in complete_subtrees(0, size) {
             hashes.push(node_at(&mut reader, node).await?);
         }
-        Ok(fold_subtrees(&hashes).unwrap_or_else(|| Frontier::default().root()))
+        let row = Row { table: "ledger_nodes", key: "of a head" };
+        Frontier::restore(size, hashes).map_err(|error| row.impossible("hash", error))
     }
 
     /// The audit path of the entry at `index` in the tree of the first `size` entries (RFC 6962,

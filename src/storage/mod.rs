@@ -11,6 +11,8 @@ mod ceremonies;
 mod column;
 mod engine;
 mod error;
+mod follow;
+mod guard;
 mod jobs;
 mod ledger;
 mod listing;
@@ -20,6 +22,7 @@ mod writer;
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Transaction};
@@ -27,12 +30,13 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
 use crate::domain::ledger::Frontier;
-use crate::domain::log_key::{LogKey, LogPublicKey};
+use crate::domain::log_key::{LogKey, LogPublicKey, name_of_generation};
 
 pub use approvals::{NewApproval, StoredApproval};
 pub use ceremonies::{Ceremony, IssuedStatement, Login};
 pub use engine::Engine;
 pub use error::{Result, StorageError};
+pub use follow::LogStretch;
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
 pub use people::{Credential, CredentialStatus, Session};
@@ -57,6 +61,9 @@ struct Inner {
     name: String,
     wakeups: watch::Sender<u64>,
     commits: broadcast::Sender<Arc<Commit>>,
+    guard: guard::Guard,
+    /// How many times the log was recovered, as its head said when it was last read.
+    generation: AtomicU64,
     listener: Option<AbortHandle>,
     /// Keeps other processes away from a SQLite file.
     _lock: Option<File>,
@@ -97,6 +104,8 @@ impl Storage {
             name,
             wakeups,
             commits: broadcast::Sender::new(COMMITS_KEPT),
+            guard: guard::Guard::default(),
+            generation: AtomicU64::default(),
             listener,
             _lock: lock,
         };
@@ -130,9 +139,11 @@ impl Storage {
         self.inner.log_key.public()
     }
 
-    /// The signed tree head of this tree, under the log's name.
+    /// The signed tree head of a tree that was just read, under the log's name. `name` is that of
+    /// a log that was never recovered.
     pub fn sign_checkpoint(&self, name: &str, head: &Frontier) -> String {
-        self.inner.log_key.sign_checkpoint(name, head.size(), &head.root())
+        let name = name_of_generation(name, self.generation());
+        self.inner.log_key.sign_checkpoint(&name, head.size(), &head.root())
     }
 
     /// The log key's signature over the payload of a DSSE envelope.

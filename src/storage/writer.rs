@@ -61,9 +61,13 @@ pub enum SpentToken {
 
 impl Storage {
     /// Begins a change; waits for the changes that are under way.
+    ///
+    /// # Errors
+    /// [`StorageError::Log`] if the log cannot be relied on: nothing is written on top of it.
     pub async fn begin(&self) -> Result<Writer> {
         let mut transaction = self.begin_write().await?;
-        let head = ledger::take_head(&mut transaction).await?;
+        let ledger::Head { generation, tree: head } = ledger::take_head(&mut transaction).await?;
+        self.inner.guard.admit(generation, &head)?;
         let storage = Arc::clone(&self.inner);
         let before = head.size();
         Ok(Writer { storage, transaction, before, head, changed: Vec::new(), failed: false })
@@ -233,6 +237,7 @@ impl Writer {
         // That nobody listens is no error.
         let _ =
             self.storage.commits.send(Arc::new(Commit { before, after, approvals: self.changed }));
+        self.storage.guard.wrote(self.head.size());
         self.storage.wakeups.send_modify(|count| *count += 1);
         Ok(())
     }

@@ -18,12 +18,15 @@ pub struct Visit {
     pub session: Session,
     /// Who looks.
     pub viewer: Viewer,
+    /// Why nothing is decided and nothing rolled out now.
+    pub alarm: Option<String>,
 }
 
 impl Visit {
     /// What the page is drawn in.
     pub fn surroundings<'a>(&'a self, app: &'a App) -> Surroundings<'a> {
-        Surroundings { viewer: Some(&self.viewer), notice: app.notice.as_deref(), now: app.now() }
+        let (notice, alarm) = (app.notice.as_deref(), self.alarm.as_deref());
+        Surroundings { viewer: Some(&self.viewer), notice, alarm, now: app.now() }
     }
 }
 
@@ -40,7 +43,13 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
         keys: active.map(|credential| credential.name).collect(),
         session_ends_at: session.expires_at,
     };
-    Ok(Visit { session, viewer })
+    Ok(Visit { session, viewer, alarm: alarm(app) })
+}
+
+/// Why nothing is decided and nothing rolled out now, in words for the top of a page.
+pub fn alarm(app: &App) -> Option<String> {
+    let fault = app.storage.log_fault()?;
+    Some(format!("Nothing is decided and nothing is rolled out: {fault}."))
 }
 
 /// Why a page is not shown.
@@ -68,7 +77,8 @@ impl IntoResponse for PageError {
 
 /// A problem as people read it.
 fn problem_page(problem: &Problem) -> Response {
-    let around = Surroundings { viewer: None, notice: None, now: jiff::Timestamp::UNIX_EPOCH };
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let around = Surroundings { viewer: None, notice: None, alarm: None, now };
     let title = match problem.status {
         StatusCode::NOT_FOUND => "Nothing to see here",
         StatusCode::FORBIDDEN => "Not allowed",
@@ -89,10 +99,16 @@ fn problem_page(problem: &Problem) -> Response {
     (problem.status, page).into_response()
 }
 
+/// What this is, for somebody who is not signed in.
+pub fn signed_out_page(app: &App, just_left: bool) -> SignedOutPage {
+    let (notice, alarm) = (app.notice.as_deref(), alarm(app));
+    let around = Surroundings { viewer: None, notice, alarm: alarm.as_deref(), now: app.now() };
+    SignedOutPage::new(paths::INBOX, just_left, around)
+}
+
 /// `GET /signed-out`.
 pub async fn signed_out(State(app): State<App>) -> SignedOutPage {
-    let around = Surroundings { viewer: None, notice: app.notice.as_deref(), now: app.now() };
-    SignedOutPage::new(paths::INBOX, true, around)
+    signed_out_page(&app, true)
 }
 
 /// Any address that the gate does not know: a page for browsers, a problem for programs.

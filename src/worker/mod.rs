@@ -3,9 +3,11 @@
 //! A job stands in the database exactly while there is something to do, so nothing is handed over
 //! in memory and any instance can go on where another stopped.
 
+pub mod log;
 mod rollout;
 mod sweep;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,6 +18,7 @@ use crate::integrations::cloud_run::CloudRun;
 use crate::proof::evidence::Trust;
 use crate::randomness;
 use crate::storage::{Storage, StorageError};
+use log::LogFollower;
 
 /// How many rollouts one instance moves at the same time. Each mostly waits for Cloud Run.
 const AT_ONCE: usize = 4;
@@ -34,6 +37,7 @@ pub struct Worker {
     cloud_run: CloudRun,
     clock: Clock,
     trust: Trust,
+    log: Arc<LogFollower>,
     /// Names this worker in leases.
     name: String,
 }
@@ -50,9 +54,16 @@ pub enum Step {
 }
 
 impl Worker {
-    /// A worker on this storage. `trust` is what it believes without asking the database.
-    pub fn new(storage: Storage, cloud_run: CloudRun, clock: Clock, trust: Trust) -> Self {
-        Self { storage, cloud_run, clock, trust, name: randomness::token::<12>() }
+    /// A worker on this storage. `trust` is what it believes without asking the database, and `log`
+    /// says before each call whether the database is still the one that was seen.
+    pub fn new(
+        storage: Storage,
+        cloud_run: CloudRun,
+        clock: Clock,
+        trust: Trust,
+        log: Arc<LogFollower>,
+    ) -> Self {
+        Self { storage, cloud_run, clock, trust, log, name: randomness::token::<12>() }
     }
 
     /// Works until `shutdown` turns true.
@@ -107,6 +118,9 @@ impl Worker {
     /// # Errors
     /// If the list of jobs cannot be read or written.
     pub async fn step_once(&self) -> Result<Step, StorageError> {
+        if self.storage.log_fault().is_some() {
+            return Ok(Step::Later(LONGEST_SILENCE));
+        }
         let now = self.clock.now();
         let Some(job) = self.storage.claim_job(&self.name, now, rollout::LEASE).await? else {
             return Ok(Step::Idle);

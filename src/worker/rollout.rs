@@ -154,6 +154,8 @@ async fn make(
     if written.is_none() {
         return Ok(Turn::Over);
     }
+    // The announcement is outside the database too before the call is made: no backup undoes it.
+    worker.log.secure().await?;
     tracing::info!(approval = %job.approval, ?call, "calling Cloud Run");
     // The point of no return. A crash before the call, in it or after it leaves the announcement,
     // and whoever goes on observes first. The call itself can take effect only once: it names an
@@ -273,11 +275,12 @@ fn tell(stored: &StoredApproval, outcome: &Outcome) {
     }
 }
 
-/// Verifies the evidence. The inner error is a finding; the outer one says that it could not be read.
+/// Verifies the log and the evidence. The inner error is a finding; the outer one says that it could not be read.
 async fn verified(
     worker: &Worker,
     stored: &StoredApproval,
 ) -> Result<Result<Authorised, NotAuthorised>, GateError> {
+    worker.log.secure().await?;
     match authorise(&worker.storage, &worker.trust, stored).await {
         Err(NotAuthorised::Storage(error)) => Err(error.into()),
         verdict => Ok(verdict),

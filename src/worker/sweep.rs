@@ -18,7 +18,9 @@ impl Worker {
     pub(super) async fn sweep(self, mut shutdown: watch::Receiver<bool>) {
         let mut turn: u32 = 0;
         while !*shutdown.borrow() {
-            if let Err(error) = self.expire_due().await {
+            if self.storage.log_fault().is_none()
+                && let Err(error) = self.expire_due().await
+            {
                 tracing::error!(%error, "requests whose time is over cannot be expired; none of them can be signed");
             }
             if turn.is_multiple_of(TURNS_BETWEEN_SWEEPS)

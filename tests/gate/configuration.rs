@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use countersign::config::overrides::OVERRIDES;
 use countersign::config::{Config, ConfigError};
+use countersign::integrations::log_head::LogHeadPlace;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
@@ -51,6 +52,9 @@ images = ["registry.example.com/app/web"]
 requesters = [{ issuer = "agent", claims = { sub = ["agent:a", "agent:b*"] } }]
 rules = [{ from = ["person:alice", "person:bob"], count = 2 }]
 expires_in = "30m"
+
+[log]
+head = "outside/log-head.json"
 "#;
 
 /// A folder with a configuration and its secrets.
@@ -161,6 +165,7 @@ fn the_example_is_a_configuration() {
     listen            0.0.0.0:8080
     database          postgres://gate@10.20.0.3/countersign
     log key           public half d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a, for the trust anchor of verifiers
+    log head          kept in /mnt/countersign-head/log-head.json
     notice            Releases are frozen from Friday 16:00 to Monday 08:00.
     login             https://example.okta.com/oauth2/default, client 0oa1b2c3d4EXAMPLE5d7
                       scopes openid profile email groups, groups from groups
@@ -246,6 +251,20 @@ fn secret_files() {
     fs::set_permissions(folder.path("log-key"), open).unwrap();
     let warnings = folder.accepted().warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
+}
+
+#[test]
+fn the_head_of_the_log_outside() {
+    let head = "[log]\nhead = \"outside/log-head.json\"\n";
+    let folder = Folder::new(GOOD);
+    let place = LogHeadPlace::File(folder.path("outside/log-head.json"));
+    assert_eq!(folder.accepted().log_head, place);
+    for without in ["", "[log]\n", "[log]\nhead = \"\"\n"] {
+        let config = Folder::with(head, without).accepted();
+        assert_eq!(config.log_head, LogHeadPlace::Memory);
+        assert!(config.warnings.len() == 1, "{:?}", config.warnings);
+        assert!(config.warnings[0].contains("log.head is missing"), "{:?}", config.warnings);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod evidence;
 mod faults;
 mod identity_server;
 mod instances;
+mod log_followed;
 mod next_action;
 mod pages;
 mod previews;

@@ -82,7 +82,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
 }
 
 fn around(viewer: Option<&Viewer>) -> Surroundings<'_> {
-    Surroundings { viewer, notice: None, now: now() }
+    Surroundings { viewer, notice: None, alarm: None, now: now() }
 }
 
 fn bob() -> Viewer {

@@ -37,9 +37,9 @@ fn pages() -> Vec<(String, String)> {
     let newcomer = viewer("Dan Okafor", &["release-managers"], &[]);
     let visitor = viewer("Eve Park", &["marketing"], &["Phone"]);
     let notice = "This gate is a demo: everything runs on this machine and nothing is deployed.";
-    let bobs = Surroundings { viewer: Some(&bob), notice: None, now: now() };
+    let bobs = Surroundings { viewer: Some(&bob), notice: None, alarm: None, now: now() };
     let of = |viewer| Surroundings { viewer: Some(viewer), ..bobs };
-    let nobody = Surroundings { viewer: None, notice: Some(notice), now: now() };
+    let nobody = Surroundings { viewer: None, notice: Some(notice), alarm: None, now: now() };
     let mut first = deployment();
     first.preconditions = Preconditions::Absent {};
     first.plan.rollback.clear();

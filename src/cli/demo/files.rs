@@ -98,6 +98,7 @@ impl DemoFiles {
 
 fn config_text(folder: &Path, database_key: &str, gate: &str, sandbox: &str) -> String {
     let listen = gate.trim_start_matches("http://").replace("localhost", "127.0.0.1");
+    let port = listen.rsplit(':').next().unwrap_or_default();
     let folder = folder.display();
     let new_service = DEMO_SERVICE.replace("/web", "/api");
     format!(
@@ -108,6 +109,10 @@ listen = "{listen}"
 {database_key}
 log_key_file = "{folder}/log-key"
 notice = "A demo: Cloud Run, the token issuers and the directory are a sandbox on this machine."
+
+# One for each port, since the log's name has the port in it.
+[log]
+head = "{folder}/log-head-{port}.json"
 
 [login]
 issuer = "{sandbox}/identity"

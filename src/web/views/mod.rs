@@ -39,6 +39,8 @@ pub struct Surroundings<'a> {
     pub viewer: Option<&'a Viewer>,
     /// A notice above every page, in our words: that this gate is a demo, for example.
     pub notice: Option<&'a str>,
+    /// Why nothing is decided and nothing rolled out now, above every page too.
+    pub alarm: Option<&'a str>,
     /// The time that pages count from.
     pub now: Timestamp,
 }
@@ -52,6 +54,8 @@ pub struct Frame {
     pub assets: String,
     /// The notice above the page.
     pub notice: Option<String>,
+    /// Why nothing works just now.
+    pub alarm: Option<String>,
     /// The name of the person who is signed in.
     pub viewer: Option<Inert>,
     /// Signing in from here leads back here.
@@ -66,6 +70,7 @@ impl Frame {
             title: Inert::new(title).without_markup(),
             assets: assets::base(),
             notice: around.notice.map(str::to_owned),
+            alarm: around.alarm.map(str::to_owned),
             viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),
             sign_in: paths::sign_in(here),
             here: here.to_owned(),

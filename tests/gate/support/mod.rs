@@ -3,6 +3,7 @@
 pub mod balancer;
 pub mod bundles;
 pub mod cloud_run;
+pub mod database;
 pub mod gate;
 pub mod postgres;
 pub mod process;

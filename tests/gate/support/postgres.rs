@@ -15,13 +15,38 @@ const PREFIX: &str = "countersign_test_";
 /// It lasts as long as the test's runtime: a connection that the runtime holds keeps a lock on its
 /// name, and whoever makes the next database drops those that nobody has locked.
 pub async fn fresh_database() -> String {
+    made_of("template0").await
+}
+
+/// The URL of a new database that holds what another one holds, to which nobody may be connected.
+pub async fn copy_of(url: &str) -> String {
+    made_of(&name_of(url)).await
+}
+
+/// Puts a copy in the place of a database, whoever is connected to it.
+pub async fn replace(url: &str, copy: &str) {
+    let mut connection = server().connect().await.unwrap();
+    let (name, copy) = (name_of(url), name_of(copy));
+    for sql in [
+        format!("DROP DATABASE {name} WITH (FORCE)"),
+        format!("CREATE DATABASE {name} TEMPLATE {copy}"),
+    ] {
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+}
+
+fn name_of(url: &str) -> String {
+    PgConnectOptions::from_str(url).unwrap().get_database().unwrap().to_owned()
+}
+
+async fn made_of(template: &str) -> String {
     let server = server();
     let mut connection = server.connect().await.unwrap();
     drop_abandoned(&mut connection).await;
     let name = format!("{PREFIX}{:032x}", u128::from_be_bytes(countersign::randomness::bytes()));
     assert!(lock(&mut connection, &name).await, "a random name is nobody else's");
     connection
-        .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0")))
+        .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
         .await
         .unwrap();
     tokio::spawn(async move {

@@ -72,6 +72,16 @@ impl GateProcess {
         self.until_ready().await;
     }
 
+    /// Starts it again and waits until it answers, whether it can do its work or not.
+    pub async fn start_again_to_refuse(&mut self) {
+        self.child = spawn(&self.config, &self.log);
+        let started = Instant::now();
+        while reqwest::get(format!("{}/health/live", self.address)).await.is_err() {
+            assert!(started.elapsed() < Duration::from_secs(30), "the gate does not answer");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Asks it to stop and waits until it has; how it ended and how long that took.
     pub async fn stop(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();

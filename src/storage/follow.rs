@@ -1,0 +1,75 @@
+//! Going along the log entry by entry, so that each is verified once.
+
+use crate::domain::digest::Digest;
+use crate::domain::ledger::{CREDENTIAL_REVOKED, Frontier, Record, Revoked};
+use crate::domain::log_fault::LogFault;
+use crate::domain::tree::Node;
+use crate::storage::Storage;
+use crate::storage::error::Result;
+
+/// What was seen between two trees of the same log.
+pub struct LogStretch {
+    /// The tree after the last entry that was looked at.
+    pub tree: Frontier,
+    /// The credentials that were revoked on the way.
+    pub revoked: Revoked,
+    /// The subtrees that were completed on the way.
+    completed: Vec<(Node, Digest)>,
+}
+
+impl Storage {
+    /// How many times the log was recovered, and its stored head, believed by nobody yet.
+    pub async fn unverified_head(&self) -> Result<(u64, Frontier)> {
+        let head = self.read_head().await?;
+        Ok((head.generation, head.tree))
+    }
+
+    /// Verifies the entries on top of `tree`: `count` of them.
+    ///
+    /// # Errors
+    /// [`LogFault::Entry`] or [`LogFault::Damaged`] at the first that is missing or not what the log key signed there.
+    pub async fn follow(&self, tree: &Frontier, count: u32) -> Result<LogStretch> {
+        let entries = self.entries(tree.size(), count).await?;
+        let key = self.log_public_key();
+        let (mut tree, mut revoked) = (tree.clone(), Revoked::new());
+        let (end, mut completed) = (tree.size() + u64::from(count), Vec::new());
+        for entry in entries {
+            completed.extend(tree.follow(&entry, &key).map_err(LogFault::from)?);
+            // Most records are long and of another kind.
+            if entry.record.contains(CREDENTIAL_REVOKED)
+                && let Ok(record) = Record::parse(&entry.record)
+                && let Some(credential) = record.revokes()
+            {
+                revoked.entry(credential.to_owned()).or_insert(entry.index);
+            }
+        }
+        if tree.size() < end {
+            let what = format!("entry {} is missing, and its head counts it", tree.size());
+            return Err(LogFault::Damaged(what).into());
+        }
+        Ok(LogStretch { tree, revoked, completed })
+    }
+
+    /// Compares the stored nodes, from which proofs are read, with those of verified entries.
+    ///
+    /// # Errors
+    /// [`LogFault::Damaged`] names the first that differs.
+    pub async fn compare_nodes(&self, followed: &LogStretch) -> Result<()> {
+        let mut rest: Vec<(Node, Digest)> = followed.completed.clone();
+        rest.sort_by_key(|(node, _)| *node);
+        for level in rest.chunk_by(|(one, _), (other, _)| one.level == other.level) {
+            let Some((first, _)) = level.first() else { continue };
+            let stored = self.nodes(*first, level.len() as u64).await?;
+            for ((node, hash), stored) in level.iter().zip(stored) {
+                if *hash != stored {
+                    let Node { level, position } = node;
+                    let what = format!(
+                        "node {level}/{position} of the tree is not that of the entries below it"
+                    );
+                    return Err(LogFault::Damaged(what).into());
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! What this process knows of the log beside the database. With it a log that lost entries, or is
+//! another one, is noticed before anything is written on top of it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::domain::ledger::{Frontier, Revoked};
+use crate::domain::log_fault::LogFault;
+use crate::storage::Storage;
+use crate::storage::error::{Result, StorageError};
+
+/// One process's knowledge.
+#[derive(Default)]
+pub(super) struct Guard(Mutex<Standing>);
+
+#[derive(Default)]
+struct Standing {
+    /// The newest tree whose entries were all verified, and how many times the log was recovered.
+    known: Option<(u64, Frontier)>,
+    /// How many entries there were after our own last commit.
+    written: u64,
+    /// Why nothing may be written or done.
+    stopped: Option<LogFault>,
+    revoked: Revoked,
+}
+
+impl Guard {
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a head of the database can be written on.
+    pub(super) fn admit(&self, generation: u64, head: &Frontier) -> Result<()> {
+        let mut standing = self.lock();
+        let fault = standing.stopped.clone().or_else(|| standing.compare(generation, head));
+        match fault {
+            None => Ok(()),
+            Some(fault) => {
+                standing.stop(&fault);
+                Err(StorageError::Log(fault))
+            }
+        }
+    }
+
+    /// Remembers what we wrote ourselves.
+    pub(super) fn wrote(&self, size: u64) {
+        let mut standing = self.lock();
+        standing.written = standing.written.max(size);
+    }
+}
+
+impl Standing {
+    fn compare(&self, generation: u64, head: &Frontier) -> Option<LogFault> {
+        let size = head.size();
+        let Some((known_generation, known)) = &self.known else {
+            let is_shorter = size < self.written;
+            return is_shorter.then_some(LogFault::Shrunk { seen: self.written, found: size });
+        };
+        let seen = known.size().max(self.written);
+        if generation != *known_generation {
+            Some(LogFault::Forked { size: known.size() })
+        } else if size < seen {
+            Some(LogFault::Shrunk { seen, found: size })
+        } else {
+            (size == known.size() && head != known).then_some(LogFault::Forked { size })
+        }
+    }
+
+    fn stop(&mut self, fault: &LogFault) {
+        if self.stopped.as_ref() != Some(fault) && *fault != LogFault::Unchecked {
+            let code = fault.code();
+            tracing::error!(code, %fault, "ALARM: the log cannot be relied on; nothing is decided and nothing is rolled out");
+        }
+        self.stopped = Some(fault.clone());
+    }
+}
+
+impl Storage {
+    /// Lets nothing be written any more, until [`Storage::go_on`].
+    pub fn stop(&self, fault: &LogFault) {
+        self.inner.guard.lock().stop(fault);
+    }
+
+    /// Nothing is wrong with the log (any more).
+    pub fn go_on(&self) {
+        if let Some(fault) = self.inner.guard.lock().stopped.take() {
+            let code = fault.code();
+            tracing::info!(code, "the log can be relied on; the gate goes on");
+        }
+    }
+
+    /// Why nothing is decided and nothing is rolled out now.
+    pub fn log_fault(&self) -> Option<LogFault> {
+        self.inner.guard.lock().stopped.clone()
+    }
+
+    /// Refuses if [`Storage::log_fault`] has something to say.
+    ///
+    /// # Errors
+    /// [`StorageError::Log`] says what.
+    pub fn refuse_if_stopped(&self) -> Result<()> {
+        self.log_fault().map_or(Ok(()), |fault| Err(StorageError::Log(fault)))
+    }
+
+    /// Takes note of the newest tree whose entries were all verified, and of what it revokes.
+    pub fn know(&self, generation: u64, tree: &Frontier, revoked: &Revoked) {
+        let mut standing = self.inner.guard.lock();
+        let is_anew = standing.known.as_ref().is_some_and(|(before, _)| *before != generation);
+        if is_anew {
+            standing.written = tree.size();
+        }
+        standing.known = Some((generation, tree.clone()));
+        standing.revoked.clone_from(revoked);
+    }
+
+    /// The index of the entry that revoked a credential (base64url id), whatever the database says now.
+    pub fn revoked_at(&self, credential: &str) -> Option<u64> {
+        self.inner.guard.lock().revoked.get(credential).copied()
+    }
+}
