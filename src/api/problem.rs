@@ -156,9 +156,13 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::NoCredential => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::SuspendedCredential
+            | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
-            CeremonyRefusal::ReasonTooLong => StatusCode::UNPROCESSABLE_ENTITY,
+            CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
+            CeremonyRefusal::ReasonTooLong | CeremonyRefusal::ReasonMissing => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
         };
         Self::new(status, refusal.code(), sentence(&refusal))
     }

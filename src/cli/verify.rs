@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
 use crate::domain::deployment::Step;
+use crate::domain::ledger::CALL_ANNOUNCED;
 use crate::domain::observation::TrafficShare;
 use crate::domain::rollout::Call;
 use crate::domain::text::{Piece, inert};
@@ -29,9 +30,6 @@ pub struct VerifyArguments {
     #[arg(long)]
     json: bool,
 }
-
-/// What the ledger calls the entry before a call to Cloud Run.
-const CALL_ANNOUNCED: &str = "rollout.call_announced";
 
 /// The evidence is genuine, and not of an approval.
 const NOT_APPROVED: u8 = 3;

@@ -15,6 +15,9 @@ use crate::domain::tree::Node;
 /// Names the form of a record's bytes.
 pub const RECORD_SCHEMA: &str = "countersign/record/v1";
 
+/// The kind of the entry before a call to Cloud Run.
+pub const CALL_ANNOUNCED: &str = "rollout.call_announced";
+
 /// What one entry of the ledger says. Its canonical JSON, salted, is what the tree commits to.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,12 +3,14 @@
 //! The database is not believed: what it says is only the place where the bytes are found. The
 //! worker asks this before every call to Cloud Run, however often it asked before.
 
+use crate::domain::decision::Decision;
 use crate::domain::deployment::FrozenDeployment;
+use crate::domain::ledger::CALL_ANNOUNCED;
 use crate::gate::GateError;
 use crate::gate::evidence::gather;
-use crate::proof::evidence::Trust;
+use crate::proof::evidence::{Evidence, Trust};
 use crate::proof::verify::{Failure, Verified, verify_evidence};
-use crate::storage::{Storage, StorageError, StoredApproval};
+use crate::storage::{RecordedRevocation, Storage, StorageError, StoredApproval};
 
 /// A deployment whose evidence was verified just now. Only [`authorise`] makes one, and nothing
 /// calls Cloud Run without one.
@@ -36,6 +38,12 @@ pub enum NotAuthorised {
     /// The stored row says something else than the evidence.
     #[error("the stored approval is not the one that the evidence proves: {0} differs")]
     Row(&'static str),
+    /// A key that signed was revoked before anything was rolled out.
+    #[error(
+        "{} revoked a key of {} with which it was signed, at {} ({:?}), before the rollout began: ask again, and have the new request signed with a key that is still good",
+        .0.revocation.by_name, .0.revocation.person.subject, .0.at, .0.revocation.reason
+    )]
+    Revoked(Box<RecordedRevocation>),
     /// A row that the evidence needs is gone, or is none that the gate writes.
     #[error("the evidence is not complete: {0}")]
     Incomplete(String),
@@ -51,6 +59,7 @@ impl NotAuthorised {
             Self::Evidence(failure) => failure.code().as_str(),
             Self::NotApproved(_) => "not_approved",
             Self::Row(_) => "row_mismatch",
+            Self::Revoked(_) => "credential_revoked",
             Self::Incomplete(_) => "evidence_incomplete",
             Self::Storage(_) => "evidence_unreadable",
         }
@@ -88,7 +97,30 @@ pub async fn authorise(
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));
     }
     compare(&verified, stored)?;
+    refuse_revoked(storage, &evidence, &verified).await?;
     Ok(Authorised { deployment: verified.deployment().clone() })
+}
+
+/// A key that was revoked before the first call counts no more, although its signature was good when
+/// it was made. Later the rollout goes on: stopping half-way would help nobody, and whoever wants that
+/// can move the traffic back. The keys' rows are not asked: the signed entries say it.
+async fn refuse_revoked(
+    storage: &Storage,
+    evidence: &Evidence,
+    verified: &Verified,
+) -> Result<(), NotAuthorised> {
+    let mut entries = evidence.entries.iter().zip(verified.records());
+    let first_call = entries.find(|(_, record)| record.kind == CALL_ANNOUNCED);
+    let first_call = first_call.map_or(u64::MAX, |(entry, _)| entry.index);
+    let revocations = storage.revocations().await.map_err(GateError::from)?;
+    let revoked = revocations.into_iter().find(|found| {
+        let signed = |decision: &Decision| decision.credential == found.revocation.credential;
+        found.index < first_call && verified.decisions().iter().any(signed)
+    });
+    match revoked {
+        Some(found) => Err(NotAuthorised::Revoked(Box::new(found))),
+        None => Ok(()),
+    }
 }
 
 /// The row is what the worker goes by, so it must say what was proved.

@@ -163,7 +163,7 @@ async fn signing_credential(
     match credential.status {
         CredentialStatus::Active => Ok(credential),
         CredentialStatus::Suspended => Err(CeremonyRefusal::SuspendedCredential.into()),
-        CredentialStatus::Revoked => Err(CeremonyRefusal::OtherCredential.into()),
+        CredentialStatus::Revoked => Err(CeremonyRefusal::RevokedCredential.into()),
     }
 }
 

@@ -15,6 +15,7 @@ mod jobs;
 mod ledger;
 mod listing;
 mod people;
+mod revocations;
 mod sweep;
 mod writer;
 
@@ -36,6 +37,7 @@ pub use error::{Result, StorageError};
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
 pub use people::{Credential, CredentialStatus, Session};
+pub use revocations::{RecordedRevocation, Revocation};
 pub use writer::{SpentToken, Writer};
 
 /// The gate's memory. Clones are the same storage.

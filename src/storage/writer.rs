@@ -19,6 +19,7 @@ use crate::storage::column::{big_int, json_text};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
+use crate::storage::revocations::{self, REVOKED, Revocation};
 use crate::storage::{Inner, Storage, engine, ledger};
 
 /// One change of the gate's state: everything in it happens, or nothing.
@@ -175,6 +176,21 @@ impl Writer {
         let credential = data_encoding::BASE64URL_NOPAD.encode(credential_id);
         let data = serde_json::json!({ "credential": credential, "reason": why });
         self.record("credential.suspended", data, now).await
+    }
+
+    /// Takes a credential out of use for good and writes an entry that says so. False: it was
+    /// revoked before, and nothing is written.
+    pub async fn revoke_credential(
+        &mut self,
+        credential_id: &[u8],
+        revocation: &Revocation,
+        now: Timestamp,
+    ) -> Result<bool> {
+        if !step!(self, revocations::revoke(&mut self.transaction, credential_id))? {
+            return Ok(false);
+        }
+        self.record(REVOKED, serde_json::json!(revocation), now).await?;
+        Ok(true)
     }
 
     /// Writes a new credential. The next entry of this change must be the one about its enrolment.

@@ -21,6 +21,7 @@ mod public_keys;
 mod public_log;
 mod readme;
 mod registrations;
+mod revoking;
 mod sample_approval;
 mod sandbox_cloud_run;
 mod sentences;

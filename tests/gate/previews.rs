@@ -10,10 +10,10 @@ use countersign::web::assets;
 use countersign::web::views::Surroundings;
 use countersign::web::views::approval::ApprovalPage;
 use countersign::web::views::inbox::InboxPage;
-use countersign::web::views::keys::KeysPage;
+use countersign::web::views::keys::{AllKeysPage, KeysPage};
 use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
 
-use crate::pages::{hostile, keys};
+use crate::pages::{hostile, keys, people};
 use crate::sample_approval::{
     after_pending, approval_of, deployment, minutes_ago, now, pending, running, share, signed_once,
     viewer,
@@ -53,7 +53,8 @@ fn pages() -> Vec<(String, String)> {
     same.proposed = running();
     let mut approvals = vec![pending(), signed_once()];
     approvals.extend(after_pending().into_iter().map(|(_, approval)| approval));
-    let key_page = |message| KeysPage::new(&keys(minutes_ago(9)), message, bobs).render().unwrap();
+    let key_page =
+        |message| KeysPage::new(&keys(minutes_ago(9)), message, true, bobs).render().unwrap();
     let mut pages = vec![
         ("pending".to_owned(), show(&signed_once(), bobs)),
         ("pending-signed-out".to_owned(), show(&pending(), nobody)),
@@ -65,7 +66,11 @@ fn pages() -> Vec<(String, String)> {
         ("inbox".to_owned(), InboxPage::new(&approvals, bobs).render().unwrap()),
         ("inbox-empty".to_owned(), InboxPage::new(&[], of(&newcomer)).render().unwrap()),
         ("keys".to_owned(), key_page(Some("The key is registered and can sign."))),
-        ("keys-empty".to_owned(), KeysPage::new(&[], None, bobs).render().unwrap()),
+        (
+            "keys-all".to_owned(),
+            AllKeysPage::new(&people(minutes_ago(9)), None, bobs).render().unwrap(),
+        ),
+        ("keys-empty".to_owned(), KeysPage::new(&[], None, false, bobs).render().unwrap()),
         ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),
         ("problem".to_owned(), problem(nobody)),
     ];
