@@ -6,6 +6,7 @@
 use crate::domain::decision::Decision;
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ledger::CALL_ANNOUNCED;
+use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
 use crate::gate::evidence::gather;
 use crate::proof::evidence::{Evidence, Trust};
@@ -44,6 +45,11 @@ pub enum NotAuthorised {
         .0.revocation.by_name, .0.revocation.person.subject, .0.at, .0.revocation.reason
     )]
     Revoked(Box<RecordedRevocation>),
+    /// The policy asks for pinned anchors, and this gate has none.
+    #[error(
+        "the environment {0} asks for pinned trust, and nothing is pinned in this gate's configuration: write [trust] again as it was, and ask again"
+    )]
+    Unpinned(String),
     /// A row that the evidence needs is gone, or is none that the gate writes.
     #[error("the evidence is not complete: {0}")]
     Incomplete(String),
@@ -60,6 +66,7 @@ impl NotAuthorised {
             Self::NotApproved(_) => "not_approved",
             Self::Row(_) => "row_mismatch",
             Self::Revoked(_) => "credential_revoked",
+            Self::Unpinned(_) => "trust_unpinned",
             Self::Incomplete(_) => "evidence_incomplete",
             Self::Storage(_) => "evidence_unreadable",
         }
@@ -97,6 +104,10 @@ pub async fn authorise(
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));
     }
     compare(&verified, stored)?;
+    let policy = verified.policy();
+    if policy.enrolment.requires_pinned_trust && trust.level() == TrustLevel::Unpinned {
+        return Err(NotAuthorised::Unpinned(policy.environment.clone()));
+    }
     refuse_revoked(storage, &evidence, &verified).await?;
     Ok(Authorised { deployment: verified.deployment().clone() })
 }

@@ -8,9 +8,8 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::approval::Status;
 use crate::storage::ApprovalFilter;
-use crate::web::page::{PageError, visit};
+use crate::web::page::{PageError, outside, visit};
 use crate::web::paths;
-use crate::web::views::Surroundings;
 use crate::web::views::inbox::InboxPage;
 use crate::web::views::problem::SignedOutPage;
 
@@ -24,9 +23,7 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Response
     let visit = match visit(&app, &headers, paths::INBOX).await {
         Ok(visit) => visit,
         Err(PageError::SignIn(_)) => {
-            let around =
-                Surroundings { viewer: None, notice: app.notice.as_deref(), now: app.now() };
-            return Ok(SignedOutPage::new(paths::INBOX, false, around).into_response());
+            return Ok(SignedOutPage::new(paths::INBOX, false, outside(&app)).into_response());
         }
         Err(problem) => return Err(problem),
     };

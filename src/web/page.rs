@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::domain::policy::TrustLevel;
 use crate::storage::{CredentialStatus, Session};
 use crate::web::paths;
 use crate::web::session::find_session;
@@ -23,8 +24,14 @@ pub struct Visit {
 impl Visit {
     /// What the page is drawn in.
     pub fn surroundings<'a>(&'a self, app: &'a App) -> Surroundings<'a> {
-        Surroundings { viewer: Some(&self.viewer), notice: app.notice.as_deref(), now: app.now() }
+        Surroundings { viewer: Some(&self.viewer), ..outside(app) }
     }
+}
+
+/// What a page is drawn in for somebody who is not signed in.
+pub fn outside(app: &App) -> Surroundings<'_> {
+    let (notice, trust) = (app.notice.as_deref(), app.trust.level());
+    Surroundings { viewer: None, notice, trust, now: app.now() }
 }
 
 /// Finds out who visits; a person who is not signed in is sent to sign in and comes back to `here`.
@@ -68,7 +75,9 @@ impl IntoResponse for PageError {
 
 /// A problem as people read it.
 fn problem_page(problem: &Problem) -> Response {
-    let around = Surroundings { viewer: None, notice: None, now: jiff::Timestamp::UNIX_EPOCH };
+    // It shows nothing that could be trusted or not.
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let around = Surroundings { viewer: None, notice: None, trust: TrustLevel::Pinned, now };
     let title = match problem.status {
         StatusCode::NOT_FOUND => "Nothing to see here",
         StatusCode::FORBIDDEN => "Not allowed",
@@ -91,8 +100,7 @@ fn problem_page(problem: &Problem) -> Response {
 
 /// `GET /signed-out`.
 pub async fn signed_out(State(app): State<App>) -> SignedOutPage {
-    let around = Surroundings { viewer: None, notice: app.notice.as_deref(), now: app.now() };
-    SignedOutPage::new(paths::INBOX, true, around)
+    SignedOutPage::new(paths::INBOX, true, outside(&app))
 }
 
 /// Any address that the gate does not know: a page for browsers, a problem for programs.

@@ -269,7 +269,7 @@ async fn refuse(worker: &Worker, job: &Job, finding: &NotAuthorised) -> Result<T
     let code = finding.code();
     let now = worker.clock.now();
     let reason = match finding {
-        NotAuthorised::Revoked(_) => format!("{finding} ({code})"),
+        NotAuthorised::Revoked(_) | NotAuthorised::Unpinned(_) => format!("{finding} ({code})"),
         _ => format!("the evidence does not hold ({code}): {finding}"),
     };
     let outcome = Outcome::NeedsAttention(reason);

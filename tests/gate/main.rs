@@ -29,4 +29,5 @@ mod sign_in;
 mod storage;
 mod support;
 mod tidy;
+mod trust;
 mod workload_tokens;

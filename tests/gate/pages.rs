@@ -7,6 +7,7 @@ use axum::routing::get;
 use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::Verdict;
 use countersign::domain::deployment::Link;
+use countersign::domain::policy::TrustLevel;
 use countersign::proof::base64url;
 use countersign::web::assets;
 use countersign::web::security_headers::add_security_headers;
@@ -111,7 +112,7 @@ pub fn people(created_at: Timestamp) -> Vec<PersonsKeys> {
 }
 
 fn around(viewer: Option<&Viewer>) -> Surroundings<'_> {
-    Surroundings { viewer, notice: None, now: now() }
+    Surroundings { viewer, notice: None, trust: TrustLevel::Pinned, now: now() }
 }
 
 fn bob() -> Viewer {

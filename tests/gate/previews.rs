@@ -6,6 +6,7 @@ use std::path::Path;
 use askama::Template;
 use countersign::domain::approval::Approval;
 use countersign::domain::deployment::Preconditions;
+use countersign::domain::policy::TrustLevel;
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
 use countersign::web::views::approval::ApprovalPage;
@@ -37,9 +38,15 @@ fn pages() -> Vec<(String, String)> {
     let newcomer = viewer("Dan Okafor", &["release-managers"], &[]);
     let visitor = viewer("Eve Park", &["marketing"], &["Phone"]);
     let notice = "This gate is a demo: everything runs on this machine and nothing is deployed.";
-    let bobs = Surroundings { viewer: Some(&bob), notice: None, now: now() };
+    let bobs =
+        Surroundings { viewer: Some(&bob), notice: None, trust: TrustLevel::Pinned, now: now() };
     let of = |viewer| Surroundings { viewer: Some(viewer), ..bobs };
-    let nobody = Surroundings { viewer: None, notice: Some(notice), now: now() };
+    let nobody = Surroundings {
+        viewer: None,
+        notice: Some(notice),
+        trust: TrustLevel::Unpinned,
+        now: now(),
+    };
     let mut first = deployment();
     first.preconditions = Preconditions::Absent {};
     first.plan.rollback.clear();

@@ -15,6 +15,7 @@ mod traffic;
 use jiff::Timestamp;
 
 use crate::domain::person::Profile;
+use crate::domain::policy::TrustLevel;
 use crate::web::{assets, paths};
 
 pub use inert::Inert;
@@ -38,6 +39,8 @@ pub struct Surroundings<'a> {
     pub viewer: Option<&'a Viewer>,
     /// A notice above every page, in our words: that this gate is a demo, for example.
     pub notice: Option<&'a str>,
+    /// Whether anchors are pinned; a page says it if not.
+    pub trust: TrustLevel,
     /// The time that pages count from.
     pub now: Timestamp,
 }
@@ -51,6 +54,8 @@ pub struct Frame {
     pub assets: String,
     /// The notice above the page.
     pub notice: Option<String>,
+    /// Whether nothing is pinned that whose key is whose could be checked against.
+    pub is_unpinned: bool,
     /// The name of the person who is signed in.
     pub viewer: Option<Inert>,
     /// Signing in from here leads back here.
@@ -65,6 +70,7 @@ impl Frame {
             title: Inert::new(title).without_markup(),
             assets: assets::base(),
             notice: around.notice.map(str::to_owned),
+            is_unpinned: around.trust == TrustLevel::Unpinned,
             viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),
             sign_in: paths::sign_in(here),
             here: here.to_owned(),
