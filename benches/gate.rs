@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use countersign::cli::demo::approver::Approver;
 use countersign::cli::demo::files::DemoFiles;
+use countersign::cli::demo::pins::of_sandbox;
 use countersign::clock::Clock;
 use countersign::domain::log_key::LogKey;
 use countersign::sandbox::{DEMO_REPOSITORY, DEMO_SERVICE, SandboxSettings, routes};
@@ -171,7 +172,7 @@ impl World {
         let free = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let gate = format!("http://localhost:{}", free.local_addr().unwrap().port());
         drop(free);
-        let files = DemoFiles::create(None, Some(database), &gate, &sandbox).unwrap();
+        let files = DemoFiles::create(None).unwrap();
         let settings = SandboxSettings {
             base_url: sandbox.clone(),
             gate_origin: gate.clone(),
@@ -180,6 +181,8 @@ impl World {
             ready_delay: SignedDuration::from_millis(5),
         };
         tokio::spawn(axum::serve(listener, routes(settings).unwrap()).into_future());
+        let pins = of_sandbox(&sandbox).await.unwrap();
+        files.write_config(Some(database), &gate, &sandbox, &pins).unwrap();
         Self { gate, sandbox, files, http: reqwest::Client::new() }
     }
 

@@ -70,6 +70,8 @@
 //!
 //! [`gate::enrol`]: webauthn-rs checks the registration; then the person signs in once more with the OpenID
 //! nonce set to the digest of the browser's answer, so that the directory's own signature says whose key it is.
+//! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
+//! a rollout begins.
 
 pub mod api;
 pub mod app;

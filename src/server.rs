@@ -38,6 +38,8 @@ pub fn routes(app: App) -> Router {
         .route("/approvals/{id}/decisions", post(decisions::decision))
         .route("/approvals/{id}/evidence", get(api::evidence::evidence))
         .route("/keys", get(web::keys_page::page))
+        .route("/keys/all", get(web::keys_page::all))
+        .route("/keys/{credential}/revocations", post(keys::revocation))
         .route("/keys/ceremonies", post(keys::begin))
         .route("/keys/ceremonies/{id}", post(keys::receive))
         .route("/sign-in", get(sign_in::begin))

@@ -68,6 +68,9 @@ CREATE TABLE ledger_entries (
     at INTEGER NOT NULL
 ) STRICT;
 
+-- Read before each rollout begins; there are few of them.
+CREATE INDEX ledger_entries_of_revocations ON ledger_entries (entry_index)
+    WHERE kind = 'credential.revoked';
 CREATE INDEX ledger_entries_by_approval ON ledger_entries (approval_id, entry_index);
 
 -- A person decides once: the primary key says so.

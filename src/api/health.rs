@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::domain::policy::TrustLevel;
 
 /// A clock that is further off than this makes tokens and statements end too early or too late.
 const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(30);
@@ -18,6 +19,9 @@ pub struct Health {
     status: &'static str,
     /// What is wrong, a sentence each.
     problems: Vec<String>,
+    /// Whether the anchors that approvals rest on are pinned in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust: Option<TrustLevel>,
 }
 
 /// The process answers.
@@ -26,7 +30,7 @@ pub struct Health {
     responses((status = 200, description = "It lives", body = Health))
 )]
 pub async fn live() -> Json<Health> {
-    Json(Health { status: "ok", problems: Vec::new() })
+    Json(Health { status: "ok", problems: Vec::new(), trust: None })
 }
 
 /// The database can be written, the log is the one that was seen, and the clock is right.
@@ -61,5 +65,5 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "failing")
     };
-    (status, Json(Health { status: word, problems }))
+    (status, Json(Health { status: word, problems, trust: Some(app.trust.level()) }))
 }

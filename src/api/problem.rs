@@ -120,7 +120,9 @@ impl From<RequestRefusal> for Problem {
     fn from(refusal: RequestRefusal) -> Self {
         let status = match &refusal {
             RequestRefusal::RequesterNotAllowed { .. } => StatusCode::FORBIDDEN,
-            RequestRefusal::ServiceBusy { .. } => StatusCode::CONFLICT,
+            RequestRefusal::ServiceBusy { .. } | RequestRefusal::TrustUnpinned { .. } => {
+                StatusCode::CONFLICT
+            }
             RequestRefusal::ServiceNotCovered { .. }
             | RequestRefusal::ImageNotAllowed { .. }
             | RequestRefusal::Text { .. }
@@ -130,7 +132,8 @@ impl From<RequestRefusal> for Problem {
             | RequestRefusal::Template { .. }
             | RequestRefusal::PlainCredential { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         };
-        let retry_after = (status == StatusCode::CONFLICT).then_some(15);
+        let is_busy = matches!(refusal, RequestRefusal::ServiceBusy { .. });
+        let retry_after = is_busy.then_some(15);
         Self { retry_after, ..Self::new(status, refusal.code(), sentence(&refusal)) }
     }
 }
@@ -159,7 +162,10 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
-            CeremonyRefusal::ReasonTooLong => StatusCode::UNPROCESSABLE_ENTITY,
+            CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
+            CeremonyRefusal::ReasonTooLong | CeremonyRefusal::ReasonMissing => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
         };
         Self::new(status, refusal.code(), sentence(&refusal))
     }

@@ -7,7 +7,7 @@ use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::Verdict;
 use crate::domain::deployment::Requester;
 use crate::domain::observation::TrafficShare;
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, TrustLevel};
 use crate::domain::sentence::status_sentence;
 
 /// One approval.
@@ -194,6 +194,12 @@ pub struct EnvironmentView {
     pub expires_in: u64,
     /// The steps of a request that names none.
     pub steps: Vec<u8>,
+    /// Whether the anchors that approvals rest on are pinned in the gate's configuration.
+    pub trust: TrustLevel,
+    /// Whether nothing may be asked for while they are not.
+    pub requires_pinned_trust: bool,
+    /// How many other approvers must sign for a new key before it can sign here.
+    pub endorsements: u8,
     /// SHA-256 of the canonical policy, hexadecimal.
     pub policy_digest: String,
 }
@@ -277,6 +283,9 @@ impl EnvironmentView {
             rules: rules_of(policy, None),
             expires_in: policy.expires_in_seconds,
             steps: policy.default_steps.clone(),
+            trust: policy.enrolment.trust,
+            requires_pinned_trust: policy.enrolment.requires_pinned_trust,
+            endorsements: policy.enrolment.endorsements,
             policy_digest: policy
                 .canonical()
                 .map(|(_, digest)| digest.to_string())

@@ -61,6 +61,7 @@ pub async fn serve(
     tracing::info!(
         origin = app.relying_party.origin,
         environments = app.policies.len(),
+        trust = app.trust.level().as_str(),
         "the gate is ready"
     );
     let watcher = tokio::spawn({

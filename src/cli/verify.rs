@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
 use crate::domain::deployment::Step;
-use crate::domain::ledger::CALL_ANNOUNCED;
 use crate::domain::observation::TrafficShare;
+use crate::domain::policy::TrustLevel;
 use crate::domain::rollout::recorded_calls;
 use crate::domain::text::{Piece, inert};
 use crate::proof::evidence::Trust;
@@ -105,6 +105,9 @@ struct Report {
     short_code: Option<String>,
     service: Option<String>,
     image: Option<String>,
+    /// What the gate's own configuration pinned.
+    gate_trust: Option<TrustLevel>,
+    endorsements: Option<u8>,
     approvers: Vec<ReportedDecider>,
     checks: Vec<String>,
 }
@@ -135,6 +138,8 @@ impl Report {
             short_code: deployment.map(|deployment| deployment.short_code()),
             service: deployment.map(|deployment| deployment.service.to_string()),
             image: deployment.map(|deployment| deployment.image.to_string()),
+            gate_trust: verified.map(|verified| verified.policy().enrolment.trust),
+            endorsements: verified.map(|verified| verified.policy().enrolment.endorsements),
             approvers: verified
                 .map(Verified::deciders)
                 .unwrap_or_default()
@@ -225,7 +230,7 @@ fn in_words(verdict: &Result<Verified, Failure>, trust: &Trust) -> String {
         Err(failure) => lines.add("code", failure.code().as_str()),
         Ok(verified) => {
             describe_deployment(&mut lines, verified);
-            describe_people(&mut lines, verified);
+            describe_people(&mut lines, verified, trust);
             describe_rollout(&mut lines, verified);
             lines.heading("What was checked and holds");
             verified.checks().iter().for_each(|check| lines.item(check));
@@ -277,11 +282,12 @@ fn shares(traffic: &[TrafficShare]) -> String {
     shares.collect::<Vec<_>>().join(", ")
 }
 
-fn describe_people(lines: &mut Lines, verified: &Verified) {
+fn describe_people(lines: &mut Lines, verified: &Verified, trust: &Trust) {
     lines.heading("Who decided");
     if verified.deciders().is_empty() {
         lines.item("Nobody.");
     }
+    lines.add("trust", &rests_on(verified, trust));
     for decider in verified.deciders() {
         let decision = &decider.decision;
         let person = &decision.person;
@@ -302,6 +308,18 @@ fn describe_people(lines: &mut Lines, verified: &Verified) {
         lines.add("key", &decision.credential);
         lines.add("model", &model(decider));
     }
+}
+
+/// What says whose key is whose: by these anchors, and by the gate's configuration when it was asked.
+fn rests_on(verified: &Verified, trust: &Trust) -> String {
+    let rules = &verified.policy().enrolment;
+    let endorsed = match rules.endorsements {
+        0 => "keys are endorsed by nobody".to_owned(),
+        1 => "each key is endorsed by another approver".to_owned(),
+        count => format!("each key is endorsed by {count} other approvers"),
+    };
+    let (here, there) = (trust.level().as_str(), rules.trust.as_str());
+    format!("{here} by these anchors, {there} at the gate; {endorsed}")
 }
 
 /// What the authenticator says of itself, which nobody has to believe.

@@ -14,7 +14,7 @@ use crate::config::file::{
     ConfigFile, Credentials, GitHubSection, Header, LoginSection, ProxySection,
     WorkloadIssuerSection,
 };
-use crate::config::{Config, database, environments, loopback, secret};
+use crate::config::{Config, database, environments, loopback, secret, trust};
 use crate::domain::log_key::LogKey;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
@@ -95,7 +95,8 @@ impl Check {
         };
         let github = file.github.map(|section| self.github(section));
         let proxies = self.proxies(&file.proxy);
-        let environments = environments::policies(&mut self, file.environment, &kinds);
+        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys());
+        let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
             (public_origin, listen, database, log_key, login, self.problems.is_empty())
@@ -113,6 +114,7 @@ impl Check {
             notice: file.notice,
             login,
             workload_issuers,
+            pins,
             cloud_run: CloudRunSettings { endpoint, credentials },
             github,
             proxies,

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
+use crate::config::Pins;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RequesterSection, RuleSection};
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
-use crate::domain::policy::{POLICY_SCHEMA, Policy, Principal, RequesterMatch, Rule};
+use crate::domain::policy::{
+    EnrolmentRules, POLICY_SCHEMA, Policy, Principal, RequesterMatch, Rule,
+};
 use crate::domain::request::{SHORTEST_EXPIRY, check_steps};
 use crate::domain::service::ServiceName;
 use crate::integrations::workload_oidc::WorkloadKind;
@@ -28,6 +31,7 @@ pub(super) fn policies(
     check: &mut Check,
     sections: BTreeMap<String, EnvironmentSection>,
     issuers: &BTreeMap<String, WorkloadKind>,
+    pins: &Pins,
 ) -> BTreeMap<String, Policy> {
     if sections.is_empty() {
         check.problem(
@@ -38,7 +42,7 @@ pub(super) fn policies(
     let policies: BTreeMap<String, Policy> = sections
         .into_iter()
         .map(|(name, section)| {
-            let policy = Environment { check, name: &name }.policy(section, issuers);
+            let policy = Environment { check, name: &name }.policy(section, issuers, pins);
             (name, policy)
         })
         .collect();
@@ -71,6 +75,7 @@ impl Environment<'_> {
         mut self,
         section: EnvironmentSection,
         issuers: &BTreeMap<String, WorkloadKind>,
+        pins: &Pins,
     ) -> Policy {
         self.check_name();
         for (key, is_empty, consequence) in [
@@ -101,6 +106,11 @@ impl Environment<'_> {
             rules: self.rules(section.rules),
             expires_in_seconds: self.expires_in(&section.expires_in),
             default_steps: section.steps,
+            enrolment: EnrolmentRules {
+                endorsements: pins.endorsements,
+                trust: pins.level(),
+                requires_pinned_trust: section.require_pinned_trust,
+            },
         }
     }
 
@@ -245,6 +255,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         rules,
         expires_in_seconds: 0,
         default_steps: Vec::new(),
+        enrolment: EnrolmentRules::default(),
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

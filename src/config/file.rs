@@ -38,6 +38,12 @@ pub struct ConfigFile {
     /// The directory that people sign in at.
     #[serde(default)]
     pub login: LoginSection,
+    /// The anchors that chains end at.
+    #[serde(default)]
+    pub trust: TrustSection,
+    /// What a new key needs.
+    #[serde(default)]
+    pub enrolment: EnrolmentSection,
     /// The issuers whose workloads may ask.
     #[serde(default)]
     pub workload_issuer: Vec<WorkloadIssuerSection>,
@@ -92,6 +98,26 @@ impl Default for LoginSection {
             groups_claim: "groups".to_owned(),
         }
     }
+}
+
+/// `[trust]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrustSection {
+    /// Public keys of approvers' credentials (COSE, base64url), whose signatures new keys need.
+    pub endorsers: Vec<String>,
+    /// The keys of the directory (RFC 7638 form).
+    pub login_keys: Vec<String>,
+    /// The keys of workload issuers (RFC 7638 form), by the issuer's name.
+    pub workload_keys: BTreeMap<String, Vec<String>>,
+}
+
+/// `[enrolment]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrolmentSection {
+    /// How many other approvers must sign for a new key.
+    pub endorsements: i64,
 }
 
 /// `[[workload_issuer]]`
@@ -194,6 +220,9 @@ pub struct EnvironmentSection {
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,
+    /// Whether it does nothing until anchors are pinned.
+    #[serde(default)]
+    pub require_pinned_trust: bool,
     /// How long a request stays open at most.
     pub expires_in: String,
     /// The steps of a request that names none.

@@ -13,6 +13,7 @@ mod loopback;
 pub mod overrides;
 mod secret;
 mod summary;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
 use crate::web::proxy::TrustedProxies;
 
 pub use error::ConfigError;
+pub use trust::Pins;
 
 /// Everything that the gate is told from outside, checked.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub struct Config {
     pub login: LoginSettings,
     /// The issuers whose workloads may ask.
     pub workload_issuers: Vec<WorkloadIssuer>,
+    /// The anchors that chains end at, and how long chains must be.
+    pub pins: Pins,
     /// Cloud Run.
     pub cloud_run: CloudRunSettings,
     /// GitHub's API, if commits are looked up there.
@@ -101,15 +105,15 @@ impl Config {
         database::shown(&self.database)
     }
 
-    /// What the evidence of this gate is verified against. The issuers are pinned by their names; their
-    /// keys are left for whoever verifies to add.
+    /// What the evidence of this gate is verified against: by the worker before each call, and by
+    /// whoever gets it as trust.json.
     pub fn trust(&self) -> Trust {
         let RelyingParty { origin, id } = &self.relying_party;
         let issuer = |issuer: &WorkloadIssuer| TrustedIssuer {
             name: issuer.name.clone(),
             issuer: issuer.issuer.clone(),
             audience: issuer.audience.clone(),
-            keys: Vec::new(),
+            keys: self.pins.workload_keys.get(&issuer.name).cloned().unwrap_or_default(),
         };
         Trust {
             schema: TRUST_SCHEMA.to_owned(),
@@ -117,11 +121,13 @@ impl Config {
             origin: origin.clone(),
             rp_id: id.clone(),
             log: self.log_key.public().verifier_key(&log_name(origin)),
+            endorsements: self.pins.endorsements,
+            endorsers: self.pins.endorsers.clone(),
             login: TrustedLogin {
                 issuer: self.login.issuer.clone(),
                 client_id: self.login.client_id.clone(),
                 groups_claim: self.login.groups_claim.clone(),
-                keys: Vec::new(),
+                keys: self.pins.login_keys.clone(),
             },
             workload_issuers: self.workload_issuers.iter().map(issuer).collect(),
         }

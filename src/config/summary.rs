@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 
 use crate::config::Config;
-use crate::domain::policy::{Policy, RequesterMatch};
+use crate::domain::policy::{Policy, RequesterMatch, TrustLevel};
 use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::web::proxy::ForwardingHeader;
@@ -45,6 +45,7 @@ pub(super) fn of(config: &Config) -> String {
     lines.add("login", &format!("{}, client {}", login.issuer, login.client_id));
     lines
         .add("", &format!("scopes {}, groups from {}", login.scopes.join(" "), login.groups_claim));
+    lines.list("trust", trust(config));
     lines.add("cloud run", &cloud_run(config));
     lines.add("github", &github(config));
     lines.add("proxies", &proxies(config));
@@ -85,6 +86,25 @@ fn cloud_run(config: &Config) -> String {
     }
 }
 
+fn trust(config: &Config) -> Vec<String> {
+    let pins = &config.pins;
+    let level = match pins.level() {
+        TrustLevel::Pinned => "pinned",
+        TrustLevel::Unpinned => "unpinned: whose key is whose rests on the gate's word alone",
+    };
+    let needs = match pins.endorsements {
+        0 => "a new key needs the directory's word and nobody's signature".to_owned(),
+        1 => "a new key needs the signature of another approver".to_owned(),
+        count => format!("a new key needs the signatures of {count} other approvers"),
+    };
+    let workloads: usize = pins.workload_keys.values().map(Vec::len).sum();
+    let (endorsers, login) = (pins.endorsers.len(), pins.login_keys.len());
+    let keys = format!(
+        "keys pinned: {endorsers} of endorsers, {login} of the directory, {workloads} of workload issuers"
+    );
+    vec![level.to_owned(), needs, keys]
+}
+
 fn github(config: &Config) -> String {
     match &config.github {
         Some(github) if github.token.is_some() => format!("{}, with a token", github.api),
@@ -112,6 +132,9 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
     lines.add("  steps", &format!("{} percent", steps.join(", ")));
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
+    if policy.enrolment.requires_pinned_trust {
+        lines.add("  trust", "must be pinned");
+    }
     lines.add("  expires in", &format!("{:#}", SignedDuration::from_secs(seconds)));
 }
 

@@ -19,7 +19,6 @@ use crate::domain::tree::Node;
 pub const RECORD_SCHEMA: &str = "countersign/record/v1";
 /// The kind of the record that takes a credential out of use for good.
 pub const CREDENTIAL_REVOKED: &str = "credential.revoked";
-
 /// The kind of the record before a call to Cloud Run.
 pub const CALL_ANNOUNCED: &str = "rollout.call_announced";
 

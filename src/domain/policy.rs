@@ -36,6 +36,47 @@ pub struct Policy {
     pub expires_in_seconds: u64,
     /// The steps of a request that names none.
     pub default_steps: Vec<u8>,
+    /// What makes a key count.
+    pub enrolment: EnrolmentRules,
+}
+
+/// What makes a key count: frozen with the rules, so that every approval says what it rested on.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentRules {
+    /// How many other approvers have to sign for a new key. With 0 it rests on the directory's word alone.
+    pub endorsements: u8,
+    /// Whether the gate's own configuration pinned anchors.
+    pub trust: TrustLevel,
+    /// Whether nothing may be asked for or rolled out while it does not.
+    pub requires_pinned_trust: bool,
+}
+
+/// Whether chains end at anchors that the configuration pins, or at the gate's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustLevel {
+    /// Something is pinned: keys of the directory, or of endorsers whose signatures new keys need.
+    Pinned,
+    /// Nothing is.
+    #[default]
+    Unpinned,
+}
+
+impl TrustLevel {
+    /// What these anchors come to. Endorsers count where new keys need them.
+    pub fn of(endorsements: u8, endorsers: &[String], login_keys: &[String]) -> Self {
+        let has_endorsers = endorsements > 0 && !endorsers.is_empty();
+        if has_endorsers || !login_keys.is_empty() { Self::Pinned } else { Self::Unpinned }
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::Unpinned => "unpinned",
+        }
+    }
 }
 
 /// Which workloads may ask.
@@ -274,6 +315,7 @@ mod tests {
             rules,
             expires_in_seconds: 60,
             default_steps: vec![100],
+            enrolment: EnrolmentRules::default(),
         }
     }
 

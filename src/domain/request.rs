@@ -10,7 +10,7 @@ use crate::domain::deployment::{
 use crate::domain::ids::ApprovalId;
 use crate::domain::image::ImageReference;
 use crate::domain::observation::{ObservedService, Readiness};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, TrustLevel};
 use crate::domain::rollout::shares_at;
 use crate::domain::service::ServiceName;
 use crate::domain::template::{images, propose, refuse_credentials};
@@ -96,6 +96,11 @@ pub enum RequestRefusal {
          {{\"name\": …, \"valueSource\": {{\"secretKeyRef\": {{\"secret\": …, \"version\": \"1\"}}}}}}"
     )]
     PlainCredential { place: String },
+    /// The environment asks for pinned anchors, and there are none.
+    #[error(
+        "the environment {environment} asks for pinned trust, and nothing is pinned in the gate's configuration: whoever runs the gate runs `countersign keys bootstrap` and writes what it prints into [trust]"
+    )]
+    TrustUnpinned { environment: String },
     /// The service is changing right now.
     #[error(
         "{service} is changing just now, so there is no steady state to compare with ({why}): try again in a minute"
@@ -146,6 +151,7 @@ impl RequestRefusal {
             Self::Expiry { .. } => "invalid_expiry",
             Self::Template { .. } => "invalid_template",
             Self::PlainCredential { .. } => "plain_credential",
+            Self::TrustUnpinned { .. } => "trust_unpinned",
             Self::ServiceBusy { .. } => "service_busy",
         }
     }
@@ -164,6 +170,10 @@ impl DeploymentRequest {
         if !policy.services.contains(&self.service) {
             let service = self.service.to_string();
             return Err(RequestRefusal::ServiceNotCovered { environment: environment(), service });
+        }
+        let rules = &policy.enrolment;
+        if rules.requires_pinned_trust && rules.trust == TrustLevel::Unpinned {
+            return Err(RequestRefusal::TrustUnpinned { environment: environment() });
         }
         // Containers beside the main one run with the same rights, so the rule is the same.
         let beside = self.template.as_ref().map(images).unwrap_or_default();

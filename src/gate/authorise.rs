@@ -3,13 +3,15 @@
 //! The database is not believed: what it says is only the place where the bytes are found. The
 //! worker asks this before every call to Cloud Run, however often it asked before.
 
+use crate::domain::decision::Decision;
 use crate::domain::deployment::FrozenDeployment;
-use crate::domain::ledger::{CALL_ANNOUNCED, Record};
+use crate::domain::ledger::CALL_ANNOUNCED;
+use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
 use crate::gate::evidence::gather;
-use crate::proof::evidence::{EntryEvidence, Evidence, Trust};
+use crate::proof::evidence::{Evidence, Trust};
 use crate::proof::verify::{Failure, Verified, verify_evidence};
-use crate::storage::{Storage, StorageError, StoredApproval};
+use crate::storage::{RecordedRevocation, Storage, StorageError, StoredApproval};
 
 /// A deployment whose evidence was verified just now. Only [`authorise`] makes one, and nothing
 /// calls Cloud Run without one.
@@ -42,6 +44,17 @@ pub enum NotAuthorised {
         "the key {0} with which it was signed was revoked before the rollout began: ask again, and have the new request signed with a key that is still good"
     )]
     RevokedBefore(String),
+    /// A key that signed was revoked before anything was rolled out.
+    #[error(
+        "{} revoked a key of {} with which it was signed, at {} ({:?}), before the rollout began: ask again, and have the new request signed with a key that is still good",
+        .0.revocation.by_name, .0.revocation.person.subject, .0.at, .0.revocation.reason
+    )]
+    Revoked(Box<RecordedRevocation>),
+    /// The policy asks for pinned anchors, and this gate has none.
+    #[error(
+        "the environment {0} asks for pinned trust, and nothing is pinned in this gate's configuration: write [trust] again as it was, and ask again"
+    )]
+    Unpinned(String),
     /// A row that the evidence needs is gone, or is none that the gate writes.
     #[error("the evidence is not complete: {0}")]
     Incomplete(String),
@@ -58,6 +71,8 @@ impl NotAuthorised {
             Self::NotApproved(_) => "not_approved",
             Self::Row(_) => "row_mismatch",
             Self::RevokedBefore(_) => "credential_revoked",
+            Self::Revoked(_) => "credential_revoked",
+            Self::Unpinned(_) => "trust_unpinned",
             Self::Incomplete(_) => "evidence_incomplete",
             Self::Storage(StorageError::Log(fault)) => fault.code(),
             Self::Storage(_) => "evidence_unreadable",
@@ -97,21 +112,34 @@ pub async fn authorise(
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));
     }
     compare(&verified, stored)?;
-    refuse_revoked_before(storage, &evidence, &verified)?;
+    let policy = verified.policy();
+    if policy.enrolment.requires_pinned_trust && trust.level() == TrustLevel::Unpinned {
+        return Err(NotAuthorised::Unpinned(policy.environment.clone()));
+    }
+    refuse_revoked(storage, &evidence, &verified).await?;
     Ok(Authorised { deployment: verified.deployment().clone() })
 }
 
-/// The follower of the log knows of revocations that are no longer in the database. One that came
-/// after the first call stops nothing: half a rollout helps nobody.
-fn refuse_revoked_before(
+/// A key that was revoked before the first call counts no more, although its signature was good when
+/// it was made. Later the rollout goes on: stopping half-way would help nobody, and whoever wants that
+/// can move the traffic back. The keys' rows are not asked: the signed entries say it, and what is known
+/// outside the database of those that are no longer in it.
+async fn refuse_revoked(
     storage: &Storage,
     evidence: &Evidence,
     verified: &Verified,
 ) -> Result<(), NotAuthorised> {
-    let announces = |entry: &&EntryEvidence| {
-        Record::parse(&entry.record).is_ok_and(|record| record.kind == CALL_ANNOUNCED)
-    };
-    let first_call = evidence.entries.iter().find(announces).map_or(u64::MAX, |entry| entry.index);
+    let mut entries = evidence.entries.iter().zip(verified.records());
+    let first_call = entries.find(|(_, record)| record.kind == CALL_ANNOUNCED);
+    let first_call = first_call.map_or(u64::MAX, |(entry, _)| entry.index);
+    let revocations = storage.revocations().await.map_err(GateError::from)?;
+    let revoked = revocations.into_iter().find(|found| {
+        let signed = |decision: &Decision| decision.credential == found.revocation.credential;
+        found.index < first_call && verified.decisions().iter().any(signed)
+    });
+    if let Some(found) = revoked {
+        return Err(NotAuthorised::Revoked(Box::new(found)));
+    }
     for decision in verified.decisions() {
         let revoked_at = storage.revoked_at(&decision.credential);
         if revoked_at.is_some_and(|index| index < first_call) {

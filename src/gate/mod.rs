@@ -9,6 +9,7 @@ pub mod decide;
 pub mod enrol;
 pub mod evidence;
 pub mod request;
+pub mod revoke;
 pub mod rollout;
 pub mod sign_in;
 pub mod watch;
@@ -115,6 +116,16 @@ pub enum CeremonyRefusal {
         "this key was revoked and signs nothing any more: use another of your keys, or register a new one on the keys page"
     )]
     RevokedCredential,
+    /// There is no such key, or the person may not revoke it.
+    #[error(
+        "there is no key of this name that you may revoke: your own keys are on the keys page, and those of others can be revoked by whoever may sign in some environment"
+    )]
+    UnknownCredential,
+    /// Somebody else's key is revoked without a word.
+    #[error(
+        "say in a few words why you revoke the key of somebody else: they and the auditors read it"
+    )]
+    ReasonMissing,
     /// The stored public key cannot be read.
     #[error("the stored public key of this key cannot be used ({0}): register the key again")]
     UnreadableCredential(PublicKeyRefusal),
@@ -147,11 +158,12 @@ impl CeremonyRefusal {
             Self::OtherCredential => "other_credential",
             Self::SuspendedCredential => "credential_suspended",
             Self::RevokedCredential => "credential_revoked",
+            Self::UnknownCredential => "unknown_credential",
             Self::UnreadableCredential(_) => "credential_unreadable",
             Self::UnknownEnrolment => "unknown_enrolment",
             Self::OtherPerson => "other_person",
             Self::AlreadyRegistered => "already_registered",
-            Self::ReasonTooLong => "invalid_text",
+            Self::ReasonTooLong | Self::ReasonMissing => "invalid_text",
         }
     }
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::policy::TrustLevel;
+use crate::proof::base64url;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::jwk::is_canonical_key;
+use crate::proof::public_key::PublicKey;
 
 /// Names the form of the file.
 pub const EVIDENCE_SCHEMA: &str = "countersign/evidence/v1";
@@ -122,6 +125,10 @@ pub struct Trust {
     pub rp_id: String,
     /// The log's verifier key (C2SP signed-note), `name+hash+base64`.
     pub log: String,
+    /// How many other approvers must have signed for each key that is not an anchor itself.
+    pub endorsements: u8,
+    /// The keys that need nobody's signature: COSE public keys of credentials, base64url.
+    pub endorsers: Vec<String>,
     /// The directory.
     pub login: TrustedLogin,
     /// Who may vouch for workloads.
@@ -173,6 +180,9 @@ pub enum InvalidTrust {
         "two workload issuers are called {0:?}: which of them a deployment names cannot be known"
     )]
     Issuers(String),
+    /// A pinned endorser cannot be read.
+    #[error("endorser {0} is no COSE public key of a credential in base64url, or is listed twice")]
+    Endorser(usize),
     /// A pinned key cannot be read.
     #[error(
         "a key of {0} is not in the form that RFC 7638 hashes (required members, sorted, no spaces)"
@@ -194,6 +204,9 @@ impl Trust {
         if TrustedLog::parse(&trust.log).is_none() {
             return Err(InvalidTrust::Log);
         }
+        if let Some(place) = unusable_endorser(&trust.endorsers) {
+            return Err(InvalidTrust::Endorser(place));
+        }
         let login = (&trust.login.issuer, &trust.login.keys);
         let workloads = trust.workload_issuers.iter().map(|issuer| (&issuer.name, &issuer.keys));
         for (issuer, keys) in std::iter::once(login).chain(workloads) {
@@ -206,6 +219,12 @@ impl Trust {
             Some(twice) => Err(InvalidTrust::Issuers(twice.name.clone())),
             None => Ok(trust),
         }
+    }
+
+    /// Whether something is pinned that stands for people: the directory's keys, or endorsers whom
+    /// new keys need.
+    pub fn level(&self) -> TrustLevel {
+        TrustLevel::of(self.endorsements, &self.endorsers, &self.login.keys)
     }
 
     /// What these anchors leave open, in sentences.
@@ -225,4 +244,14 @@ impl Trust {
             })
             .collect()
     }
+}
+
+/// The place (from 1) of the first endorser that is no COSE key of a credential, or stands there twice.
+pub fn unusable_endorser(endorsers: &[String]) -> Option<usize> {
+    let is_key = |text: &String| {
+        base64url::decode(text).is_some_and(|bytes| PublicKey::from_cose(&bytes).is_ok())
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    let unusable = endorsers.iter().position(|text| !is_key(text) || !seen.insert(text));
+    unusable.map(|place| place + 1)
 }

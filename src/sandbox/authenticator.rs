@@ -133,6 +133,11 @@ impl SoftwareAuthenticator {
         }
     }
 
+    /// The id of the key that was made last, base64url.
+    pub fn newest_credential(&self) -> Option<String> {
+        self.credentials.last().map(|credential| BASE64URL_NOPAD.encode(&credential.id))
+    }
+
     /// Makes a key for `options` (the JSON of `PublicKeyCredentialCreationOptions`, bare or under
     /// `publicKey`) on a page of `origin`, and gives the registration response.
     ///

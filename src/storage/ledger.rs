@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
-use crate::domain::ledger::{Entry, Frontier, Record};
+use crate::domain::ledger::{Entry, Frontier, Record, entry_hash, leaf_hash};
 use crate::domain::rollout::{RecordedCall, recorded_calls};
 use crate::domain::tree::{Node, complete_subtrees, fold_subtrees, inclusion_path};
 use crate::storage::Storage;
@@ -235,6 +235,18 @@ impl Storage {
         } else {
             Err(StorageError::OtherLogKey)
         }
+    }
+
+    /// Whether the log key signed this entry, with this record, on top of the entry before it.
+    pub(super) async fn is_signed(&self, entry: &Entry) -> Result<bool> {
+        let before = match entry.index.checked_sub(1) {
+            None => Some(Frontier::default().root()),
+            Some(before) => self.entry(before).await?.map(|entry| entry.root),
+        };
+        let leaf = leaf_hash(&entry_hash(&entry.salt, &entry.record));
+        Ok(before.is_some_and(|before| {
+            self.log_public_key().verify_entry(entry.index, &before, &leaf, &entry.signature)
+        }))
     }
 
     /// At most `limit` entries in order, from index `from` on.

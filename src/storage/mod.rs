@@ -17,7 +17,9 @@ mod jobs;
 mod ledger;
 mod listing;
 mod people;
+mod revocations;
 mod sweep;
+mod tokens;
 mod writer;
 
 use std::fs::File;
@@ -40,7 +42,9 @@ pub use follow::LogStretch;
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
 pub use people::{Credential, CredentialStatus, Session};
-pub use writer::{Commit, SpentToken, Writer};
+pub use revocations::{RecordedRevocation, Revocation};
+pub use tokens::SpentToken;
+pub use writer::{Commit, Writer};
 
 /// How many commits of this process are kept for those who follow them. Who falls behind more than
 /// that reads the ledger.

@@ -228,6 +228,14 @@ impl Storage {
         rows.into_iter().map(Credential::try_from).collect()
     }
 
+    /// Every key of everybody, of any status, the oldest of a person first.
+    pub async fn credentials(&self) -> Result<Vec<Credential>> {
+        const SQL: &str = credential_columns!("ORDER BY issuer, subject, created_at, id");
+        let rows: Vec<CredentialRow> =
+            sqlx::query_as(SQL).fetch_all(&mut *self.reader().await?).await?;
+        rows.into_iter().map(Credential::try_from).collect()
+    }
+
     /// The key with this id, of any status.
     pub async fn credential(&self, credential_id: &[u8]) -> Result<Option<Credential>> {
         const SQL: &str = credential_columns!("WHERE id = $1");

@@ -10,7 +10,7 @@ use crate::domain::approval::{Approval, Transition};
 use crate::domain::decision::SignedDecision;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
-use crate::domain::ledger::{Frontier, Record};
+use crate::domain::ledger::{CREDENTIAL_REVOKED, Frontier, Record};
 use crate::domain::person::Person;
 use crate::randomness;
 use crate::storage::approvals::{self, NewApproval, StoredApproval};
@@ -19,6 +19,8 @@ use crate::storage::column::{big_int, json_text};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
+use crate::storage::revocations::{self, Revocation};
+use crate::storage::tokens::{self, SpentToken};
 use crate::storage::{Inner, Storage, engine, ledger};
 
 /// One change of the gate's state: everything in it happens, or nothing.
@@ -46,17 +48,6 @@ pub struct Commit {
     pub after: u64,
     /// The approvals that it changed, as they are now.
     pub approvals: Vec<Approval>,
-}
-
-/// What became of a requester's token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SpentToken {
-    /// It was never used to create anything.
-    FirstUse,
-    /// It was used before, by the same requester under the same key: a retry.
-    SameKey,
-    /// It was used before under another key: a replay.
-    OtherKey,
 }
 
 impl Storage {
@@ -165,7 +156,10 @@ impl Writer {
         expires_at: Timestamp,
     ) -> Result<SpentToken> {
         let connection = &mut self.transaction;
-        step!(self, spend_token(connection, token_id, requester_key, idempotency_key, expires_at))
+        step!(
+            self,
+            tokens::spend_token(connection, token_id, requester_key, idempotency_key, expires_at)
+        )
     }
 
     /// Moves the signature counter of an active credential from what was read to what was signed.
@@ -192,6 +186,21 @@ impl Writer {
         let credential = data_encoding::BASE64URL_NOPAD.encode(credential_id);
         let data = serde_json::json!({ "credential": credential, "reason": why });
         self.record("credential.suspended", data, now).await
+    }
+
+    /// Takes a credential out of use for good and writes an entry that says so. False: it was
+    /// revoked before, and nothing is written.
+    pub async fn revoke_credential(
+        &mut self,
+        credential_id: &[u8],
+        revocation: &Revocation,
+        now: Timestamp,
+    ) -> Result<bool> {
+        if !step!(self, revocations::revoke(&mut self.transaction, credential_id))? {
+            return Ok(false);
+        }
+        self.record(CREDENTIAL_REVOKED, serde_json::json!(revocation), now).await?;
+        Ok(true)
     }
 
     /// Writes a new credential. The next entry of this change must be the one about its enrolment.
@@ -404,32 +413,4 @@ async fn insert_decision(
         .rows_affected();
     let what = "a decision of this person on this approval";
     if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
-}
-
-async fn spend_token(
-    connection: &mut AnyConnection,
-    token_id: &str,
-    requester_key: &str,
-    idempotency_key: &str,
-    expires_at: Timestamp,
-) -> Result<SpentToken> {
-    const INSERT: &str = "INSERT INTO spent_tokens (token_id, requester_key, idempotency_key, \
-         expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (token_id) DO NOTHING";
-    const SELECT: &str =
-        "SELECT requester_key, idempotency_key FROM spent_tokens WHERE token_id = $1";
-    let touched = sqlx::query(INSERT)
-        .bind(token_id)
-        .bind(requester_key)
-        .bind(idempotency_key)
-        .bind(expires_at.as_microsecond())
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
-    if touched == 1 {
-        return Ok(SpentToken::FirstUse);
-    }
-    let (spender, key): (String, String) =
-        sqlx::query_as(SELECT).bind(token_id).fetch_one(connection).await?;
-    let same = spender == requester_key && key == idempotency_key;
-    Ok(if same { SpentToken::SameKey } else { SpentToken::OtherKey })
 }

@@ -1,18 +1,23 @@
-//! What the keys page's script asks for: to begin a registration, and to take the new key.
+//! What the keys pages ask for: to begin a registration, to take the new key, to revoke one.
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Redirect;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::body::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
-use crate::gate::enrol;
+use crate::gate::{CeremonyRefusal, GateError, enrol, revoke};
+use crate::proof::base64url;
 use crate::proof::user_handle::user_handle;
+use crate::storage::CredentialStatus;
 use crate::web::decisions::require_session;
+use crate::web::page::{PageError, visit};
+use crate::web::paths;
 
 /// The longest name of a key, in characters.
 const LONGEST_NAME: usize = 60;
@@ -57,7 +62,9 @@ pub async fn begin(
     }
     let profile = &session.profile;
     let known = app.storage.credentials_of(&profile.person).await?;
-    let known: Vec<Vec<u8>> = known.into_iter().map(|credential| credential.id).collect();
+    // An authenticator whose key was revoked may make another one.
+    let known = known.into_iter().filter(|key| key.status != CredentialStatus::Revoked);
+    let known: Vec<Vec<u8>> = known.map(|credential| credential.id).collect();
     let login = profile.email.as_deref().unwrap_or(&profile.name);
     let handle = user_handle(&profile.person.issuer, &profile.person.subject);
     let ceremony = app
@@ -83,4 +90,31 @@ pub async fn receive(
     })?;
     enrol::receive(&app.storage, ceremony, registered).await?;
     Ok(Json(ReceivedAnswer { continue_to: format!("/sign-in?ceremony={id}") }))
+}
+
+/// Why a key is revoked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevocationForm {
+    #[serde(default)]
+    reason: String,
+}
+
+/// `POST /keys/{credential}/revocations`: takes a key out of use, at once and for good. A form, so that
+/// it works on whatever browser is at hand when a key is lost.
+pub async fn revocation(
+    State(app): State<App>,
+    Path(credential): Path<String>,
+    headers: HeaderMap,
+    Form(RevocationForm { reason }): Form<RevocationForm>,
+) -> Result<Redirect, PageError> {
+    let visit = visit(&app, &headers, paths::KEYS).await?;
+    let session = &visit.session;
+    let unknown = || Problem::from(GateError::from(CeremonyRefusal::UnknownCredential));
+    let id = base64url::decode(&credential).ok_or_else(unknown)?;
+    let is_approver = !app.environments_of(&session.profile).is_empty();
+    let revoked = revoke::revoke(&app.storage, session, &id, is_approver, &reason, app.now()).await;
+    let revoked = revoked.map_err(Problem::from)?;
+    let is_own = revoked.person == session.profile.person;
+    Ok(Redirect::to(if is_own { paths::KEY_REVOKED } else { paths::ANOTHERS_KEY_REVOKED }))
 }

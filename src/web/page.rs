@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::domain::policy::TrustLevel;
 use crate::storage::{CredentialStatus, Session};
 use crate::web::paths;
 use crate::web::session::find_session;
@@ -25,9 +26,14 @@ pub struct Visit {
 impl Visit {
     /// What the page is drawn in.
     pub fn surroundings<'a>(&'a self, app: &'a App) -> Surroundings<'a> {
-        let (notice, alarm) = (app.notice.as_deref(), self.alarm.as_deref());
-        Surroundings { viewer: Some(&self.viewer), notice, alarm, now: app.now() }
+        Surroundings { viewer: Some(&self.viewer), alarm: self.alarm.as_deref(), ..outside(app) }
     }
+}
+
+/// What a page is drawn in for somebody who is not signed in.
+fn outside(app: &App) -> Surroundings<'_> {
+    let (notice, trust) = (app.notice.as_deref(), app.trust.level());
+    Surroundings { viewer: None, notice, alarm: None, trust, now: app.now() }
 }
 
 /// Finds out who visits; a person who is not signed in is sent to sign in and comes back to `here`.
@@ -77,8 +83,10 @@ impl IntoResponse for PageError {
 
 /// A problem as people read it.
 fn problem_page(problem: &Problem) -> Response {
+    // It shows nothing that could be trusted or not.
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let around = Surroundings { viewer: None, notice: None, alarm: None, now };
+    let trust = TrustLevel::Pinned;
+    let around = Surroundings { viewer: None, notice: None, alarm: None, trust, now };
     let title = match problem.status {
         StatusCode::NOT_FOUND => "Nothing to see here",
         StatusCode::FORBIDDEN => "Not allowed",
@@ -89,7 +97,7 @@ fn problem_page(problem: &Problem) -> Response {
         "stale_sign_in" | "sign_in_refused" => {
             Some(Action { label: "Sign in", href: paths::sign_in(paths::INBOX) })
         }
-        "unknown_enrolment" | "other_person" | "already_registered" => {
+        "unknown_enrolment" | "other_person" | "already_registered" | "unknown_credential" => {
             Some(Action { label: "Your keys", href: paths::KEYS.to_owned() })
         }
         _ => None,
@@ -101,8 +109,8 @@ fn problem_page(problem: &Problem) -> Response {
 
 /// What this is, for somebody who is not signed in.
 pub fn signed_out_page(app: &App, just_left: bool) -> SignedOutPage {
-    let (notice, alarm) = (app.notice.as_deref(), alarm(app));
-    let around = Surroundings { viewer: None, notice, alarm: alarm.as_deref(), now: app.now() };
+    let alarm = alarm(app);
+    let around = Surroundings { alarm: alarm.as_deref(), ..outside(app) };
     SignedOutPage::new(paths::INBOX, just_left, around)
 }
 

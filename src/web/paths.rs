@@ -8,6 +8,12 @@ use crate::domain::ids::ApprovalId;
 pub const INBOX: &str = "/";
 /// A person's own keys.
 pub const KEYS: &str = "/keys";
+/// The keys of all approvers.
+pub const ALL_KEYS: &str = "/keys/all";
+/// A person's own keys, after one of them was revoked.
+pub const KEY_REVOKED: &str = "/keys?revoked=1";
+/// The keys of all approvers, after one of them was revoked.
+pub const ANOTHERS_KEY_REVOKED: &str = "/keys/all?revoked=1";
 /// Starts a sign-in; takes the local path to come back to as `return_to`.
 pub const SIGN_IN: &str = "/sign-in";
 /// Ends a session; POST only.
@@ -21,6 +27,11 @@ pub fn approval(id: &ApprovalId) -> String {
 /// The evidence of one approval, for people who are signed in.
 pub fn evidence(id: &ApprovalId) -> String {
     format!("/approvals/{id}/evidence")
+}
+
+/// Where a key is revoked, by its id in base64url; POST only.
+pub fn revocations(credential: &str) -> String {
+    format!("{KEYS}/{credential}/revocations")
 }
 
 /// A sign-in that leads back to `return_to`, a path of this gate.

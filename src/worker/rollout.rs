@@ -292,11 +292,14 @@ async fn verified(
 async fn refuse(worker: &Worker, job: &Job, finding: &NotAuthorised) -> Result<Turn, GateError> {
     let code = finding.code();
     let now = worker.clock.now();
-    let reason = format!("the evidence does not hold ({code}): {finding}");
+    let reason = match finding {
+        NotAuthorised::Revoked(_) | NotAuthorised::Unpinned(_) => format!("{finding} ({code})"),
+        _ => format!("the evidence does not hold ({code}): {finding}"),
+    };
     let outcome = Outcome::NeedsAttention(reason);
     let ended = change(&worker.storage, job, now, |approval| approval.finish(outcome, now)).await;
     if !matches!(ended, Ok(None)) {
-        tracing::error!(approval = %job.approval, code, %finding, "ALARM: the evidence of an approval does not hold; nothing is rolled out");
+        tracing::error!(approval = %job.approval, code, %finding, "ALARM: an approval does not hold; nothing is rolled out");
     }
     ended?;
     Ok(Turn::Over)

@@ -7,7 +7,7 @@ mod writes;
 use countersign::domain::deployment::{Deployment, FrozenDeployment, Requester};
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
-use countersign::domain::policy::{POLICY_SCHEMA, Policy, RequesterMatch};
+use countersign::domain::policy::{EnrolmentRules, POLICY_SCHEMA, Policy, RequesterMatch};
 use countersign::domain::request::{DeploymentRequest, Occasion};
 use countersign::domain::service::ServiceName;
 use countersign::integrations::cloud_run::{
@@ -51,6 +51,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenD
         rules: Vec::new(),
         expires_in_seconds: 3600,
         default_steps: vec![10, 100],
+        enrolment: EnrolmentRules::default(),
     };
     let request = DeploymentRequest {
         service: web(),

@@ -1,6 +1,7 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
 mod environments;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -169,6 +170,9 @@ fn the_example_is_a_configuration() {
     notice            Releases are frozen from Friday 16:00 to Monday 08:00.
     login             https://example.okta.com/oauth2/default, client 0oa1b2c3d4EXAMPLE5d7
                       scopes openid profile email groups, groups from groups
+    trust             pinned
+                      a new key needs the signature of another approver
+                      keys pinned: 1 of endorsers, 0 of the directory, 0 of workload issuers
     cloud run         at Google, with Google's application default credentials
     github            https://api.github.com, with a token
     proxies           35.191.0.0/16, 130.211.0.0/22 are believed in x-forwarded-for
@@ -184,6 +188,7 @@ fn the_example_is_a_configuration() {
       must sign       1 of release-managers
                       1 of security or 00u1a2b3c4EXAMPLE5d7
       steps           10, 50, 100 percent
+      trust           must be pinned
       expires in      8h
 
     environment staging

@@ -7,11 +7,15 @@ use axum::routing::get;
 use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::Verdict;
 use countersign::domain::deployment::Link;
+use countersign::domain::policy::TrustLevel;
+use countersign::proof::base64url;
 use countersign::web::assets;
 use countersign::web::security_headers::{add_security_headers, security_headers};
 use countersign::web::views::approval::ApprovalPage;
 use countersign::web::views::inbox::InboxPage;
-use countersign::web::views::keys::{KeyListing, KeyStatus, KeysPage};
+use countersign::web::views::keys::{
+    AllKeysPage, KeyListing, KeyStatus, KeysPage, PersonsKeys, RevokedBy,
+};
 use countersign::web::views::problem::ProblemPage;
 use countersign::web::views::{Surroundings, Viewer};
 use jiff::{SignedDuration, Timestamp};
@@ -61,6 +65,7 @@ pub fn hostile() -> Approval {
 /// A key in every state.
 pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
     let key = |name: &str, status, is_device_bound| KeyListing {
+        id: base64url::encode(name.as_bytes()),
         name: name.into(),
         model: None,
         aaguid: Some("ee882879-721c-4913-9775-3dfcce97072a".into()),
@@ -77,12 +82,38 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
         },
         key("Phone", KeyStatus::Unconfirmed, false),
         key("Old key", KeyStatus::Suspended, true),
-        key("Lost key", KeyStatus::Revoked, true),
+        key(
+            "Lost key",
+            KeyStatus::Revoked(Some(revoked_by("Carol Nakamura", "left in a taxi"))),
+            true,
+        ),
+    ]
+}
+
+fn revoked_by(name: &str, reason: &str) -> RevokedBy {
+    RevokedBy { name: name.into(), at: minutes_ago(1), reason: reason.into() }
+}
+
+/// Everybody's keys.
+pub fn people(created_at: Timestamp) -> Vec<PersonsKeys> {
+    let person = |name: &str, keys| PersonsKeys {
+        name: name.into(),
+        email: Some(format!("{}@example.com", name.to_lowercase().replace(' ', "."))),
+        subject: format!("u-{}", name.len()),
+        keys,
+    };
+    vec![
+        person("Bob Lindqvist", keys(created_at)),
+        person(
+            "Carol Nakamura",
+            vec![KeyListing { id: "Y2Fyb2w".into(), ..keys(created_at).remove(0) }],
+        ),
     ]
 }
 
 fn around(viewer: Option<&Viewer>) -> Surroundings<'_> {
-    Surroundings { viewer, notice: None, alarm: None, now: now() }
+    let trust = TrustLevel::Pinned;
+    Surroundings { viewer, notice: None, alarm: None, trust, now: now() }
 }
 
 fn bob() -> Viewer {
@@ -187,7 +218,12 @@ fn hostile_text_is_shown_and_does_nothing() {
     ];
     let mut key = keys(now()).remove(0);
     (key.name, key.model) = (HOSTILE.into(), Some(HOSTILE.into()));
-    pages.push(KeysPage::new(&[key], Some(HOSTILE), around(Some(&eve))).render().unwrap());
+    pages.push(KeysPage::new(&[key], Some(HOSTILE), true, around(Some(&eve))).render().unwrap());
+    let mut everybody = people(now());
+    (everybody[0].name, everybody[0].email) = (HOSTILE.into(), Some(HOSTILE.into()));
+    everybody[0].subject = HOSTILE.into();
+    everybody[0].keys[0].status = KeyStatus::Revoked(Some(revoked_by(HOSTILE, HOSTILE)));
+    pages.push(AllKeysPage::new(&everybody, None, around(Some(&eve))).render().unwrap());
     let by = crate::sample_approval::person("eve");
     let ends = [
         State::Rejected { at: now(), by, name: HOSTILE.into(), reason: Some(HOSTILE.into()) },
@@ -227,7 +263,15 @@ fn every_page_is_well_made() {
     }
     let inbox = InboxPage::new(&[], around(Some(&bob))).render().unwrap();
     assert_well_made("inbox", &inbox);
-    assert_well_made("keys", &KeysPage::new(&[], None, around(Some(&bob))).render().unwrap());
+    let own = |keys: &[KeyListing]| KeysPage::new(keys, None, true, around(Some(&bob))).render();
+    assert_well_made("no keys", &own(&[]).unwrap());
+    let html = own(&keys(now())).unwrap();
+    assert_well_made("keys", &html);
+    assert!(html.contains("Carol Nakamura revoked it on"), "{html}");
+    assert_eq!(html.matches("/revocations\"").count(), 3, "what is revoked cannot be revoked");
+    assert!(html.contains("the only key"), "{html}");
+    let everybody = AllKeysPage::new(&people(now()), None, around(Some(&bob))).render().unwrap();
+    assert_well_made("all keys", &everybody);
 }
 
 #[test]

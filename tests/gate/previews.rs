@@ -6,14 +6,15 @@ use std::path::Path;
 use askama::Template;
 use countersign::domain::approval::{Approval, Status};
 use countersign::domain::deployment::Preconditions;
+use countersign::domain::policy::TrustLevel;
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
 use countersign::web::views::approval::ApprovalPage;
 use countersign::web::views::inbox::InboxPage;
-use countersign::web::views::keys::KeysPage;
+use countersign::web::views::keys::{AllKeysPage, KeysPage};
 use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
 
-use crate::pages::{hostile, keys};
+use crate::pages::{hostile, keys, people};
 use crate::sample_approval::{
     after_pending, approval_of, calls, deployment, minutes_ago, now, pending, running, share,
     signed_once, viewer,
@@ -37,9 +38,21 @@ fn pages() -> Vec<(String, String)> {
     let newcomer = viewer("Dan Okafor", &["release-managers"], &[]);
     let visitor = viewer("Eve Park", &["marketing"], &["Phone"]);
     let notice = "This gate is a demo: everything runs on this machine and nothing is deployed.";
-    let bobs = Surroundings { viewer: Some(&bob), notice: None, alarm: None, now: now() };
+    let bobs = Surroundings {
+        viewer: Some(&bob),
+        notice: None,
+        alarm: None,
+        trust: TrustLevel::Pinned,
+        now: now(),
+    };
     let of = |viewer| Surroundings { viewer: Some(viewer), ..bobs };
-    let nobody = Surroundings { viewer: None, notice: Some(notice), alarm: None, now: now() };
+    let nobody = Surroundings {
+        viewer: None,
+        notice: Some(notice),
+        alarm: None,
+        trust: TrustLevel::Unpinned,
+        now: now(),
+    };
     let mut first = deployment();
     first.preconditions = Preconditions::Absent {};
     first.plan.rollback.clear();
@@ -53,7 +66,8 @@ fn pages() -> Vec<(String, String)> {
     same.proposed = running();
     let mut approvals = vec![pending(), signed_once()];
     approvals.extend(after_pending().into_iter().map(|(_, approval)| approval));
-    let key_page = |message| KeysPage::new(&keys(minutes_ago(9)), message, bobs).render().unwrap();
+    let key_page =
+        |message| KeysPage::new(&keys(minutes_ago(9)), message, true, bobs).render().unwrap();
     let mut pages = vec![
         ("pending".to_owned(), show(&signed_once(), bobs)),
         ("pending-signed-out".to_owned(), show(&pending(), nobody)),
@@ -65,7 +79,11 @@ fn pages() -> Vec<(String, String)> {
         ("inbox".to_owned(), InboxPage::new(&approvals, bobs).render().unwrap()),
         ("inbox-empty".to_owned(), InboxPage::new(&[], of(&newcomer)).render().unwrap()),
         ("keys".to_owned(), key_page(Some("The key is registered and can sign."))),
-        ("keys-empty".to_owned(), KeysPage::new(&[], None, bobs).render().unwrap()),
+        (
+            "keys-all".to_owned(),
+            AllKeysPage::new(&people(minutes_ago(9)), None, bobs).render().unwrap(),
+        ),
+        ("keys-empty".to_owned(), KeysPage::new(&[], None, false, bobs).render().unwrap()),
         ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),
         ("problem".to_owned(), problem(nobody)),
     ];

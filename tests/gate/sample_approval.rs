@@ -10,7 +10,7 @@ use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::TrafficShare;
 use countersign::domain::person::{Person, Profile};
-use countersign::domain::policy::{POLICY_SCHEMA, Policy, Rule};
+use countersign::domain::policy::{EnrolmentRules, POLICY_SCHEMA, Policy, Rule};
 use countersign::domain::rollout::{
     Answer, Call, Intent, Progress, RecordedCall, Serving, shares_at,
 };
@@ -87,6 +87,7 @@ pub fn policy() -> Policy {
         rules: vec![rule(&["group:release-managers"], 2), rule(&["group:security"], 1)],
         expires_in_seconds: 7200,
         default_steps: vec![100],
+        enrolment: EnrolmentRules::default(),
     }
 }
 

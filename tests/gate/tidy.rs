@@ -35,6 +35,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
             "domain",
             "integrations",
             "proof::evidence",
+            "proof::jwk",
             "gate::decide::RelyingParty",
             "gate::evidence::log_name",
             "web::proxy",

@@ -22,7 +22,9 @@ def read_trust(data):
     signatures.read_verifier_key(trust["log"])
     issuers = trust["workload_issuers"]
     list(map(read_key, sum((one["keys"] for one in [trust["login"], *issuers]), [])))
-    require(len({one["name"] for one in issuers}) == len(issuers), "two workload issuers have one name")
+    endorsers = {key: webauthn.read_cose_key(from_base64url(key)) for key in trust["endorsers"]}
+    named = ((endorsers, trust["endorsers"]), ({one["name"] for one in issuers}, issuers))
+    require(all(len(once) == len(all_) for once, all_ in named), "two issuers have one name, or endorsers are one")
     return trust
 
 def verify(data, trust):

@@ -155,6 +155,7 @@ def note(size, root, name=LOG_NAME, key=LOG_KEY, signer=None, cosigned=False):
 def trust():
     return {
         "schema": "countersign/trust/v1", "note": "for the tests", "origin": ORIGIN, "rp_id": RP_ID, "log": verifier_key(),
+        "endorsements": 0, "endorsers": [],
         "login": {"issuer": "https://id.example.com", "client_id": "gate", "groups_claim": "groups", "keys": [jwk(EC_KEY)]},
         "workload_issuers": [
             {"name": "github", "issuer": "https://token.example.com", "audience": ORIGIN, "keys": [jwk(RSA_KEY)]}],
@@ -287,7 +288,7 @@ class Maker:
             "services": ["projects/demo/locations/europe-west1/services/web"], "images": ["registry.example/app/web"],
             "requesters": [{"issuer": "github", "claims": {"repository_id": ["1001"], "ref": ["refs/heads/main", "refs/tags/v*"]}}],
             "rules": [{"from": ["group:ops", "person:carol"], "count": self.count}], "expires_in_seconds": 3600,
-            "default_steps": [100]})
+            "default_steps": [100], "enrolment": {"endorsements": 0, "trust": "pinned", "requires_pinned_trust": False}})
         policy_text = canonical(policy)
         claims = self.change("claims", {
             "iss": "https://token.example.com", "aud": ORIGIN, "sub": "repo:demo/web", "repository_id": "1001",

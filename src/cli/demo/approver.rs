@@ -50,6 +50,12 @@ impl Approver {
         self.browser.open(next, &person).await.map(|_| ())
     }
 
+    /// Revokes a key, one's own or another's, and gives the page that says so.
+    pub async fn revoke(&mut self, credential: &str, reason: &str) -> Result<String, String> {
+        let path = format!("/keys/{credential}/revocations");
+        self.browser.submit(&path, &[("reason", reason)], &self.person).await
+    }
+
     /// Opens the approval's page and gives the short code that it shows.
     pub async fn read_page(&mut self, id: &str) -> Result<String, String> {
         let person = self.person.clone();

@@ -53,6 +53,24 @@ impl Browser {
         read(self.with_cookies(request)).await
     }
 
+    /// Submits a form to a path of the gate, as one of its own pages would, and gives the page that
+    /// it leads to.
+    pub async fn submit(
+        &mut self,
+        path: &str,
+        fields: &[(&str, &str)],
+        login_hint: &str,
+    ) -> Result<String, String> {
+        let request = self.http.post(format!("{}{path}", self.origin)).form(fields);
+        let request =
+            request.header(header::ORIGIN, &self.origin).header("sec-fetch-site", "same-origin");
+        let answer = self.send(request).await?;
+        match answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()) {
+            Some(location) => self.open(&location.to_owned(), login_hint).await,
+            None => page_text(answer).await,
+        }
+    }
+
     fn is_own(&self, url: &str) -> bool {
         url.strip_prefix(&self.origin).is_some_and(|rest| rest.starts_with('/'))
     }

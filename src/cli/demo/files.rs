@@ -24,12 +24,7 @@ pub struct DemoFiles {
 
 impl DemoFiles {
     /// Makes the folder and its files. A folder that has a log key keeps it, so that a demo can be gone on with.
-    pub fn create(
-        folder: Option<&Path>,
-        database: Option<&str>,
-        gate: &str,
-        sandbox: &str,
-    ) -> Result<Self, String> {
+    pub fn create(folder: Option<&Path>) -> Result<Self, String> {
         let folder = match folder {
             Some(folder) => folder.to_owned(),
             None => {
@@ -48,17 +43,34 @@ impl DemoFiles {
         };
         files.make_log_key()?;
         files.write_secret("client-secret", CLIENT_SECRET)?;
+        Ok(files)
+    }
+
+    /// Writes the configuration of a gate at `gate` whose surroundings are at `sandbox`, with the keys
+    /// that `pins` ([trust]) names.
+    pub fn write_config(
+        &self,
+        database: Option<&str>,
+        gate: &str,
+        sandbox: &str,
+        pins: &str,
+    ) -> Result<(), String> {
         // A database that was named may hold a password, which stands in no configuration.
         let database_key = match database {
             Some(url) => {
-                files.write_secret("database-url", url)?;
-                format!("database_file = \"{}/database-url\"", files.folder.display())
+                self.write_secret("database-url", url)?;
+                format!("database_file = \"{}/database-url\"", self.folder.display())
             }
-            None => format!("database = \"sqlite://{}/gate.db\"", files.folder.display()),
+            None => format!("database = \"sqlite://{}/gate.db\"", self.folder.display()),
         };
-        files
-            .write("countersign.toml", &config_text(&files.folder, &database_key, gate, sandbox))?;
-        Ok(files)
+        let text = config_text(&self.folder, &database_key, gate, sandbox, pins);
+        self.write("countersign.toml", &text).map(|_| ())
+    }
+
+    /// Writes another configuration in the place of the one that is there.
+    pub fn edit_config(&self, edit: impl FnOnce(String) -> String) -> Result<(), String> {
+        let text = std::fs::read_to_string(&self.config).map_err(|error| error.to_string())?;
+        self.write("countersign.toml", &edit(text)).map(|_| ())
     }
 
     /// Writes what a verifier of this demo's evidence pins.
@@ -96,7 +108,7 @@ impl DemoFiles {
     }
 }
 
-fn config_text(folder: &Path, database_key: &str, gate: &str, sandbox: &str) -> String {
+fn config_text(folder: &Path, database_key: &str, gate: &str, sandbox: &str, pins: &str) -> String {
     let listen = gate.trim_start_matches("http://").replace("localhost", "127.0.0.1");
     let port = listen.rsplit(':').next().unwrap_or_default();
     let folder = folder.display();
@@ -120,6 +132,7 @@ client_id = "{CLIENT_ID}"
 client_secret_file = "{folder}/client-secret"
 scopes = ["openid", "profile", "email", "groups"]
 
+{pins}
 [[workload_issuer]]
 name = "github"
 kind = "github"

@@ -6,6 +6,7 @@ pub mod approver;
 pub mod browser;
 pub mod files;
 mod narration;
+pub mod pins;
 pub mod pipeline;
 
 use std::collections::BTreeMap;
@@ -167,9 +168,21 @@ impl Servers {
     /// # Errors
     /// A sentence, if a port is taken or a file cannot be written.
     pub async fn start(placement: Placement) -> Result<Self, String> {
+        Self::start_with(placement, |config| config).await
+    }
+
+    /// The same with another configuration: `edit` gets the text of the demo's.
+    ///
+    /// # Errors
+    /// As [`Servers::start`].
+    pub async fn start_with(
+        placement: Placement,
+        edit: impl FnOnce(String) -> String,
+    ) -> Result<Self, String> {
         let listener = listen(placement.port, "--port").await?;
         let gate = origin_of(&listener)?;
         let mut servers = Self::around(gate, placement).await?;
+        servers.files.edit_config(edit)?;
         // The file alone: what the environment says is meant for another gate.
         let config = Config::load(&servers.files.config, &BTreeMap::new())
             .map_err(|error| error.to_string())?;
@@ -189,7 +202,7 @@ impl Servers {
         let Placement { sandbox_port, data_dir, database, clock, .. } = placement;
         let listener = listen(sandbox_port, "--sandbox-port").await?;
         let sandbox = origin_of(&listener)?;
-        let files = DemoFiles::create(data_dir.as_deref(), database.as_deref(), &gate, &sandbox)?;
+        let files = DemoFiles::create(data_dir.as_deref())?;
         let settings = SandboxSettings {
             base_url: sandbox.clone(),
             gate_origin: gate.clone(),
@@ -200,6 +213,8 @@ impl Servers {
         let routes = routes(settings).map_err(|error| error.to_string())?;
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![tokio::spawn(serve_sandbox(listener, routes, stopped))];
+        let pins = pins::of_sandbox(&sandbox).await?;
+        files.write_config(database.as_deref(), &gate, &sandbox, &pins)?;
         Ok(Self { gate, sandbox, files, clock, stop, tasks })
     }
 
@@ -236,7 +251,7 @@ async fn play(
         servers.gate, servers.sandbox
     ));
     narration.say(&format!("Everything it keeps is in {}.", servers.files.folder.display()));
-    narration.say("The demo made its own trust anchor (the log key) and pinned it in trust.json there. Trust it for this demo alone.");
+    narration.say("The demo made its own trust anchors (the log key, and the keys of the sandbox's directory and token issuers) and pinned them in [trust] and trust.json there. Trust them for this demo alone.");
     if arguments.auto {
         let auto = auto(servers, narration, started);
         return tokio::time::timeout(PATIENCE, auto)

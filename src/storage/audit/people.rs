@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::domain::digest::Digest;
-use crate::domain::ledger::Record;
+use crate::domain::ledger::{CREDENTIAL_REVOKED, Record};
 use crate::domain::person::{Person, Profile};
 use crate::storage::audit::{Audit, PAGE};
 use crate::storage::error::Result;
@@ -51,7 +51,7 @@ impl People {
         match record.kind.as_str() {
             "credential.registered" => self.key(data).registered = Some((record.at, data.clone())),
             "credential.suspended" => self.key(data).suspended = true,
-            "credential.revoked" => self.key(data).revoked = true,
+            CREDENTIAL_REVOKED => self.key(data).revoked = true,
             "person.signed_in" => self.sign_in(record),
             _ => {}
         }

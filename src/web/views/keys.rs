@@ -1,4 +1,4 @@
-//! A person's own keys.
+//! A person's own keys, and those of everybody.
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -11,6 +11,8 @@ use super::{Frame, Inert, Moment, Surroundings};
 /// One key, as the page needs to know it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyListing {
+    /// The credential's id, base64url.
+    pub id: String,
     /// The name that the person gave it.
     pub name: String,
     /// The model, if the gate knows it.
@@ -28,7 +30,7 @@ pub struct KeyListing {
 }
 
 /// Whether a key may sign.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KeyStatus {
     /// It may.
     Active,
@@ -36,8 +38,32 @@ pub enum KeyStatus {
     Unconfirmed,
     /// The gate stopped it: its counter went backwards.
     Suspended,
-    /// It was taken away.
-    Revoked,
+    /// It was given up; by whom, where the ledger tells it.
+    Revoked(Option<RevokedBy>),
+}
+
+/// Who gave a key up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RevokedBy {
+    /// The name of the person.
+    pub name: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in that person's words.
+    pub reason: String,
+}
+
+/// Somebody with their keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PersonsKeys {
+    /// The name, as the directory said when they registered.
+    pub name: String,
+    /// The e-mail address, if the directory says that it is verified.
+    pub email: Option<String>,
+    /// The directory's own name for the person.
+    pub subject: String,
+    /// Their keys.
+    pub keys: Vec<KeyListing>,
 }
 
 /// `GET /keys`.
@@ -47,28 +73,87 @@ pub struct KeysPage {
     frame: Frame,
     message: Option<Inert>,
     keys: Vec<KeyView>,
+    is_approver: bool,
+    asks_why: bool,
+}
+
+/// `GET /keys/all`.
+#[derive(Template, WebTemplate)]
+#[template(path = "keys_all.html")]
+pub struct AllKeysPage {
+    frame: Frame,
+    message: Option<Inert>,
+    people: Vec<PersonView>,
+    asks_why: bool,
+}
+
+struct PersonView {
+    name: Inert,
+    email: Option<Inert>,
+    subject: Inert,
+    keys: Vec<KeyView>,
 }
 
 struct KeyView {
+    id: String,
     name: Inert,
     model: Inert,
     kind: &'static str,
     created: Moment,
     last_used: Option<Moment>,
     status: &'static str,
-    explanation: &'static str,
+    explanation: Inert,
     tone: &'static str,
+    /// Where it is revoked, unless it was.
+    revocations: Option<String>,
+    /// Whether it is the only one that its owner can still sign with.
+    is_last: bool,
 }
 
 impl KeysPage {
     /// Lists `keys`; `message` is a sentence above the list, after a registration for example.
-    pub fn new(keys: &[KeyListing], message: Option<&str>, around: Surroundings<'_>) -> Self {
+    /// `is_approver` says whether the person may see the keys of others.
+    pub fn new(
+        keys: &[KeyListing],
+        message: Option<&str>,
+        is_approver: bool,
+        around: Surroundings<'_>,
+    ) -> Self {
         Self {
             frame: Frame::new("Your keys", paths::KEYS, around),
             message: message.map(Inert::new),
-            keys: keys.iter().map(|key| key_view(key, around.now)).collect(),
+            keys: key_views(keys, around.now),
+            is_approver,
+            asks_why: false,
         }
     }
+}
+
+impl AllKeysPage {
+    /// Lists `people` with their keys.
+    pub fn new(people: &[PersonsKeys], message: Option<&str>, around: Surroundings<'_>) -> Self {
+        let person = |person: &PersonsKeys| PersonView {
+            name: Inert::new(&person.name),
+            email: person.email.as_deref().map(Inert::new),
+            subject: Inert::new(&person.subject),
+            keys: key_views(&person.keys, around.now),
+        };
+        Self {
+            frame: Frame::new("Keys of all approvers", paths::ALL_KEYS, around),
+            message: message.map(Inert::new),
+            people: people.iter().map(person).collect(),
+            asks_why: true,
+        }
+    }
+}
+
+fn key_views(keys: &[KeyListing], now: Timestamp) -> Vec<KeyView> {
+    let active = keys.iter().filter(|key| key.status == KeyStatus::Active).count();
+    let mut views: Vec<KeyView> = keys.iter().map(|key| key_view(key, now)).collect();
+    for (view, key) in views.iter_mut().zip(keys) {
+        view.is_last = active == 1 && key.status == KeyStatus::Active;
+    }
+    views
 }
 
 fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
@@ -77,23 +162,28 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
         (None, Some(aaguid)) => format!("Unknown model, AAGUID {aaguid}"),
         (None, None) => "Unknown model".to_owned(),
     };
-    let (status, explanation, tone) = match key.status {
-        KeyStatus::Active => ("Can sign", "", "good"),
+    let (status, explanation, tone) = match &key.status {
+        KeyStatus::Active => ("Can sign", String::new(), "good"),
         KeyStatus::Unconfirmed => (
             "Not confirmed",
             "Your directory has not vouched for this key: the second sign-in was not finished. \
-             Register the key again.",
+             Register the key again."
+                .to_owned(),
             "waiting",
         ),
         KeyStatus::Suspended => (
             "Suspended",
             "The key's counter went backwards, which a copied key would cause too. Tell the \
-             people who run this gate, and register another key.",
+             people who run this gate, and register another key."
+                .to_owned(),
             "bad",
         ),
-        KeyStatus::Revoked => ("Revoked", "This key can no longer sign.", "over"),
+        KeyStatus::Revoked(None) => ("Revoked", "It signs nothing any more.".to_owned(), "over"),
+        KeyStatus::Revoked(Some(by)) => ("Revoked", revoked_by(by, now), "over"),
     };
+    let is_revoked = matches!(key.status, KeyStatus::Revoked(_));
     KeyView {
+        id: key.id.clone(),
         name: Inert::new(&key.name),
         model: Inert::new(&model),
         kind: if key.is_device_bound {
@@ -104,7 +194,15 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
         created: Moment::new(key.created_at, now),
         last_used: key.last_used_at.map(|at| Moment::new(at, now)),
         status,
-        explanation,
+        explanation: Inert::new(&explanation),
         tone,
+        revocations: (!is_revoked).then(|| paths::revocations(&key.id)),
+        is_last: false,
     }
+}
+
+fn revoked_by(by: &RevokedBy, now: Timestamp) -> String {
+    let RevokedBy { name, at, reason } = by;
+    let moment = Moment::new(*at, now);
+    format!("{name} revoked it on {}: {reason}. It signs nothing any more.", moment.absolute)
 }

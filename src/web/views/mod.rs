@@ -16,6 +16,7 @@ mod traffic;
 use jiff::Timestamp;
 
 use crate::domain::person::Profile;
+use crate::domain::policy::TrustLevel;
 use crate::web::{assets, paths};
 
 pub use inert::Inert;
@@ -41,6 +42,8 @@ pub struct Surroundings<'a> {
     pub notice: Option<&'a str>,
     /// Why nothing is decided and nothing rolled out now, above every page too.
     pub alarm: Option<&'a str>,
+    /// Whether anchors are pinned; a page says it if not.
+    pub trust: TrustLevel,
     /// The time that pages count from.
     pub now: Timestamp,
 }
@@ -56,6 +59,8 @@ pub struct Frame {
     pub notice: Option<String>,
     /// Why nothing works just now.
     pub alarm: Option<String>,
+    /// Whether nothing is pinned that whose key is whose could be checked against.
+    pub is_unpinned: bool,
     /// The name of the person who is signed in.
     pub viewer: Option<Inert>,
     /// Signing in from here leads back here.
@@ -71,6 +76,7 @@ impl Frame {
             assets: assets::base(),
             notice: around.notice.map(str::to_owned),
             alarm: around.alarm.map(str::to_owned),
+            is_unpinned: around.trust == TrustLevel::Unpinned,
             viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),
             sign_in: paths::sign_in(here),
             here: here.to_owned(),

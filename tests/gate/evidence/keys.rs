@@ -66,6 +66,8 @@ impl Keys {
             origin: ORIGIN.into(),
             rp_id: RP_ID.into(),
             log: self.log.public().verifier_key(&log_name(ORIGIN)),
+            endorsements: 0,
+            endorsers: Vec::new(),
             login: TrustedLogin {
                 issuer: DIRECTORY.into(),
                 client_id: CLIENT.into(),

@@ -88,8 +88,13 @@ pub struct Gate {
 impl Gate {
     /// A gate in this process.
     pub async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, |config| config).await
+    }
+
+    /// The same with another configuration: `edit` gets the text of the demo's.
+    pub async fn start_with(engine: Engine, edit: impl FnOnce(String) -> String) -> Self {
         let (folder, placement) = placement(engine).await;
-        let gate = Self::of(Servers::start(placement).await.unwrap(), folder);
+        let gate = Self::of(Servers::start_with(placement, edit).await.unwrap(), folder);
         until_ready(&gate.servers.gate).await.unwrap();
         gate
     }

@@ -1,0 +1,91 @@
+//! `[trust]` and `[enrolment]`: where chains end, and how long they must be.
+
+use std::collections::BTreeMap;
+
+use crate::config::check::Check;
+use crate::config::file::{EnrolmentSection, TrustSection};
+use crate::domain::policy::TrustLevel;
+use crate::proof::evidence::unusable_endorser;
+use crate::proof::jwk::is_canonical_key;
+
+/// More endorsements than this of one key nobody collects.
+const MOST_ENDORSEMENTS: u8 = 8;
+
+/// The anchors of a configuration. The log key has a file of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pins {
+    /// How many other approvers must sign for a new key.
+    pub endorsements: u8,
+    /// Public keys of approvers' credentials, as COSE in base64url.
+    pub endorsers: Vec<String>,
+    /// The directory's keys, in the form of RFC 7638.
+    pub login_keys: Vec<String>,
+    /// The keys of workload issuers by the issuer's name, in the form of RFC 7638.
+    pub workload_keys: BTreeMap<String, Vec<String>>,
+}
+
+impl Pins {
+    /// Whether something is pinned that stands for people: as [`crate::proof::evidence::Trust::level`].
+    pub fn level(&self) -> TrustLevel {
+        TrustLevel::of(self.endorsements, &self.endorsers, &self.login_keys)
+    }
+}
+
+/// The pins of a file whose workload issuers have these names.
+pub(super) fn pins<'a>(
+    check: &mut Check,
+    trust: TrustSection,
+    enrolment: &EnrolmentSection,
+    issuers: impl Iterator<Item = &'a String>,
+) -> Pins {
+    let endorsements = u8::try_from(enrolment.endorsements).ok();
+    let endorsements = endorsements.filter(|count| *count <= MOST_ENDORSEMENTS);
+    if endorsements.is_none() {
+        check.problem(
+            "enrolment.endorsements",
+            format!("is {}: write how many other approvers must sign for a new key, 0 to {MOST_ENDORSEMENTS}", enrolment.endorsements),
+        );
+    }
+    if let Some(place) = unusable_endorser(&trust.endorsers) {
+        check.problem(
+            "trust.endorsers",
+            format!("number {place} is no public key of a credential, or is listed twice: copy what `countersign keys bootstrap` printed"),
+        );
+    }
+    check_keys(check, "trust.login_keys", &trust.login_keys);
+    let issuers: Vec<&String> = issuers.collect();
+    for (name, keys) in &trust.workload_keys {
+        let key = format!("trust.workload_keys.{name}");
+        if !issuers.contains(&name) {
+            check.problem(&key, "is the name of no [[workload_issuer]]: correct or remove it");
+        }
+        check_keys(check, &key, keys);
+    }
+    match endorsements {
+        Some(0) if !trust.endorsers.is_empty() => check.warn(
+            "trust.endorsers pins nothing while enrolment.endorsements is 0, since no key needs their signature: set it to 1 or more".to_owned(),
+        ),
+        Some(1..) if trust.endorsers.is_empty() => check.warn(
+            "enrolment.endorsements asks for signatures and trust.endorsers is empty, so no key can sign: run `countersign keys bootstrap`".to_owned(),
+        ),
+        _ => {}
+    }
+    Pins {
+        endorsements: endorsements.unwrap_or_default(),
+        endorsers: trust.endorsers,
+        login_keys: trust.login_keys,
+        workload_keys: trust.workload_keys,
+    }
+}
+
+fn check_keys(check: &mut Check, name: &str, keys: &[String]) {
+    for (index, key) in keys.iter().enumerate() {
+        if !is_canonical_key(key) || keys[..index].contains(key) {
+            let number = index + 1;
+            check.problem(
+                name,
+                format!("number {number} is listed twice or is no JSON Web Key in the form that RFC 7638 hashes (its required members, sorted, no spaces): write '{{\"e\":\"AQAB\",\"kty\":\"RSA\",\"n\":\"…\"}}', say"),
+            );
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `[trust]` and `[enrolment]`: what can be pinned, and what cannot be meant.
+
+use countersign::domain::policy::TrustLevel;
+
+use super::{Folder, GOOD};
+
+/// A COSE key of P-256, and a JSON Web Key.
+const ENDORSER: &str = "pQECAyYgASFYIOQvvHPjgfyDCiE9ti_KFp_FJNV17KzObN3uFRiUoEzBIlggGVg3K-rR53IJX9zrmJUU_Vci7CGeQVFUXmC0W1670PM";
+const KEY: &str = r#"{"e":"AQAB","kty":"RSA","n":"sXchDaQebHnPiGvyDOAT4saGEUetSyo9MKLOoWFsueri23bOdgWp4Dy1WlUzewbgBHod5pcM9H95GQRV3JDXboIRROSBigeC5yjU1hGzHHyXss8UDprecbAYxknTcQkhslANGRUZmdTOQ5qTRsLAt6BTYuyvVRdhS8exSZEy_c4gs_7svlJJQ4H9_NxsiIoLwAEk7-Q3UXERGYw_75IDrGA84-lA_-Ct4eTlXHBIY2EaV7t7LjJaynVJCpkv4LKjTTAumiGUIuQhrNhZLuF_RJLqHpM2kgWFLU7-VTdL1VbC2tejvcI2BlMkEpk1BzBZI0KQB0GaDWFLN-aEAw3vRw"}"#;
+
+fn with(trust: &str) -> Folder {
+    Folder::new(&format!("{GOOD}\n{trust}\n"))
+}
+
+#[test]
+fn what_counts_as_pinned() {
+    let level = |trust: &str| {
+        let config = with(trust).load().unwrap();
+        assert_eq!(config.trust().level(), config.pins.level());
+        let policies = config.environments.values();
+        assert!(policies.clone().all(|policy| policy.enrolment.trust == config.pins.level()));
+        (config.pins.level(), config.warnings.iter().any(|warning| warning.contains("endors")))
+    };
+    let (pinned, unpinned) = (TrustLevel::Pinned, TrustLevel::Unpinned);
+    assert_eq!(level(""), (unpinned, false));
+    assert_eq!(level(&format!("[trust]\nlogin_keys = ['{KEY}']")), (pinned, false));
+    // Endorsers count where their signatures are asked for, and whoever forgets the one is warned.
+    let endorser = format!("[trust]\nendorsers = [\"{ENDORSER}\"]");
+    assert_eq!(level(&endorser), (unpinned, true));
+    assert_eq!(level(&format!("{endorser}\n[enrolment]\nendorsements = 1")), (pinned, false));
+    assert_eq!(level("[enrolment]\nendorsements = 1"), (unpinned, true));
+    // Keys of workloads say nothing of people.
+    let github = format!("[trust]\nworkload_keys = {{ github = ['{KEY}'] }}");
+    assert_eq!(level(&github), (unpinned, false));
+    let config = with(&github).load().unwrap();
+    assert_eq!(config.trust().workload_issuers[0].keys, [KEY]);
+    assert!(config.trust().workload_issuers[1].keys.is_empty());
+}
+
+#[test]
+fn pins_that_cannot_be_meant_are_refused() {
+    let spaced = KEY.replace(':', ": ");
+    let cases = [
+        ("[trust]\nendorsers = [\"AAAA\"]".to_owned(), "trust.endorsers: number 1"),
+        (format!("[trust]\nendorsers = [\"{ENDORSER}\", \"{ENDORSER}\"]"), "number 2"),
+        (format!("[trust]\nendorsers = [\"{ENDORSER}=\"]"), "trust.endorsers"),
+        (format!("[trust]\nlogin_keys = ['{spaced}']"), "trust.login_keys: number 1"),
+        (format!("[trust]\nlogin_keys = ['{KEY}', '{KEY}']"), "number 2"),
+        (format!("[trust]\nworkload_keys = {{ nobody = ['{KEY}'] }}"), "workload_keys.nobody"),
+        ("[trust]\nlog = \"x\"".to_owned(), "log"),
+        ("[enrolment]\nendorsements = -1".to_owned(), "enrolment.endorsements"),
+        ("[enrolment]\nendorsements = 9".to_owned(), "0 to 8"),
+    ];
+    for (trust, words) in cases {
+        let said = with(&trust).load().unwrap_err().to_string();
+        assert!(said.contains(words), "{trust}: {said}");
+    }
+}
