@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod canonical;
+pub mod csv;
 pub mod decision;
 pub mod deployment;
 pub mod digest;
@@ -10,6 +11,7 @@ pub mod image;
 pub mod ledger;
 pub mod log_key;
 pub mod observation;
+pub mod period;
 pub mod person;
 pub mod platform_defaults;
 pub mod policy;
@@ -20,6 +22,7 @@ pub mod service;
 pub mod statement;
 pub mod template;
 pub mod text;
+pub mod told;
 pub mod tree;
 pub mod unique_json;
 pub mod verification_summary;

@@ -82,7 +82,7 @@ async fn evidence_of_every_ending_verifies(engine: Engine) {
 type Change<'a> = Box<dyn Fn(&str) -> String + 'a>;
 
 /// Runs SQL beside the gate, as somebody who has the database in their hands would.
-async fn tamper(gate: &Gate, sql: &str) {
+pub async fn tamper(gate: &Gate, sql: &str) {
     let config = Config::load(&gate.servers.files.config, &BTreeMap::new()).unwrap();
     sqlx::any::install_default_drivers();
     let mut connection = AnyConnection::connect(config.database.expose_secret()).await.unwrap();
