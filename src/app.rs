@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::domain::person::Profile;
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, Principal};
 use crate::gate::decide::RelyingParty;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
@@ -17,7 +17,7 @@ use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
 use crate::integrations::workload_oidc::Verifier;
 use crate::proof::evidence::Trust;
-use crate::storage::Storage;
+use crate::storage::{Scope, Storage, StoredApproval};
 use crate::web::proxy::TrustedProxies;
 
 /// The parts. Cloning clones one pointer.
@@ -28,6 +28,8 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     /// Where people and pipelines reach the gate; also the origin of all assertions.
     pub relying_party: RelyingParty,
+    /// Who may read everything.
+    pub audit_readers: Vec<Principal>,
     /// The rules by environment.
     pub policies: BTreeMap<String, Policy>,
     /// The database.
@@ -70,6 +72,27 @@ impl App {
     /// The page of an approval.
     pub fn approval_url(&self, id: &crate::domain::ids::ApprovalId) -> String {
         format!("{}/approvals/{id}", self.relying_party.origin)
+    }
+
+    /// How much of the ledger this person may read; none for nothing at all.
+    pub fn scope_of(&self, profile: &Profile) -> Option<Scope> {
+        if self.is_audit_reader(profile) {
+            return Some(Scope::Everything);
+        }
+        let environments = self.environments_of(profile);
+        (!environments.is_empty()).then_some(Scope::Environments(environments))
+    }
+
+    fn is_audit_reader(&self, profile: &Profile) -> bool {
+        self.audit_readers.iter().any(|reader| reader.names(&profile.person, &profile.groups))
+    }
+
+    /// Whether this person may see this approval: they may sign it, have decided on it, or read all.
+    pub fn may_see(&self, profile: &Profile, stored: &StoredApproval) -> bool {
+        let Profile { person, groups, .. } = profile;
+        stored.approval.policy.admits_approver(person, groups)
+            || stored.approval.decisions.iter().any(|decision| decision.person == *person)
+            || self.is_audit_reader(profile)
     }
 
     /// The environments in which this person may sign.

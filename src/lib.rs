@@ -9,7 +9,7 @@
 //! | folder | what it is | what it may know |
 //! | --- | --- | --- |
 //! | [`domain`] | the rules, pure: deployments, policies, statements, the state machine, the ledger's tree | nothing else of the crate |
-//! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval | `domain` |
+//! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval, the export of an audit | `domain` |
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
@@ -65,6 +65,10 @@
 //! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes, `countersign verify` checks them
 //!    offline ([`cli::verify`], `tests/data/evidence/README.md`), and `countersign audit verify`
 //!    recomputes the ledger's tree and the state of every approval from its entries.
+//! 7. `countersign audit export` ([`cli::audit`]) writes a period into a folder: entries, tables and evidence.
+//!    [`proof::export`] recomputes all of it offline, from the entries up to the signed tree head.
+//!
+//! What was refused changes nothing and stands in the ledger all the same ([`gate::refusals`]).
 //!
 //! # A key, from browser to directory
 //!

@@ -60,6 +60,8 @@ CREATE TABLE ledger_entries (
     entry_index BIGINT NOT NULL PRIMARY KEY CHECK (entry_index >= 0),
     kind TEXT NOT NULL,
     approval_id TEXT REFERENCES approvals (id),
+    -- Who did it, as the record says: for lists.
+    party TEXT,
     record TEXT NOT NULL,
     salt BYTEA NOT NULL CHECK (length(salt) = 32),
     entry_hash TEXT NOT NULL CHECK (length(entry_hash) = 64),
@@ -72,6 +74,9 @@ CREATE TABLE ledger_entries (
 CREATE INDEX ledger_entries_of_revocations ON ledger_entries (entry_index)
     WHERE kind = 'credential.revoked';
 CREATE INDEX ledger_entries_by_approval ON ledger_entries (approval_id, entry_index);
+CREATE INDEX ledger_entries_by_kind ON ledger_entries (kind, entry_index);
+CREATE INDEX ledger_entries_by_party ON ledger_entries (party, entry_index);
+CREATE INDEX ledger_entries_by_time ON ledger_entries (at, entry_index);
 
 -- A person decides once: the primary key says so.
 CREATE TABLE decisions (

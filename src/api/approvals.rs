@@ -128,7 +128,7 @@ pub async fn find_readable(
 ) -> Result<StoredApproval, Problem> {
     let id: ApprovalId = id.parse().map_err(|_| Problem::not_found())?;
     let stored = app.storage.approval(&id).await?.ok_or_else(Problem::not_found)?;
-    if reader.may_read(&stored) { Ok(stored) } else { Err(Problem::not_found()) }
+    if reader.may_read(app, &stored) { Ok(stored) } else { Err(Problem::not_found()) }
 }
 
 fn invalid_query(error: &QueryRejection) -> Problem {

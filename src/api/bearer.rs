@@ -4,9 +4,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::gate::refusals;
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::storage::{Session, StoredApproval};
 use crate::web::session::find_session;
+
+/// What a request without a bearer token is refused with.
+const MISSING_TOKEN: &str = "missing_token";
 
 /// A caller who may read.
 pub enum Reader {
@@ -21,7 +25,10 @@ pub enum Reader {
 /// # Errors
 /// 401 with a stable code that says what is wrong with the token.
 pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<VerifiedRequester, Problem> {
-    let missing = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "missing_token", detail);
+    let missing = |detail: &str| {
+        app.storage.note_stranger(refusals::TOKEN, MISSING_TOKEN, app.now());
+        Problem::new(StatusCode::UNAUTHORIZED, MISSING_TOKEN, detail)
+    };
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(missing(
@@ -34,8 +41,10 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<VerifiedRequ
     });
     let token = token
         .ok_or_else(|| missing("The Authorization header is not of the form Bearer TOKEN."))?;
-    app.workloads.verify(token, app.now()).await.map_err(|refusal| {
+    app.workloads.verify(token, app.now()).await.map_err(|refused| {
+        let refusal = &refused.refusal;
         tracing::warn!(code = refusal.code(), %refusal, "a workload token was refused");
+        refusals::of_token(&app.storage, &refused, app.now());
         refusal.into()
     })
 }
@@ -52,18 +61,10 @@ pub async fn authenticate_reader(app: &App, headers: &HeaderMap) -> Result<Reade
 
 impl Reader {
     /// Whether this caller may see this approval.
-    pub fn may_read(&self, stored: &StoredApproval) -> bool {
+    pub fn may_read(&self, app: &App, stored: &StoredApproval) -> bool {
         match self {
             Self::Workload(requester) => stored.requester_key == requester.requester_key(),
-            Self::Person(session) => {
-                let profile = &session.profile;
-                stored.approval.policy.admits_approver(&profile.person, &profile.groups)
-                    || stored
-                        .approval
-                        .decisions
-                        .iter()
-                        .any(|decision| decision.person == profile.person)
-            }
+            Self::Person(session) => app.may_see(&session.profile, stored),
         }
     }
 }

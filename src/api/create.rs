@@ -20,8 +20,8 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::policy::Policy;
 use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
-use crate::gate::GateError;
 use crate::gate::request::{Attempt, create as create_approval, find_earlier, requester_of};
+use crate::gate::{GateError, refusals};
 use crate::integrations::cloud_run::check_template;
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::randomness;
@@ -105,18 +105,33 @@ pub async fn create(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let verified = authenticate(&app, &headers).await?;
-    let idempotency_key = idempotency_key(&headers)?;
-    let (json, ask): (Value, AskBody) = read_body(&headers, &body)?;
+    let answer = ask_as(&app, &verified, &headers, &body).await;
+    if let Err(problem) = &answer
+        && problem.status.is_client_error()
+    {
+        refusals::of_request(&app.storage, &verified, problem.code, app.now());
+    }
+    answer
+}
+
+async fn ask_as(
+    app: &App,
+    verified: &VerifiedRequester,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let idempotency_key = idempotency_key(headers)?;
+    let (json, ask): (Value, AskBody) = read_body(headers, body)?;
     let request_digest = Digest::of(to_canonical_json(&json).map_err(GateError::from)?);
     let attempt =
-        Attempt { requester: &verified, idempotency_key: &idempotency_key, request_digest };
+        Attempt { requester: verified, idempotency_key: &idempotency_key, request_digest };
     if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
         let url = app.approval_url(earlier.approval.id());
         return Ok(Json(ApprovalView::as_created(&earlier.approval, url)).into_response());
     }
-    let policy = find_policy(&app, &ask.environment, &verified)?;
+    let policy = find_policy(app, &ask.environment, verified)?;
     let request = request_of(ask)?;
-    let deployment = freeze(&app, &request, policy, &verified).await?;
+    let deployment = freeze(app, &request, policy, verified).await?;
     let (stored, is_new) =
         create_approval(&app.storage, &attempt, deployment, policy, app.now()).await?;
     let url = app.approval_url(stored.approval.id());

@@ -8,6 +8,7 @@ pub mod environments;
 pub mod evidence;
 pub mod health;
 pub mod log;
+pub mod log_entries;
 pub mod problem;
 pub mod verification_summary;
 pub mod views;
@@ -59,6 +60,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(verification_summary::verification_summary))
         .routes(routes!(environments::list))
         .routes(routes!(log::checkpoint))
+        .routes(routes!(log_entries::entry))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
 }

@@ -104,15 +104,15 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let status = match &refusal {
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Self {
+        let status = match refusal {
             Refusal::KeysUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::RefusedEvent(_) => StatusCode::FORBIDDEN,
             _ => StatusCode::UNAUTHORIZED,
         };
         let retry_after = refusal.is_temporary().then_some(5);
-        Self { retry_after, ..Self::new(status, refusal.code(), sentence(&refusal)) }
+        Self { retry_after, ..Self::new(status, refusal.code(), sentence(refusal)) }
     }
 }
 

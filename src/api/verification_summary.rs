@@ -3,8 +3,6 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use data_encoding::BASE64;
-use serde::Serialize;
 
 use crate::api::approvals::find_readable;
 use crate::api::bearer::authenticate_reader;
@@ -16,27 +14,7 @@ use crate::domain::statement::PAYLOAD_TYPE;
 use crate::domain::verification_summary::{summarise, verdict};
 use crate::gate::GateError;
 use crate::gate::evidence::{gather, log_name};
-
-/// A DSSE v1 envelope.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Envelope {
-    /// `application/vnd.in-toto+json`.
-    payload_type: &'static str,
-    /// The statement, base64.
-    payload: String,
-    /// The gate's signature.
-    signatures: [EnvelopeSignature; 1],
-}
-
-/// One signature of an envelope.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct EnvelopeSignature {
-    /// The verifier key of the gate's log (C2SP signed-note): name, hash and Ed25519 key.
-    keyid: String,
-    /// Ed25519 over the pre-authentication encoding, base64.
-    sig: String,
-}
+use crate::proof::envelope::Envelope;
 
 /// The verdict on an approval, for verifiers that know SLSA and not this gate.
 #[utoipa::path(
@@ -68,12 +46,6 @@ pub async fn verification_summary(
     let statement = summarise(&stored.approval, approved, evidence, app.now());
     let statement = statement.map_err(GateError::from)?;
     let signature = app.storage.sign_envelope(PAYLOAD_TYPE, statement.as_bytes());
-    Ok(Json(Envelope {
-        payload_type: PAYLOAD_TYPE,
-        payload: BASE64.encode(statement.as_bytes()),
-        signatures: [EnvelopeSignature {
-            keyid: app.storage.log_public_key().verifier_key(&log_name(origin)),
-            sig: BASE64.encode(&signature),
-        }],
-    }))
+    let keyid = app.storage.log_public_key().verifier_key(&log_name(origin));
+    Ok(Json(Envelope::new(PAYLOAD_TYPE, statement.as_bytes(), keyid, &signature)))
 }

@@ -38,9 +38,9 @@ enum Command {
     Config(ConfigCommand),
     /// Verify the evidence of an approval: offline, against trust anchors alone.
     Verify(verify::VerifyArguments),
-    /// Check the ledger.
+    /// Check the ledger, or write it out for an auditor.
     #[command(subcommand)]
-    Audit(AuditCommand),
+    Audit(audit::AuditCommand),
 }
 
 #[derive(Subcommand)]
@@ -54,16 +54,6 @@ enum ConfigCommand {
     /// Print what auditors pin to verify this gate's evidence (trust.json).
     Trust {
         /// The configuration file.
-        #[arg(long, env = "COUNTERSIGN_CONFIG")]
-        config: PathBuf,
-    },
-}
-
-#[derive(Subcommand)]
-enum AuditCommand {
-    /// Recompute the ledger's tree and the state of every approval, and say what does not match.
-    Verify {
-        /// The configuration file of the gate whose database is checked.
         #[arg(long, env = "COUNTERSIGN_CONFIG")]
         config: PathBuf,
     },
@@ -90,7 +80,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Config(ConfigCommand::Check { config }) => config::check(&config),
         Command::Config(ConfigCommand::Trust { config }) => config::trust(&config),
         Command::Verify(arguments) => verify::run(&arguments),
-        Command::Audit(AuditCommand::Verify { config }) => audit::verify(&config).await,
+        Command::Audit(command) => audit::run(command).await,
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use crate::app::{App, Parts};
 use crate::cli::{failed, logging, shutdown_signal};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::gate::start;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
@@ -58,6 +60,10 @@ pub async fn serve(
         tracing::warn!("{warning}");
     }
     let app = build(&config, clock, shutdown.clone()).await?;
+    let digest = config.digest().map_err(|error| error.to_string())?;
+    start::record(&app.storage, &app.policies, &digest, app.now())
+        .await
+        .map_err(|error| format!("the start cannot be written to the ledger: {error}"))?;
     tracing::info!(
         origin = app.relying_party.origin,
         environments = app.policies.len(),
@@ -84,6 +90,10 @@ pub async fn serve(
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
+    }
+    // What the last requests were refused is told too.
+    if let Err(error) = app.storage.write_refusals(SignedDuration::ZERO, app.now()).await {
+        tracing::error!(%error, "the last refusals could not be written to the ledger");
     }
     app.storage.close().await;
     tracing::info!("the gate has stopped");
@@ -120,6 +130,7 @@ pub async fn build(
     Ok(App::new(Parts {
         passkeys: Passkeys::new(&config.relying_party.id, &config.public_origin, "Countersign"),
         relying_party: config.relying_party.clone(),
+        audit_readers: config.audit_readers.clone(),
         policies: config.environments.clone(),
         watch: Watch::new(storage.clone(), shutdown),
         storage,

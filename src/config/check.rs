@@ -118,6 +118,7 @@ impl Check {
             cloud_run: CloudRunSettings { endpoint, credentials },
             github,
             proxies,
+            audit_readers: file.audit.readers,
             environments,
             warnings: self.warnings,
         })

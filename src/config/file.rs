@@ -55,6 +55,9 @@ pub struct ConfigFile {
     /// The proxies in front.
     #[serde(default)]
     pub proxy: ProxySection,
+    /// Who may read the ledger.
+    #[serde(default)]
+    pub audit: AuditSection,
     /// The environments, by name.
     #[serde(default)]
     pub environment: BTreeMap<String, EnvironmentSection>,
@@ -192,6 +195,14 @@ pub struct ProxySection {
     pub trusted: Vec<String>,
     /// The header that they write.
     pub header: Option<Header>,
+}
+
+/// `[audit]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditSection {
+    /// Groups and people who read everything and sign nothing.
+    pub readers: Vec<Principal>,
 }
 
 /// The values of `proxy.header`.

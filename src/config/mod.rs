@@ -6,6 +6,7 @@
 
 mod check;
 mod database;
+mod effective;
 mod environments;
 pub mod error;
 pub mod file;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::domain::canonical::CanonicalError;
+use crate::domain::digest::Digest;
 use crate::domain::log_key::LogKey;
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, Principal};
 use crate::gate::decide::RelyingParty;
 use crate::gate::evidence::log_name;
 use crate::integrations::cloud_run::CloudRunSettings;
@@ -67,6 +70,8 @@ pub struct Config {
     pub github: Option<GitHubSettings>,
     /// The proxies in front.
     pub proxies: TrustedProxies,
+    /// Who may read everything, beside those who may sign.
+    pub audit_readers: Vec<Principal>,
     /// The rules of each environment, by its name.
     pub environments: BTreeMap<String, Policy>,
     /// What is allowed and should be changed all the same, in sentences.
@@ -131,6 +136,14 @@ impl Config {
             },
             workload_issuers: self.workload_issuers.iter().map(issuer).collect(),
         }
+    }
+
+    /// SHA-256 of what the configuration comes to, in canonical JSON and without secrets.
+    ///
+    /// # Errors
+    /// If something in it has no canonical form, which nothing that was checked lacks.
+    pub fn digest(&self) -> Result<Digest, CanonicalError> {
+        effective::digest(self)
     }
 
     /// What the configuration comes to, for the person who wrote it. Without secrets.

@@ -62,6 +62,10 @@ pub(super) fn of(config: &Config) -> String {
             )
         }),
     );
+    if !config.audit_readers.is_empty() {
+        let readers = config.audit_readers.iter().map(|reader| String::from(reader.clone()));
+        lines.add("audit readers", &readers.collect::<Vec<_>>().join(", "));
+    }
     for (name, policy) in &config.environments {
         environment(&mut lines, name, policy);
     }

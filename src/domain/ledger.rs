@@ -208,6 +208,25 @@ impl Frontier {
         completed
     }
 
+    /// Appends a complete subtree of 2^level leaves; false if none can stand at this size.
+    pub fn append_subtree(&mut self, level: u8, mut hash: Digest) -> bool {
+        let length = 1_u64.checked_shl(u32::from(level));
+        let Some(size) = length.and_then(|length| self.size.checked_add(length)) else {
+            return false;
+        };
+        if self.size != 0 && self.size.trailing_zeros() < u32::from(level) {
+            return false;
+        }
+        for _ in 0..(self.size >> level).trailing_ones() {
+            if let Some(left) = self.subtrees.pop() {
+                hash = node_hash(&left, &hash);
+            }
+        }
+        self.subtrees.push(hash);
+        self.size = size;
+        true
+    }
+
     /// Writes the next entry on top of this tree, and gives the subtrees that it completes.
     pub fn write(
         &mut self,

@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod canonical;
+pub mod csv;
 pub mod decision;
 pub mod deployment;
 pub mod digest;
@@ -11,6 +12,7 @@ pub mod ledger;
 pub mod log_fault;
 pub mod log_key;
 pub mod observation;
+pub mod period;
 pub mod person;
 pub mod platform_defaults;
 pub mod policy;
@@ -22,6 +24,7 @@ pub mod statement;
 pub mod template;
 pub mod text;
 pub mod time;
+pub mod told;
 pub mod tree;
 pub mod unique_json;
 pub mod verification_summary;

@@ -156,13 +156,20 @@ impl fmt::Display for Principal {
     }
 }
 
+impl Principal {
+    /// Whether it names this person.
+    pub fn names(&self, person: &Person, groups: &[String]) -> bool {
+        match self {
+            Self::Group(name) => groups.contains(name),
+            Self::Person(subject) => *subject == person.subject,
+        }
+    }
+}
+
 impl Rule {
     /// Whether this person may sign for this rule.
     pub fn admits(&self, person: &Person, groups: &[String]) -> bool {
-        self.from.iter().any(|principal| match principal {
-            Principal::Group(name) => groups.contains(name),
-            Principal::Person(subject) => *subject == person.subject,
-        })
+        self.from.iter().any(|principal| principal.names(person, groups))
     }
 
     /// The rule in words: `2 of release-managers or dan`.

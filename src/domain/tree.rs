@@ -58,6 +58,19 @@ pub fn complete_subtrees(start: u64, length: u64) -> Vec<Node> {
     nodes
 }
 
+/// The fewest complete subtrees that cover the leaves from `start` to before `end`, from left to right.
+pub fn cover(start: u64, end: u64) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    let mut next = start;
+    while next < end {
+        let fits = (end - next).ilog2();
+        let level = u8::try_from(next.trailing_zeros().min(fits)).unwrap_or_default();
+        nodes.push(Node { level, position: next >> level });
+        next += 1 << level;
+    }
+    nodes
+}
+
 /// The hash of neighbouring complete subtrees, from left to right, as one tree; `None` for none.
 pub fn fold_subtrees(hashes: &[Digest]) -> Option<Digest> {
     let (last, rest) = hashes.split_last()?;
@@ -103,6 +116,34 @@ mod tests {
 
     use super::*;
     use crate::domain::ledger::{Frontier, leaf_hash};
+
+    #[test]
+    fn any_cover_of_a_range_completes_the_tree() {
+        let mut tree = Frontier::default();
+        let mut nodes = HashMap::new();
+        let mut leaves = Vec::new();
+        for size in 0..=40_u64 {
+            for (start, end) in (0..=size).flat_map(|end| (0..=end).map(move |start| (start, end)))
+            {
+                let hashes =
+                    |from, to| cover(from, to).into_iter().map(|node| (node.level, nodes[&node]));
+                let mut rebuilt = Frontier::default();
+                let (before, after) = (hashes(0, start), hashes(end, size));
+                let between = (start..end).map(|index| (0, leaves[index as usize]));
+                for (level, hash) in before.chain(between).chain(after) {
+                    assert!(rebuilt.append_subtree(level, hash));
+                }
+                assert_eq!(rebuilt, tree, "{start}..{end} of {size}");
+            }
+            let leaf = leaf_hash(&Digest::of(size.to_be_bytes()));
+            leaves.push(leaf);
+            nodes.extend(tree.append(leaf));
+        }
+        let mut odd = Frontier::default();
+        odd.append(leaves[0]);
+        assert!(!odd.append_subtree(1, leaves[1]), "no pair stands at an odd place");
+        assert!(!odd.append_subtree(64, leaves[1]));
+    }
 
     #[test]
     fn every_leaf_of_every_small_tree_is_proved_and_no_other() {

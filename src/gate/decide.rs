@@ -10,7 +10,7 @@ use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
 use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::{Decider, FrozenStatement};
-use crate::gate::{CeremonyRefusal, GateError};
+use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::{
     AssertionRefusal, CredentialRecord, Expectation, UnverifiedAssertion, VerifiedAssertion, verify,
 };
@@ -18,7 +18,7 @@ use crate::proof::jwk::thumbprint;
 use crate::proof::public_key::{PublicKey, PublicKeyRefusal};
 use crate::proof::user_handle::user_handle;
 use crate::randomness;
-use crate::storage::{Credential, CredentialStatus, IssuedStatement, Session, Storage};
+use crate::storage::{Credential, CredentialStatus, IssuedStatement, Refusal, Session, Storage};
 
 /// Where assertions must come from.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ pub async fn prepare(
 /// Checks an assertion over a statement and records the decision.
 ///
 /// Decision, nonce, signature counter, ledger entry and rollout job commit together or not at all.
-/// A signature that does not hold is recorded as refused and changes nothing else.
+/// A signature that does not hold is counted as refused and changes nothing else.
 pub async fn decide(
     storage: &Storage,
     relying_party: &RelyingParty,
@@ -106,7 +106,7 @@ pub async fn decide(
         error @ (GateError::Assertion(_) | GateError::Ceremony(_) | GateError::Transition(_)),
     ) = &outcome
     {
-        record_refusal(storage, session, id, error, now).await?;
+        note_refusal(storage, session, id, unverified, error, now);
     }
     outcome
 }
@@ -264,25 +264,31 @@ async fn suspend(
     Ok(CeremonyRefusal::SuspendedCredential)
 }
 
-async fn record_refusal(
+fn note_refusal(
     storage: &Storage,
     session: &Session,
     id: &ApprovalId,
+    unverified: &UnverifiedAssertion,
     error: &GateError,
     now: Timestamp,
-) -> Result<(), GateError> {
+) {
     let code = match error {
         GateError::Assertion(refusal) => refusal.code(),
         GateError::Ceremony(refusal) => refusal.code(),
         GateError::Transition(refusal) => refusal.code(),
-        _ => return Ok(()),
+        _ => return,
     };
     tracing::warn!(approval = %id, person = session.profile.person.subject, code, "a decision was refused");
-    let mut writer = storage.begin().await?;
-    let data = json!({"approval": id, "person": session.profile.person, "code": code});
-    writer.record("decision.refused", data, now).await?;
-    writer.commit().await?;
-    Ok(())
+    let credential = named_credential(&unverified.raw_id);
+    let person = &session.profile.person;
+    let about = json!({"approval": id, "person": person, "credential": credential});
+    storage.note_refusal(Refusal { kind: refusals::DECISION, code, about, at: now });
+}
+
+/// The credential that a browser named, if it can be one: others' text is not taken over.
+fn named_credential(raw_id: &str) -> Option<&str> {
+    let id = data_encoding::BASE64URL_NOPAD.decode(raw_id.as_bytes());
+    id.is_ok_and(|id| (1..=1023).contains(&id.len())).then_some(raw_id)
 }
 
 /// Unpadded base64url, as WebAuthn writes credential ids.

@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER;
 
 use crate::domain::decision::SignedDecision;
-use crate::domain::ledger::{Entry, Frontier};
+use crate::domain::ledger::{Entry, Frontier, Record};
 use crate::gate::GateError;
 use crate::gate::decide::encode;
 use crate::proof::evidence::{
@@ -27,24 +27,41 @@ pub async fn gather(
     origin: &str,
     stored: &StoredApproval,
 ) -> Result<Evidence, GateError> {
+    let head = storage.head().await?;
+    gather_at(storage, origin, stored, &head).await
+}
+
+/// The same as it was in the tree of `head`, which may have grown since: what came later is left out.
+///
+/// # Errors
+/// As [`gather`].
+pub async fn gather_at(
+    storage: &Storage,
+    origin: &str,
+    stored: &StoredApproval,
+    head: &Frontier,
+) -> Result<Evidence, GateError> {
     let approval = &stored.approval;
     let (token, key) = storage.requester_token(approval.id()).await?.ok_or(GateError::NotFound)?;
-    let signed = storage.signed_decisions(approval.id()).await?;
-    let own_entries = storage.entries_of(approval.id()).await?;
-    // Read after the entries, so that the tree holds them all.
-    let head = storage.head().await?;
+    let mut signed = storage.signed_decisions(approval.id()).await?;
+    let mut own_entries = storage.entries_of(approval.id()).await?;
+    own_entries.retain(|entry| entry.index < head.size());
+    let last = own_entries.last().map(|last| Record::parse(&last.record)).transpose()?;
+    if let Some(told) = last.and_then(|last| last.approval) {
+        signed.truncate(told.decisions.len());
+    }
     let mut entries = Vec::with_capacity(own_entries.len());
     for entry in own_entries {
-        entries.push(entry_evidence(storage, entry, &head).await?);
+        entries.push(entry_evidence(storage, entry, head).await?);
     }
-    let checkpoint = storage.sign_checkpoint(&log_name(origin), &head);
+    let checkpoint = storage.sign_checkpoint(&log_name(origin), head);
     let (policy, _) = approval.policy.canonical()?;
     Ok(Evidence {
         schema: EVIDENCE_SCHEMA.to_owned(),
         deployment: approval.deployment.text().to_owned(),
         policy,
         requester: SignedToken { token, key },
-        credentials: credentials_of(storage, &signed, &head).await?,
+        credentials: credentials_of(storage, &signed, head).await?,
         decisions: signed.into_iter().map(decision_evidence).collect(),
         entries,
         checkpoint,

@@ -8,10 +8,13 @@ pub mod cancel;
 pub mod decide;
 pub mod enrol;
 pub mod evidence;
+pub mod refusals;
 pub mod request;
 pub mod revoke;
 pub mod rollout;
 pub mod sign_in;
+pub mod start;
+pub mod trail;
 pub mod watch;
 
 use crate::domain::approval::TransitionRefusal;

@@ -7,6 +7,7 @@ use crate::domain::digest::Digest;
 use crate::domain::person::{Person, Profile};
 use crate::gate::GateError;
 use crate::integrations::login_oidc::VerifiedSignIn;
+use crate::proof::jwk::thumbprint;
 use crate::randomness;
 use crate::storage::{Session, Storage};
 
@@ -47,7 +48,9 @@ pub async fn open_session(
         "person": session.profile.person,
         "name": session.profile.name,
         "groups": session.profile.groups,
+        "auth_time": session.auth_time,
         "sign_in_digest": Digest::of(&session.id_token),
+        "sign_in_key": thumbprint(&session.issuer_key),
     });
     writer.record("person.signed_in", data, now).await?;
     writer.commit().await?;

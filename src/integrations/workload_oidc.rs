@@ -25,7 +25,7 @@ use crate::proof::token::CompactToken;
 use claims::Checked;
 use issuer_keys::{IssuerKeys, NoKey};
 
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Refused, Signed};
 
 /// An issuer whose workloads may ask, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -258,11 +258,31 @@ impl Verifier {
     /// Verifies the token of an `Authorization: Bearer` header.
     ///
     /// # Errors
-    /// A [`Refusal`] that says what is wrong with the token.
-    pub async fn verify(&self, bearer: &str, now: Timestamp) -> Result<VerifiedRequester, Refusal> {
-        let token = CompactToken::parse(bearer)?;
+    /// A [`Refusal`] that says what is wrong with the token, and what is known of its sender.
+    pub async fn verify(&self, bearer: &str, now: Timestamp) -> Result<VerifiedRequester, Refused> {
+        let token = CompactToken::parse(bearer).map_err(Refusal::from)?;
         check_header(&token.unverified_header)?;
         let (issuer, keys) = self.issuer_of(&token.unverified_claims)?;
+        let refused =
+            |signed| move |refusal| Refused { refusal, issuer: Some(issuer.name.clone()), signed };
+        let jwk = self.signer(issuer, keys, &token, now).await.map_err(refused(None))?;
+        let claims = &token.unverified_claims;
+        let checked =
+            claims::check(issuer, claims, now).map_err(refused(signed(issuer, claims)))?;
+        let key = serde_json::to_value(&jwk).ok().as_ref().and_then(canonical_key);
+        let unknown_key = || refused(None)(Refusal::UnknownKey { issuer: issuer.name.clone() });
+        let key = key.ok_or_else(unknown_key)?;
+        Ok(requester(issuer, token, bearer, checked, key))
+    }
+
+    /// The key that signed the token.
+    async fn signer(
+        &self,
+        issuer: &WorkloadIssuer,
+        keys: &IssuerKeys,
+        token: &CompactToken<'_>,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
         check_algorithm(issuer, &token.unverified_header)?;
         let key_id = token
             .unverified_header
@@ -274,13 +294,11 @@ impl Verifier {
             NoKey::Unknown => Refusal::UnknownKey { issuer: issuer.name.clone() },
             NoKey::Unavailable => Refusal::KeysUnavailable { issuer: issuer.name.clone() },
         })?;
-        if !signature_fits(&token, &jwk, issuer.algorithm) {
-            return Err(Refusal::BadSignature { issuer: issuer.name.clone() });
+        if signature_fits(token, &jwk, issuer.algorithm) {
+            Ok(jwk)
+        } else {
+            Err(Refusal::BadSignature { issuer: issuer.name.clone() })
         }
-        let checked = claims::check(issuer, &token.unverified_claims, now)?;
-        let key = serde_json::to_value(&jwk).ok().as_ref().and_then(canonical_key);
-        let key = key.ok_or_else(|| Refusal::UnknownKey { issuer: issuer.name.clone() })?;
-        Ok(requester(issuer, token, bearer, checked, key))
     }
 
     /// Reads every issuer's keys now: at the start, and for `/health/ready`.
@@ -388,11 +406,18 @@ fn requester(
     }
 }
 
+/// What the issuer signed of a holder whose token is refused, as far as it says it in texts.
+fn signed(issuer: &WorkloadIssuer, claims: &Map<String, Value>) -> Option<Signed> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).map(inert);
+    let requester = text(issuer.requester_claim()).unwrap_or_default();
+    Some(Signed { subject: text("sub")?, requester })
+}
+
 fn sha256(text: &str) -> String {
     HEXLOWER.encode(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
 }
 
-/// A stranger's text made fit to be shown: printable ASCII alone, and short.
+/// Others' text made fit to be shown: printable ASCII alone, and short.
 fn inert(text: &str) -> String {
     const SHOWN: usize = 120;
     let shown = |character: char| {

@@ -64,6 +64,32 @@ pub(super) async fn open(url: &str) -> Result<Opened> {
     }
 }
 
+/// Opens the database of a URL that a gate uses: without its lock, and as it is.
+pub(super) async fn open_beside(url: &str) -> Result<Opened> {
+    sqlx::any::install_default_drivers();
+    let (engine, writers, readers) = match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => {
+            let options = SqliteConnectOptions::from_str(url)
+                .map_err(|error| StorageError::InvalidUrl(error.to_string()))?;
+            let path = options.get_filename().to_owned();
+            if let Err(cause) = std::fs::metadata(&path) {
+                return Err(StorageError::File { path: path.display().to_string(), cause });
+            }
+            let (writers, readers) = (sqlite_pool(url, 1).await?, sqlite_pool(url, 1).await?);
+            (Engine::Sqlite, writers, readers)
+        }
+        Some("postgres" | "postgresql") => {
+            (Engine::Postgres, postgres_pool(url, 1).await?, postgres_pool(url, 1).await?)
+        }
+        _ => {
+            return Err(StorageError::InvalidUrl(
+                "it begins with neither sqlite: nor postgres:".into(),
+            ));
+        }
+    };
+    Ok(Opened { engine, writers, readers, lock: None })
+}
+
 async fn open_sqlite(url: &str) -> Result<Opened> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|error| StorageError::InvalidUrl(error.to_string()))?;
@@ -136,25 +162,29 @@ async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool> {
 }
 
 async fn open_postgres(url: &str) -> Result<Opened> {
+    let writers = postgres_pool(url, POSTGRES_WRITERS).await?;
+    POSTGRES_MIGRATIONS.run(&writers).await?;
+    let readers = postgres_pool(url, POSTGRES_READERS).await?;
+    Ok(Opened { engine: Engine::Postgres, writers, readers, lock: None })
+}
+
+async fn postgres_pool(url: &str, connections: u32) -> Result<AnyPool> {
     // A gate that freezes inside a transaction would keep the ledger's head from all the others for
     // as long as it sleeps. Ours take milliseconds, so the server ends those that sleep; its other
     // writers may wait in line for the head and each take as long.
     const SLEEPLESS: &str = "SET idle_in_transaction_session_timeout = '2s'";
-    let pool = |connections| {
-        AnyPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    sqlx::query(SLEEPLESS).execute(&mut *connection).await?;
-                    Ok(())
-                })
+    let pool = AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::query(SLEEPLESS).execute(&mut *connection).await?;
+                Ok(())
             })
-    };
-    let writers = pool(POSTGRES_WRITERS).connect(url).await?;
-    POSTGRES_MIGRATIONS.run(&writers).await?;
-    let readers = pool(POSTGRES_READERS).connect(url).await?;
-    Ok(Opened { engine: Engine::Postgres, writers, readers, lock: None })
+        })
+        .connect(url)
+        .await?;
+    Ok(pool)
 }
 
 impl Engine {

@@ -52,7 +52,7 @@ pub(super) fn subtrees_of(head: &Frontier) -> Vec<u8> {
 macro_rules! entry_columns {
     ($rest:literal) => {
         concat!(
-            "SELECT entry_index, kind, approval_id, record, salt, entry_hash, root, signature, at \
+            "SELECT entry_index, kind, approval_id, party, record, salt, entry_hash, root, signature, at \
              FROM ledger_entries ",
             $rest
         )
@@ -65,6 +65,7 @@ pub(super) struct EntryRow {
     pub(super) entry_index: i64,
     pub(super) kind: String,
     pub(super) approval_id: Option<String>,
+    pub(super) party: Option<String>,
     record: String,
     salt: Vec<u8>,
     entry_hash: String,
@@ -132,12 +133,13 @@ pub(super) async fn insert_entry(
     entry: &Entry,
     record: &Record,
 ) -> Result<()> {
-    const SQL: &str = "INSERT INTO ledger_entries (entry_index, kind, approval_id, record, salt, entry_hash, \
-         root, signature, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+    const SQL: &str = "INSERT INTO ledger_entries (entry_index, kind, approval_id, party, record, salt, \
+         entry_hash, root, signature, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
     let touched = sqlx::query(SQL)
         .bind(big_int(entry.index)?)
         .bind(&record.kind)
         .bind(record.approval.as_ref().map(|approval| approval.id.to_string()))
+        .bind(record.party().map(str::to_owned))
         .bind(&entry.record)
         .bind(entry.salt.to_vec())
         .bind(entry.entry_hash.to_string())

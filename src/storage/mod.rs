@@ -10,13 +10,16 @@ pub mod audit;
 mod ceremonies;
 mod column;
 mod engine;
+mod entries;
 mod error;
+mod events;
 mod follow;
 mod guard;
 mod jobs;
 mod ledger;
 mod listing;
 mod people;
+mod refusals;
 mod revocations;
 mod sweep;
 mod tokens;
@@ -37,11 +40,13 @@ use crate::domain::log_key::{LogKey, LogPublicKey, name_of_generation};
 pub use approvals::{NewApproval, StoredApproval};
 pub use ceremonies::{Ceremony, IssuedStatement, Login};
 pub use engine::Engine;
+pub use entries::{About, EntryFilter, LARGEST_ENTRY_PAGE, ListedEntry, Scope};
 pub use error::{Result, StorageError};
 pub use follow::LogStretch;
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
 pub use people::{Credential, CredentialStatus, Session};
+pub use refusals::{REFUSAL_PAUSE, Refusal};
 pub use revocations::{RecordedRevocation, Revocation};
 pub use tokens::SpentToken;
 pub use writer::{Commit, Writer};
@@ -61,6 +66,7 @@ struct Inner {
     writers: AnyPool,
     readers: AnyPool,
     log_key: Arc<LogKey>,
+    refusals: refusals::Refusals,
     /// A random name, by which a gate knows its own notifications.
     name: String,
     wakeups: watch::Sender<u64>,
@@ -90,21 +96,45 @@ impl Storage {
     pub async fn open(url: &str, log_key: Arc<LogKey>) -> Result<Self> {
         let opened = engine::open(url).await?;
         let name = crate::randomness::token::<16>();
-        let wakeups = watch::Sender::new(0);
         let listener = match opened.engine {
             Engine::Sqlite => None,
             Engine::Postgres => {
+                let wakeups = watch::Sender::new(0);
                 let listener = engine::listener(url).await?;
                 let task = engine::listen(listener, name.clone(), wakeups.clone());
-                Some(tokio::spawn(task).abort_handle())
+                Some((wakeups, tokio::spawn(task).abort_handle()))
             }
         };
+        Ok(Self::of(opened, log_key, name, listener))
+    }
+
+    /// Opens the database of `url` beside a gate that uses it: to read, without a lock, and with the
+    /// tables as they are.
+    ///
+    /// # Errors
+    /// If there is no such database.
+    pub async fn open_beside(url: &str, log_key: Arc<LogKey>) -> Result<Self> {
+        let opened = engine::open_beside(url).await?;
+        Ok(Self::of(opened, log_key, crate::randomness::token::<16>(), None))
+    }
+
+    fn of(
+        opened: engine::Opened,
+        log_key: Arc<LogKey>,
+        name: String,
+        listener: Option<(watch::Sender<u64>, AbortHandle)>,
+    ) -> Self {
         let engine::Opened { engine, writers, readers, lock } = opened;
+        let (wakeups, listener) = match listener {
+            Some((wakeups, listener)) => (wakeups, Some(listener)),
+            None => (watch::Sender::new(0), None),
+        };
         let inner = Inner {
             engine,
             writers,
             readers,
             log_key,
+            refusals: refusals::Refusals::default(),
             name,
             wakeups,
             commits: broadcast::Sender::new(COMMITS_KEPT),
@@ -113,7 +143,7 @@ impl Storage {
             listener,
             _lock: lock,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// The database's kind.

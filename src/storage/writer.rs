@@ -21,7 +21,7 @@ use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, Revocation};
 use crate::storage::tokens::{self, SpentToken};
-use crate::storage::{Inner, Storage, engine, ledger};
+use crate::storage::{Inner, Storage, engine, events, ledger};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -119,6 +119,12 @@ impl Writer {
     /// [`StorageError::Conflict`] unless the stored version is the one before.
     pub async fn apply(&mut self, transition: Transition, now: Timestamp) -> Result<Approval> {
         step!(self, self.apply_whole(transition, now))
+    }
+
+    /// Every record of one kind, in order, as they are inside this change. For kinds of which there
+    /// are few.
+    pub async fn records_of_kind(&mut self, kind: &str) -> Result<Vec<Record>> {
+        step!(self, events::records_of_kind(&mut self.transaction, kind))
     }
 
     /// Writes an entry about something that is no approval.

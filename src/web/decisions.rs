@@ -79,14 +79,7 @@ pub async fn find_visible(
 ) -> Result<StoredApproval, Problem> {
     let id: ApprovalId = id.parse().map_err(|_| Problem::not_found())?;
     let stored = app.storage.approval(&id).await?.ok_or_else(Problem::not_found)?;
-    let profile = &session.profile;
-    let has_decided =
-        stored.approval.decisions.iter().any(|decision| decision.person == profile.person);
-    if has_decided || stored.approval.policy.admits_approver(&profile.person, &profile.groups) {
-        Ok(stored)
-    } else {
-        Err(Problem::not_found())
-    }
+    if app.may_see(&session.profile, &stored) { Ok(stored) } else { Err(Problem::not_found()) }
 }
 
 /// `POST /approvals/{id}/statements`: a fresh statement for this person.

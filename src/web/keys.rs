@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::api::body::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
-use crate::gate::{CeremonyRefusal, GateError, enrol, revoke};
+use crate::gate::{CeremonyRefusal, GateError, enrol, refusals, revoke};
 use crate::proof::base64url;
 use crate::proof::user_handle::user_handle;
 use crate::storage::CredentialStatus;
@@ -85,8 +85,14 @@ pub async fn receive(
     let session = require_session(&app, &headers).await?;
     let (ceremony, state) = enrol::find(&app.storage, &session, &id, app.now()).await?;
     let registered = app.passkeys.finish(&state, &response).map_err(|refusal| {
-        tracing::warn!(person = session.profile.person.subject, %refusal, "a registration was refused");
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), format!("The key was not registered: {refusal}."))
+        let person = &session.profile.person;
+        tracing::warn!(person = person.subject, %refusal, "a registration was refused");
+        refusals::of_person(&app.storage, refusals::CREDENTIAL, person, refusal.code(), app.now());
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            refusal.code(),
+            format!("The key was not registered: {refusal}."),
+        )
     })?;
     enrol::receive(&app.storage, ceremony, registered).await?;
     Ok(Json(ReceivedAnswer { continue_to: format!("/sign-in?ceremony={id}") }))

@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod assets;
+pub mod audit;
 pub mod decisions;
 pub mod inbox;
 pub mod keys;

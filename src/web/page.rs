@@ -48,6 +48,7 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
         profile: session.profile.clone(),
         keys: active.map(|credential| credential.name).collect(),
         session_ends_at: session.expires_at,
+        reads_ledger: app.scope_of(&session.profile).is_some(),
     };
     Ok(Visit { session, viewer, alarm: alarm(app) })
 }

@@ -14,6 +14,12 @@ pub const ALL_KEYS: &str = "/keys/all";
 pub const KEY_REVOKED: &str = "/keys?revoked=1";
 /// The keys of all approvers, after one of them was revoked.
 pub const ANOTHERS_KEY_REVOKED: &str = "/keys/all?revoked=1";
+/// The ledger, for those who may read it.
+pub const AUDIT: &str = "/audit";
+/// The same as JSON lines.
+pub const AUDIT_JSONL: &str = "/audit/entries.jsonl";
+/// The same for a spreadsheet.
+pub const AUDIT_CSV: &str = "/audit/entries.csv";
 /// Starts a sign-in; takes the local path to come back to as `return_to`.
 pub const SIGN_IN: &str = "/sign-in";
 /// Ends a session; POST only.
@@ -32,6 +38,19 @@ pub fn evidence(id: &ApprovalId) -> String {
 /// Where a key is revoked, by its id in base64url; POST only.
 pub fn revocations(credential: &str) -> String {
     format!("{KEYS}/{credential}/revocations")
+}
+
+/// One entry of the ledger with what its place can be checked by.
+pub fn entry(index: u64) -> String {
+    format!("/log/entries/{index}")
+}
+
+/// A path with these parameters, but for the empty ones.
+pub fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let pairs = parameters.iter().filter(|(_, value)| !value.is_empty());
+    let pairs: Vec<String> =
+        pairs.map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
 }
 
 /// A sign-in that leads back to `return_to`, a path of this gate.

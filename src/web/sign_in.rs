@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::digest::Digest;
-use crate::gate::{CeremonyRefusal, GateError, enrol, sign_in};
+use crate::domain::person::Person;
+use crate::gate::{CeremonyRefusal, GateError, enrol, refusals, sign_in};
 use crate::integrations::login_oidc::{SignInRefusal, VerifiedSignIn};
 use crate::randomness;
 use crate::storage::Login;
@@ -105,8 +106,10 @@ pub async fn callback(
     if let Some(error) = query.error {
         tracing::warn!(error, "the directory refused a sign-in");
         let detail = "The directory did not sign you in. Try again, and if it stays so, ask whoever runs the directory whether you may use this gate.";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "sign_in_refused", detail).into());
+        let problem = Problem::new(StatusCode::FORBIDDEN, "sign_in_refused", detail);
+        return Err(of_nobody(&app, problem).into());
     }
+    let stale = || of_nobody(&app, stale());
     let (code, state) = query.code.zip(query.state).ok_or_else(stale)?;
     let login = app.storage.take_login(&state, app.now()).await.map_err(Problem::from)?;
     let login = login.ok_or_else(stale)?;
@@ -120,7 +123,7 @@ pub async fn callback(
         .login
         .finish(&code, &login.pkce_verifier, &login.nonce, &redirect_uri(&app), app.now())
         .await
-        .map_err(|refusal| refused(&refusal))?;
+        .map_err(|refusal| of_nobody(&app, refused(&refusal)))?;
     let destination = match &login.ceremony {
         Some(ceremony) => finish_enrolment(&app, ceremony, &verified).await?,
         None => login.return_to,
@@ -144,19 +147,32 @@ async fn finish_enrolment(
     ceremony: &str,
     verified: &VerifiedSignIn,
 ) -> Result<String, PageError> {
-    verified.require_fresh(ENROLMENT_MAX_AGE).map_err(|refusal| refused(&refusal))?;
+    let person =
+        Person { issuer: verified.issuer().to_owned(), subject: verified.subject().to_owned() };
+    let note = |kind, code| refusals::of_person(&app.storage, kind, &person, code, app.now());
+    verified.require_fresh(ENROLMENT_MAX_AGE).map_err(|refusal| {
+        note(refusals::SIGN_IN, refusal.code());
+        refused(&refusal)
+    })?;
     let outcome = enrol::finish(&app.storage, ceremony, verified, app.now()).await;
     match outcome {
         Ok(credential) => {
             tracing::info!(person = credential.person.subject, "a key was registered");
             Ok("/keys?registered=1".to_owned())
         }
-        Err(error @ GateError::Ceremony(_)) => {
-            tracing::warn!(%error, "a registration was refused");
-            Err(Problem::from(error).into())
+        Err(GateError::Ceremony(refusal)) => {
+            tracing::warn!(%refusal, "a registration was refused");
+            note(refusals::CREDENTIAL, refusal.code());
+            Err(Problem::from(refusal).into())
         }
         Err(error) => Err(Problem::from(error).into()),
     }
+}
+
+/// Counts a sign-in that was refused before it was known whose it is.
+fn of_nobody(app: &App, problem: Problem) -> Problem {
+    app.storage.note_stranger(refusals::SIGN_IN, problem.code, app.now());
+    problem
 }
 
 fn stale() -> Problem {

@@ -1,10 +1,11 @@
-//! What time alone causes: requests expire, and rows become useless.
+//! What time alone causes: requests expire, refusals are written down, and rows become useless.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::gate::{GateError, rollout};
+use crate::storage::REFUSAL_PAUSE;
 use crate::worker::Worker;
 
 /// How often it is looked for requests whose time is over.
@@ -22,6 +23,9 @@ impl Worker {
                 && let Err(error) = self.expire_due().await
             {
                 tracing::error!(%error, "requests whose time is over cannot be expired; none of them can be signed");
+            }
+            if let Err(error) = self.storage.write_refusals(REFUSAL_PAUSE, self.clock.now()).await {
+                tracing::error!(%error, "refusals cannot be written to the ledger; they stay counted until they can");
             }
             if turn.is_multiple_of(TURNS_BETWEEN_SWEEPS)
                 && let Err(error) = self.storage.sweep(self.clock.now()).await

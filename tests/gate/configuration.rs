@@ -178,6 +178,7 @@ fn the_example_is_a_configuration() {
     proxies           35.191.0.0/16, 130.211.0.0/22 are believed in x-forwarded-for
     workload issuers  github: https://token.actions.githubusercontent.com, RS256, for https://gate.example.com, told apart by repository_id
                       google: https://accounts.google.com, RS256, for https://gate.example.com, told apart by sub
+    audit readers     group:auditors
 
     environment production
       services        projects/example-prod/locations/europe-west1/services/web

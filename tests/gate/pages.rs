@@ -112,8 +112,7 @@ pub fn people(created_at: Timestamp) -> Vec<PersonsKeys> {
 }
 
 fn around(viewer: Option<&Viewer>) -> Surroundings<'_> {
-    let trust = TrustLevel::Pinned;
-    Surroundings { viewer, notice: None, alarm: None, trust, now: now() }
+    Surroundings { viewer, notice: None, alarm: None, trust: TrustLevel::Pinned, now: now() }
 }
 
 fn bob() -> Viewer {
@@ -167,11 +166,13 @@ fn assert_well_made(name: &str, page: &str) {
             "nav",
             "noscript",
             "ol",
+            "option",
             "p",
             "pre",
             "rect",
             "script",
             "section",
+            "select",
             "span",
             "strong",
             "summary",

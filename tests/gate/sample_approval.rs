@@ -186,6 +186,7 @@ pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
         },
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        reads_ledger: false,
         session_ends_at: now() + SignedDuration::from_mins(12),
     }
 }

@@ -1,7 +1,7 @@
 //! Storage by itself, on both databases: one way in, all or nothing, and one gapless ledger.
 
 mod audit;
-mod database;
+pub mod database;
 mod leases;
 mod short_lived;
 

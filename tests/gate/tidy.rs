@@ -24,6 +24,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
             "randomness",
             // The proof types and nothing that talks to the network.
             "integrations::workload_oidc::VerifiedRequester",
+            "integrations::workload_oidc::Refused",
             "integrations::login_oidc::VerifiedSignIn",
             "integrations::passkeys::Registered",
         ],

@@ -3,7 +3,7 @@
 mod issuer_keys;
 
 use countersign::integrations::workload_oidc::{
-    Refusal, TokenAlgorithm, VerifiedRequester, Verifier, WorkloadIssuer,
+    Refused, TokenAlgorithm, VerifiedRequester, Verifier, WorkloadIssuer,
 };
 use data_encoding::BASE64URL_NOPAD;
 use jiff::SignedDuration;
@@ -34,7 +34,7 @@ async fn verify(
     server: &IdentityServer,
     verifier: &Verifier,
     changes: Value,
-) -> Result<VerifiedRequester, Refusal> {
+) -> Result<VerifiedRequester, Refused> {
     verifier.verify(&server.token(changes).await, server.clock.now()).await
 }
 

@@ -10,7 +10,6 @@ try:
     file, _, trust = (word for word in sys.argv[1:] if word != "--json")
     found = verify(Path(file).read_bytes(), read_trust(Path(trust).read_bytes()))
 except (ValueError, OSError, RecursionError) as error:
-    sys.stderr.write(f"{__doc__} This cannot be used: {error}\n")
-    sys.exit(2)
+    sys.exit(sys.stderr.write(f"{__doc__} This cannot be used: {error}\n") and 2)
 print(json.dumps(found))
 sys.exit({"approved": 0, "not_approved": 3, "invalid": 1}[found["verdict"]])

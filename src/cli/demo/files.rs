@@ -152,6 +152,9 @@ credentials = "anonymous"
 [github]
 api = "{sandbox}/github-api"
 
+[audit]
+readers = ["group:auditors"]
+
 [environment.production]
 # web runs already; api does not exist yet and is created by its first approval.
 services = ["{DEMO_SERVICE}", "{new_service}"]

@@ -139,6 +139,41 @@ pub enum Refusal {
     RefusedEvent(String),
 }
 
+/// A refusal, and how much is known of who sent the token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{refusal}")]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// The configured name of the issuer that the token claims; none for a stranger.
+    pub issuer: Option<String>,
+    /// What that issuer signed; none until its signature was verified.
+    pub signed: Option<Signed>,
+}
+
+/// What an issuer says of the holder of a token that is refused all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The token's `sub`.
+    pub subject: String,
+    /// The claim that requesters of this issuer are told apart by.
+    pub requester: String,
+}
+
+impl std::ops::Deref for Refused {
+    type Target = Refusal;
+
+    fn deref(&self) -> &Refusal {
+        &self.refusal
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, issuer: None, signed: None }
+    }
+}
+
 impl Refusal {
     /// A stable name of the reason, in snake_case.
     pub fn code(&self) -> &'static str {

@@ -11,8 +11,8 @@ pub(super) struct Person {
     pub(super) groups: &'static [&'static str],
 }
 
-/// Three people who may approve and one who may not, so that a demo can show the refusal.
-pub(super) const PEOPLE: [Person; 4] = [
+/// Three people who may approve, one who may not, so that a demo can show the refusal, and an auditor.
+pub(super) const PEOPLE: [Person; 5] = [
     Person {
         login: "alice",
         name: "Alice Adler",
@@ -32,6 +32,7 @@ pub(super) const PEOPLE: [Person; 4] = [
         groups: &["security", "release-managers"],
     },
     Person { login: "dan", name: "Dan Dietz", role: "Engineer", groups: &["engineering"] },
+    Person { login: "erin", name: "Erin Ekström", role: "Auditor", groups: &["auditors"] },
 ];
 
 impl Person {

@@ -66,7 +66,8 @@ impl Audit {
     }
 
     fn check_entry(&mut self, row: EntryRow, walk: &mut Walk) -> Result<()> {
-        let (kind, approval, at) = (row.kind.clone(), row.approval_id.clone(), row.at);
+        let (kind, approval, party, at) =
+            (row.kind.clone(), row.approval_id.clone(), row.party.clone(), row.at);
         let place = row.entry_index;
         let Some(entry) = self.findings.readable(Entry::try_from(row))? else {
             walk.skip(place);
@@ -99,6 +100,7 @@ impl Audit {
         let columns = [
             ("kind", kind == record.kind),
             ("approval_id", approval.as_deref() == named),
+            ("party", party.as_deref() == record.party()),
             ("at", at == record.at.as_microsecond()),
         ];
         for (column, _) in columns.into_iter().filter(|(_, same)| !same) {

@@ -22,7 +22,7 @@ pub(super) struct People {
     /// Every key that was ever registered, suspended or revoked, by its id in base64url.
     keys: BTreeMap<String, Key>,
     /// The sessions whose sign-in has not gone by yet, by the digest of the ID token and the time.
-    sessions: BTreeMap<(Digest, Timestamp), (Digest, Profile)>,
+    sessions: BTreeMap<(Digest, Timestamp), (Digest, Profile, Option<Timestamp>)>,
 }
 
 /// What the ledger tells of one key.
@@ -73,10 +73,11 @@ impl People {
         let digest = data["sign_in_digest"].as_str().and_then(|text| text.parse().ok());
         let Some(digest) = digest else { return };
         let place = (digest, record.at);
-        let is_theirs = self.sessions.get(&place).is_some_and(|(_, profile)| {
+        let is_theirs = self.sessions.get(&place).is_some_and(|(_, profile, auth_time)| {
             data["person"] == json!(profile.person)
                 && data["name"] == json!(profile.name)
                 && data["groups"] == json!(profile.groups)
+                && data["auth_time"] == json!(auth_time)
         });
         if is_theirs {
             self.sessions.remove(&place);
@@ -92,8 +93,8 @@ impl Audit {
         for row in rows {
             if let Some(session) = self.findings.readable(Session::try_from(row))? {
                 let place = (Digest::of(&session.id_token), session.created_at);
-                let earlier = self.people.sessions.insert(place, (session.id, session.profile));
-                if let Some((id, _)) = earlier {
+                let about = (session.id, session.profile, session.auth_time);
+                if let Some((id, ..)) = self.people.sessions.insert(place, about) {
                     let wrong = "is one of two sessions of the same sign-in";
                     self.findings.row("session_unrecorded", "sessions", id, wrong);
                 }
@@ -104,7 +105,7 @@ impl Audit {
 
     /// Compares every key with its registration, and tells which sessions nobody signed in for.
     pub(super) async fn check_people(&mut self) -> Result<()> {
-        for (id, _) in std::mem::take(&mut self.people.sessions).into_values() {
+        for (id, ..) in std::mem::take(&mut self.people.sessions).into_values() {
             let wrong = "is of a sign-in that the ledger tells nothing of";
             self.findings.row("session_unrecorded", "sessions", id, wrong);
         }

@@ -1,6 +1,7 @@
 //! What each page shows, computed from domain values by pure functions.
 
 pub mod approval;
+pub mod audit;
 mod calls;
 mod decisions;
 mod difference;
@@ -31,6 +32,8 @@ pub struct Viewer {
     pub keys: Vec<String>,
     /// When the session ends.
     pub session_ends_at: Timestamp,
+    /// Whether they may read the ledger.
+    pub reads_ledger: bool,
 }
 
 /// What a page is drawn in: for whom, when, and with which notice.
@@ -63,6 +66,8 @@ pub struct Frame {
     pub is_unpinned: bool,
     /// The name of the person who is signed in.
     pub viewer: Option<Inert>,
+    /// Whether there is a ledger to read for them.
+    pub reads_ledger: bool,
     /// Signing in from here leads back here.
     pub sign_in: String,
     /// The path of the page, to mark its link.
@@ -78,6 +83,7 @@ impl Frame {
             alarm: around.alarm.map(str::to_owned),
             is_unpinned: around.trust == TrustLevel::Unpinned,
             viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),
+            reads_ledger: around.viewer.is_some_and(|viewer| viewer.reads_ledger),
             sign_in: paths::sign_in(here),
             here: here.to_owned(),
         }

@@ -112,7 +112,7 @@ async fn changed_entries_are_found(engine: Engine) {
             (
                 &["UPDATE ledger_entries SET record = REPLACE(record, 'alice', 'mallory') \
                    WHERE entry_index = 0"],
-                &["entry_record_changed", "session_unrecorded"],
+                &["entry_record_changed", "record_column_mismatch", "session_unrecorded"],
             ),
             (
                 &["UPDATE ledger_entries SET record = REPLACE(record, ',', ', ') \

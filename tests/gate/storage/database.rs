@@ -66,6 +66,14 @@ impl Database {
         connection.close().await.unwrap();
     }
 
+    /// Runs one statement beside the gate, whatever it changes.
+    pub async fn execute(&self, sql: &'static str) {
+        sqlx::any::install_default_drivers();
+        let mut connection = AnyConnection::connect(&self.url).await.unwrap();
+        connection.execute(sql).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     pub async fn audit(&self) -> AuditReport {
         let storage = self.open().await;
         let report = verify_ledger(&storage).await.unwrap();
@@ -153,6 +161,7 @@ pub async fn sign_in(storage: &Storage, subject: &str) -> Session {
         "person": session.profile.person,
         "name": session.profile.name,
         "groups": session.profile.groups,
+        "auth_time": session.auth_time,
         "sign_in_digest": Digest::of(&session.id_token),
     });
     let mut writer = storage.begin().await.unwrap();

@@ -1,0 +1,99 @@
+//! What a configuration comes to as one canonical value, without secrets, so that its digest can stand in
+//! the ledger: two starts with the same digest ran with the same settings.
+
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+
+use crate::config::{Config, Pins};
+use crate::domain::canonical::{CanonicalError, to_canonical_json};
+use crate::domain::digest::Digest;
+use crate::integrations::log_head::LogHeadPlace;
+use crate::integrations::workload_oidc::WorkloadIssuer;
+
+/// SHA-256 of the canonical value.
+pub(super) fn digest(config: &Config) -> Result<Digest, CanonicalError> {
+    Ok(Digest::of(to_canonical_json(&value(config))?))
+}
+
+fn value(config: &Config) -> Value {
+    // Every field is named, so that a new one does not compile before it was thought of here.
+    let Config {
+        public_origin: _,
+        relying_party,
+        listen,
+        database: _,
+        log_key,
+        log_head,
+        notice,
+        login,
+        workload_issuers,
+        pins: Pins { endorsements, endorsers, login_keys, workload_keys },
+        cloud_run,
+        github,
+        proxies,
+        audit_readers,
+        environments,
+        warnings: _,
+    } = config;
+    json!({
+        "origin": relying_party.origin,
+        "rp_id": relying_party.id,
+        "listen": listen,
+        "database": config.database_shown(),
+        "log_key": HEXLOWER.encode(&log_key.public().0),
+        "log_head": match log_head {
+            LogHeadPlace::Memory => None,
+            LogHeadPlace::File(path) => Some(path),
+        },
+        "trust": {
+            "endorsements": endorsements,
+            "endorsers": endorsers,
+            "login_keys": login_keys,
+            "workload_keys": workload_keys,
+        },
+        "notice": notice,
+        "login": {
+            "issuer": login.issuer,
+            "client_id": login.client_id,
+            "scopes": login.scopes,
+            "groups_claim": login.groups_claim,
+        },
+        "workload_issuers": workload_issuers.iter().map(issuer).collect::<Vec<_>>(),
+        "cloud_run": {
+            "endpoint": cloud_run.endpoint.as_ref().map(ToString::to_string),
+            "credentials": format!("{:?}", cloud_run.credentials),
+        },
+        "github": github.as_ref().map(|github| {
+            json!({"api": github.api, "has_token": github.token.is_some()})
+        }),
+        "proxies": {
+            "trusted": proxies.ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "header": proxies.header.map(|header| format!("{header:?}")),
+        },
+        "audit_readers": audit_readers,
+        "environments": environments,
+    })
+}
+
+fn issuer(issuer: &WorkloadIssuer) -> Value {
+    let WorkloadIssuer {
+        name,
+        issuer,
+        jwks_uri,
+        algorithm,
+        audience,
+        requester_claim,
+        kind,
+        refused_events,
+    } = issuer;
+    json!({
+        "name": name,
+        "issuer": issuer,
+        "jwks_uri": jwks_uri,
+        "algorithm": format!("{algorithm:?}"),
+        "audience": audience,
+        "requester_claim": requester_claim,
+        "kind": format!("{kind:?}"),
+        "refused_events": refused_events,
+    })
+}

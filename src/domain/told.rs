@@ -1,0 +1,235 @@
+//! What an entry of the ledger tells, for people: who did it, and one plain sentence.
+//!
+//! Sentences hold words that people, issuers or Cloud Run wrote; whoever shows one treats it as others' text.
+
+use serde_json::Value;
+
+use crate::domain::approval::State;
+use crate::domain::decision::Verdict;
+use crate::domain::ledger::{ApprovalRecord, Record};
+use crate::domain::rollout::Call;
+
+impl Record {
+    /// Who did it: the subject of a person, or the requester as the gate tells requesters apart. None
+    /// where the gate did it by itself, or where the record names nobody.
+    pub fn party(&self) -> Option<&str> {
+        if let Some(approval) = &self.approval {
+            let decided = (self.kind == "approval.decided").then(|| approval.decisions.last());
+            return decided.flatten().map(|decision| decision.person.subject.as_str());
+        }
+        let data = &self.data;
+        let person = ["person", "by"].into_iter().find_map(|name| data[name]["subject"].as_str());
+        person
+            .or_else(|| data["requester"].as_str())
+            .filter(|party| !party.is_empty() && !party.contains('\0'))
+    }
+
+    /// The approval that it is about, also where it did not change it.
+    pub fn subject(&self) -> Option<&str> {
+        let own = self.approval.as_ref().map(|approval| approval.id.as_str());
+        own.or_else(|| self.data["approval"].as_str())
+    }
+
+    /// One sentence of what happened.
+    pub fn sentence(&self) -> String {
+        match &self.approval {
+            Some(approval) => of_approval(&self.kind, approval),
+            None => of_event(self),
+        }
+    }
+}
+
+fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
+    let status = approval.state.status().as_str().replace('_', " ");
+    match kind {
+        "approval.requested" => "A deployment was asked for.".to_owned(),
+        "approval.decided" => decided(approval, &status),
+        "approval.cancelled" => "The requester took the request back.".to_owned(),
+        "approval.expired" => "The request expired.".to_owned(),
+        "rollout.begun" => "The rollout began.".to_owned(),
+        "rollout.call_announced" => announced(&approval.state),
+        "rollout.observed" => observed(&approval.state),
+        "rollout.ended" => ended(&approval.state, &status),
+        other => format!("{}; the approval is {status}.", in_words(other)),
+    }
+}
+
+fn decided(approval: &ApprovalRecord, status: &str) -> String {
+    let Some(decision) = approval.decisions.last() else {
+        return format!("A decision; the approval is {status}.");
+    };
+    let word = match decision.verdict {
+        Verdict::Approve => "yes",
+        Verdict::Reject => "no",
+    };
+    let reason = decision.reason.as_ref().map(|reason| format!(", because “{}”", reason.trim()));
+    let reason = reason.unwrap_or_default();
+    format!("{} signed {word}{reason}; the approval is {status}.", decision.name)
+}
+
+fn announced(state: &State) -> String {
+    let call = match state {
+        State::Executing { progress, .. } => progress.intent.as_ref().map(|intent| intent.call),
+        _ => None,
+    };
+    call.map_or_else(
+        || "A call to Cloud Run was announced.".to_owned(),
+        |call| format!("A call to Cloud Run was announced: {}.", call_in_words(call)),
+    )
+}
+
+/// What a call to Cloud Run does.
+pub fn call_in_words(call: Call) -> String {
+    match call {
+        Call::CreateService {} => "create the service".to_owned(),
+        Call::CreateRevision {} => "create the revision".to_owned(),
+        Call::MoveTraffic { step } => format!("move the traffic to step {}", step + 1),
+        Call::Restore {} => "restore the traffic from before".to_owned(),
+    }
+}
+
+fn observed(state: &State) -> String {
+    match state {
+        State::Executing { progress, .. } if progress.steps_done > 0 => {
+            format!("Cloud Run was seen to serve step {}.", progress.steps_done)
+        }
+        State::Executing { progress, .. } if progress.revision_ready => {
+            "Cloud Run was seen to have the revision ready.".to_owned()
+        }
+        _ => "Cloud Run was observed.".to_owned(),
+    }
+}
+
+fn ended(state: &State, status: &str) -> String {
+    match state {
+        State::Succeeded { serving, .. } => {
+            format!("The rollout succeeded: {} serves at {}.", serving.revision, serving.uri)
+        }
+        State::Failed { reason, .. }
+        | State::RolledBack { reason, .. }
+        | State::NeedsAttention { reason, .. } => {
+            format!("The rollout ended as {status}: {}.", reason.trim_end_matches('.'))
+        }
+        _ => format!("The rollout ended; the approval is {status}."),
+    }
+}
+
+fn of_event(record: &Record) -> String {
+    let data = &record.data;
+    let text = |name: &str| data[name].as_str().unwrap_or("?");
+    let who = record.party().unwrap_or("somebody unknown");
+    match record.kind.as_str() {
+        "gate.started" => format!(
+            "The gate started: version {}, configuration {}.",
+            text("version"),
+            text("configuration_digest")
+        ),
+        "policy.changed" => match data["policy_digest"].as_str() {
+            Some(digest) => format!("The policy of {} is now {digest}.", text("environment")),
+            None => format!("The environment {} has no policy any more.", text("environment")),
+        },
+        "person.signed_in" => {
+            let groups = data["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let groups: Vec<&str> = groups.iter().filter_map(Value::as_str).collect();
+            let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
+            format!("{} signed in, as a member of {groups}.", text("name"))
+        }
+        "credential.registered" => format!("{who} registered the key {}.", text("credential")),
+        "credential.suspended" => {
+            format!("The key {} was suspended: {}.", text("credential"), text("reason"))
+        }
+        "strangers.refused" => {
+            format!("Refused without knowing from whom: {}.", counted(&data["counts"]))
+        }
+        "decision.refused" => refused("A decision", who, data),
+        "token.refused" => refused(&format!("A token of the issuer {}", text("issuer")), who, data),
+        "request.refused" => refused("A request", who, data),
+        "sign_in.refused" => refused("A sign-in", who, data),
+        "credential.refused" => refused("A new key", who, data),
+        other => match record.party() {
+            Some(party) => format!("{}, by {party}.", in_words(other)),
+            None => format!("{}.", in_words(other)),
+        },
+    }
+}
+
+fn refused(what: &str, who: &str, data: &Value) -> String {
+    let code = data["code"].as_str().unwrap_or("?");
+    let times = match data["count"].as_u64() {
+        Some(count) if count > 1 => format!(", {count} times"),
+        _ => String::new(),
+    };
+    format!("{what} was refused: {code}{times}, from {who}.")
+}
+
+/// `2 tokens: malformed_token, ...`
+fn counted(counts: &Value) -> String {
+    let kinds = counts.as_object().into_iter().flatten();
+    let codes = kinds.flat_map(|(kind, codes)| {
+        let what = kind.split('.').next().unwrap_or_default().replace('_', " ");
+        let codes = codes.as_object().into_iter().flatten();
+        codes.map(move |(code, count)| format!("{what} {code} {count} times"))
+    });
+    codes.collect::<Vec<_>>().join(", ")
+}
+
+/// The name of a kind that has no sentence of its own: `log.restarted` becomes `Log restarted`.
+fn in_words(kind: &str) -> String {
+    let words = kind.replace(['.', '_'], " ");
+    let mut characters = words.chars();
+    characters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().to_string() + characters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(kind: &str, data: Value) -> Record {
+        Record::of_event(kind, data, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn every_event_has_a_sentence() {
+        let person = json!({"issuer": "https://login.example", "subject": "u-alice"});
+        let cases = [
+            (
+                event(
+                    "decision.refused",
+                    json!({"person": person, "code": "challenge_mismatch", "count": 3}),
+                ),
+                "A decision was refused: challenge_mismatch, 3 times, from u-alice.",
+            ),
+            (
+                event(
+                    "token.refused",
+                    json!({"issuer": "github", "code": "bad_signature", "count": 1}),
+                ),
+                "A token of the issuer github was refused: bad_signature, from somebody unknown.",
+            ),
+            (
+                event(
+                    "strangers.refused",
+                    json!({"counts": {"token.refused": {"malformed_token": 2}}}),
+                ),
+                "Refused without knowing from whom: token malformed_token 2 times.",
+            ),
+            (
+                event("policy.changed", json!({"environment": "staging", "policy_digest": null})),
+                "The environment staging has no policy any more.",
+            ),
+            (
+                event("credential.endorsed", json!({"by": person})),
+                "Credential endorsed, by u-alice.",
+            ),
+            (event("log.recovered", json!({})), "Log recovered."),
+        ];
+        for (record, sentence) in cases {
+            assert_eq!(record.sentence(), sentence);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The gate starts: under which program and configuration, and with which rules.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::domain::digest::Digest;
+use crate::domain::policy::Policy;
+use crate::gate::GateError;
+use crate::storage::{Storage, Writer};
+
+/// What the entry about a start is called.
+const STARTED: &str = "gate.started";
+/// What the entry about an environment's rules is called.
+const POLICY_CHANGED: &str = "policy.changed";
+
+/// Records a start before anything is served: the version, the digest of the configuration, and every
+/// policy that is not the one that was recorded last.
+///
+/// # Errors
+/// If the ledger cannot be written; a gate that cannot does not start.
+pub async fn record(
+    storage: &Storage,
+    policies: &BTreeMap<String, Policy>,
+    configuration: &Digest,
+    now: Timestamp,
+) -> Result<(), GateError> {
+    let mut writer = storage.begin().await?;
+    let started =
+        json!({"version": env!("CARGO_PKG_VERSION"), "configuration_digest": configuration});
+    writer.record(STARTED, started, now).await?;
+    let mut recorded = recorded_digests(&mut writer).await?;
+    for (environment, policy) in policies {
+        let (text, digest) = policy.canonical()?;
+        let previous = recorded.remove(environment);
+        if previous != Some(digest) {
+            let policy: Value = serde_json::from_str(&text).unwrap_or_default();
+            let data = json!({"environment": environment, "policy_digest": digest, "policy": policy, "previous": previous});
+            writer.record(POLICY_CHANGED, data, now).await?;
+        }
+    }
+    for (environment, previous) in recorded {
+        let data = json!({"environment": environment, "policy_digest": null, "policy": null, "previous": previous});
+        writer.record(POLICY_CHANGED, data, now).await?;
+    }
+    writer.commit().await?;
+    Ok(())
+}
+
+/// The digest of each environment's rules as they were recorded last; none for one that is gone.
+async fn recorded_digests(writer: &mut Writer) -> Result<BTreeMap<String, Digest>, GateError> {
+    let mut digests = BTreeMap::new();
+    for record in writer.records_of_kind(POLICY_CHANGED).await? {
+        let Some(environment) = record.data["environment"].as_str() else { continue };
+        match record.data["policy_digest"].as_str().and_then(|text| text.parse().ok()) {
+            Some(digest) => digests.insert(environment.to_owned(), digest),
+            None => digests.remove(environment),
+        };
+    }
+    Ok(digests)
+}

@@ -1,0 +1,194 @@
+//! Rows that follow from the verified evidence of an approval, and the policies.
+
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+
+use super::{Population, Table};
+use crate::domain::deployment::Preconditions;
+use crate::domain::digest::Digest;
+use crate::domain::ledger::Record;
+use crate::proof::verify::Verified;
+
+/// The population of changes.
+pub(super) const APPROVALS: Table = Table {
+    name: "approvals",
+    columns: &[
+        "approval",
+        "environment",
+        "service",
+        "image",
+        "revision",
+        "requested_at",
+        "requester_issuer",
+        "requester",
+        "requester_subject",
+        "actor_id",
+        "reason",
+        "changes",
+        "steps",
+        "status",
+        "ended_at",
+        "approvers",
+        "deployment_digest",
+        "policy_digest",
+        "version",
+        "entries_in_period",
+        "evidence",
+    ],
+};
+/// Who signed.
+pub(super) const DECISIONS: Table = Table {
+    name: "decisions",
+    columns: &[
+        "approval",
+        "decided_at",
+        "decision",
+        "approver_issuer",
+        "approver",
+        "name",
+        "groups",
+        "reason",
+        "requester",
+        "actor_id",
+        "credential",
+        "aaguid",
+        "backup_eligible",
+        "statement_digest",
+        "assertion_digest",
+    ],
+};
+/// The rules.
+pub(super) const POLICIES: Table = Table {
+    name: "policies",
+    columns: &["environment", "policy_digest", "recorded_at", "previous", "policy"],
+};
+
+/// One approval.
+pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Value> {
+    let deployment = verified.deployment();
+    let requester = &deployment.requester;
+    let state = json!(verified.state());
+    let approvers = verified.decisions().iter().map(|decision| &decision.person.subject);
+    let steps = deployment.plan.steps.iter().map(|step| step.percent);
+    let changes = match &deployment.preconditions {
+        Preconditions::Absent {} => changes(&Value::Null, &deployment.proposed),
+        Preconditions::Present { running, .. } => changes(running, &deployment.proposed),
+    };
+    vec![
+        json!(deployment.approval),
+        json!(deployment.environment),
+        json!(deployment.service),
+        json!(deployment.image),
+        json!(deployment.plan.revision),
+        json!(deployment.requested_at),
+        json!(requester.issuer_url),
+        json!(requester.key),
+        json!(requester.subject),
+        json!(requester.claim("actor_id")),
+        json!(deployment.reason),
+        json!(changes),
+        json!(steps.collect::<Vec<_>>()),
+        json!(verified.state().status()),
+        state["at"].clone(),
+        json!(approvers.collect::<Vec<_>>()),
+        json!(deployment.digest()),
+        json!(deployment.policy_digest),
+        json!(verified.version()),
+        json!(population.entries.iter().map(|(index, _)| index).collect::<Vec<_>>()),
+        json!(crate::proof::export::evidence_file(deployment.approval.as_str())),
+    ]
+}
+
+/// Its decisions, each beside the ids of whoever asked: separation of duties.
+pub(super) fn decisions(verified: &Verified) -> Vec<Vec<Value>> {
+    let deployment = verified.deployment();
+    let rows = verified.deciders().iter().map(|decider| {
+        let decision = &decider.decision;
+        vec![
+            json!(deployment.approval),
+            json!(decision.decided_at),
+            json!(decision.verdict),
+            json!(decision.person.issuer),
+            json!(decision.person.subject),
+            json!(decision.name),
+            json!(decision.groups),
+            json!(decision.reason),
+            json!(deployment.requester.key),
+            json!(deployment.requester.claim("actor_id")),
+            json!(decision.credential),
+            json!(HEXLOWER.encode(&decider.aaguid)),
+            json!(decider.backup_eligible),
+            json!(decision.statement_digest),
+            json!(decision.assertion_digest),
+        ]
+    });
+    rows.collect()
+}
+
+/// A change of the rules that an entry tells, with the digest of the new ones.
+pub(super) fn policy_of_entry(record: &Record) -> Option<(Option<Digest>, Vec<Value>)> {
+    if record.kind != "policy.changed" {
+        return None;
+    }
+    let data = &record.data;
+    let digest = data["policy_digest"].as_str().and_then(|text| text.parse().ok());
+    let [environment, policy_digest, previous, policy] =
+        ["environment", "policy_digest", "previous", "policy"].map(|name| data[name].clone());
+    Some((digest, vec![environment, policy_digest, json!(record.at), previous, policy]))
+}
+
+/// The rules that an approval was decided under, which no entry of the period tells.
+pub(super) fn policy_in_force(verified: &Verified) -> Vec<Value> {
+    let policy = verified.policy();
+    let digest = verified.deployment().policy_digest;
+    vec![json!(policy.environment), json!(digest), Value::Null, Value::Null, json!(policy)]
+}
+
+/// What changes between two values: the path (RFC 6901), what was there, what comes.
+fn changes(before: &Value, after: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    compare(before, after, String::new(), &mut found);
+    found
+}
+
+fn compare(before: &Value, after: &Value, path: String, found: &mut Vec<Value>) {
+    match (before, after) {
+        (before, after) if before == after => {}
+        (Value::Object(before), Value::Object(after)) => {
+            let names =
+                before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+            let mut names: Vec<&String> = names.collect();
+            names.sort_unstable();
+            for name in names {
+                let step = name.replace('~', "~0").replace('/', "~1");
+                let value = |object: &serde_json::Map<String, Value>| {
+                    object.get(name).cloned().unwrap_or_default()
+                };
+                compare(&value(before), &value(after), format!("{path}/{step}"), found);
+            }
+        }
+        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+            for (place, (before, after)) in before.iter().zip(after).enumerate() {
+                compare(before, after, format!("{path}/{place}"), found);
+            }
+        }
+        (before, after) => found.push(json!({"path": path, "before": before, "after": after})),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_name_their_place() {
+        let before = json!({"a": [{"b": 1}, {"c/d": 2}], "gone": true, "same": [1]});
+        let after = json!({"a": [{"b": 1}, {"c/d": 3}], "new": null, "same": [1], "list": [1]});
+        let expected = json!([
+            {"path": "/a/1/c~1d", "before": 2, "after": 3},
+            {"path": "/gone", "before": true, "after": null},
+            {"path": "/list", "before": null, "after": [1]},
+        ]);
+        assert_eq!(json!(changes(&before, &after)), expected);
+    }
+}
