@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ use crate::app::App;
 use crate::gate::enrol;
 use crate::proof::user_handle::user_handle;
 use crate::web::decisions::require_session;
+use crate::web::session::registration_cookie;
 
 /// The longest name of a key, in characters.
 const LONGEST_NAME: usize = 60;
@@ -74,13 +76,14 @@ pub async fn receive(
     Path(id): Path<String>,
     headers: HeaderMap,
     response: Bytes,
-) -> Result<Json<ReceivedAnswer>, Problem> {
+) -> Result<Response, Problem> {
     let session = require_session(&app, &headers).await?;
     let (ceremony, state) = enrol::find(&app.storage, &session, &id, app.now()).await?;
     let registered = app.passkeys.finish(&state, &response).map_err(|refusal| {
         tracing::warn!(person = session.profile.person.subject, %refusal, "a registration was refused");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), format!("The key was not registered: {refusal}."))
     })?;
-    enrol::receive(&app.storage, ceremony, registered).await?;
-    Ok(Json(ReceivedAnswer { continue_to: format!("/sign-in?ceremony={id}") }))
+    let nonce = enrol::receive(&app.storage, ceremony, registered).await?;
+    let answer = Json(ReceivedAnswer { continue_to: format!("/sign-in?ceremony={id}") });
+    Ok(([(header::SET_COOKIE, registration_cookie(&nonce))], answer).into_response())
 }
