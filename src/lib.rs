@@ -36,7 +36,8 @@
 //!    verifies. Nothing changes Cloud Run without an `Authorised`.
 //! 4. **The database is not believed.** Before each call that changes the world the worker gathers the
 //!    evidence that anybody can download and runs [`proof::verify`] over it, against anchors from the
-//!    configuration alone.
+//!    configuration alone; then it reads the log on to its head, since evidence cannot show that there is
+//!    no later entry.
 //! 5. **Everything that can go wrong refuses.** There is no allow by default and no bypass.
 //! 6. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.
 //! 7. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
@@ -57,8 +58,9 @@
 //! 4. The signature comes back ([`gate::decide::decide`]): verified by [`proof::assertion`], then decision,
 //!    nonce, signature counter, ledger entry and rollout job commit together.
 //! 5. The worker ([`worker`]) takes the job under a lease, verifies the evidence ([`gate::authorise`]),
-//!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, makes it, and
-//!    observes again, until the service serves what was signed or a person has to look.
+//!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, makes it, writes
+//!    down what came back, and observes again, until the service serves what was signed or a person has
+//!    to look.
 //! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes, `countersign verify` checks them
 //!    offline ([`cli::verify`], `tests/data/evidence/README.md`), and `countersign audit verify`
 //!    recomputes the ledger's tree and the state of every approval from its entries.
@@ -67,6 +69,7 @@
 //!
 //! [`gate::enrol`]: webauthn-rs checks the registration; then the person signs in once more with the OpenID
 //! nonce set to the digest of the browser's answer, so that the directory's own signature says whose key it is.
+//! The digest waits in a cookie of the browser that made the key: rows alone make no directory sign.
 
 pub mod api;
 pub mod app;

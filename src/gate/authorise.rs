@@ -6,6 +6,8 @@
 use crate::domain::deployment::FrozenDeployment;
 use crate::gate::GateError;
 use crate::gate::evidence::gather;
+use crate::gate::newest::refuse_later_entries;
+use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
 use crate::proof::verify::{Failure, Verified, verify_evidence};
 use crate::storage::{Storage, StorageError, StoredApproval};
@@ -36,6 +38,14 @@ pub enum NotAuthorised {
     /// The stored row says something else than the evidence.
     #[error("the stored approval is not the one that the evidence proves: {0} differs")]
     Row(&'static str),
+    /// After the approval's last entry the log is not whole.
+    #[error(
+        "entry {0} of the log is missing, or not the one that the log key signed there: what it says of this approval is not known"
+    )]
+    LogGap(u64),
+    /// The approval's own chain of entries ends before the approval does.
+    #[error("entry {0} of the log is a later one of this approval, and not in its evidence")]
+    Outdated(u64),
     /// A row that the evidence needs is gone, or is none that the gate writes.
     #[error("the evidence is not complete: {0}")]
     Incomplete(String),
@@ -51,9 +61,17 @@ impl NotAuthorised {
             Self::Evidence(failure) => failure.code().as_str(),
             Self::NotApproved(_) => "not_approved",
             Self::Row(_) => "row_mismatch",
+            Self::LogGap(_) => "log_gap",
+            Self::Outdated(_) => "evidence_outdated",
             Self::Incomplete(_) => "evidence_incomplete",
             Self::Storage(_) => "evidence_unreadable",
         }
+    }
+}
+
+impl From<StorageError> for NotAuthorised {
+    fn from(error: StorageError) -> Self {
+        GateError::from(error).into()
     }
 }
 
@@ -88,6 +106,11 @@ pub async fn authorise(
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));
     }
     compare(&verified, stored)?;
+    let last = evidence.entries.last().map_or(0, |entry| entry.index);
+    let log = TrustedLog::parse(&trust.log)
+        .ok_or_else(|| NotAuthorised::Incomplete("the pinned log key cannot be read".to_owned()))?;
+    let id = stored.approval.id();
+    refuse_later_entries(storage, &log.key, id, last, verified.checkpoint()).await?;
     Ok(Authorised { deployment: verified.deployment().clone() })
 }
 
