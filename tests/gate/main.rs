@@ -12,6 +12,7 @@ mod description;
 mod differential;
 mod evidence;
 mod faults;
+mod fuzzing;
 mod identity_server;
 mod instances;
 mod next_action;
