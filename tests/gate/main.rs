@@ -12,6 +12,7 @@ mod description;
 mod differential;
 mod evidence;
 mod faults;
+mod forgery;
 mod fuzzing;
 mod identity_server;
 mod instances;
