@@ -1,5 +1,5 @@
 //! Verifications per second: our whole verifier beside a bare P-256 verification and beside
-//! webauthn-rs, in one run.
+//! webauthn-rs, in one run; and the evidence of a whole approval, in milliseconds.
 //!
 //! The contenders take turns in short rounds, so that a machine that grows warm or busy slows all
 //! of them alike; the median round of each counts. `cargo bench --bench verify -- --json` prints
@@ -13,8 +13,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
 use countersign::proof::assertion::{CredentialRecord, Expectation, UnverifiedAssertion, verify};
 use countersign::proof::base64url;
+use countersign::proof::evidence::Trust;
 use countersign::proof::public_key::PublicKey;
 use countersign::proof::registration;
+use countersign::proof::verify::verify as verify_evidence;
 use countersign::sandbox::authenticator::SoftwareAuthenticator;
 use serde_json::{Value, json};
 use webauthn_rs_core::WebauthnCore;
@@ -26,6 +28,8 @@ const ORIGIN: &str = "https://gate.example.com";
 const RP_ID: &str = "gate.example.com";
 /// Odd, so that the median is a round that was run.
 const ROUNDS: usize = 15;
+/// The evidence of an approval by two people that was rolled out: one of the saved vectors.
+const BUNDLE: &str = "evidence_bundle";
 const ROUND_LENGTH: Duration = Duration::from_millis(200);
 
 /// One key, known to every contender, and one assertion of it.
@@ -100,6 +104,11 @@ fn round(work: &dyn Fn()) -> f64 {
     f64::from(calls) / start.elapsed().as_secs_f64()
 }
 
+/// How long one call takes, at so many per second.
+fn milliseconds(per_second: f64) -> f64 {
+    1_000.0 / per_second
+}
+
 /// The uncompressed point of an ES256 COSE key: its coordinates are the last 32 bytes and those
 /// before the three bytes of the second label and length.
 fn point(cose: &[u8]) -> Vec<u8> {
@@ -116,7 +125,10 @@ fn main() {
     let text = case.assertion.to_string();
     let theirs: PublicKeyCredential = serde_json::from_value(case.assertion.clone()).unwrap();
 
-    let contenders: [(&str, &dyn Fn()); 4] = [
+    let trust = Trust::read(include_bytes!("../tests/data/evidence/trust.json")).unwrap();
+    let evidence = include_bytes!("../tests/data/evidence/good-approved.json");
+
+    let contenders: [(&str, &dyn Fn()); 5] = [
         ("bare_p256", &|| bare.verify_sig(black_box(&message), &unverified.signature).unwrap()),
         ("countersign", &|| {
             black_box(verify(&case.expectation(), black_box(&unverified)).unwrap());
@@ -130,6 +142,9 @@ fn main() {
         }),
         ("webauthn_rs_core", &|| {
             black_box(case.core.authenticate_credential(black_box(&theirs), &case.state).unwrap());
+        }),
+        (BUNDLE, &|| {
+            black_box(verify_evidence(black_box(evidence), &trust).unwrap());
         }),
     ];
     let mut rates = contenders.map(|_| Vec::with_capacity(ROUNDS));
@@ -148,11 +163,19 @@ fn main() {
             ((*name).to_owned(), figures)
         };
         let figures: serde_json::Map<_, _> = contenders.iter().zip(medians).map(entry).collect();
-        println!("{}", json!({"benchmark": "verify", "rounds": ROUNDS, "medians": figures}));
+        let report = json!({
+            "benchmark": "verify",
+            "rounds": ROUNDS,
+            "medians": figures,
+            "bundle": {"bytes": evidence.len(), "milliseconds": milliseconds(medians[4])},
+        });
+        println!("{report}");
         return;
     }
     println!("{:<32} {:>14} {:>12}", "one core", "verifications/s", "times bare");
     for ((name, _), median) in contenders.iter().zip(medians) {
         println!("{name:<32} {median:>14.0} {:>12.2}", medians[0] / median);
     }
+    let kibibytes = evidence.len() / 1024;
+    println!("\nOne bundle of two approvers, {kibibytes} KiB: {:.2} ms", milliseconds(medians[4]));
 }

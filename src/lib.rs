@@ -36,7 +36,8 @@
 //!    verifies. Nothing changes Cloud Run without an `Authorised`.
 //! 4. **The database is not believed.** Before each call that changes the world the worker gathers the
 //!    evidence that anybody can download and runs [`proof::verify`] over it, against anchors from the
-//!    configuration alone.
+//!    configuration alone; then it reads the log on to its head, since evidence cannot show that there is
+//!    no later entry.
 //! 5. **The log only grows, whatever the database says.** [`worker::log`] verifies each entry once, from the
 //!    head that is kept outside the database on, and keeps the newest head there before each call.
 //!    [`storage::Storage::begin`] writes nothing on top of a log that is shorter or another one.
@@ -61,7 +62,8 @@
 //!    nonce, signature counter, ledger entry and rollout job commit together.
 //! 5. The worker ([`worker`]) takes the job under a lease, verifies log and evidence ([`gate::authorise`]),
 //!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, has the head that
-//!    covers it kept outside ([`worker::log`]), makes it, and observes again, until the service serves what was signed or a person has to look.
+//!    covers it kept outside ([`worker::log`]), makes it, writes down what came back, and observes again,
+//!    until the service serves what was signed or a person has to look.
 //! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes, `countersign verify` checks them
 //!    offline ([`cli::verify`], `tests/data/evidence/README.md`), and `countersign audit verify`
 //!    recomputes the ledger's tree and the state of every approval from its entries.
@@ -74,6 +76,7 @@
 //!
 //! [`gate::enrol`]: webauthn-rs checks the registration; then the person signs in once more with the OpenID
 //! nonce set to the digest of the browser's answer, so that the directory's own signature says whose key it is.
+//! The digest waits in a cookie of the browser that made the key: rows alone make no directory sign.
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
 //! a rollout begins.
 

@@ -9,6 +9,8 @@ use crate::domain::ledger::CALL_ANNOUNCED;
 use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
 use crate::gate::evidence::gather;
+use crate::gate::newest::refuse_later_entries;
+use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::{Evidence, Trust};
 use crate::proof::verify::{Failure, Verified, verify_evidence};
 use crate::storage::{RecordedRevocation, Storage, StorageError, StoredApproval};
@@ -55,6 +57,14 @@ pub enum NotAuthorised {
         "the environment {0} asks for pinned trust, and nothing is pinned in this gate's configuration: write [trust] again as it was, and ask again"
     )]
     Unpinned(String),
+    /// After the approval's last entry the log is not whole.
+    #[error(
+        "entry {0} of the log is missing, or not the one that the log key signed there: what it says of this approval is not known"
+    )]
+    LogGap(u64),
+    /// The approval's own chain of entries ends before the approval does.
+    #[error("entry {0} of the log is a later one of this approval, and not in its evidence")]
+    Outdated(u64),
     /// A row that the evidence needs is gone, or is none that the gate writes.
     #[error("the evidence is not complete: {0}")]
     Incomplete(String),
@@ -73,10 +83,18 @@ impl NotAuthorised {
             Self::RevokedBefore(_) => "credential_revoked",
             Self::Revoked(_) => "credential_revoked",
             Self::Unpinned(_) => "trust_unpinned",
+            Self::LogGap(_) => "log_gap",
+            Self::Outdated(_) => "evidence_outdated",
             Self::Incomplete(_) => "evidence_incomplete",
             Self::Storage(StorageError::Log(fault)) => fault.code(),
             Self::Storage(_) => "evidence_unreadable",
         }
+    }
+}
+
+impl From<StorageError> for NotAuthorised {
+    fn from(error: StorageError) -> Self {
+        GateError::from(error).into()
     }
 }
 
@@ -117,6 +135,11 @@ pub async fn authorise(
         return Err(NotAuthorised::Unpinned(policy.environment.clone()));
     }
     refuse_revoked(storage, &evidence, &verified).await?;
+    let last = evidence.entries.last().map_or(0, |entry| entry.index);
+    let log = TrustedLog::parse(&trust.log)
+        .ok_or_else(|| NotAuthorised::Incomplete("the pinned log key cannot be read".to_owned()))?;
+    let id = stored.approval.id();
+    refuse_later_entries(storage, &log.key, id, last, verified.checkpoint()).await?;
     Ok(Authorised { deployment: verified.deployment().clone() })
 }
 

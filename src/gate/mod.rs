@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod decide;
 pub mod enrol;
 pub mod evidence;
+mod newest;
 pub mod refusals;
 pub mod request;
 pub mod revoke;

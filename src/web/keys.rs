@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Form, Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Redirect;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ use crate::storage::CredentialStatus;
 use crate::web::decisions::require_session;
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
+use crate::web::session::registration_cookie;
 
 /// The longest name of a key, in characters.
 const LONGEST_NAME: usize = 60;
@@ -81,7 +82,7 @@ pub async fn receive(
     Path(id): Path<String>,
     headers: HeaderMap,
     response: Bytes,
-) -> Result<Json<ReceivedAnswer>, Problem> {
+) -> Result<Response, Problem> {
     let session = require_session(&app, &headers).await?;
     let (ceremony, state) = enrol::find(&app.storage, &session, &id, app.now()).await?;
     let registered = app.passkeys.finish(&state, &response).map_err(|refusal| {
@@ -94,8 +95,9 @@ pub async fn receive(
             format!("The key was not registered: {refusal}."),
         )
     })?;
-    enrol::receive(&app.storage, ceremony, registered).await?;
-    Ok(Json(ReceivedAnswer { continue_to: format!("/sign-in?ceremony={id}") }))
+    let nonce = enrol::receive(&app.storage, ceremony, registered).await?;
+    let answer = Json(ReceivedAnswer { continue_to: format!("/sign-in?ceremony={id}") });
+    Ok(([(header::SET_COOKIE, registration_cookie(&nonce))], answer).into_response())
 }
 
 /// Why a key is revoked.

@@ -14,6 +14,10 @@ pub const SESSION_COOKIE: &str = "__Host-countersign-session";
 /// Binds a sign-in to the browser that began it, against sign-in forgery.
 pub const SIGN_IN_COOKIE: &str = "__Host-countersign-sign-in";
 
+/// Holds the digest of the key that this browser just made, against a registration that somebody else
+/// put in its place: the directory vouches for what the browser and not the database says.
+pub const REGISTRATION_COOKIE: &str = "__Host-countersign-registration";
+
 /// The caller's session, if there is one that has not ended.
 pub async fn find_session(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Problem> {
     let Some(secret) = cookie(headers, SESSION_COOKIE) else { return Ok(None) };
@@ -42,6 +46,11 @@ pub fn session_cookie(secret: &str) -> HeaderValue {
 /// The header that binds a sign-in to the browser.
 pub fn sign_in_cookie(secret: &str) -> HeaderValue {
     set_cookie(SIGN_IN_COOKIE, secret, 600)
+}
+
+/// The header that binds a registration to the browser that made the key.
+pub fn registration_cookie(nonce: &str) -> HeaderValue {
+    set_cookie(REGISTRATION_COOKIE, nonce, 600)
 }
 
 /// The header that removes a cookie.

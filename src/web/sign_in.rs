@@ -16,7 +16,8 @@ use crate::randomness;
 use crate::storage::Login;
 use crate::web::page::PageError;
 use crate::web::session::{
-    SESSION_COOKIE, SIGN_IN_COOKIE, cookie, find_session, removed, session_cookie, sign_in_cookie,
+    REGISTRATION_COOKIE, SESSION_COOKIE, SIGN_IN_COOKIE, cookie, find_session, removed,
+    session_cookie, sign_in_cookie,
 };
 
 /// How long a person may take at the directory.
@@ -83,7 +84,12 @@ async fn enrolment_nonce(app: &App, headers: &HeaderMap, id: &str) -> Result<Str
     let ceremony = app.storage.ceremony(id, app.now()).await.map_err(Problem::from)?;
     let ceremony = ceremony.filter(|found| found.session == session.id).ok_or_else(unknown)?;
     let registration = ceremony.registration.ok_or_else(unknown)?;
-    Ok(enrol::nonce_of(&registration))
+    let nonce = enrol::nonce_of(&registration);
+    if cookie(headers, REGISTRATION_COOKIE) == Some(&nonce) {
+        Ok(nonce)
+    } else {
+        Err(unknown().into())
+    }
 }
 
 /// A path of our own to return to, and the inbox for anything else: no open redirect.
@@ -125,6 +131,10 @@ pub async fn callback(
         .await
         .map_err(|refusal| of_nobody(&app, refused(&refusal)))?;
     let destination = match &login.ceremony {
+        // Rows alone cannot make the directory vouch for a key that this browser did not make.
+        Some(_) if cookie(&headers, REGISTRATION_COOKIE) != Some(&login.nonce) => {
+            return Err(Problem::from(CeremonyRefusal::UnknownEnrolment).into());
+        }
         Some(ceremony) => finish_enrolment(&app, ceremony, &verified).await?,
         None => login.return_to,
     };
@@ -139,6 +149,7 @@ pub async fn callback(
     let headers = response.headers_mut();
     headers.append(header::SET_COOKIE, session_cookie(&secret));
     headers.append(header::SET_COOKIE, removed(SIGN_IN_COOKIE));
+    headers.append(header::SET_COOKIE, removed(REGISTRATION_COOKIE));
     Ok(response)
 }
 

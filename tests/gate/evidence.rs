@@ -20,10 +20,12 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
+use crate::support::cloud_run::fault_at;
 use crate::support::gate::{Engine, Gate, on_both_engines};
 
 on_both_engines!(
     evidence_of_every_ending_verifies,
+    a_token_in_its_last_second_makes_evidence_that_holds,
     the_worker_calls_nothing_when_rows_were_changed,
     a_policy_that_was_changed_rolls_out_nothing,
 );
@@ -84,6 +86,21 @@ async fn evidence_of_every_ending_verifies(engine: Engine) {
     gate.ended(&expired).await;
     let found = verified(&gate, &expired).await;
     assert_eq!((status(&found), found.is_approved()), ("expired", false));
+    gate.finish().await;
+}
+
+/// The token is accepted up to half a minute after its end, and then Cloud Run takes its time.
+async fn a_token_in_its_last_second_makes_evidence_that_holds(engine: Engine) {
+    let gate = Gate::start(engine).await;
+    let slow = json!({"kind": "delay", "milliseconds": 3000});
+    gate.fault(fault_at("GET", "/services/", 1, slow)).await;
+    let now = gate.servers.clock.now().as_second();
+    let token = gate.token(json!({"iat": now - 300, "nbf": null, "exp": now - 28})).await;
+    let answer = gate.ask_as(&token, "late", &gate.request_body(json!({}))).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let found = verified(&gate, &answer.id()).await;
+    let waited = found.records()[0].at.duration_since(found.deployment().requested_at);
+    assert!(waited >= SignedDuration::from_secs(3), "{waited}");
     gate.finish().await;
 }
 

@@ -13,6 +13,8 @@ mod differential;
 mod evidence;
 mod export;
 mod faults;
+mod forgery;
+mod fuzzing;
 mod identity_server;
 mod instances;
 mod ledger_page;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
-use crate::cli::demo::pipeline::{client, read};
+use crate::cli::demo::pipeline::{client, read_answer};
 
 /// Keeps the gate's cookies and sends them to the gate alone. A clone is a second tab.
 #[derive(Clone)]
@@ -50,7 +50,10 @@ impl Browser {
         let request = self.http.post(format!("{}{path}", self.origin)).json(body);
         let request =
             request.header(header::ORIGIN, &self.origin).header("sec-fetch-site", "same-origin");
-        read(self.with_cookies(request)).await
+        let answer = self.with_cookies(request).send().await;
+        let answer = answer.map_err(|error| format!("no answer: {error}"))?;
+        self.keep_all(&answer);
+        read_answer(answer).await
     }
 
     /// Submits a form to a path of the gate, as one of its own pages would, and gives the page that
@@ -88,11 +91,15 @@ impl Browser {
         let request = if is_own { self.with_cookies(request) } else { request };
         let answer = request.send().await.map_err(|error| format!("no answer: {error}"))?;
         if is_own {
-            for line in answer.headers().get_all(header::SET_COOKIE) {
-                self.keep(line.to_str().unwrap_or_default());
-            }
+            self.keep_all(&answer);
         }
         Ok(answer)
+    }
+
+    fn keep_all(&mut self, answer: &Response) {
+        for line in answer.headers().get_all(header::SET_COOKIE) {
+            self.keep(line.to_str().unwrap_or_default());
+        }
     }
 
     fn keep(&mut self, line: &str) {

@@ -126,7 +126,11 @@ impl Pipeline {
 
 /// Sends and reads JSON; a problem becomes its own sentence.
 pub async fn read(request: reqwest::RequestBuilder) -> Result<Value, String> {
-    let answer = request.send().await.map_err(|error| format!("no answer: {error}"))?;
+    read_answer(request.send().await.map_err(|error| format!("no answer: {error}"))?).await
+}
+
+/// The JSON of an answer that says yes.
+pub async fn read_answer(answer: reqwest::Response) -> Result<Value, String> {
     let (status, url) = (answer.status(), answer.url().path().to_owned());
     let text = answer.text().await.map_err(|error| format!("no whole answer: {error}"))?;
     let value: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -134,5 +138,6 @@ pub async fn read(request: reqwest::RequestBuilder) -> Result<Value, String> {
         return Ok(value);
     }
     let detail = value["detail"].as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Err(format!("{url} answered {status}: {detail}"))
+    let code = value["type"].as_str().and_then(|kind| kind.rsplit(':').next()).unwrap_or("no code");
+    Err(format!("{url} answered {status} ({code}): {detail}"))
 }

@@ -294,22 +294,34 @@ pub fn random_edit(numbers: &mut Numbers, bytes: &[u8]) -> Vec<Edit> {
 /// The file with one leaf changed, so many times, with where: not all of them, a few anywhere.
 pub fn changed_leaves(file: &str, count: usize) -> Vec<(String, String)> {
     let value: Value = serde_json::from_str(file).unwrap();
-    let mut leaves = Vec::new();
-    collect_leaves(&value, String::new(), &mut leaves);
+    let leaves = leaves_of(&value);
     let mut numbers = Numbers(file.len() as u64);
     (0..count)
         .map(|_| {
             let path = &leaves[numbers.below(leaves.len())];
             let mut value = value.clone();
             let leaf = value.pointer_mut(path).unwrap();
-            *leaf = match leaf.take() {
-                Value::String(text) => other_middle(&text).into(),
-                Value::Number(number) => (number.as_i64().unwrap() + 1).into(),
-                other => panic!("{path}: {other}"),
-            };
+            *leaf = other_leaf(leaf);
             (path.clone(), to_canonical_json(&value).unwrap())
         })
         .collect()
+}
+
+/// Another value of the same kind.
+pub fn other_leaf(leaf: &Value) -> Value {
+    match leaf {
+        Value::String(text) => other_middle(text).into(),
+        Value::Number(number) => (number.as_f64().unwrap() as i64 + 1).into(),
+        Value::Bool(yes) => (!yes).into(),
+        _ => "null".into(),
+    }
+}
+
+/// The JSON pointers of every leaf.
+pub fn leaves_of(value: &Value) -> Vec<String> {
+    let mut leaves = Vec::new();
+    collect_leaves(value, String::new(), &mut leaves);
+    leaves
 }
 
 fn collect_leaves(value: &Value, path: String, leaves: &mut Vec<String>) {
@@ -318,9 +330,10 @@ fn collect_leaves(value: &Value, path: String, leaves: &mut Vec<String>) {
             .iter()
             .enumerate()
             .for_each(|(place, item)| collect_leaves(item, format!("{path}/{place}"), leaves)),
-        Value::Object(members) => members
-            .iter()
-            .for_each(|(name, member)| collect_leaves(member, format!("{path}/{name}"), leaves)),
+        Value::Object(members) => members.iter().for_each(|(name, member)| {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            collect_leaves(member, format!("{path}/{name}"), leaves);
+        }),
         _ => leaves.push(path),
     }
 }
