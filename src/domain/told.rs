@@ -168,7 +168,10 @@ fn counted(counts: &Value) -> String {
     let codes = kinds.flat_map(|(kind, codes)| {
         let what = kind.split('.').next().unwrap_or_default().replace('_', " ");
         let codes = codes.as_object().into_iter().flatten();
-        codes.map(move |(code, count)| format!("{what} {code} {count} times"))
+        codes.map(move |(code, count)| match count.as_u64() {
+            Some(1) => format!("{what} {code} once"),
+            _ => format!("{what} {code} {count} times"),
+        })
     });
     codes.collect::<Vec<_>>().join(", ")
 }

@@ -58,6 +58,8 @@ test("every page is accessible in light and dark, fits a narrow phone, and break
   const stranger = await openPerson(browser, { reducedMotion: "reduce" });
   const bob = await openPerson(browser, { reducedMotion: "reduce" });
   await signIn(demo, bob, "bob", "/keys");
+  const erin = await openPerson(browser, { reducedMotion: "reduce" });
+  await signIn(demo, erin, "erin", "/audit");
   const visits = [
     [stranger, "/"],
     [stranger, "/signed-out"],
@@ -69,6 +71,11 @@ test("every page is accessible in light and dark, fits a narrow phone, and break
     [bob, `/approvals/${hostile.id}`],
     [alice, "/keys"],
     [alice, "/"],
+    [alice, "/audit"],
+    [alice, "/audit?who=u-alice&kind=person.signed_in&from=2026-01-01"],
+    [alice, "/audit?service=nowhere"],
+    [alice, "/audit?from=yesterday"],
+    [erin, "/audit"],
     [alice, "/approvals/apr_unknown"],
     [alice, `/approvals/${hostile.id}`],
   ];
@@ -80,7 +87,8 @@ test("every page is accessible in light and dark, fits a narrow phone, and break
     await assertAccessible(page);
     assert.notEqual(await page.title(), "taken");
   }
-  for (const person of [stranger, bob, alice]) assert.deepEqual(person.problems, []);
+  for (const person of [stranger, bob, erin, alice]) assert.deepEqual(person.problems, []);
+  await erin.context.close();
   await stranger.context.close();
   await bob.context.close();
   await cancel(hostile.id);

@@ -76,8 +76,33 @@ fn figures(results: &Value) -> String {
         text += &format!("| {name} | {} | {} |\n", of("sqlite"), of("postgres"));
     }
     let disk = number(&results["gate"]["fdatasync_us"]);
-    text + &format!(
+    text += &format!(
         "\nBeside it, in the same run: writing 4 KiB and waiting for the disk takes {disk} µs.\n"
+    );
+    text + &audit(&results["audit"], number)
+}
+
+/// What an audit costs, once it was measured.
+fn audit(results: &Value, number: fn(&Value) -> String) -> String {
+    let [few, many] = [&results["stages"][0], &results["stages"][1]];
+    if many.is_null() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n| the export of a period | {} approvals | {} approvals |\n| --- | ---: | ---: |\n",
+        few["approvals"], many["approvals"]
+    );
+    for (name, key) in [
+        ("written and checked, s", "exported_and_checked_s"),
+        ("`audit verify`, s", "verified_s"),
+        ("the most memory that `audit verify` has, MiB", "verify_peak_mib"),
+        ("bytes of the folder per approval", "export_bytes_per_approval"),
+    ] {
+        text += &format!("| {name} | {} | {} |\n", number(&few[key]), number(&many[key]));
+    }
+    let bytes = number(&results["database_bytes_per_approval"]);
+    text + &format!(
+        "\nAn approval that was signed and rolled out takes {bytes} bytes of a SQLite database.\n"
     )
 }
 

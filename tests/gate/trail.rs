@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use countersign::cli::demo::approver::Approver;
 use countersign::config::Config;
 use countersign::domain::ledger::Record;
 use countersign::domain::policy::Policy;
@@ -13,6 +14,7 @@ use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use crate::evidence::tamper;
 use crate::sample_approval;
 use crate::storage::database::{Database, now};
 use crate::support::gate::{Engine, Gate, on_both_engines, send};
@@ -23,6 +25,7 @@ on_both_engines!(
     refusals_wait_for_a_ledger_that_cannot_be_written,
     a_start_tells_what_changed,
     reading_writes_nothing,
+    nobody_signs_in_or_decides_without_a_ledger,
 );
 
 /// Stops the gate and gives every record of the ledger that it left behind.
@@ -198,6 +201,30 @@ async fn a_start_tells_what_changed(engine: Engine) {
     assert_eq!(last[4]["previous"], json!(digest));
     let audit = countersign::storage::audit::verify_ledger(&storage).await.unwrap();
     assert_eq!(audit.findings, []);
+}
+
+async fn nobody_signs_in_or_decides_without_a_ledger(engine: Engine) {
+    let gate = Gate::start(engine).await;
+    let mut alice = gate.approver("alice").await;
+    let id = gate.asked(json!({})).await;
+    let statement = alice.statement(&id, json!({"decision": "approve"})).await.unwrap();
+    tamper(&gate, "CREATE TABLE kept AS SELECT * FROM ledger_head").await;
+    tamper(&gate, "DELETE FROM ledger_head").await;
+    let refused = alice.sign(&id, &statement, &[]).await.unwrap_err();
+    assert!(refused.contains("503"), "{refused}");
+    let mut bob = Approver::new(&gate.servers.gate).unwrap();
+    let refused = bob.sign_in("bob").await.unwrap_err();
+    assert!(refused.contains("503"), "{refused}");
+    let answer = gate.ask(json!({})).await;
+    answer.assert_problem(503, "temporarily_unavailable");
+    assert_eq!(gate.approval(&id).await["status"], "pending");
+    tamper(&gate, "INSERT INTO ledger_head SELECT * FROM kept").await;
+    tamper(&gate, "DROP TABLE kept").await;
+    // No step by hand: what failed can be done again.
+    bob.sign_in("bob").await.unwrap();
+    alice.sign(&id, &statement, &[]).await.unwrap();
+    gate.ended(&id).await;
+    gate.finish().await;
 }
 
 async fn reading_writes_nothing(engine: Engine) {
