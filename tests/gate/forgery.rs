@@ -5,6 +5,7 @@
 //! That each test bites is shown with the forged evidence itself: with the named checks of the verifier
 //! switched off it would be believed.
 
+mod again;
 mod attacker;
 mod deployments;
 mod deputies;

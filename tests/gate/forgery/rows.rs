@@ -166,9 +166,7 @@ fn of_the_decision() -> Vec<Attack> {
             "the decisions of two approvals swapped",
             "decisions.*",
             "statement_mismatch",
-            Elsewhere(
-                "the key that signed the other one was enrolled as well: see the statement alone",
-            ),
+            Without(&[StatementMismatch]),
             |place| {
                 from_donor(
                     place,
