@@ -55,6 +55,15 @@ pub async fn serve(
         tracing::warn!("{warning}");
     }
     let app = build(&config, clock, shutdown.clone()).await?;
+    serve_app(app, listener, shutdown).await
+}
+
+/// Serves what was built until `shutdown` turns true, with the worker and everything else beside it.
+pub async fn serve_app(
+    app: App,
+    listener: TcpListener,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), String> {
     tracing::info!(
         origin = app.relying_party.origin,
         environments = app.policies.len(),

@@ -5,6 +5,7 @@ pub mod canonical;
 pub mod decision;
 pub mod deployment;
 pub mod digest;
+pub mod endorsement;
 pub mod ids;
 pub mod image;
 pub mod ledger;

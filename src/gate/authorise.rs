@@ -98,7 +98,7 @@ pub async fn authorise(
     trust: &Trust,
     stored: &StoredApproval,
 ) -> Result<Authorised, NotAuthorised> {
-    let evidence = gather(storage, &trust.origin, stored).await?;
+    let evidence = gather(storage, trust, stored).await?;
     let verified = verify_evidence(&evidence, trust)?;
     if !verified.is_approved() {
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));

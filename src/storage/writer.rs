@@ -16,11 +16,12 @@ use crate::randomness;
 use crate::storage::approvals::{self, NewApproval, StoredApproval};
 use crate::storage::ceremonies::{self, Ceremony};
 use crate::storage::column::{big_int, json_text};
+use crate::storage::endorsements;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, REVOKED, Revocation};
-use crate::storage::{Inner, Storage, engine, ledger};
+use crate::storage::{Inner, Storage, engine, first_keys, ledger};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -149,7 +150,16 @@ impl Writer {
         expires_at: Timestamp,
     ) -> Result<SpentToken> {
         let connection = &mut self.transaction;
-        step!(self, spend_token(connection, token_id, requester_key, idempotency_key, expires_at))
+        step!(
+            self,
+            ceremonies::spend_token(
+                connection,
+                token_id,
+                requester_key,
+                idempotency_key,
+                expires_at
+            )
+        )
     }
 
     /// Moves the signature counter of an active credential from what was read to what was signed.
@@ -201,6 +211,29 @@ impl Writer {
         let enrolment_entry = self.head.size();
         let connection = &mut self.transaction;
         step!(self, people::insert_credential(connection, credential, enrolment_entry))
+    }
+
+    /// Keeps what proves an endorsement. The next entry of this change must be the one about it.
+    ///
+    /// # Errors
+    /// [`StorageError::Duplicate`] if the person endorsed this credential before.
+    pub async fn insert_endorsement(
+        &mut self,
+        credential_id: &[u8],
+        endorser: &Person,
+        signed: &SignedDecision,
+    ) -> Result<()> {
+        let entry = self.head.size();
+        let connection = &mut self.transaction;
+        step!(
+            self,
+            endorsements::insert_endorsement(connection, credential_id, endorser, signed, entry)
+        )
+    }
+
+    /// Notes that a key was registered in the session that opened the link of the first key, if it was.
+    pub async fn note_first_key(&mut self, session: &Digest, credential: &[u8]) -> Result<bool> {
+        step!(self, first_keys::note_first_key(&mut self.transaction, session, credential))
     }
 
     /// Writes a new session.
@@ -397,32 +430,4 @@ async fn insert_decision(
         .rows_affected();
     let what = "a decision of this person on this approval";
     if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
-}
-
-async fn spend_token(
-    connection: &mut AnyConnection,
-    token_id: &str,
-    requester_key: &str,
-    idempotency_key: &str,
-    expires_at: Timestamp,
-) -> Result<SpentToken> {
-    const INSERT: &str = "INSERT INTO spent_tokens (token_id, requester_key, idempotency_key, \
-         expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (token_id) DO NOTHING";
-    const SELECT: &str =
-        "SELECT requester_key, idempotency_key FROM spent_tokens WHERE token_id = $1";
-    let touched = sqlx::query(INSERT)
-        .bind(token_id)
-        .bind(requester_key)
-        .bind(idempotency_key)
-        .bind(expires_at.as_microsecond())
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
-    if touched == 1 {
-        return Ok(SpentToken::FirstUse);
-    }
-    let (spender, key): (String, String) =
-        sqlx::query_as(SELECT).bind(token_id).fetch_one(connection).await?;
-    let same = spender == requester_key && key == idempotency_key;
-    Ok(if same { SpentToken::SameKey } else { SpentToken::OtherKey })
 }

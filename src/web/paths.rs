@@ -14,6 +14,10 @@ pub const ALL_KEYS: &str = "/keys/all";
 pub const KEY_REVOKED: &str = "/keys?revoked=1";
 /// The keys of all approvers, after one of them was revoked.
 pub const ANOTHERS_KEY_REVOKED: &str = "/keys/all?revoked=1";
+/// The keys of all approvers, after one of them was endorsed.
+pub const ANOTHERS_KEY_ENDORSED: &str = "/keys/all?endorsed=1";
+/// The one-time link of the first key.
+pub const FIRST_KEY: &str = "/keys/first";
 /// Starts a sign-in; takes the local path to come back to as `return_to`.
 pub const SIGN_IN: &str = "/sign-in";
 /// Ends a session; POST only.
@@ -32,6 +36,11 @@ pub fn evidence(id: &ApprovalId) -> String {
 /// Where a key is revoked, by its id in base64url; POST only.
 pub fn revocations(credential: &str) -> String {
     format!("{KEYS}/{credential}/revocations")
+}
+
+/// Where a key is endorsed, by its id in base64url.
+pub fn endorsement(credential: &str) -> String {
+    format!("{KEYS}/{credential}/endorsement")
 }
 
 /// A sign-in that leads back to `return_to`, a path of this gate.

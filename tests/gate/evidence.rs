@@ -3,8 +3,10 @@
 pub mod codes;
 mod command;
 mod damage;
+mod endorsements;
 pub mod keys;
 pub mod maker;
+pub mod people;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

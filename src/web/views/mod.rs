@@ -3,6 +3,7 @@
 pub mod approval;
 mod decisions;
 mod difference;
+pub mod endorsement;
 pub mod inbox;
 mod inert;
 pub mod keys;
