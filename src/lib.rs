@@ -77,6 +77,8 @@
 //! [`gate::enrol`]: webauthn-rs checks the registration; then the person signs in once more with the OpenID
 //! nonce set to the digest of the browser's answer, so that the directory's own signature says whose key it is.
 //! The digest waits in a cookie of the browser that made the key: rows alone make no directory sign.
+//! [`gate::endorse`]: where `[enrolment]` asks for it, other approvers sign the record of the enrolment, in chains
+//! that end at the keys of `[trust]`; [`gate::first_key`] and [`cli::keys`] lead to the first of these.
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
 //! a rollout begins.
 

@@ -17,7 +17,9 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::web::same_origin::require_same_origin;
-use crate::web::{approvals, assets, decisions, inbox, keys, security_headers, sign_in};
+use crate::web::{
+    approvals, assets, decisions, endorsements, first_key, inbox, keys, security_headers, sign_in,
+};
 use crate::{api, web};
 
 /// The largest body: a deployment request with a long text and a large template fits many times.
@@ -42,7 +44,11 @@ pub fn routes(app: App) -> Router {
         .route("/audit/entries.csv", get(web::audit::csv))
         .route("/keys", get(web::keys_page::page))
         .route("/keys/all", get(web::keys_page::all))
+        .route("/keys/first", get(first_key::page).post(first_key::open))
         .route("/keys/{credential}/revocations", post(keys::revocation))
+        .route("/keys/{credential}/endorsement", get(endorsements::page))
+        .route("/keys/{credential}/statements", post(endorsements::statement))
+        .route("/keys/{credential}/endorsements", post(endorsements::endorsement))
         .route("/keys/ceremonies", post(keys::begin))
         .route("/keys/ceremonies/{id}", post(keys::receive))
         .route("/sign-in", get(sign_in::begin))

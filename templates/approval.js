@@ -1,8 +1,8 @@
 // The page of one approval: signing a decision, and staying up to date.
 
-import { Problem, decode, encode, post, refusalOf, show, whyUnable } from "./ceremony.js";
+import { post, refusalOf, show, whyUnable } from "./ceremony.js";
+import { checkChallenge, differs, digestOf, shownText, sign } from "./signing.js";
 
-const PAYLOAD_TYPE = "application/vnd.in-toto+json";
 const WAIT_SECONDS = 25;
 const LONGEST_PAUSE = 30_000;
 const CLOCK_TICK = 20_000;
@@ -12,49 +12,13 @@ let signing = false;
 const page = () => document.querySelector("main[data-approval]");
 const find = (id) => document.getElementById(id);
 
-/** SHA-256 as lower-case hexadecimal characters. */
-async function digestOf(bytes) {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** The signed bytes that this page shows; characters shown by name become themselves again. */
-function shownDeployment() {
-  const copy = find("canonical").cloneNode(true);
-  for (const mark of copy.querySelectorAll(".mark")) {
-    mark.replaceWith(String.fromCodePoint(Number.parseInt(mark.dataset.code, 16)));
-  }
-  return copy.textContent;
-}
-
-/** DSSE v1 pre-authentication encoding of the statement. */
-function preAuthenticationEncoding(statement) {
-  const text = new TextEncoder();
-  const body = text.encode(statement);
-  const head = text.encode(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${body.length} `);
-  const encoded = new Uint8Array(head.length + body.length);
-  encoded.set(head);
-  encoded.set(body, head.length);
-  return encoded;
-}
-
 /**
  * Refuses to sign anything but what this page shows: the challenge must be the digest of the
  * statement, and the statement must hold the decision and the deployment on this page.
  */
 async function checkBeforeSigning(prepared, decision, reason) {
-  const differs = () =>
-    new Problem(
-      "The gate asks for a signature on something else than this page shows",
-      "nothing was signed. Load the page again; if it happens again, tell the people who run the gate",
-    );
-  const bytes = preAuthenticationEncoding(prepared.statement);
-  const challenge = encode(await crypto.subtle.digest("SHA-256", bytes));
-  const options = prepared.request_options.publicKey ?? prepared.request_options;
-  if (challenge !== prepared.challenge || challenge !== options.challenge) {
-    throw differs();
-  }
-  const deployment = shownDeployment();
+  const options = await checkChallenge(prepared);
+  const deployment = shownText(find("canonical"));
   const digest = await digestOf(new TextEncoder().encode(deployment));
   const { predicate, subject } = JSON.parse(prepared.statement);
   const same =
@@ -68,33 +32,6 @@ async function checkBeforeSigning(prepared, decision, reason) {
     throw differs();
   }
   return options;
-}
-
-/** The browser's form of the request options, made by hand since older browsers cannot. */
-function requestOptions(options) {
-  const descriptor = (credential) => ({ ...credential, id: decode(credential.id) });
-  return {
-    ...options,
-    challenge: decode(options.challenge),
-    allowCredentials: (options.allowCredentials ?? []).map(descriptor),
-  };
-}
-
-function assertionJson(credential) {
-  const { authenticatorData, clientDataJSON, signature, userHandle } = credential.response;
-  return {
-    id: credential.id,
-    rawId: encode(credential.rawId),
-    type: credential.type,
-    authenticatorAttachment: credential.authenticatorAttachment ?? undefined,
-    clientExtensionResults: credential.getClientExtensionResults(),
-    response: {
-      authenticatorData: encode(authenticatorData),
-      clientDataJSON: encode(clientDataJSON),
-      signature: encode(signature),
-      userHandle: userHandle ? encode(userHandle) : null,
-    },
-  };
 }
 
 function allowSigning(allowed) {
@@ -121,11 +58,11 @@ async function decide(decision) {
     const prepared = await post(`${address}/statements`, request);
     const options = await checkBeforeSigning(prepared, decision, reason);
     show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await navigator.credentials.get({ publicKey: requestOptions(options) });
+    const credential = await sign(options);
     show(message, "Signed. The gate is checking the signature…");
     await post(`${address}/decisions`, {
       nonce: prepared.nonce,
-      credential: assertionJson(credential),
+      credential,
     });
     show(message, decision === "approve" ? "You approved it." : "You rejected it.", { tone: "good" });
     keepReason("");

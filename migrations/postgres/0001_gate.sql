@@ -138,6 +138,35 @@ CREATE TABLE credentials (
 
 CREATE INDEX credentials_by_person ON credentials (issuer, subject);
 
+-- A person endorses a key once: the primary key says so.
+CREATE TABLE endorsements (
+    credential_id BYTEA NOT NULL REFERENCES credentials (id),
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    -- The ledger's entry about it: the order of the endorsements of one key.
+    entry_index BIGINT NOT NULL CHECK (entry_index >= 0),
+    statement TEXT NOT NULL,
+    signed_with BYTEA NOT NULL,
+    authenticator_data BYTEA NOT NULL,
+    client_data_json BYTEA NOT NULL,
+    signature BYTEA NOT NULL,
+    user_handle BYTEA,
+    id_token TEXT NOT NULL,
+    issuer_key TEXT NOT NULL,
+    endorsed_at BIGINT NOT NULL,
+    PRIMARY KEY (credential_id, issuer, subject)
+);
+
+-- Links of the first key, by the hash of their tokens.
+CREATE TABLE first_key_links (
+    token TEXT NOT NULL PRIMARY KEY CHECK (length(token) = 64),
+    expires_at BIGINT NOT NULL,
+    session TEXT CHECK (length(session) = 64),
+    credential_id BYTEA,
+    -- A key is registered in the session that opened the link.
+    CHECK (credential_id IS NULL OR session IS NOT NULL)
+);
+
 CREATE TABLE sessions (
     id TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 64),
     profile TEXT NOT NULL,
@@ -179,7 +208,8 @@ CREATE INDEX ceremonies_by_expiry ON ceremonies (expires_at);
 
 CREATE TABLE statements (
     nonce TEXT NOT NULL PRIMARY KEY,
-    approval_id TEXT NOT NULL REFERENCES approvals (id),
+    -- The approval that is decided, or the credential that is endorsed.
+    about TEXT NOT NULL,
     session TEXT NOT NULL CHECK (length(session) = 64),
     issuer TEXT NOT NULL,
     subject TEXT NOT NULL,

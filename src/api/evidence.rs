@@ -35,7 +35,7 @@ pub async fn evidence(
     let mut stored = find_readable(&app, &reader, &id).await?;
     let mut tries = 0;
     let evidence = loop {
-        let evidence = gather(&app.storage, &app.relying_party.origin, &stored).await?;
+        let evidence = gather(&app.storage, &app.trust, &stored).await?;
         let now = find_readable(&app, &reader, &id).await?;
         tries += 1;
         // Read in several steps: what changed in between would not fit together.

@@ -156,8 +156,13 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::StatementExpired
             | CeremonyRefusal::UnknownEnrolment
             | CeremonyRefusal::AlreadyRegistered
-            | CeremonyRefusal::NoCredential => StatusCode::CONFLICT,
+            | CeremonyRefusal::NoCredential
+            | CeremonyRefusal::NotEndorsed
+            | CeremonyRefusal::AlreadyEndorsed
+            | CeremonyRefusal::NothingToEndorse
+            | CeremonyRefusal::LinkOver => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
+            | CeremonyRefusal::OwnKey
             | CeremonyRefusal::SuspendedCredential
             | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)

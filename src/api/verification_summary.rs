@@ -41,7 +41,7 @@ pub async fn verification_summary(
         ));
     };
     let origin = &app.relying_party.origin;
-    let evidence = gather(&app.storage, origin, &stored).await?;
+    let evidence = gather(&app.storage, &app.trust, &stored).await?;
     let evidence = Digest::of(to_canonical_json(&evidence).map_err(GateError::from)?);
     let statement = summarise(&stored.approval, approved, evidence, app.now());
     let statement = statement.map_err(GateError::from)?;

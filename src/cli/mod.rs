@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod config;
 pub mod demo;
+pub mod keys;
 pub mod logging;
 pub mod sandbox;
 pub mod serve;
@@ -38,6 +39,9 @@ enum Command {
     Config(ConfigCommand),
     /// Verify the evidence of an approval: offline, against trust anchors alone.
     Verify(verify::VerifyArguments),
+    /// Set up who may endorse keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Check the ledger, or write it out for an auditor.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -53,6 +57,16 @@ enum ConfigCommand {
     },
     /// Print what auditors pin to verify this gate's evidence (trust.json).
     Trust {
+        /// The configuration file.
+        #[arg(long, env = "COUNTERSIGN_CONFIG")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Give the first approver a link that works once, and print what to pin of their key.
+    Bootstrap {
         /// The configuration file.
         #[arg(long, env = "COUNTERSIGN_CONFIG")]
         config: PathBuf,
@@ -80,6 +94,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Config(ConfigCommand::Check { config }) => config::check(&config),
         Command::Config(ConfigCommand::Trust { config }) => config::trust(&config),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Keys(KeysCommand::Bootstrap { config }) => keys::bootstrap(&config).await,
         Command::Audit(command) => audit::run(command).await,
     }
 }

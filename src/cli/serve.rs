@@ -60,10 +60,23 @@ pub async fn serve(
         tracing::warn!("{warning}");
     }
     let app = build(&config, clock, shutdown.clone()).await?;
-    let digest = config.digest().map_err(|error| error.to_string())?;
-    start::record(&app.storage, &app.policies, &digest, app.now())
-        .await
-        .map_err(|error| format!("the start cannot be written to the ledger: {error}"))?;
+    serve_app(app, Arc::new(config), listener, shutdown).await
+}
+
+/// Serves what was built until `shutdown` turns true, with the worker and everything else beside it.
+pub async fn serve_app(
+    app: App,
+    config: Arc<Config>,
+    listener: TcpListener,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let log = Arc::new(follower(&config, &app.storage)?);
+    // Before the first entry of this process: nothing is written on top of a log that is at fault. Such a
+    // gate starts all the same, and its pages say why nothing is decided.
+    log.begin().await;
+    if app.storage.log_fault().is_none() {
+        record_start(&app, &config).await?;
+    }
     tracing::info!(
         origin = app.relying_party.origin,
         environments = app.policies.len(),
@@ -75,8 +88,6 @@ pub async fn serve(
         async move { app.watch.run().await }
     });
     let (storage, cloud_run) = (app.storage.clone(), app.cloud_run.clone());
-    let log = Arc::new(follower(&config, &storage)?);
-    log.begin().await;
     let (clock, trust) = (app.clock.clone(), app.trust.clone());
     let worker = Worker::new(storage, cloud_run, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));
@@ -98,6 +109,14 @@ pub async fn serve(
     app.storage.close().await;
     tracing::info!("the gate has stopped");
     served.map_err(|error| format!("the gate ended: {error}"))
+}
+
+/// Writes down with which settings and rules this process begins.
+async fn record_start(app: &App, config: &Config) -> Result<(), String> {
+    let digest = config.digest().map_err(|error| error.to_string())?;
+    start::record(&app.storage, &app.policies, &digest, app.now())
+        .await
+        .map_err(|error| format!("the start cannot be written to the ledger: {error}"))
 }
 
 /// Follows the log that this configuration names.

@@ -14,7 +14,7 @@ use crate::domain::deployment::Step;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::TrustLevel;
 use crate::domain::rollout::recorded_calls;
-use crate::domain::text::{Piece, inert};
+use crate::domain::text::one_line as shown;
 use crate::proof::evidence::Trust;
 use crate::proof::verify::{Decider, Failure, Verified, verify};
 
@@ -76,21 +76,6 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 fn unusable(why: &str) -> ExitCode {
     eprintln!("countersign: {why}");
     ExitCode::from(USAGE)
-}
-
-/// A text that others wrote, fit for a terminal: on one line, what is invisible or changes the
-/// direction named by its code point.
-fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for piece in inert(text) {
-        match piece {
-            Piece::Plain(plain) => {
-                shown.push_str(&plain.replace('\n', "[U+000A]").replace('\t', "[U+0009]"));
-            }
-            Piece::Marked(code) => shown.push_str(&format!("[{code}]")),
-        }
-    }
-    shown
 }
 
 /// The answer for machines.

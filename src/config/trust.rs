@@ -68,6 +68,9 @@ pub(super) fn pins<'a>(
         Some(1..) if trust.endorsers.is_empty() => check.warn(
             "enrolment.endorsements asks for signatures and trust.endorsers is empty, so no key can sign: run `countersign keys bootstrap`".to_owned(),
         ),
+        Some(needed) if trust.endorsers.len() < usize::from(needed) => check.warn(format!(
+            "enrolment.endorsements asks for {needed} people and trust.endorsers lists fewer, so nobody else can ever be endorsed: pin as many"
+        )),
         _ => {}
     }
     Pins {

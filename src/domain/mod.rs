@@ -6,6 +6,7 @@ pub mod csv;
 pub mod decision;
 pub mod deployment;
 pub mod digest;
+pub mod endorsement;
 pub mod ids;
 pub mod image;
 pub mod ledger;

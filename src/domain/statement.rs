@@ -1,6 +1,7 @@
-//! The statement: the exact bytes that one decision signs.
+//! Statements: the exact bytes that a key signs. A decision is one; [`crate::domain::endorsement`] another.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical_json};
@@ -20,10 +21,10 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// a page left open on a desk is no standing permission.
 pub const STATEMENT_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 
-/// An in-toto statement with a decision as its predicate.
+/// An in-toto statement, with a decision as its predicate where no other is named.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Statement {
+pub struct Statement<P = Predicate> {
     /// [`STATEMENT_TYPE`].
     #[serde(rename = "_type")]
     pub statement_type: String,
@@ -32,8 +33,8 @@ pub struct Statement {
     /// [`PREDICATE_TYPE`].
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
-    /// What is decided.
-    pub predicate: Predicate,
+    /// What is said.
+    pub predicate: P,
 }
 
 /// What the statement is about (in-toto ResourceDescriptor).
@@ -85,9 +86,9 @@ pub struct Predicate {
     pub expires_at: Timestamp,
 }
 
-/// What a new statement says beside the deployment.
+/// Who is to sign a new statement.
 pub struct Decider {
-    /// Who decides.
+    /// Who it is.
     pub approver: Person,
     /// The credentials that may sign, base64url.
     pub credentials: Vec<String>,
@@ -97,9 +98,30 @@ pub struct Decider {
 
 /// A statement with its canonical bytes.
 #[derive(Clone, PartialEq, Debug)]
-pub struct FrozenStatement {
-    statement: Statement,
+pub struct Frozen<P> {
+    statement: Statement<P>,
     text: String,
+}
+
+/// A statement of a decision.
+pub type FrozenStatement = Frozen<Predicate>;
+
+/// What every predicate says of its own signing.
+pub trait Signable: Serialize + DeserializeOwned {
+    /// The credentials that may sign it, base64url.
+    fn credentials(&self) -> &[String];
+    /// Makes the challenge random and single-use.
+    fn nonce(&self) -> &str;
+}
+
+impl Signable for Predicate {
+    fn credentials(&self) -> &[String] {
+        &self.credentials
+    }
+
+    fn nonce(&self) -> &str {
+        &self.nonce
+    }
 }
 
 impl FrozenStatement {
@@ -133,6 +155,20 @@ impl FrozenStatement {
             predicate_type: PREDICATE_TYPE.to_owned(),
             predicate,
         };
+        Self::freeze(statement)
+    }
+
+    /// Whether type, predicate type and subjects are exactly those of a statement about `deployment`.
+    pub fn is_well_formed(&self, deployment: &FrozenDeployment) -> bool {
+        self.statement.statement_type == STATEMENT_TYPE
+            && self.statement.predicate_type == PREDICATE_TYPE
+            && self.statement.subject == subjects_of(deployment)
+    }
+}
+
+impl<P: Signable> Frozen<P> {
+    /// A statement with its canonical text.
+    pub fn freeze(statement: Statement<P>) -> Result<Self, CanonicalError> {
         let text = to_canonical_json(&statement)?;
         Ok(Self { statement, text })
     }
@@ -148,20 +184,13 @@ impl FrozenStatement {
     }
 
     /// The facts.
-    pub fn statement(&self) -> &Statement {
+    pub fn statement(&self) -> &Statement<P> {
         &self.statement
     }
 
-    /// What is decided.
-    pub fn predicate(&self) -> &Predicate {
+    /// What is said.
+    pub fn predicate(&self) -> &P {
         &self.statement.predicate
-    }
-
-    /// Whether type, predicate type and subjects are exactly those of a statement about `deployment`.
-    pub fn is_well_formed(&self, deployment: &FrozenDeployment) -> bool {
-        self.statement.statement_type == STATEMENT_TYPE
-            && self.statement.predicate_type == PREDICATE_TYPE
-            && self.statement.subject == subjects_of(deployment)
     }
 
     /// The WebAuthn challenge: SHA-256 of the pre-authentication encoding. Random through the

@@ -50,6 +50,21 @@ pub fn is_deceptive(character: char) -> bool {
             | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0x10FFFF)
 }
 
+/// A text that others wrote, fit for a terminal: on one line, what is invisible or changes the
+/// direction named by its code point.
+pub fn one_line(text: &str) -> String {
+    let mut shown = String::new();
+    for piece in inert(text) {
+        match piece {
+            Piece::Plain(plain) => {
+                shown.push_str(&plain.replace('\n', "[U+000A]").replace('\t', "[U+0009]"));
+            }
+            Piece::Marked(code) => shown.push_str(&format!("[{code}]")),
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

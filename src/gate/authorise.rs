@@ -124,7 +124,7 @@ pub async fn authorise(
     stored: &StoredApproval,
 ) -> Result<Authorised, NotAuthorised> {
     storage.refuse_if_stopped().map_err(NotAuthorised::Storage)?;
-    let evidence = gather(storage, &trust.origin, stored).await?;
+    let evidence = gather(storage, trust, stored).await?;
     let verified = verify_evidence(&evidence, trust)?;
     if !verified.is_approved() {
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));

@@ -1,24 +1,24 @@
 //! A person decides: a fresh statement, then the assertion that signs it.
 
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::domain::approval::Approval;
-use crate::domain::decision::{Decision, SignedDecision, Verdict};
+use crate::domain::decision::{Decision, Verdict};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
 use crate::domain::request::LONGEST_REASON;
-use crate::domain::statement::{Decider, FrozenStatement};
+use crate::domain::statement::{Decider, FrozenStatement, Predicate};
+use crate::gate::endorse::signing_keys;
+use crate::gate::signature::{Signed, check, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
-use crate::proof::assertion::{
-    AssertionRefusal, CredentialRecord, Expectation, UnverifiedAssertion, VerifiedAssertion, verify,
-};
+use crate::proof::assertion::{CredentialRecord, UnverifiedAssertion};
+use crate::proof::evidence::Trust;
 use crate::proof::jwk::thumbprint;
 use crate::proof::public_key::{PublicKey, PublicKeyRefusal};
 use crate::proof::user_handle::user_handle;
 use crate::randomness;
-use crate::storage::{Credential, CredentialStatus, IssuedStatement, Refusal, Session, Storage};
+use crate::storage::{Credential, IssuedStatement, Session, Storage};
 
 /// Where assertions must come from.
 #[derive(Clone, Debug)]
@@ -40,6 +40,7 @@ pub struct Prepared {
 /// Makes the statement that a person may sign within five minutes.
 pub async fn prepare(
     storage: &Storage,
+    trust: &Trust,
     session: &Session,
     id: &ApprovalId,
     verdict: Verdict,
@@ -54,14 +55,8 @@ pub async fn prepare(
     let stored = storage.approval(id).await?.ok_or(GateError::NotFound)?;
     let profile = &session.profile;
     stored.approval.may_decide(&profile.person, &profile.name, &profile.groups, now)?;
-    let mut credentials = storage.credentials_of(&profile.person).await?;
-    credentials.retain(|credential| {
-        credential.status == CredentialStatus::Active
-            && storage.revoked_at(&encode(&credential.id)).is_none()
-    });
-    if credentials.is_empty() {
-        return Err(CeremonyRefusal::NoCredential.into());
-    }
+    let needed = stored.approval.policy.enrolment.endorsements.max(trust.endorsements);
+    let credentials = signing_keys(storage, trust, needed, &profile.person).await?;
     let decider = Decider {
         approver: profile.person.clone(),
         credentials: credentials.iter().map(|known| encode(&known.id)).collect(),
@@ -77,7 +72,7 @@ pub async fn prepare(
     )?;
     let issued = IssuedStatement {
         nonce: statement.predicate().nonce.clone(),
-        approval: id.clone(),
+        about: id.to_string(),
         session: session.id,
         person: profile.person.clone(),
         text: statement.text().to_owned(),
@@ -102,12 +97,8 @@ pub async fn decide(
     now: Timestamp,
 ) -> Result<Approval, GateError> {
     let outcome = try_to_decide(storage, relying_party, session, id, nonce, unverified, now).await;
-    if let Err(
-        error @ (GateError::Assertion(_) | GateError::Ceremony(_) | GateError::Transition(_)),
-    ) = &outcome
-    {
-        note_refusal(storage, session, id, unverified, error, now);
-    }
+    let named = (refusals::DECISION, "approval", id.as_str());
+    note_refusal(storage, session, named, unverified, &outcome, now);
     outcome
 }
 
@@ -120,59 +111,10 @@ async fn try_to_decide(
     unverified: &UnverifiedAssertion,
     now: Timestamp,
 ) -> Result<Approval, GateError> {
-    let issued = storage.statement(nonce).await?.ok_or(CeremonyRefusal::UnknownStatement)?;
-    let is_own = issued.approval == *id
-        && issued.session == session.id
-        && issued.person == session.profile.person;
-    if !is_own {
-        return Err(CeremonyRefusal::UnknownStatement.into());
-    }
-    if issued.used_at.is_some() {
-        return Err(CeremonyRefusal::StatementUsed.into());
-    }
-    if now >= issued.expires_at {
-        return Err(CeremonyRefusal::StatementExpired.into());
-    }
-    let statement = FrozenStatement::thaw(&issued.text)?;
-    let credential = signing_credential(storage, session, &statement, unverified).await?;
-    let record = record_of(&credential).map_err(CeremonyRefusal::UnreadableCredential)?;
-    let expectation = Expectation {
-        challenge: *statement.challenge().as_bytes(),
-        origin: &relying_party.origin,
-        rp_id: &relying_party.id,
-        credentials: &[record],
-        device_bound: false,
-    };
-    let verified = match verify(&expectation, unverified) {
-        Err(AssertionRefusal::SignCountRegressed { .. }) => {
-            return Err(suspend(storage, &issued.nonce, &credential, now).await?.into());
-        }
-        other => other?,
-    };
-    commit(storage, session, &statement, &credential, &verified, unverified, now).await
-}
-
-async fn signing_credential(
-    storage: &Storage,
-    session: &Session,
-    statement: &FrozenStatement,
-    unverified: &UnverifiedAssertion,
-) -> Result<Credential, GateError> {
-    let id = data_encoding::BASE64URL_NOPAD.decode(unverified.raw_id.as_bytes());
-    let id = id.map_err(|_| AssertionRefusal::RawIdMalformed)?;
-    let credential = storage.credential(&id).await?.ok_or(CeremonyRefusal::OtherCredential)?;
-    let is_named = statement.predicate().credentials.contains(&encode(&credential.id));
-    if credential.person != session.profile.person || !is_named {
-        return Err(CeremonyRefusal::OtherCredential.into());
-    }
-    if storage.revoked_at(&encode(&id)).is_some() {
-        return Err(CeremonyRefusal::RevokedCredential.into());
-    }
-    match credential.status {
-        CredentialStatus::Active => Ok(credential),
-        CredentialStatus::Suspended => Err(CeremonyRefusal::SuspendedCredential.into()),
-        CredentialStatus::Revoked => Err(CeremonyRefusal::RevokedCredential.into()),
-    }
+    let about = id.as_str();
+    let signed: Signed<Predicate> =
+        check(storage, relying_party, session, about, nonce, unverified, now).await?;
+    commit(storage, session, &signed, now).await
 }
 
 /// The parts of a stored credential that an assertion is checked against.
@@ -193,35 +135,14 @@ pub fn record_of(credential: &Credential) -> Result<CredentialRecord, PublicKeyR
 async fn commit(
     storage: &Storage,
     session: &Session,
-    statement: &FrozenStatement,
-    credential: &Credential,
-    verified: &VerifiedAssertion,
-    unverified: &UnverifiedAssertion,
+    signed: &Signed<Predicate>,
     now: Timestamp,
 ) -> Result<Approval, GateError> {
-    let predicate = statement.predicate();
+    let predicate = signed.statement.predicate();
     let id = &predicate.deployment.approval;
     let mut writer = storage.begin().await?;
-    if !writer.use_statement(&predicate.nonce, now).await? {
-        return Err(CeremonyRefusal::StatementUsed.into());
-    }
-    let (from, to) = (credential.sign_count, verified.new_sign_count());
-    if !writer.advance_sign_count(&credential.id, from, to, now).await? {
-        // Another assertion of the same key was counted in between.
-        return Err(CeremonyRefusal::StatementUsed.into());
-    }
+    signed.use_up(&mut writer, now).await?;
     let stored = writer.approval(id).await?.ok_or(GateError::NotFound)?;
-    let signed = SignedDecision {
-        statement: statement.text().to_owned(),
-        credential_id: credential.id.clone(),
-        authenticator_data: unverified.authenticator_data.clone(),
-        client_data_json: unverified.client_data_json.clone(),
-        signature: unverified.signature.clone(),
-        user_handle: unverified.user_handle.clone(),
-        id_token: session.id_token.clone(),
-        issuer_key: session.issuer_key.clone(),
-        decided_at: now,
-    };
     let decision = Decision {
         person: session.profile.person.clone(),
         name: session.profile.name.clone(),
@@ -229,66 +150,18 @@ async fn commit(
         verdict: predicate.decision,
         reason: predicate.reason.clone(),
         decided_at: now,
-        statement_digest: Digest::of(statement.text()),
-        credential: encode(&credential.id),
-        assertion_digest: signed.assertion_digest()?,
+        statement_digest: Digest::of(signed.statement.text()),
+        credential: encode(&signed.credential.id),
+        assertion_digest: signed.kept().assertion_digest()?,
         sign_in_key: thumbprint(&session.issuer_key),
     };
     let transition = stored.approval.decide(decision, now)?;
-    writer.insert_decision(id, &session.profile.person, &signed).await?;
+    writer.insert_decision(id, &session.profile.person, signed.kept()).await?;
     let approval = writer.apply(transition, now).await?;
     // After this commit the decision stands and the rollout will run, whatever happens to this
     // process; before it, nothing happened and the person can sign again.
     writer.commit().await?;
     Ok(approval)
-}
-
-/// Suspends a key whose counter did not go up, unless this very assertion was counted just before:
-/// a second click, or a repetition after a lost answer, that met the first one half-way.
-async fn suspend(
-    storage: &Storage,
-    nonce: &str,
-    credential: &Credential,
-    now: Timestamp,
-) -> Result<CeremonyRefusal, GateError> {
-    let mut writer = storage.begin().await?;
-    if !writer.use_statement(nonce, now).await? {
-        return Ok(CeremonyRefusal::StatementUsed);
-    }
-    tracing::error!(
-        credential = encode(&credential.id),
-        "the signature counter went backwards: the key is suspended"
-    );
-    writer.suspend_credential(&credential.id, "its signature counter went backwards", now).await?;
-    writer.commit().await?;
-    Ok(CeremonyRefusal::SuspendedCredential)
-}
-
-fn note_refusal(
-    storage: &Storage,
-    session: &Session,
-    id: &ApprovalId,
-    unverified: &UnverifiedAssertion,
-    error: &GateError,
-    now: Timestamp,
-) {
-    let code = match error {
-        GateError::Assertion(refusal) => refusal.code(),
-        GateError::Ceremony(refusal) => refusal.code(),
-        GateError::Transition(refusal) => refusal.code(),
-        _ => return,
-    };
-    tracing::warn!(approval = %id, person = session.profile.person.subject, code, "a decision was refused");
-    let credential = named_credential(&unverified.raw_id);
-    let person = &session.profile.person;
-    let about = json!({"approval": id, "person": person, "credential": credential});
-    storage.note_refusal(Refusal { kind: refusals::DECISION, code, about, at: now });
-}
-
-/// The credential that a browser named, if it can be one: others' text is not taken over.
-fn named_credential(raw_id: &str) -> Option<&str> {
-    let id = data_encoding::BASE64URL_NOPAD.decode(raw_id.as_bytes());
-    id.is_ok_and(|id| (1..=1023).contains(&id.len())).then_some(raw_id)
 }
 
 /// Unpadded base64url, as WebAuthn writes credential ids.

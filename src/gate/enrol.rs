@@ -140,6 +140,10 @@ pub async fn finish(
         "sign_in_key": thumbprint(&credential.issuer_key),
     });
     writer.record("credential.registered", data, now).await?;
+    if writer.note_first_key(&ceremony.session, &credential.id).await? {
+        let data = json!({"credential": encode(&credential.id), "person": credential.person});
+        writer.record("credential.first", data, now).await?;
+    }
     writer.commit().await?;
     Ok(credential)
 }

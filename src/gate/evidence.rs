@@ -7,8 +7,8 @@ use crate::domain::ledger::{Entry, Frontier, Record};
 use crate::gate::GateError;
 use crate::gate::decide::encode;
 use crate::proof::evidence::{
-    CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn,
-    SignedToken,
+    CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
+    Evidence, SignIn, SignedToken, Trust,
 };
 use crate::storage::{Storage, StoredApproval};
 
@@ -18,17 +18,18 @@ pub fn log_name(origin: &str) -> String {
     format!("{host}/log")
 }
 
-/// Everything that proves an approval as it is stored, with proofs that lead to the tree as it is now.
+/// Everything that proves an approval as it is stored to whoever has these anchors, with proofs that lead
+/// to the tree as it is now.
 ///
 /// # Errors
 /// [`GateError::NotFound`] if a row that the evidence needs is not there.
 pub async fn gather(
     storage: &Storage,
-    origin: &str,
+    trust: &Trust,
     stored: &StoredApproval,
 ) -> Result<Evidence, GateError> {
     let head = storage.head().await?;
-    gather_at(storage, origin, stored, &head).await
+    gather_at(storage, trust, stored, &head).await
 }
 
 /// The same as it was in the tree of `head`, which may have grown since: what came later is left out.
@@ -37,7 +38,7 @@ pub async fn gather(
 /// As [`gather`].
 pub async fn gather_at(
     storage: &Storage,
-    origin: &str,
+    trust: &Trust,
     stored: &StoredApproval,
     head: &Frontier,
 ) -> Result<Evidence, GateError> {
@@ -54,40 +55,56 @@ pub async fn gather_at(
     for entry in own_entries {
         entries.push(entry_evidence(storage, entry, head).await?);
     }
-    let checkpoint = storage.sign_checkpoint(&log_name(origin), head);
+    let checkpoint = storage.sign_checkpoint(&log_name(&trust.origin), head);
+    let needed = approval.policy.enrolment.endorsements;
     let (policy, _) = approval.policy.canonical()?;
     Ok(Evidence {
         schema: EVIDENCE_SCHEMA.to_owned(),
         deployment: approval.deployment.text().to_owned(),
         policy,
         requester: SignedToken { token, key },
-        credentials: credentials_of(storage, &signed, head).await?,
+        credentials: credentials_of(storage, trust, needed, &signed, head).await?,
         decisions: signed.into_iter().map(decision_evidence).collect(),
         entries,
         checkpoint,
     })
 }
 
-/// The enrolment of each credential that signed, in the order of first use.
+/// The enrolment of each credential that signed, in the order of first use: for decisions, then for
+/// the endorsements of the credentials before it. An anchor of `trust` ends the chain.
 async fn credentials_of(
     storage: &Storage,
+    trust: &Trust,
+    needed: u8,
     signed: &[SignedDecision],
     head: &Frontier,
 ) -> Result<Vec<CredentialEvidence>, GateError> {
-    let mut credentials = Vec::new();
-    let mut seen = Vec::new();
-    for decision in signed {
-        if seen.contains(&&decision.credential_id) {
-            continue;
+    let mut ids: Vec<Vec<u8>> = Vec::new();
+    let note = |ids: &mut Vec<Vec<u8>>, id: &Vec<u8>| {
+        if !ids.contains(id) {
+            ids.push(id.clone());
         }
-        seen.push(&decision.credential_id);
-        let id = &decision.credential_id;
-        let credential = storage.credential(id).await?.ok_or(GateError::NotFound)?;
-        let entry = storage.enrolment_of(id).await?.ok_or(GateError::NotFound)?;
+    };
+    signed.iter().for_each(|decision| note(&mut ids, &decision.credential_id));
+    let mut credentials = Vec::new();
+    while let Some(id) = ids.get(credentials.len()).cloned() {
+        let credential = storage.credential(&id).await?.ok_or(GateError::NotFound)?;
+        let entry = storage.enrolment_of(&id).await?.ok_or(GateError::NotFound)?;
+        let needed = if trust.is_anchor(&credential.public_key) { 0 } else { needed };
+        let mut endorsements = Vec::new();
+        for kept in storage.endorsements_of(&id).await?.into_iter().take(needed.into()) {
+            note(&mut ids, &kept.signed.credential_id);
+            let entry = storage.entry(kept.entry).await?.ok_or(GateError::NotFound)?;
+            endorsements.push(EndorsementEvidence {
+                signed: decision_evidence(kept.signed),
+                entry: entry_evidence(storage, entry, head).await?,
+            });
+        }
         credentials.push(CredentialEvidence {
             registration: credential.registration,
             sign_in: SignIn { id_token: credential.id_token, key: credential.issuer_key },
             entry: entry_evidence(storage, entry, head).await?,
+            endorsements,
         });
     }
     Ok(credentials)

@@ -6,14 +6,17 @@
 pub mod authorise;
 pub mod cancel;
 pub mod decide;
+pub mod endorse;
 pub mod enrol;
 pub mod evidence;
+pub mod first_key;
 mod newest;
 pub mod refusals;
 pub mod request;
 pub mod revoke;
 pub mod rollout;
 pub mod sign_in;
+pub mod signature;
 pub mod start;
 pub mod trail;
 pub mod watch;
@@ -105,6 +108,20 @@ pub enum CeremonyRefusal {
     /// The person has no key that may sign.
     #[error("you have no key registered here: register one on the keys page, then come back")]
     NoCredential,
+    /// The person's keys wait for other approvers.
+    #[error(
+        "your key waits for other approvers to endorse it, and signs nothing before: ask one of them to open the keys of all approvers, and compare the code of the key with the one on your keys page"
+    )]
+    NotEndorsed,
+    /// Nobody endorses a key of their own.
+    #[error("a key is endorsed by somebody else than its owner: ask another approver")]
+    OwnKey,
+    /// The person endorsed the key before.
+    #[error("you endorsed this key before, and a person counts once: ask another approver")]
+    AlreadyEndorsed,
+    /// The key waits for nobody.
+    #[error("this key does not wait for endorsements: nothing was signed")]
+    NothingToEndorse,
     /// The key that signed is not one of those that the statement names.
     #[error(
         "the key that signed is not one of your registered keys: use one of those on your keys page"
@@ -146,6 +163,11 @@ pub enum CeremonyRefusal {
     /// The key is registered already.
     #[error("this key is registered already")]
     AlreadyRegistered,
+    /// The link of the first key is used up.
+    #[error(
+        "this link is unknown, was opened before, or is older than 15 minutes: ask whoever runs the gate for a new one"
+    )]
+    LinkOver,
     /// The reason is too long.
     #[error("the reason is longer than 1000 characters")]
     ReasonTooLong,
@@ -159,6 +181,10 @@ impl CeremonyRefusal {
             Self::StatementUsed => "statement_used",
             Self::StatementExpired => "statement_expired",
             Self::NoCredential => "no_credential",
+            Self::NotEndorsed => "not_endorsed",
+            Self::OwnKey => "own_key",
+            Self::AlreadyEndorsed => "already_endorsed",
+            Self::NothingToEndorse => "nothing_to_endorse",
             Self::OtherCredential => "other_credential",
             Self::SuspendedCredential => "credential_suspended",
             Self::RevokedCredential => "credential_revoked",
@@ -167,6 +193,7 @@ impl CeremonyRefusal {
             Self::UnknownEnrolment => "unknown_enrolment",
             Self::OtherPerson => "other_person",
             Self::AlreadyRegistered => "already_registered",
+            Self::LinkOver => "link_over",
             Self::ReasonTooLong | Self::ReasonMissing => "invalid_text",
         }
     }

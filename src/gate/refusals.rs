@@ -17,6 +17,8 @@ pub const SIGN_IN: &str = "sign_in.refused";
 pub const CREDENTIAL: &str = "credential.refused";
 /// A decision.
 pub const DECISION: &str = "decision.refused";
+/// An endorsement of another person's key.
+pub const ENDORSEMENT: &str = "endorsement.refused";
 
 /// Counts a refused token: of a known issuer by issuer and code, with what it signed if it did.
 pub fn of_token(storage: &Storage, refused: &Refused, now: Timestamp) {

@@ -30,7 +30,8 @@ pub struct Evidence {
     pub requester: SignedToken,
     /// The signed decisions, in the order of the record.
     pub decisions: Vec<DecisionEvidence>,
-    /// The enrolments of the credentials that signed, in the order of their first use.
+    /// The enrolments of the credentials that signed, in the order of their first use: for decisions,
+    /// then for the endorsements of those before, up to the anchors.
     pub credentials: Vec<CredentialEvidence>,
     /// The approval's own chain of ledger entries, complete up to its last.
     pub entries: Vec<EntryEvidence>,
@@ -88,6 +89,19 @@ pub struct CredentialEvidence {
     pub registration: String,
     /// The sign-in whose nonce names that answer.
     pub sign_in: SignIn,
+    /// The ledger's entry about it.
+    pub entry: EntryEvidence,
+    /// The signatures of other approvers for it, in the order of the record: as many as the policy
+    /// asks for, and none for an anchor.
+    pub endorsements: Vec<EndorsementEvidence>,
+}
+
+/// One approver's signature for the key of another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndorsementEvidence {
+    /// The signed statement and the sign-in that it rests on, in the form of a decision's.
+    pub signed: DecisionEvidence,
     /// The ledger's entry about it.
     pub entry: EntryEvidence,
 }
@@ -225,6 +239,12 @@ impl Trust {
     /// new keys need.
     pub fn level(&self) -> TrustLevel {
         TrustLevel::of(self.endorsements, &self.endorsers, &self.login.keys)
+    }
+
+    /// Whether this COSE public key is an anchor: it needs nobody's endorsement.
+    pub fn is_anchor(&self, public_key: &[u8]) -> bool {
+        let key = base64url::encode(public_key);
+        self.endorsers.contains(&key)
     }
 
     /// What these anchors leave open, in sentences.

@@ -6,6 +6,7 @@
 
 mod approvals;
 mod decisions;
+mod endorsements;
 mod entries;
 mod people;
 
@@ -67,6 +68,7 @@ pub async fn verify_ledger(storage: &Storage) -> Result<AuditReport> {
     let approvals = audit.check_approvals().await?;
     audit.check_orphans().await?;
     audit.check_people().await?;
+    audit.check_endorsements().await?;
     audit.snapshot.rollback().await?;
     let findings = audit.findings.finish();
     Ok(AuditReport { entries: tree.size(), approvals, root: tree.root(), findings })

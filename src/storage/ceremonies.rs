@@ -1,10 +1,9 @@
-//! Short-lived rows: sign-ins and registrations under way, and statements that may be signed.
+//! Short-lived rows: sign-ins and registrations under way, statements that may be signed, spent tokens.
 
 use jiff::Timestamp;
 use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::digest::Digest;
-use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
 use crate::storage::Storage;
 use crate::storage::column::{Row, can_be_stored};
@@ -53,8 +52,8 @@ pub struct Ceremony {
 pub struct IssuedStatement {
     /// Its nonce.
     pub nonce: String,
-    /// What it is about.
-    pub approval: ApprovalId,
+    /// What it is about: the approval's id, or that of a credential in base64url.
+    pub about: String,
     /// The session that asked for it.
     pub session: Digest,
     /// Who may sign it.
@@ -127,7 +126,7 @@ impl TryFrom<CeremonyRow> for Ceremony {
 #[derive(FromRow)]
 struct StatementRow {
     nonce: String,
-    approval_id: String,
+    about: String,
     session: String,
     issuer: String,
     subject: String,
@@ -142,11 +141,11 @@ impl TryFrom<StatementRow> for IssuedStatement {
     fn try_from(columns: StatementRow) -> Result<Self> {
         let row = Row { table: "statements", key: &columns.nonce };
         Ok(Self {
-            approval: row.parse("approval_id", &columns.approval_id)?,
             session: row.parse("session", &columns.session)?,
             expires_at: row.time("expires_at", columns.expires_at)?,
             used_at: columns.used_at.map(|at| row.time("used_at", at)).transpose()?,
             person: Person { issuer: columns.issuer, subject: columns.subject },
+            about: columns.about,
             text: columns.statement,
             nonce: columns.nonce,
         })
@@ -245,7 +244,7 @@ impl Storage {
 
     /// The statement with this nonce, used or not.
     pub async fn statement(&self, nonce: &str) -> Result<Option<IssuedStatement>> {
-        const SQL: &str = "SELECT nonce, approval_id, session, issuer, subject, statement, \
+        const SQL: &str = "SELECT nonce, about, session, issuer, subject, statement, \
                            expires_at, used_at FROM statements WHERE nonce = $1";
         if !can_be_stored(nonce) {
             return Ok(None);
@@ -257,12 +256,12 @@ impl Storage {
 
     /// Remembers a statement that is given to a person.
     pub async fn put_statement(&self, statement: &IssuedStatement) -> Result<()> {
-        const SQL: &str = "INSERT INTO statements (nonce, approval_id, session, issuer, subject, \
+        const SQL: &str = "INSERT INTO statements (nonce, about, session, issuer, subject, \
              statement, expires_at, used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT DO NOTHING";
         let touched = sqlx::query(SQL)
             .bind(&statement.nonce)
-            .bind(statement.approval.as_str())
+            .bind(&statement.about)
             .bind(statement.session.to_string())
             .bind(&statement.person.issuer)
             .bind(&statement.person.subject)

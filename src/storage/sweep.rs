@@ -11,14 +11,15 @@ use crate::storage::error::Result;
 const SPENT_TOKEN_MARGIN: SignedDuration = SignedDuration::from_mins(10);
 
 impl Storage {
-    /// Deletes expired logins, ceremonies and sessions, statements that were never used, and the
-    /// memory of tokens that no gate accepts any more.
+    /// Deletes expired logins, ceremonies and sessions, statements and links that were never used, and
+    /// the memory of tokens that no gate accepts any more.
     pub async fn sweep(&self, now: Timestamp) -> Result<()> {
-        const SQL: [&str; 4] = [
+        const SQL: [&str; 5] = [
             "DELETE FROM logins WHERE expires_at <= $1",
             "DELETE FROM ceremonies WHERE expires_at <= $1",
             "DELETE FROM sessions WHERE expires_at <= $1",
             "DELETE FROM statements WHERE expires_at <= $1 AND used_at IS NULL",
+            "DELETE FROM first_key_links WHERE expires_at <= $1 AND session IS NULL",
         ];
         let mut connection = self.writer().await?;
         for sql in SQL {

@@ -16,12 +16,13 @@ use crate::randomness;
 use crate::storage::approvals::{self, NewApproval, StoredApproval};
 use crate::storage::ceremonies::{self, Ceremony};
 use crate::storage::column::{big_int, json_text};
+use crate::storage::endorsements;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, Revocation};
 use crate::storage::tokens::{self, SpentToken};
-use crate::storage::{Inner, Storage, engine, events, ledger};
+use crate::storage::{Inner, Storage, engine, events, first_keys, ledger};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -217,6 +218,29 @@ impl Writer {
         let enrolment_entry = self.head.size();
         let connection = &mut self.transaction;
         step!(self, people::insert_credential(connection, credential, enrolment_entry))
+    }
+
+    /// Keeps what proves an endorsement. The next entry of this change must be the one about it.
+    ///
+    /// # Errors
+    /// [`StorageError::Duplicate`] if the person endorsed this credential before.
+    pub async fn insert_endorsement(
+        &mut self,
+        credential_id: &[u8],
+        endorser: &Person,
+        signed: &SignedDecision,
+    ) -> Result<()> {
+        let entry = self.head.size();
+        let connection = &mut self.transaction;
+        step!(
+            self,
+            endorsements::insert_endorsement(connection, credential_id, endorser, signed, entry)
+        )
+    }
+
+    /// Notes that a key was registered in the session that opened the link of the first key, if it was.
+    pub async fn note_first_key(&mut self, session: &Digest, credential: &[u8]) -> Result<bool> {
+        step!(self, first_keys::note_first_key(&mut self.transaction, session, credential))
     }
 
     /// Writes a new session.

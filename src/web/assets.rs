@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 5] = [
+const ASSETS: [Asset; 8] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
@@ -37,6 +37,21 @@ const ASSETS: [Asset; 5] = [
         name: "keys.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/keys.js"),
+    },
+    Asset {
+        name: "endorse.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/endorse.js"),
+    },
+    Asset {
+        name: "first_key.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/first_key.js"),
+    },
+    Asset {
+        name: "signing.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/signing.js"),
     },
     Asset {
         name: "ceremony.js",

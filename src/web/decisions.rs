@@ -13,9 +13,10 @@ use crate::app::App;
 use crate::domain::decision::Verdict;
 use crate::domain::ids::ApprovalId;
 use crate::domain::sentence::status_sentence;
-use crate::gate::decide::{Prepared, decide, encode, prepare};
+use crate::domain::statement::{Frozen, Signable};
+use crate::gate::decide::{decide, encode, prepare};
 use crate::proof::assertion::UnverifiedAssertion;
-use crate::storage::{Session, StoredApproval};
+use crate::storage::{Credential, Session, StoredApproval};
 use crate::web::session::find_session;
 
 /// How long the browser lets a person look for their key, in milliseconds: as long as a statement lives.
@@ -47,9 +48,11 @@ pub struct StatementAnswer {
 /// A signature.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DecisionBody {
-    nonce: String,
-    credential: UnverifiedAssertion,
+pub struct SignatureBody {
+    /// The statement's.
+    pub nonce: String,
+    /// The browser's answer.
+    pub credential: UnverifiedAssertion,
 }
 
 /// Where the approval stands.
@@ -92,20 +95,24 @@ pub async fn statement(
     let session = require_session(&app, &headers).await?;
     let (_, StatementBody { decision, reason }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
-    let prepared =
-        prepare(&app.storage, &session, stored.approval.id(), decision, reason, app.now()).await?;
-    Ok(Json(answer(&app, prepared)))
+    let (id, now) = (stored.approval.id(), app.now());
+    let prepared = prepare(&app.storage, &app.trust, &session, id, decision, reason, now).await?;
+    Ok(answer(&app, &prepared.statement, &prepared.credentials))
 }
 
-fn answer(app: &App, prepared: Prepared) -> StatementAnswer {
-    let Prepared { statement, credentials } = prepared;
+/// A statement for the page's script, with the keys that may sign it.
+pub fn answer<P: Signable>(
+    app: &App,
+    statement: &Frozen<P>,
+    credentials: &[Credential],
+) -> Json<StatementAnswer> {
     let challenge = encode(statement.challenge().as_bytes());
     let allowed: Vec<Value> = credentials
         .iter()
         .map(|known| json!({"type": "public-key", "id": encode(&known.id), "transports": known.transports}))
         .collect();
-    StatementAnswer {
-        nonce: statement.predicate().nonce.clone(),
+    Json(StatementAnswer {
+        nonce: statement.predicate().nonce().to_owned(),
         statement: statement.text().to_owned(),
         request_options: json!({
             "challenge": challenge,
@@ -115,7 +122,7 @@ fn answer(app: &App, prepared: Prepared) -> StatementAnswer {
             "timeout": CEREMONY_TIMEOUT,
         }),
         challenge,
-    }
+    })
 }
 
 /// `POST /approvals/{id}/decisions`: the signed statement.
@@ -126,7 +133,7 @@ pub async fn decision(
     body: Bytes,
 ) -> Result<Json<StatusAnswer>, Problem> {
     let session = require_session(&app, &headers).await?;
-    let (_, DecisionBody { nonce, credential }) = read_body(&headers, &body)?;
+    let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let id = stored.approval.id();
     let now = app.now();

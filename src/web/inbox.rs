@@ -8,6 +8,7 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::approval::Status;
 use crate::storage::ApprovalFilter;
+use crate::web::keys_page::waiting_for;
 use crate::web::page::{PageError, signed_out_page, visit};
 use crate::web::paths;
 use crate::web::views::inbox::InboxPage;
@@ -37,5 +38,7 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Response
         let page = app.storage.approvals(&filter).await.map_err(Problem::from)?;
         approvals.extend(page.approvals.into_iter().map(|stored| stored.approval));
     }
-    Ok(InboxPage::new(&approvals, visit.surroundings(&app)).into_response())
+    let waiting = waiting_for(&app, &visit.session.profile).await?;
+    let page = InboxPage::new(&approvals, visit.surroundings(&app));
+    Ok(page.with_waiting_keys(waiting).into_response())
 }

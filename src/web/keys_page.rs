@@ -9,13 +9,16 @@ use serde::Deserialize;
 
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::domain::digest::Digest;
+use crate::domain::ids::short_code;
+use crate::domain::person::{Person, Profile};
 use crate::gate::decide::encode;
 use crate::proof::token::unverified_claims;
-use crate::storage::{Credential, CredentialStatus, RecordedRevocation};
+use crate::storage::{Credential, CredentialStatus, KeptEndorsement, RecordedRevocation};
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
 use crate::web::views::keys::{
-    AllKeysPage, KeyListing, KeyStatus, KeysPage, PersonsKeys, RevokedBy,
+    AllKeysPage, EndorsedBy, KeyListing, KeyStatus, KeysPage, PersonsKeys, RevokedBy,
 };
 
 /// What just happened.
@@ -23,6 +26,7 @@ use crate::web::views::keys::{
 pub struct KeysQuery {
     registered: Option<String>,
     revoked: Option<String>,
+    endorsed: Option<String>,
 }
 
 /// Shows the keys of the person who is signed in.
@@ -34,9 +38,15 @@ pub async fn page(
     let visit = visit(&app, &headers, paths::KEYS).await?;
     let profile = &visit.session.profile;
     let keys = app.storage.credentials_of(&profile.person).await.map_err(Problem::from)?;
-    let revocations = app.storage.revocations().await.map_err(Problem::from)?;
-    let keys: Vec<KeyListing> = keys.into_iter().map(|key| listing(key, &revocations)).collect();
+    let book = Book::read(&app, &profile.person).await?;
+    let mut listings = Vec::with_capacity(keys.len());
+    for key in keys {
+        listings.push(book.listing(&app, key).await?);
+    }
     let message = match (query.registered, query.revoked) {
+        (Some(_), _) if app.trust.endorsements > 0 => Some(
+            "The key is registered, and your directory has vouched for it. Ask another approver to endorse it, and tell them its code.",
+        ),
         (Some(_), _) => Some(
             "The key is registered, and your directory has vouched for it. It can sign now. Register a second one as a backup.",
         ),
@@ -44,7 +54,7 @@ pub async fn page(
         (None, None) => None,
     };
     let is_approver = !app.environments_of(profile).is_empty();
-    Ok(KeysPage::new(&keys, message, is_approver, visit.surroundings(&app)))
+    Ok(KeysPage::new(&listings, message, is_approver, visit.surroundings(&app)))
 }
 
 /// Shows everybody's keys to whoever may sign in some environment.
@@ -57,21 +67,25 @@ pub async fn all(
     if app.environments_of(&visit.session.profile).is_empty() {
         return Err(Problem::not_found().into());
     }
-    let revocations = app.storage.revocations().await.map_err(Problem::from)?;
+    let book = Book::read(&app, &visit.session.profile.person).await?;
     let mut people = BTreeMap::new();
     for credential in app.storage.credentials().await.map_err(Problem::from)? {
         let person = people.entry(credential.person.clone());
         let person = person.or_insert_with(|| persons(&credential));
-        person.keys.push(listing(credential, &revocations));
+        person.keys.push(book.listing(&app, credential).await?);
     }
     let mut people: Vec<PersonsKeys> = people.into_values().collect();
     people.sort_by_cached_key(|person| person.name.to_lowercase());
-    let message = query.revoked.map(|_| "The key is revoked. It signs nothing any more.");
+    let message = match (query.revoked, query.endorsed) {
+        (Some(_), _) => Some("The key is revoked. It signs nothing any more."),
+        (None, Some(_)) => Some("You endorsed the key. Your signature is kept with it."),
+        (None, None) => None,
+    };
     Ok(AllKeysPage::new(&people, message, visit.surroundings(&app)))
 }
 
 /// The person as the directory described them when they registered the key.
-fn persons(credential: &Credential) -> PersonsKeys {
+pub fn persons(credential: &Credential) -> PersonsKeys {
     let claims = unverified_claims(&credential.id_token).unwrap_or_default();
     let text = |name: &str| claims.get(name).and_then(|value| value.as_str()).map(str::to_owned);
     let is_verified = claims.get("email_verified").is_some_and(|verified| verified == true);
@@ -84,28 +98,96 @@ fn persons(credential: &Credential) -> PersonsKeys {
     }
 }
 
-fn listing(credential: Credential, revocations: &[RecordedRevocation]) -> KeyListing {
-    let id = encode(&credential.id);
-    let revocation = revocations.iter().find(|found| found.revocation.credential == id).cloned();
-    KeyListing {
-        id,
-        aaguid: aaguid_text(&credential.aaguid),
-        name: credential.name,
-        model: None,
-        is_device_bound: !credential.backup_eligible,
-        created_at: credential.created_at,
-        last_used_at: credential.last_used_at,
-        status: match (credential.status, revocation) {
+/// How many keys wait for this person's endorsement.
+pub async fn waiting_for(app: &App, profile: &Profile) -> Result<usize, Problem> {
+    if app.trust.endorsements == 0 || app.environments_of(profile).is_empty() {
+        return Ok(0);
+    }
+    let book = Book::read(app, &profile.person).await?;
+    let mut waiting = 0;
+    for credential in app.storage.credentials().await? {
+        let listing = book.listing(app, credential).await?;
+        waiting += usize::from(listing.endorse_at.is_some());
+    }
+    Ok(waiting)
+}
+
+/// One key as a page lists it for this viewer.
+pub async fn listing_of(
+    app: &App,
+    credential: Credential,
+    viewer: &Person,
+) -> Result<KeyListing, Problem> {
+    Book::read(app, viewer).await?.listing(app, credential).await
+}
+
+/// What is known of all keys, read once for a page.
+struct Book<'a> {
+    viewer: &'a Person,
+    revocations: Vec<RecordedRevocation>,
+    endorsements: Vec<KeptEndorsement>,
+}
+
+impl<'a> Book<'a> {
+    async fn read(app: &App, viewer: &'a Person) -> Result<Self, Problem> {
+        let revocations = app.storage.revocations().await?;
+        Ok(Self { viewer, revocations, endorsements: app.storage.endorsements().await? })
+    }
+
+    async fn listing(&self, app: &App, credential: Credential) -> Result<KeyListing, Problem> {
+        let id = encode(&credential.id);
+        let revocation =
+            self.revocations.iter().find(|found| found.revocation.credential == id).cloned();
+        let endorsements: Vec<&KeptEndorsement> =
+            self.endorsements.iter().filter(|kept| kept.credential_id == credential.id).collect();
+        let enrolment = app.storage.enrolment_of(&credential.id).await?;
+        let needed = usize::from(app.trust.endorsements);
+        let is_anchor = app.trust.is_anchor(&credential.public_key);
+        let missing = if is_anchor { 0 } else { needed.saturating_sub(endorsements.len()) };
+        let is_theirs = credential.person == *self.viewer;
+        let has_endorsed = endorsements.iter().any(|kept| kept.endorser == *self.viewer);
+        let status = match (credential.status, revocation) {
             (_, Some(found)) => KeyStatus::Revoked(Some(RevokedBy {
                 name: found.revocation.by_name,
                 at: found.at,
                 reason: found.revocation.reason,
             })),
-            (CredentialStatus::Active, None) => KeyStatus::Active,
-            (CredentialStatus::Suspended, None) => KeyStatus::Suspended,
             (CredentialStatus::Revoked, None) => KeyStatus::Revoked(None),
-        },
+            (CredentialStatus::Suspended, None) => KeyStatus::Suspended,
+            (CredentialStatus::Active, None) if missing > 0 => KeyStatus::Waiting { missing },
+            (CredentialStatus::Active, None) => KeyStatus::Active,
+        };
+        let waits_for_viewer =
+            matches!(status, KeyStatus::Waiting { .. }) && !is_theirs && !has_endorsed;
+        Ok(KeyListing {
+            public_key: encode(&credential.public_key),
+            aaguid: aaguid_text(&credential.aaguid),
+            code: enrolment.map(|entry| short_code(&Digest::of(&entry.record))).unwrap_or_default(),
+            endorsed_by: match (is_anchor, needed) {
+                (true, _) => EndorsedBy::Anchor,
+                (false, 0) => EndorsedBy::NobodyNeeded,
+                (false, _) => {
+                    let names = endorsements.iter().map(|kept| name_of(kept));
+                    EndorsedBy::People(names.collect())
+                }
+            },
+            endorse_at: waits_for_viewer.then(|| paths::endorsement(&id)),
+            id,
+            name: credential.name,
+            model: None,
+            is_device_bound: !credential.backup_eligible,
+            created_at: credential.created_at,
+            last_used_at: credential.last_used_at,
+            status,
+        })
     }
+}
+
+/// The endorser's name, as the directory said when they endorsed.
+fn name_of(kept: &KeptEndorsement) -> String {
+    let claims = unverified_claims(&kept.signed.id_token).unwrap_or_default();
+    let name = claims.get("name").and_then(|name| name.as_str());
+    name.unwrap_or(&kept.endorser.subject).to_owned()
 }
 
 /// `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`; all zeros says that the authenticator told none.

@@ -4,6 +4,8 @@ pub mod approvals;
 pub mod assets;
 pub mod audit;
 pub mod decisions;
+pub mod endorsements;
+pub mod first_key;
 pub mod inbox;
 pub mod keys;
 pub mod keys_page;

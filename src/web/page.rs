@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::policy::TrustLevel;
-use crate::storage::{CredentialStatus, Session};
+use crate::gate::GateError;
+use crate::gate::endorse::signing_keys;
+use crate::storage::Session;
 use crate::web::paths;
 use crate::web::session::find_session;
 use crate::web::views::problem::{Action, ProblemPage, SignedOutPage};
@@ -31,7 +33,7 @@ impl Visit {
 }
 
 /// What a page is drawn in for somebody who is not signed in.
-fn outside(app: &App) -> Surroundings<'_> {
+pub fn outside(app: &App) -> Surroundings<'_> {
     let (notice, trust) = (app.notice.as_deref(), app.trust.level());
     Surroundings { viewer: None, notice, alarm: None, trust, now: app.now() }
 }
@@ -41,12 +43,14 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
     let Some(session) = find_session(app, headers).await? else {
         return Err(PageError::SignIn(paths::sign_in(here)));
     };
-    let credentials =
-        app.storage.credentials_of(&session.profile.person).await.map_err(Problem::from)?;
-    let active = credentials.into_iter().filter(|known| known.status == CredentialStatus::Active);
+    let (trust, person) = (&app.trust, &session.profile.person);
+    let keys = match signing_keys(&app.storage, trust, trust.endorsements, person).await {
+        Err(GateError::Ceremony(_)) => Vec::new(),
+        other => other.map_err(Problem::from)?,
+    };
     let viewer = Viewer {
         profile: session.profile.clone(),
-        keys: active.map(|credential| credential.name).collect(),
+        keys: keys.into_iter().map(|credential| credential.name).collect(),
         session_ends_at: session.expires_at,
         reads_ledger: app.scope_of(&session.profile).is_some(),
     };

@@ -20,6 +20,10 @@ pub const AUDIT: &str = "/audit";
 pub const AUDIT_JSONL: &str = "/audit/entries.jsonl";
 /// The same for a spreadsheet.
 pub const AUDIT_CSV: &str = "/audit/entries.csv";
+/// The keys of all approvers, after one of them was endorsed.
+pub const ANOTHERS_KEY_ENDORSED: &str = "/keys/all?endorsed=1";
+/// The one-time link of the first key.
+pub const FIRST_KEY: &str = "/keys/first";
 /// Starts a sign-in; takes the local path to come back to as `return_to`.
 pub const SIGN_IN: &str = "/sign-in";
 /// Ends a session; POST only.
@@ -51,6 +55,11 @@ pub fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
     let pairs: Vec<String> =
         pairs.map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+/// Where a key is endorsed, by its id in base64url.
+pub fn endorsement(credential: &str) -> String {
+    format!("{KEYS}/{credential}/endorsement")
 }
 
 /// A sign-in that leads back to `return_to`, a path of this gate.

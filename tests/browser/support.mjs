@@ -8,7 +8,7 @@ import path from "node:path";
 import { chromium } from "playwright-core";
 import { target } from "../harness/demo.mjs";
 
-export { startDemo } from "../harness/demo.mjs";
+export { restartWith, startDemo } from "../harness/demo.mjs";
 
 /** Where the pictures of every state go, to be looked at. */
 export const pictures = path.join(target, "pictures");

@@ -4,8 +4,10 @@ pub mod codes;
 mod command;
 pub mod damage;
 mod damaged_assertions;
+mod endorsements;
 pub mod keys;
 pub mod maker;
+pub mod people;
 mod spellings;
 
 use std::collections::BTreeMap;

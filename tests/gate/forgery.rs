@@ -273,7 +273,7 @@ async fn bite(storage: &Storage, trust: &Trust, refused: &Refused) -> String {
         Ok(stored) => stored.unwrap(),
         Err(error) => return format!("(unreadable: {error})"),
     };
-    let mut evidence = match gather(storage, &trust.origin, &stored).await {
+    let mut evidence = match gather(storage, trust, &stored).await {
         Ok(evidence) => evidence,
         Err(error) => return format!("(not to be gathered: {error})"),
     };

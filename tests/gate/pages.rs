@@ -1,5 +1,7 @@
 //! What pages show, and what text from outside can never do in them.
 
+pub mod sample_keys;
+
 use askama::Template;
 use axum::Router;
 use axum::http::StatusCode;
@@ -8,22 +10,21 @@ use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::Verdict;
 use countersign::domain::deployment::Link;
 use countersign::domain::policy::TrustLevel;
-use countersign::proof::base64url;
 use countersign::web::assets;
 use countersign::web::security_headers::{add_security_headers, security_headers};
 use countersign::web::views::approval::ApprovalPage;
+use countersign::web::views::endorsement::{EndorsementPage, Enrolment};
 use countersign::web::views::inbox::InboxPage;
-use countersign::web::views::keys::{
-    AllKeysPage, KeyListing, KeyStatus, KeysPage, PersonsKeys, RevokedBy,
-};
+use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeyListing, KeyStatus, KeysPage};
 use countersign::web::views::problem::ProblemPage;
 use countersign::web::views::{Surroundings, Viewer};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 
+use crate::pages::sample_keys::{enrolment, keys, people, revoked_by};
 use crate::sample_approval::{
-    after_pending, approval_of, calls, decision, deployment, minutes_ago, now, pending, policy,
-    share, signed_once, viewer,
+    after_pending, approval_of, calls, decision, deployment, now, pending, policy, share,
+    signed_once, viewer,
 };
 
 const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2) style=color:red>\
@@ -60,55 +61,6 @@ pub fn hostile() -> Approval {
     let mut approval = Approval { policy, ..approval_of(deployment) };
     approval.decisions = vec![decision(HOSTILE, HOSTILE, Verdict::Approve, Some(HOSTILE))];
     approval
-}
-
-/// A key in every state.
-pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
-    let key = |name: &str, status, is_device_bound| KeyListing {
-        id: base64url::encode(name.as_bytes()),
-        name: name.into(),
-        model: None,
-        aaguid: Some("ee882879-721c-4913-9775-3dfcce97072a".into()),
-        is_device_bound,
-        created_at,
-        last_used_at: None,
-        status,
-    };
-    vec![
-        KeyListing {
-            model: Some("YubiKey 5 NFC".into()),
-            last_used_at: Some(minutes_ago(2)),
-            ..key("Blue YubiKey", KeyStatus::Active, true)
-        },
-        key("Phone", KeyStatus::Unconfirmed, false),
-        key("Old key", KeyStatus::Suspended, true),
-        key(
-            "Lost key",
-            KeyStatus::Revoked(Some(revoked_by("Carol Nakamura", "left in a taxi"))),
-            true,
-        ),
-    ]
-}
-
-fn revoked_by(name: &str, reason: &str) -> RevokedBy {
-    RevokedBy { name: name.into(), at: minutes_ago(1), reason: reason.into() }
-}
-
-/// Everybody's keys.
-pub fn people(created_at: Timestamp) -> Vec<PersonsKeys> {
-    let person = |name: &str, keys| PersonsKeys {
-        name: name.into(),
-        email: Some(format!("{}@example.com", name.to_lowercase().replace(' ', "."))),
-        subject: format!("u-{}", name.len()),
-        keys,
-    };
-    vec![
-        person("Bob Lindqvist", keys(created_at)),
-        person(
-            "Carol Nakamura",
-            vec![KeyListing { id: "Y2Fyb2w".into(), ..keys(created_at).remove(0) }],
-        ),
-    ]
 }
 
 fn around(viewer: Option<&Viewer>) -> Surroundings<'_> {
@@ -225,6 +177,9 @@ fn hostile_text_is_shown_and_does_nothing() {
     everybody[0].subject = HOSTILE.into();
     everybody[0].keys[0].status = KeyStatus::Revoked(Some(revoked_by(HOSTILE, HOSTILE)));
     pages.push(AllKeysPage::new(&everybody, None, around(Some(&eve))).render().unwrap());
+    let mut enrolled = enrolment();
+    (enrolled.person.name, enrolled.record) = (HOSTILE.into(), HOSTILE.into());
+    pages.push(EndorsementPage::new(&enrolled, around(Some(&eve))).render().unwrap());
     let by = crate::sample_approval::person("eve");
     let ends = [
         State::Rejected { at: now(), by, name: HOSTILE.into(), reason: Some(HOSTILE.into()) },
@@ -269,10 +224,25 @@ fn every_page_is_well_made() {
     let html = own(&keys(now())).unwrap();
     assert_well_made("keys", &html);
     assert!(html.contains("Carol Nakamura revoked it on"), "{html}");
-    assert_eq!(html.matches("/revocations\"").count(), 3, "what is revoked cannot be revoked");
+    assert_eq!(html.matches("/revocations\"").count(), 4, "what is revoked cannot be revoked");
     assert!(html.contains("the only key"), "{html}");
     let everybody = AllKeysPage::new(&people(now()), None, around(Some(&bob))).render().unwrap();
     assert_well_made("all keys", &everybody);
+    let mut enrolled = enrolment();
+    let draw = |enrolled: &Enrolment, viewer| {
+        let html = EndorsementPage::new(enrolled, around(Some(viewer))).render().unwrap();
+        assert_well_made("endorse", &html);
+        html.contains("id=\"endorse\"")
+    };
+    assert!(draw(&enrolled, &bob));
+    let newcomer = viewer("Dan Okafor", &["release-managers"], &[]);
+    assert!(!draw(&enrolled, &newcomer), "without a key");
+    enrolled.is_own = true;
+    assert!(!draw(&enrolled, &bob), "his own key");
+    enrolled.is_own = false;
+    enrolled.person.keys[0].endorse_at = None;
+    assert!(!draw(&enrolled, &bob), "it does not wait for him");
+    assert_well_made("first key", &FirstKeyPage::new(around(None)).render().unwrap());
 }
 
 #[test]

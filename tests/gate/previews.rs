@@ -10,11 +10,13 @@ use countersign::domain::policy::TrustLevel;
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
 use countersign::web::views::approval::ApprovalPage;
+use countersign::web::views::endorsement::EndorsementPage;
 use countersign::web::views::inbox::InboxPage;
-use countersign::web::views::keys::{AllKeysPage, KeysPage};
+use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeysPage};
 use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
 
-use crate::pages::{hostile, keys, people};
+use crate::pages::hostile;
+use crate::pages::sample_keys::{enrolment, keys, people};
 use crate::sample_approval::{
     after_pending, approval_of, calls, deployment, minutes_ago, now, pending, running, share,
     signed_once, viewer,
@@ -83,6 +85,8 @@ fn pages() -> Vec<(String, String)> {
             "keys-all".to_owned(),
             AllKeysPage::new(&people(minutes_ago(9)), None, bobs).render().unwrap(),
         ),
+        ("endorse".to_owned(), EndorsementPage::new(&enrolment(), bobs).render().unwrap()),
+        ("first-key".to_owned(), FirstKeyPage::new(nobody).render().unwrap()),
         ("keys-empty".to_owned(), KeysPage::new(&[], None, false, bobs).render().unwrap()),
         ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),
         ("problem".to_owned(), problem(nobody)),

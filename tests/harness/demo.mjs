@@ -1,7 +1,7 @@
 // `countersign demo` on free ports, with a folder of its own and nothing in it.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -39,13 +39,43 @@ export async function startDemo(...options) {
     demo.kill('SIGTERM');
   });
   const addresses = JSON.parse(line);
+  await untilReady(addresses, stop, () => log);
+  return { ...addresses, log: () => log, stop };
+}
+
+async function untilReady({ gate }, stop, log) {
   const deadline = performance.now() + STARTING_MILLISECONDS;
-  while (!(await fetch(`${addresses.gate}/health/ready`).catch(() => undefined))?.ok) {
+  while (!(await fetch(`${gate}/health/ready`).catch(() => undefined))?.ok) {
     if (performance.now() > deadline) {
       await stop();
-      throw new Error(`the demo did not become ready:\n${log}`);
+      throw new Error(`the gate did not become ready:\n${log()}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
-  return { ...addresses, log: () => log, stop };
+}
+
+/** Stops a demo and starts its gate and its sandbox again, with another configuration: `edit` gets the text of the one before. */
+export async function restartWith(demo, edit) {
+  await demo.stop();
+  await writeFile(demo.config, edit(await readFile(demo.config, 'utf8')));
+  let log = '';
+  // What the environment says is meant for another gate.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(COUNTERSIGN_|PORT$)/.test(name)));
+  const start = (...words) => {
+    const child = spawn(binary, words, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { log += text; });
+    return child;
+  };
+  const { port } = new URL(demo.sandbox);
+  const children = [
+    start('sandbox', '--port', port, '--data-dir', demo.data_dir, '--gate', demo.gate),
+    start('serve', '--config', demo.config),
+  ];
+  const stop = () => Promise.all(children.map((child) => new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resolve();
+    child.once('exit', resolve);
+    child.kill('SIGTERM');
+  })));
+  await untilReady(demo, stop, () => log);
+  return { ...demo, log: () => log, stop };
 }

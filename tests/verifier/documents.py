@@ -28,15 +28,11 @@ def read_json(data):
     """The value of a JSON text in UTF-8 without byte order mark, repeated members or lone surrogates."""
     text = data if isinstance(data, str) else data.decode()
     numbers = dict.fromkeys(["parse_float", "parse_int", "parse_constant"], _number)
-    value = json.loads(text, object_pairs_hook=_members, **numbers)
+    once = lambda pairs: dict(pairs) if len(dict(pairs)) == len(pairs) else require(False, "a member is repeated")
+    value = json.loads(text, object_pairs_hook=once, **numbers)
     require(_depth(value) <= 127, "JSON is nested too deeply")
     encode_scalar(value).encode()
     return value
-
-def _members(pairs):
-    members = dict(pairs)
-    require(len(members) == len(pairs), "a member is repeated")
-    return members
 
 def _number(text):
     number = float(text)
@@ -54,10 +50,10 @@ def canonical(value):
         return "{" + ",".join(f"{encode_scalar(name)}:{canonical(value[name])}" for name in names) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(canonical, value)) + "]"
-    return _canonical_number(float(value)) if type(value) in (int, float) else encode_scalar(value)
-
-def _canonical_number(number):
-    """A number as ECMAScript writes it (Number::toString). Python gives the same shortest digits."""
+    if type(value) not in (int, float):
+        return encode_scalar(value)
+    # As ECMAScript writes it (Number::toString). Python gives the same shortest digits.
+    number = float(value)
     if not 1e-6 <= abs(number) < 1e21:
         return repr(number).replace("e-0", "e-") if number else "0"
     text = format(Decimal(repr(number)), "f")
@@ -113,7 +109,6 @@ def has_form(value, form):
     tag, variants = known
     is_told = type(value) is dict and isinstance(value.get(tag), str | None) and value.get(tag) in variants
     members = variants[value.get(tag)] if is_told else {}
-    # A member called `...` stands for all others.
     return is_told and (value.keys() <= members.keys() or "..." in members) and all(
         has_form(value[one], kind) if one in value else may_lack for one, (kind, may_lack) in members.items())
 

@@ -1,81 +1,82 @@
-"""The checks of an evidence file, in the order of codes.txt, each called by the code that it gives."""
+"""The checks of an evidence file. Each begins where its code is yielded, in the order of codes.txt."""
 
+import itertools
 from pathlib import Path
-from types import SimpleNamespace
+from types import SimpleNamespace as Namespace
 
 from . import signatures, webauthn
 from .documents import canonical, digest_of, from_base64url, has_form, nanoseconds, read, read_json, require
 from .documents import sha256, to_base64url
-from .signatures import is_signed, part_of, read_key, thumbprint
+from .signatures import Entry, is_signed, part_of, read_key, thumbprint
 
-LARGEST_FILE, SECOND = 4 * 1024 * 1024, 10**9
-LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 30 * SECOND, 300 * SECOND, 900 * SECOND
-TYPES = {"_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:countersign:predicate:decision:v1"}
+LARGEST_FILE, LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 4 * 1024**2, 30 * 10**9, 300 * 10**9, 900 * 10**9
+STATEMENT, PREDICATE = {"_type": "https://in-toto.io/Statement/v1"}, "urn:countersign:predicate:"
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
 CODES = dict(line.split(" ", 1) for line in Path(__file__).with_name("codes.txt").read_text().splitlines())
 
 def read_trust(data):
-    """The trust anchors, checked for their form."""
     trust = read_json(data)
     require(has_form(trust, "Trust"), "the trust anchors have members that are missing, unknown or malformed")
     signatures.read_verifier_key(trust["log"])
-    issuers = trust["workload_issuers"]
+    issuers, endorsers = trust["workload_issuers"], trust["endorsers"]
     list(map(read_key, sum((one["keys"] for one in [trust["login"], *issuers]), [])))
-    endorsers = {key: webauthn.read_cose_key(from_base64url(key)) for key in trust["endorsers"]}
-    named = ((endorsers, trust["endorsers"]), ({one["name"] for one in issuers}, issuers))
-    require(all(len(once) == len(all_) for once, all_ in named), "two issuers have one name, or endorsers are one")
+    list(map(webauthn.read_cose_key, map(from_base64url, endorsers)))
+    is_told = len({one["name"] for one in issuers}) == len(issuers) and len({*endorsers}) == len(endorsers)
+    require(is_told, "two workload issuers have one name, or an endorser is listed twice")
     return trust
 
 def verify(data, trust):
     """The verdict on the bytes of a file. What else it raises is a defect of this program."""
-    case = SimpleNamespace(trust=trust, data=data)
+    case, code = Namespace(trust=trust, data=data), None
     found = dict.fromkeys(["verdict", "status", "approval", "code"])
-    for code in CODES:
-        try:
-            globals()[code](case)
-        except (ValueError, RecursionError) as broken:
-            code, detail = getattr(broken, "code", None) or code, str(broken) and f" ({broken})"
-            return found | {"verdict": "invalid", "code": code, "sentence": CODES[code] + detail}
+    try:
+        for code in itertools.chain(*(part(case) for part in (of_form, of_log, of_requester, of_keys, of_statements))):
+            pass
+    except (ValueError, RecursionError) as broken:
+        code, detail = getattr(broken, "code", None) or code, str(broken) and f" ({broken})"
+        return found | {"verdict": "invalid", "code": code, "sentence": CODES[code] + detail}
     status, found["approval"] = case.state["status"], case.deployment["approval"]
     found |= {"verdict": "approved" if status in APPROVED else "not_approved", "status": status}
     return found | {"sentence": f"Everything holds. The approval is {status}."}
 
-def malformed(case):
+def of_form(case):
+    yield "malformed"
     require(len(case.data) <= LARGEST_FILE, "it is larger than 4 MiB")
     case.file = file = read(case.data, "Evidence")
-    case.signers = [one["sign_in"] for one in file["credentials"] + file["decisions"]]
-    list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
     case.deployment, case.policy = read(file["deployment"], "Deployment"), read(file["policy"], "Policy")
-    case.digest = digest_of(file["deployment"])
-    case.decisions = [SimpleNamespace(file=decision) for decision in file["decisions"]]
-    for decision in case.decisions:
-        decision.said = read(decision.file["statement"], "Statement")["predicate"]
-    case.entries = [signatures.Entry(entry) for entry in file["entries"]]
-    case.enrolments = [signatures.Entry(credential["entry"]) for credential in file["credentials"]]
-
-def audience_mismatch(case):
+    case.digest, case.entries = digest_of(file["deployment"]), list(map(Entry, file["entries"]))
+    case.enrolments = [Entry(credential["entry"]) for credential in file["credentials"]]
+    case.decisions = [Namespace(form="Decided", file=decision) for decision in file["decisions"]]
+    case.endorsements = [
+        Namespace(form="Endorsed", file=one["signed"], entry=Entry(one["entry"]), endorses=place)
+        for place, credential in enumerate(file["credentials"]) for one in credential["endorsements"]]
+    case.statements = case.decisions + case.endorsements
+    for one in case.statements:
+        one.said = read(one.file["statement"], one.form)["predicate"]
+        one.person = one.said["approver" if one.form == "Decided" else "endorser"]
+    signed = [one.file for one in case.endorsements + case.decisions]
+    case.signers = [one["sign_in"] for one in file["credentials"] + signed]
+    list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
+    yield "audience_mismatch"
     require(case.deployment["audience"] == case.trust["origin"])
-
-def policy_mismatch(case):
-    found = {"policy_digest": digest_of(case.file["policy"]), "environment": case.policy["environment"]}
+    yield "policy_mismatch"
+    found = {"policy_digest": digest_of(file["policy"]), "environment": case.policy["environment"]}
     require(found.items() <= case.deployment.items())
 
-def checkpoint_invalid(case):
-    case.size, case.root = signatures.read_checkpoint(case.file["checkpoint"], case.trust["log"])
-
-def entry_not_included(case):
-    for entry in case.entries + case.enrolments:
-        require(signatures.root_of_path(entry.leaf, entry.index, case.size, entry.inclusion) == case.root)
-
-def entry_signature_invalid(case):
-    for entry in case.entries + case.enrolments:
+def of_log(case):
+    yield "checkpoint_invalid"
+    size, root = signatures.read_checkpoint(case.file["checkpoint"], case.trust["log"])
+    entries = case.entries + case.enrolments + [one.entry for one in case.endorsements]
+    yield "entry_not_included"
+    for entry in entries:
+        require(signatures.root_of_path(entry.leaf, entry.index, size, entry.inclusion) == root)
+    yield "entry_signature_invalid"
+    for entry in entries:
         require(entry.is_signed_by(case.trust["log"]), f"entry {entry.index}")
-
-def chain_broken(case):
+    yield "chain_broken"
     before, case.recorded, deployment = None, [], case.deployment
-    ours = {"id": deployment["approval"], "policy_digest": deployment["policy_digest"]}
-    ours["deployment_digest"] = case.digest
+    ours = {"id": deployment["approval"], "policy_digest": deployment["policy_digest"], "deployment_digest": case.digest}
     for version, entry in enumerate(case.entries, 1):
         approval, known = entry.record.get("approval", {}), len(case.recorded)
         is_ours = (ours | {"version": version}).items() <= approval.items()
@@ -88,147 +89,157 @@ def chain_broken(case):
         before, case.recorded, case.state = entry, approval["decisions"], approval["state"]
     require(before, "there is none")
 
-def requester_mismatch(case):
+def of_requester(case):
+    yield "requester_mismatch"
     requester, (token, key) = case.deployment["requester"], map(case.file["requester"].get, ("token", "key"))
     noted = {"token_digest": digest_of(token), "token_key": thumbprint(key)}
     require(case.entries[0].record.get("data") == noted, "the log recorded another one")
     claims, issuers = part_of(token, 1), {one["name"]: one for one in case.trust["workload_issuers"]}
     named = requester["claims"] | {"iss": requester["issuer_url"], "sub": requester["subject"]}
     require(canonical(claims) == canonical(requester["claims"]) == canonical(named), "its claims are others")
-    pinned = {"issuer": claims["iss"], "audience": claims.get("aud")}
-    case.signed = token, key, issuers.get(requester["issuer"], {})
-    require(pinned.items() <= case.signed[2].items(), "no issuer of this name is pinned with its iss and aud")
+    pinned, issuer = {"issuer": claims["iss"], "audience": claims.get("aud")}, issuers.get(requester["issuer"], {})
+    require(pinned.items() <= issuer.items(), "no issuer of this name is pinned with its iss and aud")
     asked = nanoseconds(case.deployment["requested_at"])
     begins = [time_of(claims, name) for name in ("iat", "nbf") if name in claims]
     require(max(begins, default=0) - LEEWAY <= asked < time_of(claims, "exp") + LEEWAY, "it was not valid")
+    require_signed(token, key, issuer["keys"])
+    yield "requester_not_allowed"
+    image, policy = case.deployment["image"].partition("@")[0], case.policy
+    require(case.deployment["service"] in policy["services"] and image in policy["images"])
+    rules = [rule["claims"] for rule in policy["requesters"] if rule["issuer"] == requester["issuer"]]
+    said = {name: value for name, value in claims.items() if isinstance(value, str)}
+    # A claim is one of the texts. One that ends in `*` means all that begins like it.
+    require(any(all(name in said and any(text in (said[name], said[name][:len(text) - 1] + "*") for text in rule[name])
+        for name in rule) for rule in rules))
 
 def time_of(claims, name):
     require(type(claims.get(name)) is int and 0 <= claims[name] < 10**11, f"its {name} is no time")
-    return claims[name] * SECOND
+    return claims[name] * 10**9
 
-def issuer_key_not_pinned(case):
-    _, key, issuer = case.signed
-    require(key in (issuer["keys"] or [key]), "", "issuer_key_not_pinned")
+def require_signed(token, key, pinned):
+    require(key in (pinned or [key]), "", "issuer_key_not_pinned")
+    require(is_signed(token, key), "", "token_signature_invalid")
 
-def token_signature_invalid(case):
-    require(is_signed(*case.signed[:2]), "", "token_signature_invalid")
+def require_recorded(entry, kind, data):
+    record = {"schema": entry.record["schema"], "kind": kind, "at": entry.record["at"], "data": data}
+    require(canonical(entry.record) == canonical(record), "another one was recorded")
 
-def requester_not_allowed(case):
-    requester, image = case.deployment["requester"], case.deployment["image"].partition("@")[0]
-    require(case.deployment["service"] in case.policy["services"] and image in case.policy["images"])
-    rules = [rule["claims"] for rule in case.policy["requesters"] if rule["issuer"] == requester["issuer"]]
-    require(any(all(admits(rule[name], requester["claims"].get(name)) for name in rule) for rule in rules))
-
-def admits(texts, value):
-    """Whether a claim is one of the texts; one that ends in `*` means all that begins like it."""
-    return isinstance(value, str) and any(
-        value == text or text[-1:] == "*" and value.startswith(text[:-1]) for text in texts)
+def require_statement(one, kind, subjects, ours):
+    """Its statement is of this kind, about these subjects, and says what is ours. Gives the digests of it."""
+    subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects]
+    members = {"predicateType": PREDICATE + kind, "subject": subjects, "predicate": one.said | ours}
+    is_ours = canonical(STATEMENT | members) == one.file["statement"]
+    require(is_ours and one.file["credential_id"] in one.said["credentials"], "it says something else")
+    assertion = canonical({name: one.file[name] for name in ASSERTION if name in one.file})
+    return {"statement_digest": digest_of(one.file["statement"]), "assertion_digest": digest_of(assertion)}
 
 def person_of(claims):
     return {"issuer": claims.get("iss"), "subject": claims.get("sub")}
 
-def enrolment_invalid(case):
-    case.enrolled = []
+def of_keys(case):
+    """A key is its credential's id, its owner, the entry of its enrolment, and its material."""
+    yield "enrolment_invalid"
+    trust, case.keys = case.trust, []
     for credential, entry in zip(case.file["credentials"], case.enrolments):
         registration, token = credential["registration"], credential["sign_in"]["id_token"]
-        key, said = webauthn.read_registration(registration, case.trust["origin"], case.trust["rp_id"])
+        key, said = webauthn.read_registration(registration, trust["origin"], trust["rp_id"])
         claims, digest = part_of(token, 1), sha256(registration.encode())
         noted = said | {"person": person_of(claims), "registration_digest": digest.hex()}
         noted |= {"sign_in_digest": digest_of(token), "sign_in_key": thumbprint(credential["sign_in"]["key"])}
-        record = {"schema": entry.record["schema"], "kind": "credential.registered", "at": entry.record["at"]}
-        require(canonical(entry.record) == canonical(record | {"data": noted}), "another one was recorded")
+        require_recorded(entry, "credential.registered", noted)
         require(has_form(noted["person"], "Person") and claims.get("nonce") == to_base64url(digest))
-        case.enrolled.append((noted["credential"], noted["person"], entry.index, key))
-
-def sign_in_invalid(case):
-    login, recorded = case.trust["login"], [entry.record["data"] for entry in case.enrolments] + case.recorded
-    for place, signer in enumerate(case.signers):
-        claims, key, client = part_of(signer["id_token"], 1), signer["key"], login["client_id"]
+        case.keys.append((noted["credential"], noted["person"], entry, key))
+    yield "sign_in_invalid"
+    login = trust["login"]
+    # A decision that was not recorded is left to the next check, an endorsement and its record too.
+    recorded = [{}] * (len(case.signers) - len(case.decisions)) + case.recorded + [{}] * len(case.decisions)
+    for signer, noted in zip(case.signers, recorded):
+        claims, client = part_of(signer["id_token"], 1), login["client_id"]
         audience = claims["aud"] if isinstance(claims.get("aud"), list) else [claims.get("aud")]
         require(claims.get("iss") == login["issuer"] and audience)
         require(all(one == client for one in [*audience, claims.get("azp", client)]))
-        case.signed = signer["id_token"], key, login
-        issuer_key_not_pinned(case)
-        token_signature_invalid(case)
-        # A decision that was not recorded is left to the next check.
-        require(all(noted["sign_in_key"] == thumbprint(key) for noted in recorded[place:place + 1]))
+        require_signed(signer["id_token"], signer["key"], login["keys"])
+        require(noted.get("sign_in_key") in (None, thumbprint(signer["key"])))
 
-def statement_mismatch(case):
+def of_statements(case):
+    yield "endorsement_invalid"
+    trust, keys, deployment = case.trust, case.keys, case.deployment
+    people = [*enumerate(key[1] for key in keys), *((one.endorses, one.person) for one in case.endorsements)]
+    require(len({*map(str, people)}) == len(people), "by the owner of a key, or by one person twice")
+    for one in case.endorsements:
+        name, record = keys[one.endorses][0], case.file["credentials"][one.endorses]["entry"]["record"]
+        noted = {"credential": name, "endorser": one.person, "signed_with": one.file["credential_id"]}
+        noted["sign_in_key"] = thumbprint(one.file["sign_in"]["key"])
+        noted |= require_statement(one, "endorsement:v1", [(name, digest_of(record))], {"audience": trust["origin"]})
+        require_recorded(one.entry, "credential.endorsed", noted)
+        one.recorded = {"decided_at": one.entry.record["at"]}
+    yield "statement_mismatch"
     require(len(case.decisions) == len(case.recorded), "the log recorded another number of decisions")
-    deployment = case.deployment
-    named = deployment["image"].split("@sha256:"), (deployment["approval"], case.digest)
-    subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in named]
+    subjects = deployment["image"].split("@sha256:"), (deployment["approval"], case.digest)
     ours = {"deployment": deployment} | {name: deployment[name] for name in ("policy_digest", "audience")}
-    for decision, decision.recorded in zip(case.decisions, case.recorded):
-        file, said = decision.file, decision.said
-        assertion = canonical({name: file[name] for name in ASSERTION if name in file})
-        found = {"person": said["approver"], "verdict": said["decision"], "reason": said.get("reason")}
-        found |= {"statement_digest": digest_of(file["statement"]), "credential": file["credential_id"]}
-        found |= {"assertion_digest": digest_of(assertion)}
-        require(found.items() <= decision.recorded.items(), "another decision was recorded")
-        statement = canonical(TYPES | {"subject": subjects, "predicate": said | ours})
-        require(statement == file["statement"] and file["credential_id"] in said["credentials"])
-    for name in ("nonce", "approver"):
-        others = {canonical(decision.said[name]) for decision in case.decisions}
-        require(len(others) == len(case.decisions), f"two have the same {name}")
-
-def statement_time(case):
-    for decision in case.decisions:
-        issued, expires = (nanoseconds(decision.said[name]) for name in ("issued_at", "expires_at"))
-        decision.at = nanoseconds(decision.recorded["decided_at"])
-        last = min(issued + LONGEST_STATEMENT, nanoseconds(case.deployment["expires_at"]))
-        require(issued <= decision.at < expires <= last and decision.at == decision.entry.at)
-
-def sign_in_mismatch(case):
-    for decision in case.decisions:
-        token, said = decision.file["sign_in"]["id_token"], decision.said
-        claims = part_of(token, 1)
-        require(digest_of(token) == said["sign_in_digest"] and person_of(claims) == said["approver"])
-        groups = claims.get(case.trust["login"]["groups_claim"], [])
-        is_recent = -LEEWAY <= decision.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY
-        require(groups == decision.recorded["groups"] and is_recent)
-
-def credential_not_enrolled(case):
-    for decision in case.decisions:
-        named, index = [decision.file["credential_id"], decision.said["approver"]], decision.entry.index
-        keys = [key for *theirs, enrolled_at, key in case.enrolled if theirs == named and enrolled_at < index]
-        require(keys)
-        decision.key = keys[0]
-
-def assertion_invalid(case):
-    for decision in case.decisions:
-        issuer, subject = (decision.said["approver"][name].encode() for name in ("issuer", "subject"))
+    for one, one.recorded in zip(case.decisions, case.recorded):
+        found = {"person": one.person, "verdict": one.said["decision"], "reason": one.said.get("reason")}
+        found |= {"credential": one.file["credential_id"]} | require_statement(one, "decision:v1", subjects, ours)
+        require(found.items() <= one.recorded.items(), "another decision was recorded")
+    once = [{canonical(one.said[name]) for one in case.decisions} for name in ("nonce", "approver")]
+    require(all(len(values) == len(case.decisions) for values in once), "two have one nonce or one approver")
+    yield "statement_time"
+    for one in case.statements:
+        issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
+        last = min(issued + LONGEST_STATEMENT, nanoseconds(one.said.get("deployment", one.said)["expires_at"]))
+        require(issued <= one.entry.at < expires <= last)
+        require(one.recorded["decided_at"] == one.entry.record["at"])
+    yield "sign_in_mismatch"
+    for one in case.statements:
+        claims = part_of(token := one.file["sign_in"]["id_token"], 1)
+        require(digest_of(token) == one.said["sign_in_digest"] and person_of(claims) == one.person)
+        groups = claims.get(trust["login"]["groups_claim"], [])
+        is_recent = -LEEWAY <= one.entry.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY
+        require(groups == one.recorded.get("groups", groups) and is_recent)
+    yield "credential_not_enrolled"
+    for one in case.statements:
+        named = one.file["credential_id"], one.person
+        one.by, *_ = [at for at, key in enumerate(keys) if key[:2] == named and key[2].index < one.entry.index]
+    yield "not_endorsed"
+    # Every key is an anchor, or endorsed by as many keys as are asked for, which counted before.
+    needed, counts, before = case.policy["enrolment"]["endorsements"], {}, -1
+    require(needed >= trust["endorsements"], "the policy asked for fewer")
+    is_before = lambda one: counts.get(one.by, one.entry.index) < one.entry.index
+    while before < len(counts):
+        before = len(counts)
+        for place, entry in enumerate(case.enrolments):
+            own = [one for one in case.endorsements if one.endorses == place]
+            if entry.record["data"]["public_key"] in trust["endorsers"]:
+                counts[place] = entry.index
+            elif len(own) == needed and all(map(is_before, own)):
+                counts[place] = max([entry.index, *(one.entry.index for one in own)])
+    is_complete = len(counts) == len(keys) and all(map(is_before, case.decisions))
+    require(is_complete, "a chain does not end at an anchor, or a key signed before it counted")
+    yield "assertion_invalid"
+    for one in case.statements:
+        issuer, subject = (one.person[name].encode() for name in ("issuer", "subject"))
         handle = sha256(b"countersign user handle v1\0", len(issuer).to_bytes(8), issuer, subject)
-        require(decision.file.get("user_handle") in (None, to_base64url(handle)), "it names another person")
-        statement = decision.file["statement"].encode()
+        require(one.file.get("user_handle") in (None, to_base64url(handle)), "it names another person")
+        statement = one.file["statement"].encode()
         challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(statement), statement)
-        parts = [from_base64url(decision.file[name]) for name in ASSERTION[:3]]
-        webauthn.check_assertion(decision.key, *parts, challenge, case.trust["origin"], case.trust["rp_id"])
-
-def unused_credential(case):
-    used = list(dict.fromkeys(decision.file["credential_id"] for decision in case.decisions))
-    require([entry.record["data"]["credential"] for entry in case.enrolments] == used)
-
-def state_mismatch(case):
+        parts = [from_base64url(one.file[name]) for name in ASSERTION[:3]]
+        webauthn.check_assertion(keys[one.by][3], *parts, challenge, trust["origin"], trust["rp_id"])
+    yield "unused_credential"
+    require([key[0] for key in keys] == [*dict.fromkeys(one.file["credential_id"] for one in case.statements)])
+    yield "state_mismatch"
     refusals = [decision for decision in case.recorded if decision["verdict"] == "reject"]
     require(bool(refusals) == (case.state["status"] == "rejected"))
     for refusal in refusals:
         words = {"by": refusal["person"], "name": refusal["name"], "reason": refusal["reason"]}
         require([refusal] == case.recorded[-1:] == refusals and words.items() <= case.state.items())
-
-def quorum_not_met(case):
+    yield "quorum_not_met"
     people = [(one["person"]["subject"], one["groups"]) for one in case.recorded]
     require(case.state["status"] not in APPROVED or is_met(case.policy["rules"], people))
 
 def is_met(rules, people):
-    """Whether every place of every rule can have a person of its own."""
+    """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""
     people = [{f"person:{subject}", *map("group:{}".format, groups)} for subject, groups in people]
-    places = [set(rule["from"]) for rule in rules for _ in range(min(rule["count"], len(people) + 1))]
-    # Those that few can fill come first, so that what cannot be filled is found at once.
-    places.sort(key=lambda place: sum(bool(place & person) for person in people))
-    return bool(rules) and all(rule["count"] for rule in rules) and can_fill(places, people)
-
-def can_fill(places, people):
-    return not places or len(places) <= len(people) and any(
-        places[0] & person and can_fill(places[1:], people[:at] + people[at + 1:])
-        for at, person in enumerate(people))
+    chosen = itertools.chain.from_iterable(itertools.combinations(rules, size + 1) for size in range(len(rules)))
+    return bool(rules) and all(rule["count"] for rule in rules) and all(
+        sum(rule["count"] for rule in some) <= sum(any(person & {*rule["from"]} for rule in some) for person in people)
+        for some in chosen)

@@ -10,14 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 
 from .documents import from_base64url, has_form, nanoseconds, read, read_json, require, sha256, to_base64url
 
-CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
-COORDINATE_BYTES = {"ES256": 32, "ES384": 48}
+CURVES, COORDINATE_BYTES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}, {"ES256": 32, "ES384": 48}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 KINDS = dict.fromkeys(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], "RSA")
 KINDS |= {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}
 PARAMETERS = {
-    "ES": lambda hashed: (ec.ECDSA(hashed),), "Ed": lambda hashed: (),
-    "RS": lambda hashed: (padding.PKCS1v15(), hashed),
+    "ES": lambda hashed: (ec.ECDSA(hashed),), "Ed": lambda hashed: (), "RS": lambda hashed: (padding.PKCS1v15(), hashed),
     "PS": lambda hashed: (padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed),
 }
 
@@ -51,7 +49,6 @@ def verifies(material, algorithm, signature, message):
         return False
 
 def part_of(token, place):
-    """The header (0) or the claims (1) of a compact token, believed by nobody yet."""
     header, claims, _ = token.split(".")
     value = read_json(from_base64url((header, claims)[place]))
     require(isinstance(value, dict), "a part of a token is no object")
@@ -85,7 +82,6 @@ def read_verifier_key(text):
     return name, bytes.fromhex(key_id), ("Ed25519", key[1:])
 
 def read_checkpoint(text, verifier_key):
-    """Size and root of a signed tree head that has one signature line, by this key."""
     name, key_id, material = read_verifier_key(verifier_key)
     form = rf"({re.escape(name)}\n(0|[1-9][0-9]{{0,19}})\n(.*)\n)\n\u2014 {re.escape(name)} (.*)\n"
     parts = re.fullmatch(form, text)
@@ -105,7 +101,6 @@ def root_of_path(leaf, index, size, path):
     return sha256(b"\1", sibling, root_of_path(leaf, index - split, size - split, path[:-1]))
 
 class Entry:
-    """One entry of the file, decoded."""
     def __init__(self, member):
         self.index, self.record = member["index"], read(member["record"], "Record")
         self.at, names = nanoseconds(self.record["at"]), ("previous_root", "signature", "salt")

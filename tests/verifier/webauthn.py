@@ -68,7 +68,6 @@ def check_client_data(data, kind, origin, challenge=None):
     require(found == (kind, origin, challenge), "the client data is of another type, origin or challenge")
 
 def check_flags(data, rp_id):
-    """The flags of authenticator data for this RP id, with a person who was present and verified."""
     require(len(data) >= HEADER_BYTES and data[:32] == sha256(rp_id.encode()), "it is for another RP id")
     flags = data[32]
     is_sound = not flags & RESERVED and (flags & ELIGIBLE or not flags & BACKED_UP)
@@ -76,7 +75,6 @@ def check_flags(data, rp_id):
     return flags
 
 def read_registration(text, origin, rp_id):
-    """What a browser's answer at registration says, if it holds together."""
     answer = read_json(text)
     require(has_form(answer, "Registration"), "this is no browser's answer to a registration")
     check_client_data(from_base64url(answer["response"]["clientDataJSON"]), "webauthn.create", origin)

@@ -239,7 +239,7 @@ class Maker:
                 "aaguid": bytes(range(16)).hex(), "backup_eligible": person.backup, "registration_digest": hex_of(text),
                 "sign_in_digest": hex_of(sign_in["id_token"]), "sign_in_key": b64u(sha(sign_in["key"].encode()))}, where)}
         entry = self.append(record, f"enrol-{where}")
-        self.enrolments.append({"registration": text, "sign_in": sign_in, "entry": entry})
+        self.enrolments.append({"registration": text, "sign_in": sign_in, "entry": entry, "endorsements": []})
 
     def decide(self, place, verdict):
         person = self.signers[place]

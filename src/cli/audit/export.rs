@@ -225,7 +225,7 @@ async fn evidence_of(
     let known = id.parse().map_err(say)?;
     let stored = storage.approval(&known).await.map_err(say)?;
     let stored = stored.ok_or_else(|| format!("the approval {id} is gone"))?;
-    let evidence = gather_at(storage, &trust.origin, &stored, head).await;
+    let evidence = gather_at(storage, trust, &stored, head).await;
     let evidence = evidence.map_err(|error| format!("the evidence of {id}: {error}"))?;
     to_canonical_json(&evidence).map_err(say)
 }

@@ -56,6 +56,28 @@ impl Approver {
         self.browser.submit(&path, &[("reason", reason)], &self.person).await
     }
 
+    /// Endorses the key of somebody else.
+    pub async fn endorse(&mut self, credential: &str) -> Result<Value, String> {
+        let statement = self.endorsement(credential).await?;
+        self.sign_endorsement(credential, &statement, &[]).await
+    }
+
+    /// Fetches a fresh statement that endorses a key.
+    pub async fn endorsement(&mut self, credential: &str) -> Result<Value, String> {
+        self.browser.post(&format!("/keys/{credential}/statements"), &json!({})).await
+    }
+
+    /// Signs such a statement and sends the signature.
+    pub async fn sign_endorsement(
+        &mut self,
+        credential: &str,
+        statement: &Value,
+        faults: &[Fault],
+    ) -> Result<Value, String> {
+        let signed = self.signed(statement, faults)?;
+        self.browser.post(&format!("/keys/{credential}/endorsements"), &signed).await
+    }
+
     /// Opens the approval's page and gives the short code that it shows.
     pub async fn read_page(&mut self, id: &str) -> Result<String, String> {
         let person = self.person.clone();

@@ -69,7 +69,7 @@ impl Browser {
             request.header(header::ORIGIN, &self.origin).header("sec-fetch-site", "same-origin");
         let answer = self.send(request).await?;
         match answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()) {
-            Some(location) => self.open(&location.to_owned(), login_hint).await,
+            Some(location) => self.open(location, login_hint).await,
             None => page_text(answer).await,
         }
     }

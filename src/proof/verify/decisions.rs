@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
+use super::endorsement::Link;
 use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
-use super::form::{Form, UnverifiedDecision};
+use super::form::{Form, UnverifiedDecision, UnverifiedSigned};
 use super::judge::Judge;
 use super::ledger::Chain;
 use super::sign_in::{LEEWAY, VerifiedSignIn};
 use crate::domain::decision::{Decision, assertion_digest};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
-use crate::domain::statement::{FrozenStatement, STATEMENT_LIFETIME};
-use crate::proof::assertion::{Expectation, UnverifiedAssertion, verify_from_record};
+use crate::domain::statement::{FrozenStatement, STATEMENT_LIFETIME, Signable};
+use crate::proof::assertion::{
+    AssertionRefusal, Expectation, UnverifiedAssertion, verify_from_record,
+};
 use crate::proof::evidence::Trust;
 
 /// How old a sign-in may be when its person decides: the life of a session.
@@ -109,14 +112,10 @@ pub(super) fn check_sign_ins(
     let decided = form.decisions.iter().zip(&chain.last.decisions);
     for ((signed, recorded), sign_in) in decided.zip(sign_ins) {
         let predicate = signed.statement.predicate();
-        let is_recent = sign_in.issued_at().is_some_and(|issued_at| {
-            let age = recorded.decided_at.duration_since(issued_at);
-            age >= -LEEWAY && age <= OLDEST_SIGN_IN.saturating_add(LEEWAY)
-        });
         let holds = predicate.sign_in_digest == Digest::of(&signed.sign_in.id_token)
             && Some(&predicate.approver) == sign_in.person().as_ref()
             && sign_in.groups(&trust.login.groups_claim).as_ref() == Some(&recorded.groups)
-            && is_recent;
+            && is_recent(sign_in, recorded.decided_at);
         if !holds {
             return Err(Code::SignInMismatch.because(format!(
                 "the sign-in is not the one that {} signed with the decision, or too old",
@@ -125,6 +124,14 @@ pub(super) fn check_sign_ins(
         }
     }
     Ok(())
+}
+
+/// Whether a sign-in was a short time ago.
+pub(super) fn is_recent(sign_in: &VerifiedSignIn, at: Timestamp) -> bool {
+    sign_in.issued_at().is_some_and(|issued_at| {
+        let age = at.duration_since(issued_at);
+        age >= -LEEWAY && age <= OLDEST_SIGN_IN.saturating_add(LEEWAY)
+    })
 }
 
 /// Each was signed with a key that was its person's before. Gives the credential of each decision.
@@ -165,32 +172,47 @@ pub(super) fn check_assertions(
     trust: &Trust,
 ) -> Result<(), Failure> {
     for (signed, &used) in form.decisions.iter().zip(used) {
-        let expectation = Expectation {
-            challenge: *signed.statement.challenge().as_bytes(),
-            origin: &trust.origin,
-            rp_id: &trust.rp_id,
-            credentials: &[credentials[used].record()],
-            device_bound: false,
-        };
-        let unverified = UnverifiedAssertion {
-            id: signed.credential_id.to_owned(),
-            raw_id: signed.credential_id.to_owned(),
-            authenticator_data: signed.authenticator_data.clone(),
-            client_data_json: signed.client_data_json.clone(),
-            signature: signed.signature.clone(),
-            user_handle: signed.user_handle.clone(),
-        };
-        verify_from_record(&expectation, &unverified).map_err(|refusal| {
+        check_assertion(signed, &credentials[used], trust).map_err(|refusal| {
             Code::AssertionInvalid.because(format!("a signature does not hold: {refusal}"))
         })?;
     }
     Ok(())
 }
 
-/// The credentials are those that signed, in the order of their first use, and no others.
-pub(super) fn check_all_used(used: &[usize], credentials: &[Enrolled]) -> Result<(), Failure> {
+/// The assertion verifies over its statement, with this credential.
+pub(super) fn check_assertion<P: Signable>(
+    signed: &UnverifiedSigned<'_, P>,
+    credential: &Enrolled,
+    trust: &Trust,
+) -> Result<(), AssertionRefusal> {
+    let expectation = Expectation {
+        challenge: *signed.statement.challenge().as_bytes(),
+        origin: &trust.origin,
+        rp_id: &trust.rp_id,
+        credentials: &[credential.record()],
+        device_bound: false,
+    };
+    let unverified = UnverifiedAssertion {
+        id: signed.credential_id.to_owned(),
+        raw_id: signed.credential_id.to_owned(),
+        authenticator_data: signed.authenticator_data.clone(),
+        client_data_json: signed.client_data_json.clone(),
+        signature: signed.signature.clone(),
+        user_handle: signed.user_handle.clone(),
+    };
+    verify_from_record(&expectation, &unverified).map(|_| ())
+}
+
+/// The credentials are those that signed, in the order of their first use, and no others: for decisions,
+/// then for the endorsements of each credential in turn.
+pub(super) fn check_all_used(
+    used: &[usize],
+    links: &[Link],
+    credentials: &[Enrolled],
+) -> Result<(), Failure> {
     let mut next = 0;
-    let in_order = used.iter().all(|&one| {
+    let endorsers = links.iter().map(|link| link.by);
+    let in_order = used.iter().copied().chain(endorsers).all(|one| {
         let is_new = one == next;
         next += usize::from(is_new);
         is_new || one < next

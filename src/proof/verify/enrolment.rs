@@ -43,6 +43,11 @@ impl Enrolled {
         }
     }
 
+    /// Whether these anchors name it.
+    pub(super) fn is_anchor(&self, trust: &Trust) -> bool {
+        trust.is_anchor(self.attested.public_key.cose())
+    }
+
     /// Whoever decided with it.
     pub(super) fn decider(&self, decision: &Decision) -> Decider {
         Decider {

@@ -19,10 +19,12 @@ pub enum Code {
     RequesterNotAllowed,
     EnrolmentInvalid,
     SignInInvalid,
+    EndorsementInvalid,
     StatementMismatch,
     StatementTime,
     SignInMismatch,
     CredentialNotEnrolled,
+    NotEndorsed,
     AssertionInvalid,
     UnusedCredential,
     StateMismatch,
@@ -31,7 +33,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the checks.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Malformed,
         Self::AudienceMismatch,
         Self::PolicyMismatch,
@@ -45,10 +47,12 @@ impl Code {
         Self::RequesterNotAllowed,
         Self::EnrolmentInvalid,
         Self::SignInInvalid,
+        Self::EndorsementInvalid,
         Self::StatementMismatch,
         Self::StatementTime,
         Self::SignInMismatch,
         Self::CredentialNotEnrolled,
+        Self::NotEndorsed,
         Self::AssertionInvalid,
         Self::UnusedCredential,
         Self::StateMismatch,
@@ -71,6 +75,8 @@ impl Code {
             Self::RequesterNotAllowed => "requester_not_allowed",
             Self::EnrolmentInvalid => "enrolment_invalid",
             Self::SignInInvalid => "sign_in_invalid",
+            Self::EndorsementInvalid => "endorsement_invalid",
+            Self::NotEndorsed => "not_endorsed",
             Self::StatementMismatch => "statement_mismatch",
             Self::StatementTime => "statement_time",
             Self::SignInMismatch => "sign_in_mismatch",

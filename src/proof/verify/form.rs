@@ -4,13 +4,14 @@ use super::failure::{Code, Failure};
 use crate::domain::canonical::from_canonical_json;
 use crate::domain::deployment::{DEPLOYMENT_SCHEMA, FrozenDeployment};
 use crate::domain::digest::Digest;
+use crate::domain::endorsement::Endorsement;
 use crate::domain::ledger::{RECORD_SCHEMA, Record, entry_hash, leaf_hash};
 use crate::domain::policy::{POLICY_SCHEMA, Policy};
-use crate::domain::statement::FrozenStatement;
+use crate::domain::statement::{Frozen, Predicate, Signable};
 use crate::proof::base64url;
 use crate::proof::evidence::{
-    CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn,
-    SignedToken,
+    CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
+    Evidence, SignIn, SignedToken,
 };
 use crate::proof::jwk::is_canonical_key;
 
@@ -41,8 +42,9 @@ pub(super) struct UnverifiedEntry {
     pub inclusion: Vec<Digest>,
 }
 
-pub(super) struct UnverifiedDecision<'a> {
-    pub statement: FrozenStatement,
+/// A statement that a key is said to have signed.
+pub(super) struct UnverifiedSigned<'a, P> {
+    pub statement: Frozen<P>,
     pub credential_id: &'a str,
     pub authenticator_data: Vec<u8>,
     pub client_data_json: Vec<u8>,
@@ -51,10 +53,18 @@ pub(super) struct UnverifiedDecision<'a> {
     pub sign_in: &'a SignIn,
 }
 
+pub(super) type UnverifiedDecision<'a> = UnverifiedSigned<'a, Predicate>;
+
+pub(super) struct UnverifiedEndorsement<'a> {
+    pub signed: UnverifiedSigned<'a, Endorsement>,
+    pub entry: UnverifiedEntry,
+}
+
 pub(super) struct UnverifiedCredential<'a> {
     pub registration: &'a str,
     pub sign_in: &'a SignIn,
     pub entry: UnverifiedEntry,
+    pub endorsements: Vec<UnverifiedEndorsement<'a>>,
 }
 
 fn malformed(sentence: impl Into<String>) -> Failure {
@@ -88,16 +98,25 @@ impl<'a> Form<'a> {
             policy,
             policy_digest: Digest::of(&evidence.policy),
             requester: &evidence.requester,
-            decisions: evidence.decisions.iter().map(decision).collect::<Result<_, _>>()?,
+            decisions: evidence.decisions.iter().map(signed).collect::<Result<_, _>>()?,
             credentials: evidence.credentials.iter().map(credential).collect::<Result<_, _>>()?,
             entries: evidence.entries.iter().map(entry).collect::<Result<_, _>>()?,
             checkpoint: &evidence.checkpoint,
         })
     }
 
-    /// The approval's entries, then those of the credentials.
+    /// The endorsements of all credentials, in the order of the file.
+    pub(super) fn endorsements(&self) -> impl Iterator<Item = &UnverifiedEndorsement<'a>> {
+        self.credentials.iter().flat_map(|credential| &credential.endorsements)
+    }
+
+    /// The approval's entries, then those of the credentials, each with those of its endorsements.
     pub(super) fn all_entries(&self) -> impl Iterator<Item = &UnverifiedEntry> {
-        self.entries.iter().chain(self.credentials.iter().map(|credential| &credential.entry))
+        let of_credentials = self.credentials.iter().flat_map(|credential| {
+            let endorsements = credential.endorsements.iter().map(|one| &one.entry);
+            std::iter::once(&credential.entry).chain(endorsements)
+        });
+        self.entries.iter().chain(of_credentials)
     }
 }
 
@@ -147,12 +166,10 @@ fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry, Failure> {
     })
 }
 
-fn decision(evidence: &DecisionEvidence) -> Result<UnverifiedDecision<'_>, Failure> {
-    let statement = FrozenStatement::thaw(&evidence.statement)
+fn signed<P: Signable>(evidence: &DecisionEvidence) -> Result<UnverifiedSigned<'_, P>, Failure> {
+    let statement: Frozen<P> = Frozen::thaw(&evidence.statement)
         .map_err(|error| malformed(format!("a statement: {error}")))?;
-    let predicate = statement.predicate();
-    check_schema("deployment", &predicate.deployment.schema, DEPLOYMENT_SCHEMA)?;
-    if bytes("the nonce", &predicate.nonce)?.len() != NONCE_LENGTH {
+    if bytes("the nonce", statement.predicate().nonce())?.len() != NONCE_LENGTH {
         return Err(malformed(format!(
             "the nonce of a statement is not {NONCE_LENGTH} bytes long"
         )));
@@ -160,7 +177,7 @@ fn decision(evidence: &DecisionEvidence) -> Result<UnverifiedDecision<'_>, Failu
     check_key(&evidence.sign_in.key)?;
     bytes("the credential", &evidence.credential_id)?;
     let handle = evidence.user_handle.as_deref();
-    Ok(UnverifiedDecision {
+    Ok(UnverifiedSigned {
         statement,
         credential_id: &evidence.credential_id,
         authenticator_data: bytes("the authenticator data", &evidence.authenticator_data)?,
@@ -171,11 +188,16 @@ fn decision(evidence: &DecisionEvidence) -> Result<UnverifiedDecision<'_>, Failu
     })
 }
 
+fn endorsement(evidence: &EndorsementEvidence) -> Result<UnverifiedEndorsement<'_>, Failure> {
+    Ok(UnverifiedEndorsement { signed: signed(&evidence.signed)?, entry: entry(&evidence.entry)? })
+}
+
 fn credential(evidence: &CredentialEvidence) -> Result<UnverifiedCredential<'_>, Failure> {
     check_key(&evidence.sign_in.key)?;
     Ok(UnverifiedCredential {
         registration: &evidence.registration,
         sign_in: &evidence.sign_in,
         entry: entry(&evidence.entry)?,
+        endorsements: evidence.endorsements.iter().map(endorsement).collect::<Result<_, _>>()?,
     })
 }

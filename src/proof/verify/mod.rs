@@ -4,6 +4,7 @@
 //! The checks, their order and their codes are those of `tests/data/evidence/README.md`.
 
 mod decisions;
+mod endorsement;
 mod enrolment;
 mod failure;
 mod form;
@@ -164,12 +165,18 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     requester::check(&form, trust, judge)?;
     let credentials = enrolment::check(&form, trust, judge)?;
     let sign_ins = sign_in::check(&form, &chain, trust, judge)?;
+    judge.pass(endorsement::check_words(&form, &credentials, trust))?;
     judge.pass(decisions::check_statements(&form, &chain))?;
     judge.pass(decisions::check_times(&form, &chain))?;
-    judge.pass(decisions::check_sign_ins(&form, &chain, &sign_ins, trust))?;
+    judge.pass(endorsement::check_times(&form))?;
+    judge.pass(decisions::check_sign_ins(&form, &chain, &sign_ins.decisions, trust))?;
+    judge.pass(endorsement::check_sign_ins(&form, &sign_ins.endorsements))?;
     let used = decisions::check_credentials(&form, &chain, &credentials, judge)?;
+    let links = endorsement::check_credentials(&form, &credentials)?;
+    judge.pass(endorsement::check_chains(&form, &chain, &credentials, &used, &links, trust))?;
     judge.pass(decisions::check_assertions(&form, &credentials, &used, trust))?;
-    judge.pass(decisions::check_all_used(&used, &credentials))?;
+    judge.pass(endorsement::check_assertions(&form, &credentials, &links, trust))?;
+    judge.pass(decisions::check_all_used(&used, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
     judge.pass(outcome::check_quorum(&form, &chain))?;
     let deciders = chain.last.decisions.iter().zip(&used);
@@ -212,7 +219,7 @@ fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
 /// What the verification came to, for whoever reads it.
 fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Trust) -> Vec<String> {
     let status = chain.last.state.status();
-    let entries = form.entries.len() + form.credentials.len();
+    let entries = form.all_entries().count();
     let decided = chain.last.decisions.len();
     let mut held = vec![
         "The file is canonical to its last byte and was made for this gate.".to_owned(),
@@ -233,6 +240,7 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
     if decided > 0 {
         let keys = form.credentials.len();
         held.push(format!("{}: made with user verification, each vouched for by the directory {} in a sign-in that names it, each recorded before it signed.", count(keys, "key"), trust.login.issuer));
+        held.push(endorsed(form, trust));
         held.push(format!("{}: over exactly this deployment, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision")));
     }
     if was_approved(status) {
@@ -246,6 +254,20 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         ));
     }
     held
+}
+
+/// What the keys rest on beside the directory.
+fn endorsed(form: &Form<'_>, trust: &Trust) -> String {
+    let level = trust.level().as_str();
+    match form.policy.enrolment.endorsements {
+        0 => format!(
+            "No key needs the endorsement of another approver: whose it is rests on the directory's signature alone ({level})."
+        ),
+        needed => format!(
+            "Each key that is no pinned anchor was endorsed before by {} of other approvers, in chains that end at the anchors ({level}).",
+            count(needed.into(), "key")
+        ),
+    }
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -43,23 +43,36 @@ impl VerifiedSignIn {
     }
 }
 
-/// Verifies the sign-ins of the credentials, then those of the decisions, and gives the latter.
+/// The verified sign-ins that signatures rest on.
+pub(super) struct SignIns {
+    /// Of the endorsements, in the order of the file.
+    pub endorsements: Vec<VerifiedSignIn>,
+    /// Of the decisions.
+    pub decisions: Vec<VerifiedSignIn>,
+}
+
+/// Verifies the sign-ins of the credentials, then those of their endorsements, then those of the decisions.
 pub(super) fn check(
     form: &Form<'_>,
     chain: &Chain<'_>,
     trust: &Trust,
     judge: &impl Judge,
-) -> Result<Vec<VerifiedSignIn>, Failure> {
+) -> Result<SignIns, Failure> {
     for credential in &form.credentials {
         // Its key's thumbprint was compared with the record of the enrolment.
         verify(credential.sign_in, None, &trust.login, judge)?;
     }
+    // Its key's thumbprint is compared with the record of the endorsement.
+    let endorsements =
+        form.endorsements().map(|one| verify(one.signed.sign_in, None, &trust.login, judge));
+    let endorsements = endorsements.collect::<Result<_, _>>()?;
     let recorded = chain.last.decisions.iter().map(|decision| Some(decision.sign_in_key.as_str()));
-    form.decisions
+    let decisions = form
+        .decisions
         .iter()
         .zip(recorded.chain(std::iter::repeat(None)))
-        .map(|(decision, key)| verify(decision.sign_in, key, &trust.login, judge))
-        .collect()
+        .map(|(decision, key)| verify(decision.sign_in, key, &trust.login, judge));
+    Ok(SignIns { endorsements, decisions: decisions.collect::<Result<_, _>>()? })
 }
 
 fn invalid(sentence: impl Into<String>) -> Failure {

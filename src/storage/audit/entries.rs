@@ -107,7 +107,7 @@ impl Audit {
             let wrong = format!("says something else in column {column} than in its record");
             self.findings.row("record_column_mismatch", "ledger_entries", index, wrong);
         }
-        self.people.learn(&record);
+        self.people.learn(index, &record);
         Ok(())
     }
 

@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::domain::digest::Digest;
+use crate::domain::endorsement::ENDORSED;
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Record};
 use crate::domain::person::{Person, Profile};
+use crate::storage::audit::endorsements::Endorsements;
 use crate::storage::audit::{Audit, PAGE};
 use crate::storage::error::Result;
 use crate::storage::people::{
@@ -21,6 +23,7 @@ use crate::storage::people::{
 pub(super) struct People {
     /// Every key that was ever registered, suspended or revoked, by its id in base64url.
     keys: BTreeMap<String, Key>,
+    pub(super) endorsements: Endorsements,
     /// The sessions whose sign-in has not gone by yet, by the digest of the ID token and the time.
     sessions: BTreeMap<(Digest, Timestamp), (Digest, Profile, Option<Timestamp>)>,
 }
@@ -46,12 +49,17 @@ impl Key {
 
 impl People {
     /// Takes in what one entry tells.
-    pub(super) fn learn(&mut self, record: &Record) {
+    pub(super) fn learn(&mut self, index: u64, record: &Record) {
         let data = &record.data;
         match record.kind.as_str() {
             "credential.registered" => self.key(data).registered = Some((record.at, data.clone())),
             "credential.suspended" => self.key(data).suspended = true,
             CREDENTIAL_REVOKED => self.key(data).revoked = true,
+            ENDORSED => {
+                let keys = &self.keys;
+                let is_revoked = |id: &str| keys.get(id).is_some_and(|key| key.revoked);
+                self.endorsements.learn(index, record, is_revoked);
+            }
             "person.signed_in" => self.sign_in(record),
             _ => {}
         }

@@ -17,6 +17,8 @@ use super::{Frame, Inert, Moment, Surroundings};
 pub struct InboxPage {
     frame: Frame,
     has_key: bool,
+    /// How many keys wait for the endorsement of the person who looks.
+    waiting_keys: usize,
     sections: Vec<Section>,
 }
 
@@ -67,8 +69,14 @@ impl InboxPage {
         Self {
             frame: Frame::new("Inbox", paths::INBOX, around),
             has_key: around.viewer.is_none_or(|viewer| !viewer.keys.is_empty()),
+            waiting_keys: 0,
             sections: sections.into(),
         }
+    }
+
+    /// The same with so many keys of others that wait for the person who looks.
+    pub fn with_waiting_keys(self, waiting_keys: usize) -> Self {
+        Self { waiting_keys, ..self }
     }
 }
 

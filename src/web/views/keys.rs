@@ -27,6 +27,25 @@ pub struct KeyListing {
     pub last_used_at: Option<Timestamp>,
     /// Whether it may sign.
     pub status: KeyStatus,
+    /// Its public key, as COSE in base64url: what is pinned of an endorser.
+    pub public_key: String,
+    /// The short code of its enrolment's record: what owner and endorsers compare.
+    pub code: String,
+    /// Who endorsed it.
+    pub endorsed_by: EndorsedBy,
+    /// Where the person who looks can endorse it, if it waits for them.
+    pub endorse_at: Option<String>,
+}
+
+/// Whose word a key rests on beside the directory's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EndorsedBy {
+    /// Nobody's is asked for.
+    NobodyNeeded,
+    /// It is pinned in the configuration.
+    Anchor,
+    /// These people's, by name.
+    People(Vec<String>),
 }
 
 /// Whether a key may sign.
@@ -36,6 +55,11 @@ pub enum KeyStatus {
     Active,
     /// The directory has not vouched for it yet.
     Unconfirmed,
+    /// Other approvers have to endorse it first.
+    Waiting {
+        /// How many.
+        missing: usize,
+    },
     /// The gate stopped it: its counter went backwards.
     Suspended,
     /// It was given up; by whom, where the ledger tells it.
@@ -94,20 +118,24 @@ struct PersonView {
     keys: Vec<KeyView>,
 }
 
-struct KeyView {
-    id: String,
-    name: Inert,
-    model: Inert,
-    kind: &'static str,
-    created: Moment,
-    last_used: Option<Moment>,
-    status: &'static str,
-    explanation: Inert,
-    tone: &'static str,
+pub(super) struct KeyView {
+    pub(super) id: String,
+    pub(super) name: Inert,
+    pub(super) model: Inert,
+    pub(super) kind: &'static str,
+    pub(super) created: Moment,
+    pub(super) last_used: Option<Moment>,
+    pub(super) status: &'static str,
+    pub(super) explanation: Inert,
+    pub(super) tone: &'static str,
+    pub(super) code: String,
+    pub(super) public_key: String,
+    pub(super) endorsed_by: Inert,
+    pub(super) endorse_at: Option<String>,
     /// Where it is revoked, unless it was.
-    revocations: Option<String>,
+    pub(super) revocations: Option<String>,
     /// Whether it is the only one that its owner can still sign with.
-    is_last: bool,
+    pub(super) is_last: bool,
 }
 
 impl KeysPage {
@@ -147,7 +175,23 @@ impl AllKeysPage {
     }
 }
 
-fn key_views(keys: &[KeyListing], now: Timestamp) -> Vec<KeyView> {
+/// `GET /keys/first`.
+#[derive(Template, WebTemplate)]
+#[template(path = "first_key.html")]
+pub struct FirstKeyPage {
+    frame: Frame,
+    is_signed_in: bool,
+}
+
+impl FirstKeyPage {
+    /// For whoever opened the link.
+    pub fn new(around: Surroundings<'_>) -> Self {
+        let frame = Frame::new("The first key", paths::FIRST_KEY, around);
+        Self { frame, is_signed_in: around.viewer.is_some() }
+    }
+}
+
+pub(super) fn key_views(keys: &[KeyListing], now: Timestamp) -> Vec<KeyView> {
     let active = keys.iter().filter(|key| key.status == KeyStatus::Active).count();
     let mut views: Vec<KeyView> = keys.iter().map(|key| key_view(key, now)).collect();
     for (view, key) in views.iter_mut().zip(keys) {
@@ -171,6 +215,7 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
                 .to_owned(),
             "waiting",
         ),
+        KeyStatus::Waiting { missing } => ("Waits for endorsement", waits(*missing), "waiting"),
         KeyStatus::Suspended => (
             "Suspended",
             "The key's counter went backwards, which a copied key would cause too. Tell the \
@@ -193,11 +238,36 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
         },
         created: Moment::new(key.created_at, now),
         last_used: key.last_used_at.map(|at| Moment::new(at, now)),
+        code: key.code.clone(),
+        public_key: key.public_key.clone(),
+        endorsed_by: Inert::new(&endorsed_by(&key.endorsed_by)),
+        endorse_at: key.endorse_at.clone(),
         status,
         explanation: Inert::new(&explanation),
         tone,
         revocations: (!is_revoked).then(|| paths::revocations(&key.id)),
         is_last: false,
+    }
+}
+
+fn waits(missing: usize) -> String {
+    let who = match missing {
+        1 => "another approver endorses".to_owned(),
+        count => format!("{count} other approvers endorse"),
+    };
+    format!(
+        "It signs nothing until {who} it. They compare its code with the one that its owner sees."
+    )
+}
+
+fn endorsed_by(by: &EndorsedBy) -> String {
+    match by {
+        EndorsedBy::NobodyNeeded => {
+            "nobody: this gate asks for no endorsements, the directory alone vouches".to_owned()
+        }
+        EndorsedBy::Anchor => "nobody needed: the key is pinned in the configuration".to_owned(),
+        EndorsedBy::People(names) if names.is_empty() => "nobody yet".to_owned(),
+        EndorsedBy::People(names) => names.join(", "),
     }
 }
 

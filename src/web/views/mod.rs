@@ -5,6 +5,7 @@ pub mod audit;
 mod calls;
 mod decisions;
 mod difference;
+pub mod endorsement;
 pub mod inbox;
 mod inert;
 pub mod keys;

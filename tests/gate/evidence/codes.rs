@@ -15,6 +15,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::evidence::endorsements;
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
 use crate::sample_approval;
@@ -342,8 +343,12 @@ fn assert_bad(bad: &[Bad], trust: &Trust) {
     for Bad { name, code, evidence } in bad {
         assert_eq!(code_of(evidence, trust), *code, "{name}");
     }
+}
+
+fn assert_all_codes(bad: &[Bad], endorsed: &[Bad]) {
     for code in Code::ALL {
-        assert!(bad.iter().any(|bad| bad.code == code.as_str()), "no bad file for {code}");
+        let mut all = bad.iter().chain(endorsed);
+        assert!(all.any(|bad| bad.code == code.as_str()), "no bad file for {code}");
     }
 }
 
@@ -351,6 +356,7 @@ fn assert_bad(bad: &[Bad], trust: &Trust) {
 fn every_check_finds_what_it_is_for_and_gives_its_code() {
     let keys = Keys::new();
     assert_bad(&bad(&keys), &keys.trust());
+    assert_all_codes(&bad(&keys), &endorsements::bad(&keys));
 }
 
 #[test]
@@ -419,10 +425,21 @@ fn the_saved_vectors_have_their_verdicts() {
         write("good-approved.json", text(&Maker::new(&keys).make()));
         write("good-rejected.json", text(&rejected(&keys)));
         write("bad.json", serde_json::to_string_pretty(&bad(&keys)).unwrap() + "\n");
+        let trust = serde_json::to_string_pretty(&keys.endorsing_trust()).unwrap();
+        write("endorsed/trust.json", trust + "\n");
+        write("endorsed/good-approved.json", text(&endorsements::good(&keys)));
+        let bad = serde_json::to_string_pretty(&endorsements::bad(&keys)).unwrap();
+        write("endorsed/bad.json", bad + "\n");
     }
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let trust = Trust::read(&read("trust.json")).unwrap();
     assert!(verify(&read("good-approved.json"), &trust).unwrap().is_approved());
     assert!(!verify(&read("good-rejected.json"), &trust).unwrap().is_approved());
-    assert_bad(&serde_json::from_slice::<Vec<Bad>>(&read("bad.json")).unwrap(), &trust);
+    let bad: Vec<Bad> = serde_json::from_slice(&read("bad.json")).unwrap();
+    assert_bad(&bad, &trust);
+    let trust = Trust::read(&read("endorsed/trust.json")).unwrap();
+    assert!(verify(&read("endorsed/good-approved.json"), &trust).unwrap().is_approved());
+    let endorsed: Vec<Bad> = serde_json::from_slice(&read("endorsed/bad.json")).unwrap();
+    assert_bad(&endorsed, &trust);
+    assert_all_codes(&bad, &endorsed);
 }

@@ -19,7 +19,7 @@ use crate::support::bundles::leave;
 const EMBEDDED: [&str; 5] = ["deployment", "policy", "record", "statement", "registration"];
 
 /// Every way of changing one leaf, with its path.
-fn variants(value: &Value, path: &str) -> Vec<(String, Value)> {
+pub fn variants(value: &Value, path: &str) -> Vec<(String, Value)> {
     let changed = |value: Value| vec![(path.to_owned(), value)];
     match value {
         Value::Null => changed(Value::Bool(false)),

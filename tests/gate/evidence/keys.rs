@@ -1,6 +1,6 @@
 //! The private keys of everybody whose word made evidence rests on, and the anchors that pin them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -9,13 +9,35 @@ use countersign::gate::evidence::log_name;
 use countersign::proof::base64url;
 use countersign::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
 use countersign::proof::jwk::canonical_key;
+use countersign::proof::registration;
+use countersign::proof::user_handle::user_handle;
 use countersign::randomness;
+use countersign::sandbox::authenticator::SoftwareAuthenticator;
 use serde_json::{Map, Value, json};
 
 pub const ORIGIN: &str = "https://gate.acme.example";
 pub const RP_ID: &str = "gate.acme.example";
 pub const DIRECTORY: &str = "https://login.acme.example";
 pub const CLIENT: &str = "countersign";
+
+/// The person whose key is pinned.
+pub const ANCHOR_SUBJECT: &str = "u-root";
+
+/// The options with which this person's key is made.
+pub fn creation_options(subject: &str) -> Value {
+    json!({
+        "rp": {"id": RP_ID, "name": "Countersign"},
+        "user": {"id": base64url::encode(&user_handle(DIRECTORY, subject)), "name": subject, "displayName": subject},
+        "challenge": randomness::token::<32>(),
+        "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
+    })
+}
+
+fn anchor() -> (Arc<Mutex<SoftwareAuthenticator>>, String) {
+    let mut authenticator = SoftwareAuthenticator::new();
+    let registration = authenticator.create(&creation_options(ANCHOR_SUBJECT), ORIGIN).unwrap();
+    (Arc::new(Mutex::new(authenticator)), registration.to_string())
+}
 
 /// An ES256 key of an issuer.
 pub struct IssuerKey(EcdsaKeyPair);
@@ -47,6 +69,8 @@ pub struct Keys {
     pub directory: IssuerKey,
     /// A key that nobody pinned.
     pub stranger: IssuerKey,
+    /// The authenticator with the pinned key of a person, and that key's registration.
+    pub anchor: (Arc<Mutex<SoftwareAuthenticator>>, String),
 }
 
 impl Keys {
@@ -56,7 +80,15 @@ impl Keys {
             workload: IssuerKey::new(),
             directory: IssuerKey::new(),
             stranger: IssuerKey::new(),
+            anchor: anchor(),
         })
+    }
+
+    /// The anchors that ask for one endorsement of each key, and pin the anchor.
+    pub fn endorsing_trust(&self) -> Trust {
+        let registration = registration::read(self.anchor.1.as_bytes(), ORIGIN, RP_ID).unwrap();
+        let key = base64url::encode(registration.credential.public_key.cose());
+        Trust { endorsements: 1, endorsers: vec![key], ..self.trust() }
     }
 
     pub fn trust(&self) -> Trust {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use countersign::domain::approval::{Approval, Transition};
 use countersign::domain::canonical::to_canonical_json;
-use countersign::domain::decision::{Decision, Verdict, assertion_digest};
+use countersign::domain::decision::{Decision, Verdict};
 use countersign::domain::deployment::{Deployment, FrozenDeployment, Preconditions};
 use countersign::domain::digest::Digest;
+use countersign::domain::endorsement::Endorsement;
 use countersign::domain::ledger::{Entry, Frontier, Record};
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
@@ -16,22 +17,21 @@ use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::statement::{Decider, FrozenStatement, Statement};
 use countersign::domain::tree::{Node, fold_subtrees, inclusion_path};
 use countersign::gate::evidence::log_name;
-use countersign::proof::assertion::UnverifiedAssertion;
-use countersign::proof::base64url;
 use countersign::proof::evidence::{
-    CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn,
-    SignedToken,
+    DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn, SignedToken,
 };
 use countersign::proof::jwk::thumbprint;
-use countersign::proof::registration::{self, AttestedCredential};
-use countersign::proof::user_handle::user_handle;
 use countersign::randomness;
-use countersign::sandbox::authenticator::{Fault, SoftwareAuthenticator};
+use countersign::sandbox::authenticator::Fault;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use crate::evidence::keys::{CLIENT, DIRECTORY, IssuerKey, Keys, ORIGIN, RP_ID};
+use crate::evidence::keys::{CLIENT, DIRECTORY, IssuerKey, Keys, ORIGIN};
+use crate::evidence::people::{Enrolled, digest_of, evidence_of};
 use crate::sample_approval;
+
+/// The place of the person whose key is pinned.
+pub const ANCHOR: usize = usize::MAX;
 
 /// Somebody who decides.
 pub struct Signer {
@@ -58,6 +58,13 @@ pub struct Maker {
     pub faults: Vec<Fault>,
     pub enrols_late: bool,
     pub lists_an_unused_key: bool,
+    /// Who endorses whose key, in this order, by their places: the signers, then the anchor.
+    pub endorsements: Vec<(usize, usize)>,
+    pub edit_endorsement: fn(&mut Statement<Endorsement>),
+    pub edit_endorsed: fn(&mut Record),
+    pub edit_endorsing_token: fn(&mut Map<String, Value>),
+    pub endorsement_faults: Vec<Fault>,
+    pub endorses_late: bool,
 }
 
 impl Maker {
@@ -98,6 +105,12 @@ impl Maker {
             faults: Vec::new(),
             enrols_late: false,
             lists_an_unused_key: false,
+            endorsements: Vec::new(),
+            edit_endorsement: |_| {},
+            edit_endorsed: |_| {},
+            edit_endorsing_token: |_| {},
+            endorsement_faults: Vec::new(),
+            endorses_late: false,
         }
     }
 
@@ -120,6 +133,14 @@ impl Maker {
         maker
     }
 
+    /// The same where each key needs one endorsement, and has it of the anchor.
+    pub fn endorsed(keys: &Arc<Keys>) -> Self {
+        let mut maker = Self::short(keys);
+        maker.policy.enrolment.endorsements = 1;
+        maker.endorsements = vec![(0, ANCHOR), (1, ANCHOR)];
+        maker
+    }
+
     pub fn make(mut self) -> Evidence {
         self.deployment.policy_digest = self.policy.canonical().unwrap().1;
         let frozen = FrozenDeployment::freeze(self.deployment.clone()).unwrap();
@@ -128,8 +149,15 @@ impl Maker {
         self.write(&mut log, &Record::of_event("gate.started", json!({"n": 1}), start));
         let mut people: Vec<Enrolled> =
             self.signers.iter().map(|signer| self.enrol(signer.subject, start)).collect();
+        if self.endorsements.iter().any(|(_, by)| *by == ANCHOR) {
+            people.push(self.enrol_anchor(start));
+        }
         if !self.enrols_late {
             people.iter_mut().for_each(|person| person.write(&self, &mut log));
+        }
+        let before = start - SignedDuration::from_secs(10);
+        if !self.endorses_late {
+            self.endorse(&mut people, &mut log, before);
         }
         let signer = (self.workload_key)(&self.keys);
         let token = (self.edit_token)(&signer.sign(&self.deployment.requester.claims));
@@ -151,6 +179,9 @@ impl Maker {
         let Story { mut log, own, .. } = story;
         if self.enrols_late {
             people.iter_mut().for_each(|person| person.write(&self, &mut log));
+        }
+        if self.endorses_late {
+            self.endorse(&mut people, &mut log, before);
         }
         if self.lists_an_unused_key {
             let mut unused = self.enrol("u-bob", start);
@@ -175,7 +206,7 @@ impl Maker {
         evidence
     }
 
-    fn write(&self, log: &mut Log, record: &Record) -> usize {
+    pub fn write(&self, log: &mut Log, record: &Record) -> usize {
         let previous_root = log.tree.root();
         let (entry, completed) =
             log.tree.write(record, randomness::bytes(), &self.keys.log).unwrap();
@@ -184,7 +215,7 @@ impl Maker {
         log.entries.len() - 1
     }
 
-    fn id_token(
+    pub fn id_token(
         &self,
         subject: &str,
         nonce: &str,
@@ -197,26 +228,6 @@ impl Maker {
             "iat": at, "exp": at + 300, "name": subject, "groups": [group],
         });
         claims.as_object().unwrap().clone()
-    }
-
-    fn enrol(&self, subject: &'static str, at: Timestamp) -> Enrolled {
-        let mut authenticator = SoftwareAuthenticator::new();
-        let options = json!({
-            "rp": {"id": RP_ID, "name": "Countersign"},
-            "user": {"id": base64url::encode(&user_handle(DIRECTORY, subject)), "name": subject, "displayName": subject},
-            "challenge": randomness::token::<32>(),
-            "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
-        });
-        let registration = authenticator.create(&options, ORIGIN).unwrap().to_string();
-        let attested =
-            registration::read(registration.as_bytes(), ORIGIN, RP_ID).unwrap().credential;
-        let registration = (self.edit_registration)(&registration);
-        let nonce = base64url::encode(Digest::of(&registration).as_bytes());
-        let mut claims = self.id_token(subject, &nonce, "engineering", at);
-        (self.edit_enrolment_token)(&mut claims);
-        let key = &self.keys.directory;
-        let sign_in = SignIn { id_token: key.sign(&claims), key: key.text() };
-        Enrolled { subject, authenticator, attested, registration, sign_in, at, entry: None }
     }
 
     fn decide(
@@ -245,12 +256,7 @@ impl Maker {
         let mut statement = prepared.unwrap().statement().clone();
         (self.edit_statement)(&mut statement);
         let statement = FrozenStatement::thaw(&to_canonical_json(&statement).unwrap()).unwrap();
-        let options = json!({
-            "challenge": base64url::encode(statement.challenge().as_bytes()),
-            "rpId": RP_ID,
-        });
-        let assertion = person.authenticator.assert_with(&options, ORIGIN, &self.faults).unwrap();
-        let assertion: UnverifiedAssertion = serde_json::from_value(assertion).unwrap();
+        let assertion = person.assert(statement.challenge().as_bytes(), &self.faults);
         let decision = Decision {
             person: approver,
             name: signer.subject.into(),
@@ -260,24 +266,10 @@ impl Maker {
             decided_at: at,
             statement_digest: Digest::of(statement.text()),
             credential: person.id(),
-            assertion_digest: assertion_digest(
-                &assertion.authenticator_data,
-                &assertion.client_data_json,
-                &assertion.signature,
-                assertion.user_handle.as_deref(),
-            )
-            .unwrap(),
+            assertion_digest: digest_of(&assertion),
             sign_in_key: thumbprint(&sign_in.key),
         };
-        let evidence = DecisionEvidence {
-            statement: statement.text().to_owned(),
-            credential_id: person.id(),
-            authenticator_data: base64url::encode(&assertion.authenticator_data),
-            client_data_json: base64url::encode(&assertion.client_data_json),
-            signature: base64url::encode(&assertion.signature),
-            user_handle: assertion.user_handle.as_deref().map(base64url::encode),
-            sign_in,
-        };
+        let evidence = evidence_of(statement.text(), &person.id(), &assertion, sign_in);
         (decision, evidence)
     }
 
@@ -329,10 +321,11 @@ impl Story {
     }
 }
 
-struct Log {
+/// The ledger.
+pub struct Log {
     tree: Frontier,
     nodes: HashMap<Node, Digest>,
-    entries: Vec<(Entry, Digest)>,
+    pub entries: Vec<(Entry, Digest)>,
 }
 
 impl Log {
@@ -340,7 +333,7 @@ impl Log {
         Self { tree: Frontier::default(), nodes: HashMap::new(), entries: Vec::new() }
     }
 
-    fn evidence(&self, index: usize) -> EntryEvidence {
+    pub fn evidence(&self, index: usize) -> EntryEvidence {
         let (entry, previous_root) = &self.entries[index];
         let steps = inclusion_path(entry.index, self.tree.size()).unwrap();
         let hash = |step: &Vec<Node>| {
@@ -354,46 +347,6 @@ impl Log {
             previous_root: previous_root.to_string(),
             signature: data_encoding::HEXLOWER.encode(&entry.signature),
             inclusion: steps.iter().map(hash).collect(),
-        }
-    }
-}
-
-struct Enrolled {
-    subject: &'static str,
-    authenticator: SoftwareAuthenticator,
-    attested: AttestedCredential,
-    registration: String,
-    sign_in: SignIn,
-    at: Timestamp,
-    entry: Option<usize>,
-}
-
-impl Enrolled {
-    fn id(&self) -> String {
-        base64url::encode(&self.attested.credential_id)
-    }
-
-    fn write(&mut self, maker: &Maker, log: &mut Log) {
-        let credential = &self.attested;
-        let data = json!({
-            "person": {"issuer": DIRECTORY, "subject": self.subject},
-            "credential": self.id(),
-            "public_key": base64url::encode(credential.public_key.cose()),
-            "aaguid": data_encoding::HEXLOWER.encode(&credential.aaguid),
-            "backup_eligible": credential.flags.backup_eligible(),
-            "registration_digest": Digest::of(&self.registration),
-            "sign_in_digest": Digest::of(&self.sign_in.id_token),
-            "sign_in_key": thumbprint(&self.sign_in.key),
-        });
-        let record = Record::of_event("credential.registered", data, self.at);
-        self.entry = Some(maker.write(log, &record));
-    }
-
-    fn evidence(self, log: &Log) -> CredentialEvidence {
-        CredentialEvidence {
-            registration: self.registration,
-            sign_in: self.sign_in,
-            entry: log.evidence(self.entry.unwrap()),
         }
     }
 }

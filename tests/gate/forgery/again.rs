@@ -52,7 +52,7 @@ async fn a_rollout_that_ended_is_not_repeated(engine: Engine) {
     let storage = Storage::open(database, config.log_key.clone()).await.unwrap();
     let stored = storage.approval(&id.parse().unwrap()).await.unwrap().unwrap();
     let trust = config.trust();
-    let evidence = gather(&storage, &trust.origin, &stored).await.unwrap();
+    let evidence = gather(&storage, &trust, &stored).await.unwrap();
     assert!(verify_evidence(&evidence, &trust).unwrap().is_approved());
     storage.close().await;
 }

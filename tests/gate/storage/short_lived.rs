@@ -52,7 +52,7 @@ async fn a_nonce_is_used_once(engine: Engine) {
     let stored = create(&storage, database.request()).await;
     let issued = IssuedStatement {
         nonce: "nonce".into(),
-        approval: stored.approval.id().clone(),
+        about: stored.approval.id().to_string(),
         session: Digest::of("session"),
         person: person("alice"),
         text: "{}".into(),

@@ -54,7 +54,7 @@ pub async fn leave_all(storage: &Storage, trust: &Trust) {
         let page = storage.approvals(&filter).await.unwrap();
         for stored in &page.approvals {
             let id = stored.approval.id();
-            let evidence = text(&gather(storage, &trust.origin, stored).await.unwrap());
+            let evidence = text(&gather(storage, trust, stored).await.unwrap());
             let (found, code) = verdict(evidence.as_bytes(), trust);
             assert_ne!(found, "invalid", "the evidence of {id} does not hold: {code:?}");
             if folder().is_none() {

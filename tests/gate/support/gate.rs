@@ -82,6 +82,7 @@ pub struct Gate {
     pub servers: Servers,
     pub http: reqwest::Client,
     counter: AtomicU64,
+    placement: Placement,
     _folder: TempDir,
 }
 
@@ -94,7 +95,8 @@ impl Gate {
     /// The same with another configuration: `edit` gets the text of the demo's.
     pub async fn start_with(engine: Engine, edit: impl FnOnce(String) -> String) -> Self {
         let (folder, placement) = placement(engine).await;
-        let gate = Self::of(Servers::start_with(placement, edit).await.unwrap(), folder);
+        let servers = Servers::start_with(placement.clone(), edit).await.unwrap();
+        let gate = Self::of(servers, placement, folder);
         until_ready(&gate.servers.gate).await.unwrap();
         gate
     }
@@ -104,16 +106,30 @@ impl Gate {
     pub async fn around(engine: Engine, port: u16) -> Self {
         let (folder, placement) = placement(engine).await;
         let origin = format!("http://localhost:{port}");
-        Self::of(Servers::around(origin, placement).await.unwrap(), folder)
+        let servers = Servers::around(origin, placement.clone()).await.unwrap();
+        Self::of(servers, placement, folder)
     }
 
-    fn of(servers: Servers, folder: TempDir) -> Self {
+    /// The same gate, stopped and started again with another configuration.
+    pub async fn restart_with(self, edit: impl FnOnce(String) -> String) -> Self {
+        let Self { servers, placement, _folder: folder, .. } = self;
+        let port = |origin: &str| origin.rsplit(':').next().unwrap().parse().unwrap();
+        let (port, sandbox_port) = (port(&servers.gate), port(&servers.sandbox));
+        servers.stop().await;
+        let placement = Placement { port, sandbox_port, ..placement };
+        let servers = Servers::start_with(placement.clone(), edit).await.unwrap();
+        let gate = Self::of(servers, placement, folder);
+        until_ready(&gate.servers.gate).await.unwrap();
+        gate
+    }
+
+    fn of(servers: Servers, placement: Placement, folder: TempDir) -> Self {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(120))
             .build()
             .unwrap();
-        Self { servers, http, counter: AtomicU64::new(1), _folder: folder }
+        Self { servers, http, counter: AtomicU64::new(1), placement, _folder: folder }
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -1,0 +1,82 @@
+// What every signature of a statement shares: the checks before it, and the key.
+
+import { Problem, decode, encode } from "./ceremony.js";
+
+const PAYLOAD_TYPE = "application/vnd.in-toto+json";
+
+/** SHA-256 as lower-case hexadecimal characters. */
+export async function digestOf(bytes) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The text that an element shows; characters shown by name become themselves again. */
+export function shownText(element) {
+  const copy = element.cloneNode(true);
+  for (const mark of copy.querySelectorAll(".mark")) {
+    mark.replaceWith(String.fromCodePoint(Number.parseInt(mark.dataset.code, 16)));
+  }
+  return copy.textContent;
+}
+
+/** DSSE v1 pre-authentication encoding of the statement. */
+function preAuthenticationEncoding(statement) {
+  const text = new TextEncoder();
+  const body = text.encode(statement);
+  const head = text.encode(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${body.length} `);
+  const encoded = new Uint8Array(head.length + body.length);
+  encoded.set(head);
+  encoded.set(body, head.length);
+  return encoded;
+}
+
+/** Why nothing is signed when the gate asks for something else than the page shows. */
+export const differs = () =>
+  new Problem(
+    "The gate asks for a signature on something else than this page shows",
+    "nothing was signed. Load the page again; if it happens again, tell the people who run the gate",
+  );
+
+/** The request options, if their challenge is the digest of the statement. */
+export async function checkChallenge(prepared) {
+  const bytes = preAuthenticationEncoding(prepared.statement);
+  const challenge = encode(await crypto.subtle.digest("SHA-256", bytes));
+  const options = prepared.request_options.publicKey ?? prepared.request_options;
+  if (challenge !== prepared.challenge || challenge !== options.challenge) {
+    throw differs();
+  }
+  return options;
+}
+
+/** The browser's form of the request options, made by hand since older browsers cannot. */
+function requestOptions(options) {
+  const descriptor = (credential) => ({ ...credential, id: decode(credential.id) });
+  return {
+    ...options,
+    challenge: decode(options.challenge),
+    allowCredentials: (options.allowCredentials ?? []).map(descriptor),
+  };
+}
+
+function assertionJson(credential) {
+  const { authenticatorData, clientDataJSON, signature, userHandle } = credential.response;
+  return {
+    id: credential.id,
+    rawId: encode(credential.rawId),
+    type: credential.type,
+    authenticatorAttachment: credential.authenticatorAttachment ?? undefined,
+    clientExtensionResults: credential.getClientExtensionResults(),
+    response: {
+      authenticatorData: encode(authenticatorData),
+      clientDataJSON: encode(clientDataJSON),
+      signature: encode(signature),
+      userHandle: userHandle ? encode(userHandle) : null,
+    },
+  };
+}
+
+/** Has the person's key sign, and gives the assertion as the gate reads it. */
+export async function sign(options) {
+  const credential = await navigator.credentials.get({ publicKey: requestOptions(options) });
+  return assertionJson(credential);
+}

@@ -1,0 +1,75 @@
+//! Keys of people, in every state.
+
+use countersign::domain::digest::Digest;
+use countersign::proof::base64url;
+use countersign::web::views::endorsement::Enrolment;
+use countersign::web::views::keys::{EndorsedBy, KeyListing, KeyStatus, PersonsKeys, RevokedBy};
+use jiff::Timestamp;
+
+use crate::sample_approval::{minutes_ago, now};
+
+/// A key in every state.
+pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
+    let key = |name: &str, status, is_device_bound| KeyListing {
+        id: base64url::encode(name.as_bytes()),
+        name: name.into(),
+        model: None,
+        aaguid: Some("ee882879-721c-4913-9775-3dfcce97072a".into()),
+        is_device_bound,
+        created_at,
+        last_used_at: None,
+        status,
+        public_key: "pQECAyYgASFYIOQvvHPjgfyDCiE9ti_KFp_FJNV17KzObN3uFRiUoEzB".into(),
+        code: "7QX4-M2PD".into(),
+        endorsed_by: EndorsedBy::People(vec!["Dan Okafor".into()]),
+        endorse_at: None,
+    };
+    vec![
+        KeyListing {
+            model: Some("YubiKey 5 NFC".into()),
+            last_used_at: Some(minutes_ago(2)),
+            ..key("Blue YubiKey", KeyStatus::Active, true)
+        },
+        key("Phone", KeyStatus::Unconfirmed, false),
+        KeyListing {
+            endorsed_by: EndorsedBy::People(Vec::new()),
+            endorse_at: Some("/keys/TmV3IGtleQ/endorsement".into()),
+            ..key("New key", KeyStatus::Waiting { missing: 1 }, true)
+        },
+        key("Old key", KeyStatus::Suspended, true),
+        key(
+            "Lost key",
+            KeyStatus::Revoked(Some(revoked_by("Carol Nakamura", "left in a taxi"))),
+            true,
+        ),
+    ]
+}
+
+pub fn revoked_by(name: &str, reason: &str) -> RevokedBy {
+    RevokedBy { name: name.into(), at: minutes_ago(1), reason: reason.into() }
+}
+
+/// Everybody's keys.
+pub fn people(created_at: Timestamp) -> Vec<PersonsKeys> {
+    let person = |name: &str, keys| PersonsKeys {
+        name: name.into(),
+        email: Some(format!("{}@example.com", name.to_lowercase().replace(' ', "."))),
+        subject: format!("u-{}", name.len()),
+        keys,
+    };
+    vec![
+        person("Bob Lindqvist", keys(created_at)),
+        person(
+            "Carol Nakamura",
+            vec![KeyListing { id: "Y2Fyb2w".into(), ..keys(created_at).remove(0) }],
+        ),
+    ]
+}
+
+/// A new key that waits for Bob.
+pub fn enrolment() -> Enrolment {
+    let mut person = people(now()).remove(1);
+    person.keys = keys(now()).into_iter().filter(|key| key.endorse_at.is_some()).collect();
+    let record = r#"{"at":"2026-11-24T14:00:00Z","data":{},"kind":"credential.registered"}"#;
+    Enrolment { person, record: record.into(), digest: Digest::of(record), is_own: false }
+}
