@@ -34,7 +34,9 @@ pub async fn signing_keys(
     person: &Person,
 ) -> Result<Vec<Credential>, GateError> {
     let mut keys = storage.credentials_of(person).await?;
-    keys.retain(|key| key.status == CredentialStatus::Active);
+    keys.retain(|key| {
+        key.status == CredentialStatus::Active && storage.revoked_at(&encode(&key.id)).is_none()
+    });
     if keys.is_empty() {
         return Err(CeremonyRefusal::NoCredential.into());
     }

@@ -178,10 +178,25 @@ impl Scene {
         }
     }
 
+    /// Why the gate does nothing more at all, if it found the log itself at fault.
+    async fn log_fault(&self) -> Option<String> {
+        let ready = self.gate.get("/health/ready").await.body.to_string();
+        if !ready.contains("Nothing is decided or rolled out") {
+            return None;
+        }
+        let refused = self.gate.ask(json!({})).await;
+        let code =
+            refused.body["type"].as_str().and_then(|address| address.rsplit([':', '/']).next());
+        code.filter(|code| LOG_FAULTS.contains(code)).map(str::to_owned)
+    }
+
     /// Lets the worker have the job, and waits until it refused it. Gives the code.
     async fn refused(&mut self, id: &str) -> String {
         self.attacker.release(id).await;
         for _ in 0..200 {
+            if let Some(code) = self.log_fault().await {
+                return code;
+            }
             // Read as the attacker does: who may see it hangs on rows that may be forged.
             let row = format!("SELECT state FROM approvals WHERE id = '{id}'");
             let state: Value = self.attacker.read(&row).await.unwrap().parse().unwrap();
@@ -213,6 +228,10 @@ impl Scene {
     }
 }
 
+/// What the follower of the log may find before the worker looks at the evidence: then the gate stops
+/// altogether. Which of the two comes first is a matter of milliseconds.
+const LOG_FAULTS: [&str; 3] = ["log_shrunk", "log_forked", "log_entry_invalid"];
+
 /// What was refused, for the table.
 struct Refused {
     attack: Attack,
@@ -220,25 +239,43 @@ struct Refused {
     code: String,
 }
 
-/// Tries every attack, shows the table, and holds it against what was expected.
+/// Tries every attack, shows the table, and holds it against what was expected. A gate that found its log
+/// at fault does nothing more, so that the next attack meets another one.
 async fn assert_refused(engine: Engine, attacks: Vec<Attack>) {
-    let mut scene = Scene::new(engine).await;
-    let mut all = Vec::new();
-    for attack in attacks {
-        let (id, at_once) = scene.carry_out(&attack.act).await;
-        let code = match at_once {
-            Some(code) => code,
-            None => scene.refused(&id).await,
-        };
-        all.push(Refused { attack, id, code });
+    let (mut table, mut wrong) = (Vec::new(), Vec::new());
+    let mut attacks = attacks.into_iter().peekable();
+    while attacks.peek().is_some() {
+        let mut scene = Scene::new(engine).await;
+        let mut all = Vec::new();
+        while let Some(attack) = attacks.next() {
+            let (id, at_once) = scene.carry_out(&attack.act).await;
+            let code = match at_once {
+                Some(code) => code,
+                None => scene.refused(&id).await,
+            };
+            all.push(Refused { attack, id, code });
+            if scene.log_fault().await.is_some() {
+                break;
+            }
+        }
+        hold_against(scene, all, &mut table, &mut wrong).await;
     }
-    let changes = scene.gate.changes_of_cloud_run().await;
+    show(engine, &table);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn hold_against(
+    scene: Scene,
+    all: Vec<Refused>,
+    table: &mut Vec<[String; 4]>,
+    wrong: &mut Vec<String>,
+) {
+    assert_eq!(scene.gate.changes_of_cloud_run().await, 0, "something was rolled out");
     let config =
         Config::load(&scene.gate.servers.files.config, &std::collections::BTreeMap::new()).unwrap();
     scene.gate.servers.stop().await;
     let database = config.database.expose_secret();
     let storage = Storage::open(database, config.log_key.clone()).await.unwrap();
-    let (mut table, mut wrong) = (Vec::new(), Vec::new());
     for one in all {
         let bites = bite(&storage, &config.trust(), &one).await;
         let expected = match one.attack.bite {
@@ -246,7 +283,8 @@ async fn assert_refused(engine: Engine, attacks: Vec<Attack>) {
             Bite::Believed(what) => format!("(believed; {what})"),
             Bite::Elsewhere(what) => format!("({what})"),
         };
-        if (one.code.as_str(), &bites) != (one.attack.code, &expected) {
+        let is_expected = one.code == one.attack.code || LOG_FAULTS.contains(&one.code.as_str());
+        if !is_expected || bites != expected {
             wrong.push(format!(
                 "{}: refused with {}, not {}; believed without {bites}, not {expected}",
                 one.attack.name, one.code, one.attack.code
@@ -254,9 +292,6 @@ async fn assert_refused(engine: Engine, attacks: Vec<Attack>) {
         }
         table.push([one.attack.name.to_owned(), one.attack.wrote.to_owned(), one.code, bites]);
     }
-    show(engine, &table);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(changes, 0, "something was rolled out");
     storage.close().await;
 }
 

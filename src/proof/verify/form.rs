@@ -98,7 +98,7 @@ impl<'a> Form<'a> {
             policy,
             policy_digest: Digest::of(&evidence.policy),
             requester: &evidence.requester,
-            decisions: evidence.decisions.iter().map(signed).collect::<Result<_, _>>()?,
+            decisions: evidence.decisions.iter().map(decision).collect::<Result<_, _>>()?,
             credentials: evidence.credentials.iter().map(credential).collect::<Result<_, _>>()?,
             entries: evidence.entries.iter().map(entry).collect::<Result<_, _>>()?,
             checkpoint: &evidence.checkpoint,
@@ -164,6 +164,13 @@ fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry, Failure> {
         signature: hex("the signature", &evidence.signature)?,
         inclusion: hashes.collect::<Result<_, _>>()?,
     })
+}
+
+fn decision(evidence: &DecisionEvidence) -> Result<UnverifiedDecision<'_>, Failure> {
+    let decision: UnverifiedDecision<'_> = signed(evidence)?;
+    let schema = &decision.statement.predicate().deployment.schema;
+    check_schema("deployment", schema, DEPLOYMENT_SCHEMA)?;
+    Ok(decision)
 }
 
 fn signed<P: Signable>(evidence: &DecisionEvidence) -> Result<UnverifiedSigned<'_, P>, Failure> {

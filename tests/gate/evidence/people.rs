@@ -28,6 +28,7 @@ impl Maker {
         let mut authenticator = SoftwareAuthenticator::new();
         let registration =
             authenticator.create(&creation_options(subject), ORIGIN).unwrap().to_string();
+        let registration = (self.edit_registration)(&registration);
         let nonce = base64url::encode(Digest::of(&registration).as_bytes());
         let mut claims = self.id_token(subject, &nonce, "engineering", at);
         (self.edit_enrolment_token)(&mut claims);

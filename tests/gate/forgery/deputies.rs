@@ -89,7 +89,7 @@ pub fn attacks() -> Vec<Attack> {
         ),
         attack(
             "an assertion used on another approval",
-            "statements.approval_id, used_at",
+            "statements.about, used_at",
             Deputy::AssertionOnOther,
             "approval_closed",
             Elsewhere("nothing was recorded"),
@@ -264,9 +264,8 @@ impl Scene {
         match deputy {
             Deputy::AssertionOnOther => {
                 let other = self.gate.asked(json!({})).await;
-                let moved = format!(
-                    "UPDATE statements SET approval_id = '{other}' WHERE nonce = '{nonce}'"
-                );
+                let moved =
+                    format!("UPDATE statements SET about = '{other}' WHERE nonce = '{nonce}'");
                 self.attacker.run(&moved).await;
                 Some(code_of(self.alice.browser.post(&path(&other), &decision).await))
             }

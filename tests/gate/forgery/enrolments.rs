@@ -1,6 +1,8 @@
 //! Rows of the key that signed, changed before the worker looks at them.
 
-use countersign::proof::verify::Code::{EnrolmentInvalid, TokenSignatureInvalid};
+use countersign::proof::verify::Code::{
+    EnrolmentInvalid, IssuerKeyNotPinned, TokenSignatureInvalid,
+};
 
 use super::Bite::{Elsewhere, Without};
 use super::{Act, Attack, Bite, Place};
@@ -58,7 +60,7 @@ pub fn attacks() -> Vec<Attack> {
             "another key of the directory at enrolment",
             "credentials.issuer_key",
             "enrolment_invalid",
-            Without(&[EnrolmentInvalid, TokenSignatureInvalid]),
+            Without(&[EnrolmentInvalid, IssuerKeyNotPinned, TokenSignatureInvalid]),
             |place| {
                 key(
                     place,

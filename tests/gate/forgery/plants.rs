@@ -154,7 +154,7 @@ pub fn attacks() -> Vec<Attack> {
             "the same, behind a gap",
             "decisions, ledger_entries, approvals, jobs",
             Plant::DecisionAtGap,
-            "evidence_incomplete",
+            "not_approved",
             Elsewhere("no proof leads from it to the tree"),
         ),
     ]

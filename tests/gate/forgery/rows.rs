@@ -1,8 +1,8 @@
 //! Rows of an approval that was approved, changed before the worker looks at it.
 
 use countersign::proof::verify::Code::{
-    AssertionInvalid, ChainBroken, EntryNotIncluded, EntrySignatureInvalid, RequesterMismatch,
-    SignInInvalid, SignInMismatch, StatementMismatch, TokenSignatureInvalid,
+    AssertionInvalid, ChainBroken, EntryNotIncluded, EntrySignatureInvalid, IssuerKeyNotPinned,
+    RequesterMismatch, SignInInvalid, SignInMismatch, StatementMismatch, TokenSignatureInvalid,
 };
 
 use super::Bite::{Believed, Elsewhere, Without};
@@ -113,7 +113,7 @@ fn of_the_approval() -> Vec<Attack> {
             "no decisions in the row",
             "approvals.decisions",
             "row_mismatch",
-            Believed(COMPARED),
+            Without(&[StatementMismatch]),
             |place| approval(place, "decisions = '[]'"),
         ),
         attack(
@@ -139,7 +139,7 @@ fn of_the_approval() -> Vec<Attack> {
             "another key of the requester's issuer",
             "approvals.token_key",
             "requester_mismatch",
-            Without(&[RequesterMismatch, TokenSignatureInvalid]),
+            Without(&[RequesterMismatch, IssuerKeyNotPinned, TokenSignatureInvalid]),
             |place| {
                 approval(
                     place,
@@ -250,8 +250,8 @@ fn of_the_decision() -> Vec<Attack> {
         attack(
             "another key of the directory",
             "decisions.issuer_key",
-            "token_signature_invalid",
-            Without(&[TokenSignatureInvalid, SignInInvalid]),
+            "issuer_key_not_pinned",
+            Without(&[IssuerKeyNotPinned, TokenSignatureInvalid, SignInInvalid]),
             |place| {
                 decision(
                     place,
@@ -330,7 +330,7 @@ fn of_the_ledger() -> Vec<Attack> {
         attack(
             "the deciding entry taken for another approval's",
             "ledger_entries.approval_id",
-            "statement_mismatch",
+            "not_approved",
             Elsewhere("what is left is of no approval"),
             |place| last_entry(place, "approval_id = NULL"),
         ),
