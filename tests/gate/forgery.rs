@@ -247,7 +247,7 @@ async fn assert_refused(engine: Engine, attacks: Vec<Attack>) {
     while attacks.peek().is_some() {
         let mut scene = Scene::new(engine).await;
         let mut all = Vec::new();
-        while let Some(attack) = attacks.next() {
+        for attack in attacks.by_ref() {
             let (id, at_once) = scene.carry_out(&attack.act).await;
             let code = match at_once {
                 Some(code) => code,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign::cli::demo::approver::Approver;
-use jiff::Timestamp;
+use countersign::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::support::cloud_run::{FOR_EVER, fault_at};
@@ -180,7 +180,7 @@ async fn another_log_of_the_same_length_stops_the_gate(engine: Engine) {
     let other = storage(&scene.gate).await;
     for number in 0..5 {
         let mut writer = other.begin().await.unwrap();
-        writer.record("test", json!({"number": number}), Timestamp::now()).await.unwrap();
+        writer.record("test", json!({"number": number}), Clock::system().now()).await.unwrap();
         writer.commit().await.unwrap();
     }
     other.close().await;
@@ -286,7 +286,7 @@ async fn revoke_in_the_ledger(gate: &Gate, credential: &str) {
     let data = json!({
         "credential": credential, "person": person, "by": person, "by_name": "Somebody", "reason": "lost",
     });
-    writer.record("credential.revoked", data, Timestamp::now()).await.unwrap();
+    writer.record("credential.revoked", data, Clock::system().now()).await.unwrap();
     writer.commit().await.unwrap();
     storage.close().await;
 }

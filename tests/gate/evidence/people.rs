@@ -26,9 +26,8 @@ use crate::evidence::maker::{ANCHOR, Log, Maker};
 impl Maker {
     pub fn enrol(&self, subject: &'static str, at: Timestamp) -> Enrolled {
         let mut authenticator = SoftwareAuthenticator::new();
-        let registration =
-            authenticator.create(&creation_options(subject), ORIGIN).unwrap().to_string();
-        let registration = (self.edit_registration)(&registration);
+        let answer = authenticator.create(&creation_options(subject), ORIGIN).unwrap().to_string();
+        let registration = (self.edit_registration)(&answer);
         let nonce = base64url::encode(Digest::of(&registration).as_bytes());
         let mut claims = self.id_token(subject, &nonce, "engineering", at);
         (self.edit_enrolment_token)(&mut claims);
@@ -38,6 +37,7 @@ impl Maker {
         Enrolled {
             subject,
             authenticator,
+            answer,
             registration,
             sign_in,
             at,
@@ -58,6 +58,7 @@ impl Maker {
         Enrolled {
             subject,
             authenticator,
+            answer: registration.clone(),
             registration,
             sign_in,
             at,
@@ -142,6 +143,9 @@ pub fn digest_of(assertion: &UnverifiedAssertion) -> Digest {
 pub struct Enrolled {
     subject: &'static str,
     authenticator: Arc<Mutex<SoftwareAuthenticator>>,
+    /// What the browser answered.
+    answer: String,
+    /// What the file says that it answered.
     registration: String,
     sign_in: SignIn,
     at: Timestamp,
@@ -162,12 +166,12 @@ impl Enrolled {
     }
 
     pub fn id(&self) -> String {
-        let registration: Value = serde_json::from_str(&self.registration).unwrap();
+        let registration: Value = serde_json::from_str(&self.answer).unwrap();
         registration["id"].as_str().unwrap().to_owned()
     }
 
     pub fn write(&mut self, maker: &Maker, log: &mut Log) {
-        let read = registration::read(self.registration.as_bytes(), ORIGIN, RP_ID).unwrap();
+        let read = registration::read(self.answer.as_bytes(), ORIGIN, RP_ID).unwrap();
         let credential = read.credential;
         let data = json!({
             "person": {"issuer": DIRECTORY, "subject": self.subject},
