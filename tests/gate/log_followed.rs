@@ -154,14 +154,18 @@ async fn a_failover_that_lost_commits_stops_a_running_gate() {
     let behind = Backup::take(&scene.gate).await;
     scene.process.start_again().await;
     scene.gate.asked(json!({})).await;
-    // While it runs: it wrote down that it began.
+    scene.process.stop().await;
     let ahead = Backup::take(&scene.gate).await;
+    scene.process.start_again().await;
     // Even what nobody looked at in between is refused: the process remembers what it saw.
     std::fs::remove_file(scene.head_file()).unwrap();
     behind.restore().await;
     scene.stopped("the database lost what came after").await;
     scene.assert_refuses(&pending, "log_shrunk").await;
+    // This process wrote down that it began, which is not there: only another one can go on.
+    scene.process.stop().await;
     ahead.restore().await;
+    scene.process.start_again().await;
     scene.assert_works().await;
     scene.end().await;
 }
