@@ -13,7 +13,7 @@ pub enum LogFault {
     Unchecked,
     /// Entries are gone from its end: a restored backup, a failover that lost commits, or a deletion.
     #[error(
-        "the log has {found} entries and had {seen} when it was last seen: the database lost what came after. Bring the lost part back, or begin anew with `countersign recover`"
+        "the log has {found} entries and had {seen} when it was last seen: the database lost what came after. Bring the lost part back; nothing is decided or rolled out until it is there"
     )]
     Shrunk {
         /// How many it had.
@@ -23,7 +23,7 @@ pub enum LogFault {
     },
     /// It is another log than the one that was seen.
     #[error(
-        "the first {size} entries of the log are not those that were seen before: the database was replaced or rewritten. Bring the right one back, or begin anew with `countersign recover`"
+        "the first {size} entries of the log are not those that were seen before: the database was replaced or rewritten. Bring the right one back; nothing is decided or rolled out until it is there"
     )]
     Forked {
         /// How many entries the head has that does not fit.
