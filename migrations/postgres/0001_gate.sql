@@ -6,7 +6,6 @@ CREATE TABLE ledger_head (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     size BIGINT NOT NULL CHECK (size >= 0),
     -- How many times the log was recovered: its name in checkpoints ends with it.
-    generation BIGINT NOT NULL DEFAULT 0 CHECK (generation >= 0),
     subtrees BYTEA NOT NULL CHECK (length(subtrees) % 32 = 0)
 );
 

@@ -6,7 +6,6 @@ CREATE TABLE ledger_head (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     size INTEGER NOT NULL CHECK (size >= 0),
     -- How many times the log was recovered: its name in checkpoints ends with it.
-    generation INTEGER NOT NULL DEFAULT 0 CHECK (generation >= 0),
     subtrees BLOB NOT NULL CHECK (length(subtrees) % 32 = 0)
 ) STRICT;
 

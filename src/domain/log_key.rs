@@ -60,12 +60,6 @@ impl std::fmt::Debug for LogKey {
     }
 }
 
-/// The name of a log that was recovered so many times: each time it goes on under a name of its own,
-/// since nobody may ever see two trees of one name (C2SP tlog-checkpoint).
-pub fn name_of_generation(name: &str, generation: u64) -> String {
-    if generation == 0 { name.to_owned() } else { format!("{name}/{generation}") }
-}
-
 /// The public key of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogPublicKey(pub [u8; 32]);

@@ -5,12 +5,12 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use data_encoding::BASE64;
 
 use crate::domain::digest::Digest;
-use crate::domain::log_key::{LogPublicKey, name_of_generation};
+use crate::domain::log_key::LogPublicKey;
 
 /// The log that is trusted: its name and its key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TrustedLog {
-    /// The name on the first line of its checkpoints. After a recovery `/1` follows it, then `/2`, …
+    /// The name on the first line of its checkpoints.
     pub name: String,
     /// Its key.
     pub key: LogPublicKey,
@@ -19,17 +19,11 @@ pub struct TrustedLog {
 /// A tree head that the log's key signed. Only [`TrustedLog::verify`] makes one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checkpoint {
-    generation: u64,
     size: u64,
     root: Digest,
 }
 
 impl Checkpoint {
-    /// How many times the log was recovered before.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
     /// How many entries the tree has.
     pub fn size(&self) -> u64 {
         self.size
@@ -60,9 +54,7 @@ impl TrustedLog {
         let (text, signatures) = note.split_once("\n\n")?;
         let mut lines = text.split('\n');
         let (name, size, root) = (lines.next()?, lines.next()?, lines.next()?);
-        let generation = self.generation_of(name)?;
-        let checkpoint =
-            Checkpoint { generation, size: size.parse().ok()?, root: read_root(root)? };
+        let checkpoint = Checkpoint { size: size.parse().ok()?, root: read_root(root)? };
         let signature = signatures.rsplit_once(' ')?.1.strip_suffix('\n')?;
         let signature = BASE64.decode(signature.as_bytes()).ok()?;
         let (hash, signature) = signature.split_first_chunk::<4>()?;
@@ -71,17 +63,11 @@ impl TrustedLog {
         let encoded = BASE64.encode(&[&hash[..], signature].concat());
         let rewritten = format!("{text}\n\u{2014} {name} {encoded}\n");
         let key = UnparsedPublicKey::new(&ED25519, self.key.0);
-        let holds = *hash == self.key.note_key_hash(name)
+        let holds = name == self.name
+            && *hash == self.key.note_key_hash(name)
             && rewritten == note
             && key.verify(text.as_bytes(), signature).is_ok();
         holds.then_some(checkpoint)
-    }
-
-    /// How many times a log of this name was recovered, if it is this log.
-    fn generation_of(&self, name: &str) -> Option<u64> {
-        let rest = name.strip_prefix(&self.name)?;
-        let generation = rest.strip_prefix('/').map_or(Some(0), |number| number.parse().ok())?;
-        (name_of_generation(&self.name, generation) == name).then_some(generation)
     }
 }
 
@@ -104,7 +90,6 @@ mod tests {
         let note = key.sign_checkpoint("gate.example/log", 42, &root);
         let checkpoint = log.verify(&note).unwrap();
         assert_eq!((checkpoint.size(), checkpoint.root()), (42, &root));
-        assert_eq!(checkpoint.generation(), 0);
         for (at, character) in note.char_indices() {
             let (before, after) = (&note[..at], &note[at + character.len_utf8()..]);
             for other in ["", "A", "=", "\n", " ", "4"] {
@@ -115,9 +100,9 @@ mod tests {
         let (_, signature) = note.split_once("\n\n").unwrap();
         assert!(log.verify(&format!("{note}{signature}")).is_none(), "two signatures");
         assert!(log.verify(&key.sign_checkpoint("other/log", 42, &root)).is_none());
-        let recovered = key.sign_checkpoint("gate.example/log/12", 7, &root);
-        assert_eq!(log.verify(&recovered).unwrap().generation(), 12);
-        for other in ["/0", "/01", "/", "/+1", "/-1", "/1/1", "/x", "1", "/99999999999999999999"] {
+        for other in
+            ["/12", "/0", "/01", "/", "/+1", "/-1", "/1/1", "/x", "1", "/99999999999999999999"]
+        {
             let name = format!("gate.example/log{other}");
             assert!(log.verify(&key.sign_checkpoint(&name, 42, &root)).is_none(), "{name}");
         }

@@ -24,8 +24,6 @@ struct File {
 /// A head that the log's key signed, and the revocations up to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SeenHead {
-    /// How many times the log was recovered before.
-    pub generation: u64,
     /// How many entries it had.
     pub size: u64,
     /// Its root then.
@@ -56,7 +54,6 @@ impl SeenHead {
             return Err(other());
         }
         Ok(Self {
-            generation: head.generation(),
             size: head.size(),
             root: *head.root(),
             checkpoint: file.checkpoint,
@@ -85,10 +82,9 @@ mod tests {
         let log = TrustedLog::parse(&key.public().verifier_key("gate.example/log")).unwrap();
         let root = Digest::of("root");
         let head = SeenHead {
-            generation: 2,
             size: 42,
             root,
-            checkpoint: key.sign_checkpoint("gate.example/log/2", 42, &root),
+            checkpoint: key.sign_checkpoint("gate.example/log", 42, &root),
             revoked: [("AAAA".to_owned(), 7)].into(),
         };
         let text = head.text().unwrap();

@@ -18,12 +18,6 @@ pub struct LogStretch {
 }
 
 impl Storage {
-    /// How many times the log was recovered, and its stored head, believed by nobody yet.
-    pub async fn unverified_head(&self) -> Result<(u64, Frontier)> {
-        let head = self.read_head().await?;
-        Ok((head.generation, head.tree))
-    }
-
     /// Verifies the entries on top of `tree`: `count` of them.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ pub(super) struct Guard(Mutex<Standing>);
 
 #[derive(Default)]
 struct Standing {
-    /// The newest tree whose entries were all verified, and how many times the log was recovered.
-    known: Option<(u64, Frontier)>,
+    /// The newest tree whose entries were all verified.
+    known: Option<Frontier>,
     /// How many entries there were after our own last commit.
     written: u64,
     /// Why nothing may be written or done.
@@ -29,9 +29,9 @@ impl Guard {
     }
 
     /// Whether a head of the database can be written on.
-    pub(super) fn admit(&self, generation: u64, head: &Frontier) -> Result<()> {
+    pub(super) fn admit(&self, head: &Frontier) -> Result<()> {
         let mut standing = self.lock();
-        let fault = standing.stopped.clone().or_else(|| standing.compare(generation, head));
+        let fault = standing.stopped.clone().or_else(|| standing.compare(head));
         match fault {
             None => Ok(()),
             Some(fault) => {
@@ -49,16 +49,14 @@ impl Guard {
 }
 
 impl Standing {
-    fn compare(&self, generation: u64, head: &Frontier) -> Option<LogFault> {
+    fn compare(&self, head: &Frontier) -> Option<LogFault> {
         let size = head.size();
-        let Some((known_generation, known)) = &self.known else {
+        let Some(known) = &self.known else {
             let is_shorter = size < self.written;
             return is_shorter.then_some(LogFault::Shrunk { seen: self.written, found: size });
         };
         let seen = known.size().max(self.written);
-        if generation != *known_generation {
-            Some(LogFault::Forked { size: known.size() })
-        } else if size < seen {
+        if size < seen {
             Some(LogFault::Shrunk { seen, found: size })
         } else {
             (size == known.size() && head != known).then_some(LogFault::Forked { size })
@@ -102,13 +100,9 @@ impl Storage {
     }
 
     /// Takes note of the newest tree whose entries were all verified, and of what it revokes.
-    pub fn know(&self, generation: u64, tree: &Frontier, revoked: &Revoked) {
+    pub fn know(&self, tree: &Frontier, revoked: &Revoked) {
         let mut standing = self.inner.guard.lock();
-        let is_anew = standing.known.as_ref().is_some_and(|(before, _)| *before != generation);
-        if is_anew {
-            standing.written = tree.size();
-        }
-        standing.known = Some((generation, tree.clone()));
+        standing.known = Some(tree.clone());
         standing.revoked.clone_from(revoked);
     }
 

@@ -1,7 +1,5 @@
 //! The ledger's rows: the head and the entries.
 
-use std::sync::atomic::Ordering;
-
 use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::digest::Digest;
@@ -16,18 +14,10 @@ use crate::storage::error::{Result, StorageError};
 #[derive(FromRow)]
 pub(super) struct HeadRow {
     size: i64,
-    generation: i64,
     subtrees: Vec<u8>,
 }
 
-/// The ledger's tree as it is stored.
-pub(super) struct Head {
-    /// How many times the log was recovered.
-    pub(super) generation: u64,
-    pub(super) tree: Frontier,
-}
-
-impl TryFrom<HeadRow> for Head {
+impl TryFrom<HeadRow> for Frontier {
     type Error = StorageError;
 
     fn try_from(columns: HeadRow) -> Result<Self> {
@@ -36,10 +26,7 @@ impl TryFrom<HeadRow> for Head {
         let (subtrees, rest) = columns.subtrees.as_chunks::<32>();
         row.must(rest.is_empty(), "subtrees", "it is no sequence of 32-byte hashes")?;
         let subtrees = subtrees.iter().map(|bytes| Digest::from_bytes(*bytes)).collect();
-        let generation = row.number("generation", columns.generation)?;
-        let tree = Frontier::restore(size, subtrees);
-        let tree = tree.map_err(|error| row.impossible("subtrees", error))?;
-        Ok(Self { generation, tree })
+        Self::restore(size, subtrees).map_err(|error| row.impossible("subtrees", error))
     }
 }
 
@@ -92,16 +79,15 @@ impl TryFrom<EntryRow> for Entry {
 }
 
 /// The head as it is.
-pub(super) async fn head(connection: &mut AnyConnection) -> Result<Head> {
-    const SQL: &str = "SELECT size, generation, subtrees FROM ledger_head WHERE id = 1";
+pub(super) async fn head(connection: &mut AnyConnection) -> Result<Frontier> {
+    const SQL: &str = "SELECT size, subtrees FROM ledger_head WHERE id = 1";
     let row: Option<HeadRow> = sqlx::query_as(SQL).fetch_optional(connection).await?;
     row.ok_or_else(no_head)?.try_into()
 }
 
 /// Takes the head's row until the end of the transaction: whoever has it is the only writer.
-pub(super) async fn take_head(connection: &mut AnyConnection) -> Result<Head> {
-    const SQL: &str = "UPDATE ledger_head SET size = size WHERE id = 1 \
-                       RETURNING size, generation, subtrees";
+pub(super) async fn take_head(connection: &mut AnyConnection) -> Result<Frontier> {
+    const SQL: &str = "UPDATE ledger_head SET size = size WHERE id = 1 RETURNING size, subtrees";
     let row: Option<HeadRow> = sqlx::query_as(SQL).fetch_optional(connection).await?;
     row.ok_or_else(no_head)?.try_into()
 }
@@ -203,19 +189,7 @@ async fn node_at(connection: &mut AnyConnection, node: Node) -> Result<Digest> {
 impl Storage {
     /// The ledger's tree as it is now.
     pub async fn head(&self) -> Result<Frontier> {
-        Ok(self.read_head().await?.tree)
-    }
-
-    /// The head as it is now. Its generation is kept for the name in checkpoints.
-    pub(super) async fn read_head(&self) -> Result<Head> {
-        let head = head(&mut *self.reader().await?).await?;
-        self.inner.generation.store(head.generation, Ordering::Relaxed);
-        Ok(head)
-    }
-
-    /// How many times the log was recovered, as its head said when it was last read.
-    pub fn generation(&self) -> u64 {
-        self.inner.generation.load(Ordering::Relaxed)
+        head(&mut *self.reader().await?).await
     }
 
     /// Makes sure that the ledger goes on with the key that it was begun with, before anything is

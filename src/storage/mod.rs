@@ -29,7 +29,6 @@ mod writer;
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Transaction};
@@ -37,7 +36,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
 use crate::domain::ledger::Frontier;
-use crate::domain::log_key::{LogKey, LogPublicKey, name_of_generation};
+use crate::domain::log_key::{LogKey, LogPublicKey};
 
 pub use approvals::{NewApproval, StoredApproval};
 pub use ceremonies::{Ceremony, IssuedStatement, Login};
@@ -76,8 +75,6 @@ struct Inner {
     wakeups: watch::Sender<u64>,
     commits: broadcast::Sender<Arc<Commit>>,
     guard: guard::Guard,
-    /// How many times the log was recovered, as its head said when it was last read.
-    generation: AtomicU64,
     listener: Option<AbortHandle>,
     /// Keeps other processes away from a SQLite file.
     _lock: Option<File>,
@@ -143,7 +140,6 @@ impl Storage {
             wakeups,
             commits: broadcast::Sender::new(COMMITS_KEPT),
             guard: guard::Guard::default(),
-            generation: AtomicU64::default(),
             listener,
             _lock: lock,
         };
@@ -177,11 +173,9 @@ impl Storage {
         self.inner.log_key.public()
     }
 
-    /// The signed tree head of a tree that was just read, under the log's name. `name` is that of
-    /// a log that was never recovered.
+    /// The signed tree head of this tree, under the log's name.
     pub fn sign_checkpoint(&self, name: &str, head: &Frontier) -> String {
-        let name = name_of_generation(name, self.generation());
-        self.inner.log_key.sign_checkpoint(&name, head.size(), &head.root())
+        self.inner.log_key.sign_checkpoint(name, head.size(), &head.root())
     }
 
     /// The log key's signature over the payload of a DSSE envelope.

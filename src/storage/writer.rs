@@ -58,8 +58,8 @@ impl Storage {
     /// [`StorageError::Log`] if the log cannot be relied on: nothing is written on top of it.
     pub async fn begin(&self) -> Result<Writer> {
         let mut transaction = self.begin_write().await?;
-        let ledger::Head { generation, tree: head } = ledger::take_head(&mut transaction).await?;
-        self.inner.guard.admit(generation, &head)?;
+        let head = ledger::take_head(&mut transaction).await?;
+        self.inner.guard.admit(&head)?;
         let storage = Arc::clone(&self.inner);
         let before = head.size();
         Ok(Writer { storage, transaction, before, head, changed: Vec::new(), failed: false })

@@ -42,7 +42,6 @@ pub struct LogFollower {
 /// What this process has verified.
 #[derive(Default)]
 struct Followed {
-    generation: u64,
     /// None until there is something to begin from.
     tree: Option<Frontier>,
     revoked: Revoked,
@@ -140,7 +139,6 @@ impl LogFollower {
             let seen = seen.map_err(|error| outside(&error))?;
             let tree = self.follow(state, seen.as_ref()).await?;
             let head = SeenHead {
-                generation: state.generation,
                 size: tree.size(),
                 root: tree.root(),
                 checkpoint: self.storage.sign_checkpoint(&self.log.name, &tree),
@@ -167,17 +165,12 @@ impl LogFollower {
         state: &mut Followed,
         seen: Option<&SeenHead>,
     ) -> Result<Frontier, StorageError> {
-        let (generation, head) = self.storage.unverified_head().await?;
+        // Believed by nobody yet.
+        let head = self.storage.head().await?;
         if let Some(seen) = seen {
-            self.compare(state, seen, generation, &head).await?;
-        }
-        if state.tree.is_none() {
-            state.generation = generation;
+            self.compare(state, seen, &head).await?;
         }
         let tree = state.tree.get_or_insert_default();
-        if generation != state.generation {
-            return Err(LogFault::Forked { size: tree.size() }.into());
-        }
         if head.size() < tree.size() {
             let (seen, found) = (tree.size(), head.size());
             return Err(LogFault::Shrunk { seen, found }.into());
@@ -201,7 +194,7 @@ impl LogFollower {
         if *tree != head {
             return Err(LogFault::Forked { size: tree.size() }.into());
         }
-        self.storage.know(state.generation, tree, &state.revoked);
+        self.storage.know(tree, &state.revoked);
         Ok(tree.clone())
     }
 
@@ -224,22 +217,18 @@ impl LogFollower {
         &self,
         state: &mut Followed,
         seen: &SeenHead,
-        generation: u64,
         head: &Frontier,
     ) -> Result<(), StorageError> {
         let size = seen.size;
-        if generation < seen.generation || generation == seen.generation && head.size() < size {
+        if head.size() < size {
             return Err(LogFault::Shrunk { seen: size, found: head.size() }.into());
         }
-        if generation > seen.generation {
-            return Err(LogFault::Forked { size }.into());
-        }
-        if state.tree.is_none() || state.generation < seen.generation {
+        if state.tree.is_none() {
             let tree = self.storage.tree_at(size).await?;
             if tree.root() != seen.root {
                 return Err(LogFault::Forked { size }.into());
             }
-            *state = Followed { generation, tree: Some(tree), ..Followed::default() };
+            *state = Followed { tree: Some(tree), ..Followed::default() };
         } else if state.seen.as_ref() != Some(seen)
             && state.tree.as_ref().is_some_and(|tree| size < tree.size())
             && self.storage.tree_at(size).await?.root() != seen.root

@@ -205,8 +205,7 @@ async fn what_was_planted_beside_the_gate_is_found(engine: Engine) {
         Engine::Postgres => format!("decode(repeat('00', {length}), 'hex')"),
     };
     scene.tamper(&["CREATE TABLE kept AS SELECT * FROM ledger_head"]).await;
-    let back = "UPDATE ledger_head SET size = kept.size, subtrees = kept.subtrees, \
-                generation = kept.generation FROM kept";
+    let back = "UPDATE ledger_head SET size = kept.size, subtrees = kept.subtrees FROM kept";
     let planted = "INSERT INTO ledger_entries (entry_index, kind, approval_id, record, salt, \
                    entry_hash, root, signature, at) SELECT entry_index + 1, kind, approval_id, \
                    record, salt, entry_hash, root, signature, at FROM ledger_entries \
@@ -224,7 +223,6 @@ async fn what_was_planted_beside_the_gate_is_found(engine: Engine) {
             vec!["UPDATE ledger_head SET size = 0, subtrees = substr(subtrees, 1, 0)"],
             vec![back],
         ),
-        ("log_forked", vec!["UPDATE ledger_head SET generation = 1"], vec![back]),
         ("log_entry_invalid", vec![&longer], vec![back]),
         ("log_entry_invalid", vec![planted, &longer], vec![taken_back, back]),
     ];

@@ -9,7 +9,7 @@ use crate::domain::tree::Node;
 use crate::storage::audit::{Audit, PAGE, RESTORE};
 use crate::storage::column::big_int;
 use crate::storage::error::Result;
-use crate::storage::ledger::{EntryRow, Head, HeadRow, entry_columns};
+use crate::storage::ledger::{EntryRow, HeadRow, entry_columns};
 
 impl Audit {
     /// Recomputes the tree from every entry, and remembers what the entries tell about people.
@@ -113,14 +113,13 @@ impl Audit {
 
     /// Compares the stored head with the recomputed tree.
     pub(super) async fn check_head(&mut self, tree: &Frontier) -> Result<()> {
-        const SQL: &str = "SELECT size, generation, subtrees FROM ledger_head WHERE id = 1";
+        const SQL: &str = "SELECT size, subtrees FROM ledger_head WHERE id = 1";
         let row: Option<HeadRow> = sqlx::query_as(SQL).fetch_optional(&mut *self.snapshot).await?;
         let Some(row) = row else {
             self.findings.row("head_mismatch", "ledger_head", 1, "is gone");
             return Ok(());
         };
-        let Some(head) = self.findings.readable(Head::try_from(row))? else { return Ok(()) };
-        let head = head.tree;
+        let Some(head) = self.findings.readable(Frontier::try_from(row))? else { return Ok(()) };
         if head.size() != tree.size() {
             let wrong = format!("counts {} entries where {} can be read", head.size(), tree.size());
             self.findings.row("head_mismatch", "ledger_head", 1, wrong);
