@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 
 use crate::config::Config;
-use crate::domain::policy::{Policy, RequesterMatch, TrustLevel};
+use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
 use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::web::proxy::ForwardingHeader;
@@ -140,6 +140,16 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
         lines.add("  trust", "must be pinned");
     }
     lines.add("  expires in", &format!("{:#}", SignedDuration::from_secs(seconds)));
+    let seconds = i64::try_from(policy.execute_within_seconds).unwrap_or(i64::MAX);
+    let within = SignedDuration::from_secs(seconds);
+    lines.add("  begins within", &format!("{within:#} of the last signature"));
+    let newer = match policy.newer_request {
+        NewerRequest::Supersede => "supersedes an older one for the same service",
+        NewerRequest::Queue => "waits beside older ones for the same service",
+        NewerRequest::Refuse => "is refused while an older one for the same service waits",
+    };
+    lines.add("  a new request", newer);
+    lines.add("  wait at once", &format!("at most {}", policy.max_pending));
 }
 
 fn requester(requester: &RequesterMatch) -> String {

@@ -21,6 +21,7 @@ mod identity_server;
 mod instances;
 mod ledger_page;
 mod log_followed;
+mod newer_requests;
 mod next_action;
 mod pages;
 mod previews;
