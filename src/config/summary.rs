@@ -131,7 +131,7 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.0.push_str(&format!("\nenvironment {name}\n"));
     lines.list("  services", policy.services.iter().map(ToString::to_string));
     lines.list("  images", policy.images.iter().cloned());
-    lines.list("  may ask", policy.requesters.iter().map(requester));
+    lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
     let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
     lines.add("  steps", &format!("{} percent", steps.join(", ")));
@@ -150,13 +150,4 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     };
     lines.add("  a new request", newer);
     lines.add("  wait at once", &format!("at most {}", policy.max_pending));
-}
-
-fn requester(requester: &RequesterMatch) -> String {
-    let claims: Vec<String> = requester
-        .claims
-        .iter()
-        .map(|(name, values)| format!("{name} {}", values.join(" or ")))
-        .collect();
-    format!("{} with {}", requester.issuer, claims.join(", "))
 }

@@ -1,5 +1,9 @@
 //! The rules of one environment, frozen by digest into every approval that they rule.
 
+mod changes;
+mod findings;
+mod replay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +17,10 @@ use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::service::ServiceName;
+
+pub use changes::{Effect, PolicyChange, policy_changes};
+pub use findings::{KnownSigner, PolicyFinding};
+pub use replay::{Ending, Replayed, replay};
 
 /// Names the form of a policy's bytes.
 pub const POLICY_SCHEMA: &str = "countersign/policy/v1";
@@ -178,6 +186,14 @@ impl fmt::Display for Principal {
 }
 
 impl Principal {
+    /// A group by its name; a person as one, since a directory's name for them says nothing.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Group(name) => name.clone(),
+            Self::Person(subject) => format!("the person {subject}"),
+        }
+    }
+
     /// Whether it names this person.
     pub fn names(&self, person: &Person, groups: &[String]) -> bool {
         match self {
@@ -201,6 +217,16 @@ impl Rule {
 }
 
 impl RequesterMatch {
+    /// Who they are: `github with ref refs/heads/main, repository_id 1001`.
+    pub fn in_words(&self) -> String {
+        let claims: Vec<String> = self
+            .claims
+            .iter()
+            .map(|(name, values)| format!("{name} {}", values.join(" or ")))
+            .collect();
+        format!("{} with {}", self.issuer, claims.join(", "))
+    }
+
     /// Whether a verified token of the issuer called `issuer` with these claims may ask.
     pub fn admits(&self, issuer: &str, claims: &Map<String, Value>) -> bool {
         self.issuer == issuer

@@ -24,6 +24,7 @@ mod log_followed;
 mod newer_requests;
 mod next_action;
 mod pages;
+mod policies;
 mod previews;
 mod public_keys;
 mod public_log;
