@@ -15,6 +15,7 @@
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
 //! | [`worker`] | acts on what was committed: rollouts, expiry | the above |
 //! | [`api`], [`web`] | JSON for machines, pages for people | the above |
+//! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls | names and texts of `domain`, randomness |
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
 //! | [`clock`], [`randomness`] | the only sources of time and of unpredictable bytes | nothing |
@@ -85,6 +86,7 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod domain;

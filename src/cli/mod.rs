@@ -6,9 +6,11 @@ pub mod demo;
 pub mod keys;
 pub mod logging;
 pub mod policy;
+pub mod request;
 pub mod sandbox;
 pub mod serve;
 pub mod verify;
+pub mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +40,10 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask for a deployment from a pipeline's job or a shell, and wait for it.
+    Request(Box<request::RequestArguments>),
+    /// Go on waiting for an approval that was asked for before.
+    Wait(wait::WaitArguments),
     /// Verify the evidence of an approval: offline, against trust anchors alone.
     Verify(verify::VerifyArguments),
     /// Set up who may endorse keys.
@@ -79,7 +85,10 @@ enum KeysCommand {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return unusable(&error),
+    };
     // One TLS library for everything (aws-lc-rs); a second installation can only be this same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -90,6 +99,17 @@ pub fn run() -> ExitCode {
     runtime.block_on(dispatch(arguments.command))
 }
 
+/// Help, or what is wrong with the command line. Of `request` and `wait` each exit code has a meaning,
+/// and clap's own 2 is somebody's signed no.
+fn unusable(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    let asks = std::env::args_os().nth(1).is_some_and(|word| word == "request" || word == "wait");
+    if asks && error.use_stderr() {
+        return request::outcome::Outcome::Usage.into();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+}
+
 async fn dispatch(command: Command) -> ExitCode {
     match command {
         Command::Serve { config } => serve::run(&config).await,
@@ -97,6 +117,8 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Sandbox(arguments) => sandbox::run(arguments).await,
         Command::Config(ConfigCommand::Check { config }) => config::check(&config),
         Command::Config(ConfigCommand::Trust { config }) => config::trust(&config),
+        Command::Request(arguments) => request::run(*arguments).await,
+        Command::Wait(arguments) => wait::run(arguments).await,
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Keys(KeysCommand::Bootstrap { config }) => keys::bootstrap(&config).await,
         Command::Policy(command) => policy::run(command).await,

@@ -92,20 +92,28 @@ pub const OVERRIDES: [Override; 10] = [
 ];
 
 /// Variables that stand for no key of the file, and what they are for.
-pub const OTHER_VARIABLES: [(&str, &str); 2] = [
+pub const OTHER_VARIABLES: [(&str, &str); 4] = [
     ("COUNTERSIGN_CONFIG", "the configuration file, in place of --config"),
+    (
+        "COUNTERSIGN_GATE",
+        "for `countersign request` and `wait`: the gate's address, in place of --gate",
+    ),
+    ("COUNTERSIGN_TOKEN", "for the same: the identity token of the job"),
     (LOG_FILTER, "what is logged: info, or directives such as info,countersign=debug"),
 ];
 
-/// The variables of this process that concern the gate. A value that is not Unicode is passed on
-/// with replacement characters, which no key accepts.
+/// The whole environment of this process, for those who ask a gate from a pipeline's job. A value that is
+/// not Unicode is passed on with replacement characters, which nothing accepts.
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// The variables of this process that concern the gate.
 pub fn of_process() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .map(|(name, value)| {
-            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
-        })
-        .filter(|(name, _)| name == "PORT" || name.starts_with(PREFIX))
-        .collect()
+    let mut variables = environment();
+    variables.retain(|name, _| name == "PORT" || name.starts_with(PREFIX));
+    variables
 }
 
 /// The log's filter, if the environment names one.

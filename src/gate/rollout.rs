@@ -29,13 +29,13 @@ pub async fn change(
 pub enum Begun {
     /// It has begun.
     Now,
-    /// Another rollout of the same service runs: this one waits for its end.
+    /// Another rollout of the same service runs or comes first: this one waits for its end.
     Behind(ApprovalId),
     /// The lease of its job is not ours.
     Lost,
 }
 
-/// Begins a rollout, if no other one of the same service runs.
+/// Begins a rollout, if no other one of the same service runs or comes first.
 pub async fn begin(storage: &Storage, job: &Job, now: Timestamp) -> Result<Begun, GateError> {
     let mut writer = storage.begin().await?;
     if !writer.hold_job(job).await? {

@@ -106,6 +106,19 @@ pub fn numeric_date(
     Timestamp::from_second(seconds).map(Some).map_err(|_| NotATime)
 }
 
+/// The one audience of a token, if it has exactly one: a text, or a list of one text, which RFC 7519,
+/// section 4.1.3, makes the general form of the same (Kubernetes writes no other). A list of more is a token
+/// that another party holds too and could use here, so it has no one audience.
+pub fn sole_audience(claims: &Map<String, Value>) -> Option<&str> {
+    match claims.get("aud")? {
+        Value::Array(audiences) => match audiences.as_slice() {
+            [one] => one.as_str(),
+            _ => None,
+        },
+        one => one.as_str(),
+    }
+}
+
 /// The three parts of a token.
 fn parts(token: &str) -> Result<[&str; 3], Unreadable> {
     if token.is_empty() {

@@ -109,7 +109,8 @@ impl Writer {
         step!(self, approvals::pending_for(&mut self.transaction, environment, service))
     }
 
-    /// Another approval whose rollout of the same service runs.
+    /// Another approval whose rollout of the same service runs or comes first: of two that may begin, the
+    /// one that was asked for first does.
     pub async fn rollout_beside(&mut self, approval: &Approval) -> Result<Option<ApprovalId>> {
         step!(self, approvals::rollout_beside(&mut self.transaction, approval))
     }

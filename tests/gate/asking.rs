@@ -231,7 +231,7 @@ async fn bad_tokens_are_refused(engine: Engine) {
         (json!({"exp": now - 60}), 401, "token_expired"),
         (json!({"nbf": now + 120}), 401, "token_not_yet_valid"),
         (json!({"aud": null}), 401, "missing_audience"),
-        (json!({"aud": [gate.servers.gate]}), 401, "audience_is_list"),
+        (json!({"aud": [gate.servers.gate, "https://else.example"]}), 401, "audience_is_list"),
         (json!({"aud": "https://else.example"}), 401, "wrong_audience"),
         (json!({"iss": "https://else.example"}), 401, "unknown_issuer"),
         (json!({"header": {"kid": "unknown"}}), 401, "unknown_key"),

@@ -22,6 +22,9 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
+use crate::evidence::keys::{Keys, ORIGIN};
+use crate::evidence::maker::Maker;
+use crate::support::bundles;
 use crate::support::cloud_run::fault_at;
 use crate::support::gate::{Engine, Gate, on_both_engines};
 
@@ -205,4 +208,29 @@ async fn a_policy_that_was_changed_rolls_out_nothing(engine: Engine) {
     let answer: Value = gate.get(&format!("/v1/approvals/{id}")).await.body;
     assert!(answer["status"].as_u64().is_some_and(|status| status >= 500), "{answer:#}");
     gate.servers.stop().await;
+}
+
+/// RFC 7519, section 4.1.3: a list of one says what the text says. The second verifier judges them too.
+#[test]
+fn a_token_has_one_audience_however_it_is_written() {
+    let keys = Keys::new();
+    let mismatch = ("invalid", Some("requester_mismatch"));
+    let mut cases = Vec::new();
+    for (audience, expected) in [
+        (json!([ORIGIN, "https://sts.example"]), mismatch),
+        (json!([ORIGIN, ORIGIN]), mismatch),
+        (json!(["https://sts.example"]), mismatch),
+        (json!([[ORIGIN]]), mismatch),
+        (json!([]), mismatch),
+        (json!({ "0": ORIGIN }), mismatch),
+        (json!([ORIGIN]), ("approved", None)),
+        (json!(ORIGIN), ("approved", None)),
+    ] {
+        let mut maker = Maker::new(&keys);
+        maker.deployment.requester.claims.insert("aud".into(), audience.clone());
+        let file = codes::text(&maker.make());
+        assert_eq!(bundles::verdict(file.as_bytes(), &keys.trust()), expected, "{audience}");
+        cases.push(bundles::case(&audience.to_string(), &file, &keys.trust()));
+    }
+    bundles::leave("audiences", &cases.into());
 }

@@ -30,6 +30,7 @@ mod public_keys;
 mod public_log;
 mod readme;
 mod registrations;
+mod requesting;
 mod revoking;
 mod sample_approval;
 mod sandbox_cloud_run;

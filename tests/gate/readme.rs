@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use countersign::cli::request::outcome::Outcome;
 use countersign::config::overrides::{OTHER_VARIABLES, OVERRIDES};
 use countersign::domain::approval::Status;
 use serde_json::Value;
@@ -20,12 +21,19 @@ fn read(path: &str) -> String {
 }
 
 /// What stands between `<!-- made: NAME -->` and `<!-- end -->`.
-fn made_blocks() -> [(&'static str, String); 3] {
+fn made_blocks() -> [(&'static str, String); 4] {
     [
         ("example", format!("```toml\n{}```\n", read("src/config/example.toml"))),
         ("variables", variables()),
+        ("exit codes", exit_codes()),
         ("figures", figures(&serde_json::from_str(&read("benches/results.json")).unwrap())),
     ]
+}
+
+fn exit_codes() -> String {
+    let rows = Outcome::ALL.map(Outcome::row);
+    let rows = rows.map(|(code, word, meaning)| format!("| {code} | `{word}` | {meaning} |\n"));
+    format!("| exit code | `outcome` | meaning |\n| ---: | --- | --- |\n{}", rows.concat())
 }
 
 fn variables() -> String {

@@ -94,6 +94,7 @@ async fn good_shapes_are_accepted() {
             }),
         ),
         ("begins within the leeway", json!({ "nbf": seconds(&server, 20) })),
+        ("array aud with us alone, as Kubernetes'", json!({ "aud": [GATE] })),
         ("on a tag", json!({ "ref": "refs/tags/v1", "ref_type": "tag" })),
         ("a manual run", json!({ "event_name": "workflow_dispatch" })),
     ];
@@ -135,7 +136,9 @@ fn wrong_claims(server: &IdentityServer) -> Vec<(&'static str, Value, &'static s
         ("empty sub", json!({ "sub": "" }), "missing_subject"),
         ("no iss", json!({ "iss": null }), "missing_issuer"),
         ("array iss", json!({ "iss": [format!("{}/github", server.base)] }), "missing_issuer"),
-        ("array aud with us alone", json!({ "aud": [GATE] }), "audience_is_list"),
+        ("array aud with us twice", json!({ "aud": [GATE, GATE] }), "audience_is_list"),
+        ("array aud with another alone", json!({ "aud": ["x"] }), "wrong_audience"),
+        ("array aud with us in a list", json!({ "aud": [[GATE]] }), "audience_is_list"),
         ("array aud with others", json!({ "aud": [GATE, "x"] }), "audience_is_list"),
         ("empty array aud", json!({ "aud": [] }), "audience_is_list"),
         ("another aud", json!({ "aud": "https://other.example" }), "wrong_audience"),

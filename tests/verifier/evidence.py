@@ -97,7 +97,9 @@ def of_requester(case):
     claims, issuers = part_of(token, 1), {one["name"]: one for one in case.trust["workload_issuers"]}
     named = requester["claims"] | {"iss": requester["issuer_url"], "sub": requester["subject"]}
     require(canonical(claims) == canonical(requester["claims"]) == canonical(named), "its claims are others")
-    pinned, issuer = {"issuer": claims["iss"], "audience": claims.get("aud")}, issuers.get(requester["issuer"], {})
+    audience = claims.get("aud")
+    audience = audience[0] if isinstance(audience, list) and len(audience) == 1 else audience
+    pinned, issuer = {"issuer": claims["iss"], "audience": audience}, issuers.get(requester["issuer"], {})
     require(pinned.items() <= issuer.items(), "no issuer of this name is pinned with its iss and aud")
     asked = nanoseconds(case.deployment["requested_at"])
     begins = [time_of(claims, name) for name in ("iat", "nbf") if name in claims]

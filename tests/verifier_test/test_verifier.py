@@ -141,7 +141,7 @@ BAD = {
         {"record": at(1, setting(data={"token_digest": "00" * 32, "token_key": "x"}))}, {"record": at(1, setting(data=None))},
         {"file": lambda file: file["requester"].update(token=flip(file["requester"]["token"])) or file},
         {"token_claims": setting(ref="refs/heads/evil")}, {"claims": setting(iss="https://other")}, {"claims": setting(sub="x")},
-        {"claims": setting(aud="https://other")}, {"claims": setting(aud=[maker.ORIGIN])}, {"claims": setting(exp=maker.START - 30)},
+        {"claims": setting(aud="https://other")}, {"claims": setting(aud=[maker.ORIGIN] * 2)}, {"claims": setting(aud=[])}, {"claims": setting(exp=maker.START - 30)},
         {"claims": setting(nbf=maker.START + 31)}, {"claims": setting(iat=maker.START + 31)}, {"claims": setting(exp=None)},
         {"claims": setting(exp="soon")}, {"claims": setting(iat=maker.START + 0.5)}, {"claims": setting(exp=10**11)},
         {"claims": setting(iat=-1)}, {"token": lambda token: "a.b"}, {"token": lambda token: "e30.e30.e30"}, {"token": lambda token: "..."[1:]},
@@ -278,7 +278,7 @@ class Verdicts(unittest.TestCase):
             (("approved", "succeeded"), {"signers": [Person("alice", ["ops"], RSA_KEY), Person("carol", [], EC384_KEY)]}),
             # (r, n - s) verifies too: the log's assertion digest is what fixes the one that was made.
             (("approved", "succeeded"), {"signature": at(0, malleable)}),
-            (("approved", "succeeded"), {"claims": setting(iat=None, nbf=None)}), (("approved", "succeeded"), {"record": at(3, setting(data=1))}),
+            (("approved", "succeeded"), {"claims": setting(iat=None, nbf=None, aud=[maker.ORIGIN])}), (("approved", "succeeded"), {"record": at(3, setting(data=1))}),
             (("approved", "succeeded"), {"header": {"jwk": {}, "jku": "x", "x5u": 1}}),
             (("approved", "succeeded"), {"id_claims": lambda claims, where: claims | {"aud": ["gate", "gate"]}}),
             (("approved", "succeeded"), {"attestation": at(0, lambda data: data.replace(b"\x64none", b"\x66packed"))}),

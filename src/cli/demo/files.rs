@@ -70,7 +70,7 @@ impl DemoFiles {
     /// Writes another configuration in the place of the one that is there.
     pub fn edit_config(&self, edit: impl FnOnce(String) -> String) -> Result<(), String> {
         let text = std::fs::read_to_string(&self.config).map_err(|error| error.to_string())?;
-        self.write("countersign.toml", &edit(text)).map(|_| ())
+        self.write("countersign.toml", edit(text)).map(|_| ())
     }
 
     /// Writes what a verifier of this demo's evidence pins.
@@ -78,11 +78,11 @@ impl DemoFiles {
         let note = "Made by countersign demo for this demo alone.".to_owned();
         let trust = Trust { note: Some(note), ..trust };
         let text = serde_json::to_string_pretty(&trust).map_err(|error| error.to_string())?;
-        self.write("trust.json", &format!("{text}\n")).map(|_| ())
+        self.write("trust.json", format!("{text}\n")).map(|_| ())
     }
 
     /// Writes a file into the folder and gives its path.
-    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf, String> {
         let path = self.folder.join(name);
         std::fs::write(&path, text)
             .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;

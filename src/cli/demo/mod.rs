@@ -261,9 +261,11 @@ async fn play(
     if !arguments.no_sample {
         let asked = pipeline::Pipeline::new(&servers.gate, &servers.sandbox)?.ask().await?;
         narration.say("");
-        narration
-            .say(&format!("A pipeline asked for a deployment (code {}). Open", asked.short_code));
-        narration.say(&format!("    {}", asked.url));
+        narration.say(&format!(
+            "A pipeline asked for a deployment (code {}). Open",
+            asked.text("short_code")
+        ));
+        narration.say(&format!("    {}", asked.text("url")));
         narration.say("sign in as Alice, register a key or a passkey, then read, approve, and watch it roll out.");
         narration.say("Without a key at hand, Chromium's developer tools have one: More tools, WebAuthn, enable, add (ctap2, internal, user verification).");
     } else {
@@ -288,7 +290,9 @@ async fn auto(servers: &Servers, narration: &Narration, started: Instant) -> Res
     let asked = pipeline.ask().await?;
     narration.say(&format!(
         "Pipeline: {} is pending, code {}, digest {}.",
-        asked.id, asked.short_code, asked.deployment_digest
+        asked.id,
+        asked.text("short_code"),
+        asked.text("deployment_digest")
     ));
     mark("asked");
     let mut approver = approver::Approver::new(&servers.gate)?;
@@ -297,15 +301,13 @@ async fn auto(servers: &Servers, narration: &Narration, started: Instant) -> Res
     approver.register_key().await?;
     narration.say("Alice: registered a key; the directory vouched for it with a second sign-in.");
     mark("registered");
-    let code = approver.read_page(&asked.id).await?;
-    if code != asked.short_code {
-        return Err(format!(
-            "the page shows the code {code}, the pipeline was told {}",
-            asked.short_code
-        ));
+    let code = approver.read_page(asked.id.as_str()).await?;
+    let told = asked.text("short_code");
+    if code != told {
+        return Err(format!("the page shows the code {code}, the pipeline was told {told}"));
     }
     narration.say(&format!("Alice: reads the page. It shows the same code, {code}."));
-    approver.approve(&asked.id).await?;
+    approver.approve(asked.id.as_str()).await?;
     narration.say("Alice: touched the key. The signature covers every byte of the deployment.");
     mark("approved");
     let ended =
@@ -313,21 +315,21 @@ async fn auto(servers: &Servers, narration: &Narration, started: Instant) -> Res
     mark("ended");
     let evidence = pipeline.evidence(&asked.id).await?;
     let path = servers.files.write(&format!("{}.evidence.json", asked.id), &evidence)?;
-    let status = ended["status"].as_str().unwrap_or_default();
+    let status = ended.text("status");
+    let rollout = &ended.whole["rollout"];
     let summary = json!({
         "id": asked.id,
         "status": status,
-        "service": ended["rollout"]["service"],
-        "digest": ended["rollout"]["digest"],
-        "revision": ended["rollout"]["revision"],
-        "traffic": ended["rollout"]["traffic"],
+        "service": rollout["service"],
+        "digest": rollout["digest"],
+        "revision": rollout["revision"],
+        "traffic": rollout["traffic"],
         "timings": timings,
         "evidence": path,
         "trust": servers.files.trust,
     });
-    let observed = pipeline
-        .observe_cloud_run(ended["rollout"]["service"].as_str().unwrap_or_default())
-        .await?;
+    let observed =
+        pipeline.observe_cloud_run(rollout["service"].as_str().unwrap_or_default()).await?;
     let served = observed["trafficStatuses"].clone();
     narration.say(&format!("Cloud Run itself says: {served}"));
     narration.say(&format!("The evidence is in {}.", path.display()));

@@ -3,31 +3,22 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use url::Url;
 
+use crate::client::tokens::Tokens;
+use crate::client::{Approval, Client, News, Waited};
 use crate::domain::digest::Digest;
+use crate::domain::ids::ApprovalId;
 use crate::randomness;
 use crate::sandbox::{DEMO_REPOSITORY, DEMO_SERVICE};
 
-/// How long one request waits for news, in seconds.
-const WAIT: u64 = 50;
+/// Longer than any answer of a server on this machine takes.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// A pipeline with its token issuer.
 pub struct Pipeline {
-    http: reqwest::Client,
-    gate: String,
+    client: Client,
     sandbox: String,
-}
-
-/// What the gate answered to the request.
-pub struct Asked {
-    /// The approval's id.
-    pub id: String,
-    /// Its page.
-    pub url: String,
-    /// What to compare with the page.
-    pub short_code: String,
-    /// The digest of the whole deployment.
-    pub deployment_digest: String,
 }
 
 /// Waits until the gate answers that it is ready.
@@ -44,23 +35,26 @@ pub async fn until_ready(gate: &str) -> Result<(), String> {
     Err("the gate did not become ready".to_owned())
 }
 
-/// An HTTP client as a job has one.
+/// An HTTP client as a person or a test has one.
 pub fn client() -> Result<reqwest::Client, String> {
     reqwest::Client::builder()
-        .timeout(Duration::from_secs(WAIT + 10))
+        .timeout(ANSWER)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|error| format!("no HTTP client: {error}"))
 }
 
 impl Pipeline {
-    /// A pipeline that asks this gate with tokens of this sandbox.
+    /// A pipeline that asks this gate with tokens of this sandbox, as a job of GitHub Actions does.
     pub fn new(gate: &str, sandbox: &str) -> Result<Self, String> {
-        Ok(Self { http: client()?, gate: gate.to_owned(), sandbox: sandbox.to_owned() })
+        let tokens = format!("{sandbox}/github/runner-token");
+        let tokens = Url::parse(&tokens).map_err(|error| format!("{tokens}: {error}"))?;
+        let tokens = Tokens::of_github(tokens, "demo", gate.to_owned());
+        Ok(Self { client: Client::new(gate.to_owned(), tokens)?, sandbox: sandbox.to_owned() })
     }
 
     /// Asks for the sample deployment.
-    pub async fn ask(&self) -> Result<Asked, String> {
+    pub async fn ask(&self) -> Result<Approval, String> {
         let key = randomness::token::<12>();
         let digest = Digest::of(&key);
         let body = json!({
@@ -79,48 +73,30 @@ impl Pipeline {
             "body": "Smoke tests are green on staging since this morning.\nThe second CPU is for the image resizing.",
             "links": [{"title": "Pull request 218", "url": "https://github.com/demo/web/pull/218"}],
         });
-        let request = self.http.post(format!("{}/v1/approvals", self.gate)).json(&body);
-        let answer = self.send(request.header("Idempotency-Key", &key)).await?;
-        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-        Ok(Asked {
-            id: text("id"),
-            url: text("url"),
-            short_code: text("short_code"),
-            deployment_digest: text("deployment_digest"),
-        })
+        self.client.ask(&body, &key).await.map_err(|failure| failure.to_string())
     }
 
     /// Waits until the approval ends, and tells each new sentence.
-    pub async fn wait(&self, id: &str, tell: impl Fn(&str)) -> Result<Value, String> {
-        let mut version = 0;
-        loop {
-            let url = format!("{}/v1/approvals/{id}?wait={WAIT}&version={version}", self.gate);
-            let answer = self.send(self.http.get(url)).await?;
-            version = answer["version"].as_u64().unwrap_or_default();
-            tell(answer["status_sentence"].as_str().unwrap_or_default());
-            if !matches!(answer["status"].as_str(), Some("pending" | "approved" | "executing")) {
-                return Ok(answer);
+    pub async fn wait(&self, id: &ApprovalId, tell: impl Fn(&str)) -> Result<Approval, String> {
+        let tell = |news: News<'_>| {
+            if let News::Changed(approval) = news {
+                tell(&approval.sentence);
             }
+        };
+        match self.client.wait(id, None, &tell).await {
+            Ok(Waited::Ended(approval) | Waited::StillOpen(approval)) => Ok(approval),
+            Err(failure) => Err(failure.to_string()),
         }
     }
 
     /// The evidence file.
-    pub async fn evidence(&self, id: &str) -> Result<String, String> {
-        let url = format!("{}/v1/approvals/{id}/evidence", self.gate);
-        Ok(self.send(self.http.get(url)).await?.to_string())
+    pub async fn evidence(&self, id: &ApprovalId) -> Result<Vec<u8>, String> {
+        self.client.evidence(id).await.map_err(|failure| failure.to_string())
     }
 
     /// What Cloud Run itself says of the service.
     pub async fn observe_cloud_run(&self, service: &str) -> Result<Value, String> {
-        read(self.http.get(format!("{}/v2/{service}", self.sandbox))).await
-    }
-
-    /// Sends with a fresh token, as a job should.
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, String> {
-        let minted =
-            read(self.http.post(format!("{}/tokens", self.sandbox)).json(&json!({}))).await?;
-        let token = minted["token"].as_str().ok_or("the issuer gave no token")?;
-        read(request.bearer_auth(token)).await
+        read(client()?.get(format!("{}/v2/{service}", self.sandbox))).await
     }
 }
 

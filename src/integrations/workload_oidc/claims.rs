@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{Refusal, WorkloadIssuer, WorkloadKind};
-use crate::proof::token::numeric_date;
+use crate::proof::token::{numeric_date, sole_audience};
 
 /// Clocks of well-run machines differ by less than a second; half a minute covers the others,
 /// and is half of what libraries allow by default.
@@ -58,10 +58,12 @@ fn check_audience(expected: &str, claims: &Map<String, Value>) -> Result<(), Ref
     let expected_text = || expected.to_owned();
     match claims.get("aud") {
         None | Some(Value::Null) => Err(Refusal::MissingAudience { expected: expected_text() }),
-        Some(Value::Array(_)) => Err(Refusal::AudienceIsList { expected: expected_text() }),
-        Some(Value::String(audience)) if audience == expected => Ok(()),
-        Some(Value::String(_)) => Err(Refusal::WrongAudience { expected: expected_text() }),
-        Some(_) => Err(Refusal::MalformedClaim("aud")),
+        Some(found) => match (sole_audience(claims), found) {
+            (Some(audience), _) if audience == expected => Ok(()),
+            (Some(_), _) => Err(Refusal::WrongAudience { expected: expected_text() }),
+            (None, Value::Array(_)) => Err(Refusal::AudienceIsList { expected: expected_text() }),
+            (None, _) => Err(Refusal::MalformedClaim("aud")),
+        },
     }
 }
 

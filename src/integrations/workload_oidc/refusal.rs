@@ -100,9 +100,9 @@ pub enum Refusal {
         "the token's {0} is not of the form that RFC 7519 gives it (times: whole seconds since 1970)"
     )]
     MalformedClaim(&'static str),
-    /// `aud` is an array.
+    /// `aud` is an array, and not of one text.
     #[error(
-        "the token's audience is a list; ask the issuer for a token for this gate alone, with the audience {expected}"
+        "the token is for several parties (its audience is a list); ask the issuer for one for this gate alone, with the audience {expected}"
     )]
     AudienceIsList {
         /// The audience of this gate.

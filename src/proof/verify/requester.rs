@@ -12,7 +12,7 @@ use crate::domain::deployment::Requester;
 use crate::domain::digest::Digest;
 use crate::proof::evidence::{SignedToken, Trust, TrustedIssuer};
 use crate::proof::jwk::thumbprint;
-use crate::proof::token::{NotATime, numeric_date, unverified_claims};
+use crate::proof::token::{NotATime, numeric_date, sole_audience, unverified_claims};
 
 fn mismatch(sentence: impl Into<String>) -> Failure {
     Code::RequesterMismatch.because(sentence)
@@ -51,8 +51,7 @@ fn check_token<'a>(
         .ok_or_else(|| {
             mismatch(format!("the issuer {} is not pinned under this name", requester.issuer))
         })?;
-    let audience = claims.get("aud").and_then(Value::as_str);
-    judge.require(audience == Some(&issuer.audience), || {
+    judge.require(sole_audience(&claims) == Some(&issuer.audience), || {
         mismatch("the requester's token was made for another audience")
     })?;
     judge.require(was_valid(&claims, form.deployment.requested_at) == Ok(true), || {

@@ -145,8 +145,9 @@ pub(in crate::storage) async fn rollout_beside(
     connection: &mut AnyConnection,
     approval: &Approval,
 ) -> Result<Option<ApprovalId>> {
-    const SQL: &str =
-        "SELECT id FROM approvals WHERE status = 'executing' AND service = $1 AND id <> $2 LIMIT 1";
+    const SQL: &str = "SELECT id FROM approvals WHERE service = $1 AND id <> $2 \
+         AND status IN ('approved', 'executing') AND (status = 'executing' OR first_entry < \
+         (SELECT first_entry FROM approvals WHERE id = $2)) LIMIT 1";
     let id: Option<String> = sqlx::query_scalar(SQL)
         .bind(approval.deployment.service.as_str())
         .bind(approval.id().as_str())

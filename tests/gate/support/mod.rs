@@ -5,5 +5,6 @@ pub mod bundles;
 pub mod cloud_run;
 pub mod database;
 pub mod gate;
+pub mod job;
 pub mod postgres;
 pub mod process;

@@ -1,0 +1,107 @@
+//! The name under which a request is asked once.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::domain::digest::Digest;
+
+/// What tells the jobs of a platform apart, and stays the same when a job is run again. None of these
+/// counts attempts: a job that is repeated goes on with what it asked for before.
+struct Platform {
+    name: &'static str,
+    /// The run: set on this platform and nowhere else.
+    run: &'static str,
+    /// What else names the job. What is not set counts as empty.
+    job: &'static [&'static str],
+}
+
+const PLATFORMS: [Platform; 5] = [
+    Platform {
+        name: "github",
+        run: "GITHUB_RUN_ID",
+        job: &["GITHUB_SERVER_URL", "GITHUB_REPOSITORY_ID", "GITHUB_JOB"],
+    },
+    Platform {
+        name: "gitlab",
+        run: "CI_PIPELINE_ID",
+        job: &["CI_SERVER_URL", "CI_PROJECT_ID", "CI_JOB_NAME"],
+    },
+    Platform {
+        name: "buildkite",
+        run: "BUILDKITE_BUILD_ID",
+        job: &["BUILDKITE_STEP_ID", "BUILDKITE_PARALLEL_JOB"],
+    },
+    Platform {
+        name: "circleci",
+        run: "CIRCLE_PIPELINE_ID",
+        job: &["CIRCLE_JOB", "CIRCLE_NODE_INDEX"],
+    },
+    Platform { name: "jenkins", run: "BUILD_TAG", job: &["JENKINS_URL", "STAGE_NAME"] },
+];
+
+/// The key of this request of this job: the platform's name and a digest of run, job, environment,
+/// service and image. None where no platform is known.
+///
+/// The texts are left out on purpose: when they differ, the gate refuses (422) rather than have people
+/// asked twice for one rollout.
+pub fn derived_key(environment: &BTreeMap<String, String>, body: &Value) -> Option<String> {
+    let value = |name: &str| environment.get(name).map(String::as_str).unwrap_or_default();
+    let platform = PLATFORMS.iter().find(|platform| !value(platform.run).is_empty())?;
+    let job: Vec<&str> = platform.job.iter().map(|name| value(name)).collect();
+    let subject = &body["subject"];
+    let parts = json!([
+        value(platform.run),
+        job,
+        body["environment"],
+        subject["service"],
+        subject["image"]
+    ]);
+    let digest = Digest::of(parts.to_string()).to_string();
+    Some(format!("{}-{}", platform.name, &digest[..40]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_job_that_runs_again_has_the_same_key_and_no_other_job_has_it() {
+        let body = |image: &str| json!({"environment": "production", "subject": {"service": "s", "image": image}});
+        let first = [("CI_PIPELINE_ID", "7"), ("CI_JOB_NAME", "deploy"), ("CI_JOB_ID", "100")];
+        let key = |variables: &[(&str, &str)], body: &Value| {
+            derived_key(&environment(variables), body).unwrap()
+        };
+        let one = key(&first, &body("a"));
+        assert!(one.starts_with("gitlab-") && one.len() <= 255, "{one}");
+        let again = [("CI_PIPELINE_ID", "7"), ("CI_JOB_NAME", "deploy"), ("CI_JOB_ID", "101")];
+        assert_eq!(key(&again, &body("a")), one);
+        let mut with_text = body("a");
+        with_text["reason"] = json!("another text");
+        assert_eq!(key(&first, &with_text), one);
+        for (what, other) in [
+            ("another image", key(&first, &body("b"))),
+            ("another job", key(&[("CI_PIPELINE_ID", "7"), ("CI_JOB_NAME", "x")], &body("a"))),
+            ("another run", key(&[("CI_PIPELINE_ID", "8"), ("CI_JOB_NAME", "deploy")], &body("a"))),
+            (
+                "another platform",
+                key(&[("GITHUB_RUN_ID", "7"), ("GITHUB_JOB", "deploy")], &body("a")),
+            ),
+        ] {
+            assert_ne!(other, one, "{what}");
+        }
+        assert_eq!(derived_key(&environment(&[("CI_PIPELINE_ID", "")]), &body("a")), None);
+    }
+
+    #[test]
+    fn every_platform_is_known_by_its_run() {
+        for platform in &PLATFORMS {
+            let key = derived_key(&environment(&[(platform.run, "1")]), &json!({})).unwrap();
+            assert!(key.starts_with(platform.name), "{key}");
+        }
+    }
+}
