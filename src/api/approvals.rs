@@ -131,7 +131,8 @@ pub async fn find_readable(
     if reader.may_read(app, &stored) { Ok(stored) } else { Err(Problem::not_found()) }
 }
 
-fn invalid_query(error: &QueryRejection) -> Problem {
+/// The query has members that we do not know, or values of another form.
+pub(super) fn invalid_query(error: &QueryRejection) -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "invalid_query",

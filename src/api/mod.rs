@@ -5,6 +5,7 @@ pub mod bearer;
 pub mod body;
 pub mod create;
 pub mod environments;
+pub mod events;
 pub mod evidence;
 pub mod health;
 pub mod log;
@@ -56,6 +57,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(create::create, approvals::list))
         .routes(routes!(approvals::read))
         .routes(routes!(approvals::cancel))
+        .routes(routes!(events::events))
         .routes(routes!(evidence::evidence))
         .routes(routes!(verification_summary::verification_summary))
         .routes(routes!(environments::list))

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::domain::approval::State;
 use crate::domain::decision::Verdict;
 use crate::domain::ledger::{ApprovalRecord, Record};
-use crate::domain::rollout::Call;
+use crate::domain::rollout::{Answer, Call};
 
 impl Record {
     /// Who did it: the subject of a person, or the requester as the gate tells requesters apart. None
@@ -52,6 +52,7 @@ fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
         },
         "rollout.begun" => "The rollout began.".to_owned(),
         "rollout.call_announced" => announced(&approval.state),
+        "rollout.call_answered" => answered(&approval.state),
         "rollout.observed" => observed(&approval.state),
         "rollout.ended" => ended(&approval.state, &status),
         other => format!("{}; the approval is {status}.", in_words(other)),
@@ -80,6 +81,33 @@ fn announced(state: &State) -> String {
         || "A call to Cloud Run was announced.".to_owned(),
         |call| format!("A call to Cloud Run was announced: {}.", call_in_words(call)),
     )
+}
+
+fn answered(state: &State) -> String {
+    let intent = match state {
+        State::Executing { progress, .. } => progress.intent.as_ref(),
+        _ => None,
+    };
+    let Some((call, answer)) =
+        intent.and_then(|intent| Some((intent.call, intent.answer.as_ref()?)))
+    else {
+        return "Cloud Run answered a call.".to_owned();
+    };
+    let call = call_in_words(call);
+    let because = |why: &str| why.trim_end_matches('.').to_owned();
+    match answer {
+        Answer::Accepted { .. } => format!("Cloud Run accepted the call: {call}."),
+        Answer::Refused { reason, .. } => {
+            format!("Cloud Run refused the call ({call}): {}.", because(reason))
+        }
+        Answer::NotNow { reason, .. } => {
+            format!("Cloud Run did not take the call now ({call}): {}.", because(reason))
+        }
+        Answer::Unknown { reason, .. } => format!(
+            "What became of the call ({call}) is not known: {}. The gate looks before it does anything else.",
+            because(reason)
+        ),
+    }
 }
 
 /// What a call to Cloud Run does.

@@ -244,14 +244,19 @@ impl Storage {
         rows.into_iter().map(Entry::try_from).collect()
     }
 
-    /// The calls to Cloud Run that the entries of one approval tell.
-    pub async fn calls_of(&self, id: &ApprovalId) -> Result<Vec<RecordedCall>> {
+    /// What the entries of one approval say, in order.
+    pub async fn records_of(&self, id: &ApprovalId) -> Result<Vec<Record>> {
         let records = self.entries_of(id).await?.into_iter().map(|entry| {
             let key = entry.index.to_string();
             let row = Row { table: "ledger_entries", key: &key };
             Record::parse(&entry.record).map_err(|error| row.impossible("record", error))
         });
-        Ok(recorded_calls(&records.collect::<Result<Vec<Record>>>()?))
+        records.collect()
+    }
+
+    /// The calls to Cloud Run that the entries of one approval tell.
+    pub async fn calls_of(&self, id: &ApprovalId) -> Result<Vec<RecordedCall>> {
+        Ok(recorded_calls(&self.records_of(id).await?))
     }
 
     /// The entry at this index.

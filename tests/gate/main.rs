@@ -11,6 +11,7 @@ mod deciding;
 mod description;
 mod differential;
 mod endorsing;
+mod events;
 mod evidence;
 mod export;
 mod faults;
