@@ -1,28 +1,22 @@
 // The step itself: ask, tell people where to sign, wait for the end, report it.
-import { cancelPending, forgetPending, rememberPending } from './cancel.mjs';
-import { Failure, Refusal } from './failure.mjs';
-import { Gate } from './gate.mjs';
-import { identityTokens } from './identity.mjs';
+import { cancelPending, forgetPending, rememberPending } from '../scripts/cancel.mjs';
+import { Refusal } from '../scripts/failure.mjs';
+import { Gate } from '../scripts/gate.mjs';
+import { identityTokens } from '../scripts/identity.mjs';
+import { announce, conclude } from '../scripts/report.mjs';
+import { ASKING_PATIENCE_MILLISECONDS, untilAnswered } from '../scripts/retry.mjs';
+import { log } from '../scripts/runner.mjs';
+import { runStep } from '../scripts/step.mjs';
+import { untilEnded } from '../scripts/wait.mjs';
 import { readInputs } from './inputs.mjs';
-import { announce, conclude } from './report.mjs';
-import { untilAnswered } from './retry.mjs';
-import { annotate, log } from './runner.mjs';
-import { untilEnded } from './wait.mjs';
 
-// A gate that is away for longer is not restarting but broken.
-const ASKING_PATIENCE_MILLISECONDS = 10 * 60_000;
 // The runner sends SIGINT, SIGTERM after 7.5 s and kills 2.5 s later.
 const CANCELLING_MILLISECONDS = 5500;
 
-const interruption = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.on(name, () => interruption.abort(new Failure('Cancelled', 'The job was cancelled while this step was at work.')));
-}
-
-async function main() {
+async function main(signal) {
   const inputs = readInputs(process.env);
   const gate = new Gate(inputs.gateUrl, identityTokens(process.env, inputs.audience));
-  const patience = { deadline: performance.now() + inputs.timeoutMilliseconds, signal: interruption.signal };
+  const patience = { deadline: performance.now() + inputs.timeoutMilliseconds, signal };
   if (inputs.mode === 'ask') {
     announce(await ask(gate, inputs, patience), inputs.request);
   } else {
@@ -59,11 +53,4 @@ async function askAndWait(gate, inputs, patience) {
   await conclude(gate, ended, patience.signal);
 }
 
-try {
-  await main();
-} catch (error) {
-  // A timer or a request that was interrupted throws its own error; the signal knows why.
-  const failure = interruption.signal.aborted ? interruption.signal.reason : error;
-  annotate('error', failure.title ?? 'Unexpected error', failure instanceof Failure ? failure.message : String(failure.stack));
-  process.exitCode = 1;
-}
+await runStep(main);

@@ -1,9 +1,9 @@
 // Runs when the job ends. The main step cancels its approval itself when it can;
 // this finishes the work when it was killed before it could.
-import { cancelPending, rememberedPending } from './cancel.mjs';
-import { Gate } from './gate.mjs';
-import { identityTokens } from './identity.mjs';
-import { annotate, log } from './runner.mjs';
+import { cancelPending, rememberedPending } from '../scripts/cancel.mjs';
+import { Gate } from '../scripts/gate.mjs';
+import { identityTokens } from '../scripts/identity.mjs';
+import { annotate, log } from '../scripts/runner.mjs';
 
 const CANCELLING_MILLISECONDS = 60_000;
 

@@ -90,6 +90,7 @@ struct Report {
     short_code: Option<String>,
     service: Option<String>,
     image: Option<String>,
+    environment: Option<String>,
     /// What the gate's own configuration pinned.
     gate_trust: Option<TrustLevel>,
     endorsements: Option<u8>,
@@ -123,6 +124,7 @@ impl Report {
             short_code: deployment.map(|deployment| deployment.short_code()),
             service: deployment.map(|deployment| deployment.service.to_string()),
             image: deployment.map(|deployment| deployment.image.to_string()),
+            environment: deployment.map(|deployment| deployment.environment.clone()),
             gate_trust: verified.map(|verified| verified.policy().enrolment.trust),
             endorsements: verified.map(|verified| verified.policy().enrolment.endorsements),
             approvers: verified

@@ -1,6 +1,6 @@
 // A small gate and GitHub's token endpoint behind one real HTTP server. It keeps
 // approvals over a restart, as a database would, and a journal of every request.
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
 export const REQUEST_TOKEN = 'runner-request-token';
@@ -138,12 +138,12 @@ export class FakeGate {
       const same = known.text === JSON.stringify(body);
       return same ? { status: 200, body: this.approvals.get(known.id) } : problem(422, 'This key was used for another request.');
     }
-    const id = randomUUID();
+    const id = `apr_${Array.from(randomBytes(26), (byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte % 32]).join('')}`;
     const digest = createHash('sha256').update(id).digest('hex');
     const approval = {
       id, status: 'pending', version: 1, url: `${this.url}/approvals/${id}`,
       deployment_digest: `sha256:${digest}`, short_code: digest.slice(0, 8).toUpperCase(),
-      status_sentence: 'One of two signatures is missing.', expires_at: '2026-11-25T05:00:00Z', decisions: [], subject: body.subject,
+      status_sentence: 'One of two signatures is missing.', expires_at: '2026-11-25T05:00:00Z', decisions: [], subject: body.subject, environment: body.environment,
     };
     this.approvals.set(id, approval);
     this.#keys.set(key, { id, text: JSON.stringify(body) });

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { REQUEST_TOKEN } from './fake_gate.mjs';
 
-export const ACTION = fileURLToPath(new URL('../../actions/request-approval/', import.meta.url));
+/** The folder of all actions. */
+export const ACTIONS = fileURLToPath(new URL('../../actions/', import.meta.url));
 export const IMAGE = `europe-docker.pkg.dev/demo/app/web@sha256:${'ab'.repeat(32)}`;
 export const SERVICE = 'projects/demo/locations/europe-west1/services/web';
 
@@ -18,8 +19,8 @@ export function inputsFor(gateUrl, more = {}) {
 // A step that hangs is a failure with a log, not a test run without an end.
 const HANGING_MILLISECONDS = 60_000;
 
-/** Starts the step. `finished` answers with everything it left behind. */
-export function startStep(gate, { inputs = {}, environment = {}, script = 'index.mjs' } = {}) {
+/** Starts a script of an action, with the inputs of request-approval unless it is another. `finished` answers with everything it left behind. */
+export function startStep(gate, { action = 'request-approval', inputs = {}, environment = {}, script = 'index.mjs' } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-step-'));
   const files = Object.fromEntries(['OUTPUT', 'STATE', 'STEP_SUMMARY'].map((name) => [name, join(folder, name)]));
   for (const file of Object.values(files)) writeFileSync(file, '');
@@ -29,9 +30,9 @@ export function startStep(gate, { inputs = {}, environment = {}, script = 'index
     GITHUB_SERVER_URL: 'https://github.com', GITHUB_REPOSITORY_ID: '4711', GITHUB_RUN_ID: '99', GITHUB_RUN_ATTEMPT: '1', GITHUB_JOB: 'deploy',
     ACTIONS_ID_TOKEN_REQUEST_URL: gate.tokenUrl, ACTIONS_ID_TOKEN_REQUEST_TOKEN: REQUEST_TOKEN,
   };
-  for (const [name, value] of Object.entries(inputsFor(gate.url, inputs))) variables[`INPUT_${name.toUpperCase()}`] = value;
+  for (const [name, value] of Object.entries(action === 'request-approval' ? inputsFor(gate.url, inputs) : inputs)) variables[`INPUT_${name.toUpperCase()}`] = value;
   Object.assign(variables, environment);
-  const child = spawn(process.execPath, [join(ACTION, script)], {
+  const child = spawn(process.execPath, [join(ACTIONS, action, script)], {
     env: withoutUndefined(variables), stdio: ['ignore', 'pipe', 'pipe'], timeout: HANGING_MILLISECONDS, killSignal: 'SIGKILL',
   });
   const step = { child, folder, stdout: '', stderr: '' };

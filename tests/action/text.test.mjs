@@ -1,8 +1,8 @@
 // Text from the gate, from approvers and from the pipeline stays text.
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { commandMessage, commandProperty, html, inertLine, webAddress } from '../../actions/request-approval/text.mjs';
-import { pauseAfter } from '../../actions/request-approval/retry.mjs';
+import { commandMessage, commandProperty, html, inertLine, webAddress } from '../../actions/scripts/text.mjs';
+import { pauseAfter } from '../../actions/scripts/retry.mjs';
 import { FakeGate } from './fake_gate.mjs';
 import { startStep, until } from './step.mjs';
 

@@ -195,7 +195,7 @@ fn addresses_and_statuses_exist() {
 fn the_workflow_is_the_actions_own_example() {
     let text = read("README.md");
     let block = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
-    let example = read("actions/request-approval/example.yml");
+    let example = read("actions/examples/build-then-deploy.yml");
     for line in block.lines() {
         assert!(
             example.lines().any(|own| own.trim() == line.trim().trim_start_matches("- ")
@@ -207,7 +207,10 @@ fn the_workflow_is_the_actions_own_example() {
 
 #[test]
 fn what_it_points_to_is_there() {
-    for page in ["README.md", "SECURITY.md", "actions/request-approval/README.md"] {
+    let actions = ["request-approval", "wait-for-approval", "verify-evidence"];
+    let pages = actions.map(|action| format!("actions/{action}/README.md"));
+    let pages = pages.iter().map(String::as_str);
+    for page in ["README.md", "SECURITY.md"].into_iter().chain(pages) {
         let text = read(page);
         let folder = root().join(page).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

@@ -100,6 +100,7 @@ fn machines_get_one_object() {
     assert_eq!(good["verdict"], "approved");
     assert_eq!(good["status"], "succeeded");
     assert_eq!(good["code"], Value::Null);
+    assert_eq!(good["environment"], "production");
     assert_eq!(good["approvers"][1]["subject"], "u-carol");
     assert_eq!(good["approvers"][1]["decision"], Verdict::Approve.as_str());
     assert_eq!(good["deployment_digest"].as_str().unwrap().len(), 64);

@@ -31,6 +31,14 @@ export function announce(approval, request) {
   ]));
 }
 
+/** Says what is waited for, when somebody else asked for it. */
+export function announceWait(approval) {
+  setOutputs(identifyingOutputs(approval));
+  log(`Approval ${approval.id} is ${approval.status}: ${sentenceOf(approval)}`);
+  log(`Its page: ${approval.url}`);
+  annotate('notice', 'Waiting for an approval', `${approval.url} (short code ${approval.short_code ?? 'none'})`);
+}
+
 /** Reports the end of the approval. Throws the gate's own sentence unless it succeeded. */
 export async function conclude(gate, approval, signal) {
   const settled = settlingDecisions(approval);
@@ -97,12 +105,12 @@ function link({ url }) {
   return address ? `<a href="${html(address)}">Open the approval</a>` : html(url);
 }
 
-function code(value) {
+export function code(value) {
   return value ? `<code>${html(value)}</code>` : '';
 }
 
-// Cells are HTML already; rows without a value are left out.
-function block(heading, introduction, rows) {
+/** A table for the summary. Cells are HTML already; rows without a value are left out. */
+export function block(heading, introduction, rows) {
   const filled = rows.filter(([, cell]) => cell !== '');
   const table = filled.map(([name, cell]) => `<tr><th align="left">${name}</th><td>${cell}</td></tr>`);
   const lines = [`<h3>${html(heading)}</h3>`, `<p>${introduction}</p>`];

@@ -6,6 +6,8 @@ import { log } from './runner.mjs';
 
 const FIRST_PAUSE_MILLISECONDS = 1000;
 const LONGEST_PAUSE_MILLISECONDS = 30_000;
+/** A gate that is away for longer before it ever answered is not restarting but broken. */
+export const ASKING_PATIENCE_MILLISECONDS = 10 * 60_000;
 /** How often a state that does not change is mentioned in the log. */
 export const REMINDER_MILLISECONDS = 5 * 60_000;
 
