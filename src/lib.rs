@@ -14,7 +14,7 @@
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
 //! | [`worker`] | acts on what was committed: rollouts, expiry | the above |
-//! | [`api`], [`web`] | JSON for machines, pages for people | the above |
+//! | [`api`], [`mcp`], [`web`] | JSON for machines, tools for agents, pages for people | the above |
 //! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls | names and texts of `domain`, randomness |
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
@@ -53,6 +53,7 @@
 //!    Run, and everything frozen into the canonical deployment ([`domain::request`]): the complete
 //!    revision template, the exact shares of every step, the way back, what must still hold, who asks,
 //!    the policy's digest. Row, spent token, policy and ledger entry commit together ([`gate::request`]).
+//!    An agent asks by a tool ([`mcp`]) that leads to the same functions ([`api::ask`]).
 //! 2. The pipeline waits ([`gate::watch`]): a subscription and nothing else. One task per process follows
 //!    the ledger and hands each change to all who wait for it.
 //! 3. A person signs in ([`web::sign_in`]), opens the page ([`web::views`]), drawn from the canonical bytes,
@@ -92,6 +93,7 @@ pub mod config;
 pub mod domain;
 pub mod gate;
 pub mod integrations;
+pub mod mcp;
 pub mod proof;
 pub mod randomness;
 pub mod sandbox;

@@ -20,7 +20,7 @@ use crate::web::same_origin::require_same_origin;
 use crate::web::{
     approvals, assets, decisions, endorsements, first_key, inbox, keys, security_headers, sign_in,
 };
-use crate::{api, web};
+use crate::{api, mcp, web};
 
 /// The largest body: a deployment request with a long text and a large template fits many times.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -66,8 +66,9 @@ pub fn routes(app: App) -> Router {
         .route("/openapi.json", get(move || async move { description }))
         .fallback(web::page::nothing_here)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(problem_of_plain_refusals))
+        .merge(mcp::routes(&app))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(headers, security_headers::add_security_headers))
         .layer(from_fn_with_state(app.clone(), log_request))
@@ -96,12 +97,9 @@ fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
 async fn problem_of_plain_refusals(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     match response.status() {
-        StatusCode::PAYLOAD_TOO_LARGE if !is_problem(&response) => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "The body is larger than 64 KiB. Shorten the texts, and link to what is long.",
-        )
-        .into_response(),
+        StatusCode::PAYLOAD_TOO_LARGE if !is_problem(&response) => {
+            Problem::body_too_large().into_response()
+        }
         StatusCode::BAD_REQUEST if !is_problem(&response) && !is_page(&response) => Problem::new(
             StatusCode::BAD_REQUEST,
             "malformed_request",

@@ -18,11 +18,12 @@ use crate::app::App;
 use crate::domain::approval::{Approval, Status};
 use crate::domain::ids::ApprovalId;
 use crate::gate::cancel::cancel as cancel_approval;
+use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::storage::{ApprovalFilter, StoredApproval};
 
 /// The longest wait, in seconds: 300 is where platforms, clients and tokens in front of and behind
 /// us give up, so we answer well before.
-const LONGEST_WAIT: u64 = 240;
+pub const LONGEST_WAIT: u64 = 240;
 /// How many approvals a page has, if the caller does not say.
 const DEFAULT_LIMIT: u32 = 50;
 /// The most that a page has.
@@ -224,13 +225,21 @@ pub async fn cancel(
     body: Bytes,
 ) -> Result<Json<ApprovalView>, Problem> {
     let requester = authenticate(&app, &headers).await?;
-    let id: ApprovalId = id.parse().map_err(|_| Problem::not_found())?;
     if !body.is_empty() {
         let (_, CancelBody {}) = read_body(&headers, &body)?;
     }
-    let now = app.now();
-    cancel_approval(&app.storage, &requester, &id, now).await?;
-    let stored = app.storage.approval(&id).await?.ok_or_else(Problem::not_found)?;
+    let approval = cancel_as(&app, &requester, &id).await?;
+    Ok(Json(ApprovalView::new(&approval, app.approval_url(approval.id()), app.now())))
+}
+
+/// Takes back what this requester asked for.
+pub async fn cancel_as(
+    app: &App,
+    requester: &VerifiedRequester,
+    id: &str,
+) -> Result<Approval, Problem> {
+    let id: ApprovalId = id.parse().map_err(|_| Problem::not_found())?;
+    let approval = cancel_approval(&app.storage, requester, &id, app.now()).await?;
     tracing::info!(approval = %id, "an approval was cancelled by its requester");
-    Ok(Json(ApprovalView::new(&stored.approval, app.approval_url(&id), now)))
+    Ok(approval)
 }

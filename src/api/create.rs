@@ -5,87 +5,15 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::{SignedDuration, Span};
-use serde::Deserialize;
 use serde_json::Value;
 
+use crate::api::ask::{AskBody, ask, count_refusal, is_idempotency_key};
 use crate::api::bearer::authenticate;
-use crate::api::body::{Object, read_body};
-use crate::api::problem::{Problem, ProblemBody, sentence};
+use crate::api::body::read_body;
+use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::ApprovalView;
 use crate::app::App;
-use crate::domain::canonical::to_canonical_json;
-use crate::domain::deployment::{Commit, FrozenDeployment, Link};
-use crate::domain::digest::Digest;
-use crate::domain::ids::ApprovalId;
-use crate::domain::policy::Policy;
-use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
-use crate::gate::request::{Attempt, create as create_approval, find_earlier, requester_of};
-use crate::gate::{GateError, refusals};
-use crate::integrations::cloud_run::check_template;
 use crate::integrations::workload_oidc::VerifiedRequester;
-use crate::randomness;
-
-/// The longest `Idempotency-Key`, in bytes.
-const LONGEST_IDEMPOTENCY_KEY: usize = 255;
-
-/// What a workload asks for.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AskBody {
-    /// The environment whose rules apply.
-    #[schema(example = "production")]
-    environment: String,
-    /// What is asked for.
-    #[schema(value_type = AskSubject)]
-    subject: Object<AskSubject>,
-    /// Why it should go out, in a sentence or two.
-    #[schema(example = "Fixes the checkout on phones")]
-    reason: String,
-    /// A headline.
-    title: Option<String>,
-    /// More about it, plain text.
-    body: Option<String>,
-    /// Where to read more, https only.
-    #[serde(default)]
-    #[schema(value_type = Vec<AskLink>)]
-    links: Vec<Object<AskLink>>,
-    /// How long it may stay open: seconds, or text such as `8h` or `30m`.
-    #[schema(value_type = Option<String>, example = "8h")]
-    expires_in: Option<Value>,
-}
-
-/// What is asked for.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum AskSubject {
-    /// A rollout of a Cloud Run service.
-    Deployment {
-        /// `projects/P/locations/R/services/S`.
-        #[schema(example = "projects/demo/locations/europe-west1/services/web")]
-        service: String,
-        /// The image by digest.
-        #[schema(
-            example = "europe-docker.pkg.dev/demo/app/web@sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
-        )]
-        image: String,
-        /// Changes of the revision template, as the Cloud Run Admin API v2 writes it.
-        #[schema(value_type = Option<Object>)]
-        template: Option<Value>,
-        /// Percent of traffic at each step, rising to 100.
-        steps: Option<Vec<u8>>,
-    },
-}
-
-/// A link.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-struct AskLink {
-    /// What it is called.
-    title: String,
-    /// Where it leads.
-    url: String,
-}
 
 /// Ask for a deployment.
 #[utoipa::path(
@@ -106,21 +34,10 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let verified = authenticate(&app, &headers).await?;
     let answer = ask_as(&app, &verified, &headers, &body).await;
-    if let Err(problem) = &answer
-        && problem.status.is_client_error()
-    {
-        refusals::of_request(&app.storage, &verified, problem.code, app.now());
+    if let Err(problem) = &answer {
+        count_refusal(&app, &verified, problem);
     }
     answer
-}
-
-/// The environment that the body of a request names, and what it asks for.
-///
-/// # Errors
-/// If it is not in the form of one.
-pub fn read_request(body: &[u8]) -> Result<(String, DeploymentRequest), Problem> {
-    let (_, ask): (Value, AskBody) = read_body(&HeaderMap::new(), body)?;
-    Ok((ask.environment.clone(), request_of(ask)?))
 }
 
 async fn ask_as(
@@ -130,28 +47,15 @@ async fn ask_as(
     body: &Bytes,
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(headers)?;
-    let (json, ask): (Value, AskBody) = read_body(headers, body)?;
-    let request_digest = Digest::of(to_canonical_json(&json).map_err(GateError::from)?);
-    let attempt =
-        Attempt { requester: verified, idempotency_key: &idempotency_key, request_digest };
-    if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
-        let url = app.approval_url(earlier.approval.id());
-        return Ok(Json(ApprovalView::as_created(&earlier.approval, url)).into_response());
-    }
-    let policy = find_policy(app, &ask.environment, verified)?;
-    let request = request_of(ask)?;
-    let deployment = freeze(app, &request, policy, verified).await?;
-    let (stored, is_new) =
-        create_approval(&app.storage, &attempt, deployment, policy, app.now()).await?;
-    let url = app.approval_url(stored.approval.id());
+    let (json, body): (Value, AskBody) = read_body(headers, body)?;
+    let (stored, is_new) = ask(app, verified, &idempotency_key, &json, body).await?;
+    let id = stored.approval.id();
+    let view = Json(ApprovalView::as_created(&stored.approval, app.approval_url(id)));
     if !is_new {
-        return Ok(Json(ApprovalView::as_created(&stored.approval, url)).into_response());
+        return Ok(view.into_response());
     }
-    tracing::info!(approval = %stored.approval.id(), requester = stored.requester_key, "an approval was asked for");
-    let location = HeaderValue::try_from(format!("/v1/approvals/{}", stored.approval.id()));
-    let mut response = (StatusCode::CREATED, Json(ApprovalView::as_created(&stored.approval, url)))
-        .into_response();
-    if let Ok(location) = location {
+    let mut response = (StatusCode::CREATED, view).into_response();
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/approvals/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
@@ -168,122 +72,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
         );
     };
     match value.to_str() {
-        Ok(key) if !key.trim().is_empty() && key.len() <= LONGEST_IDEMPOTENCY_KEY => {
-            Ok(key.to_owned())
-        }
+        Ok(key) if is_idempotency_key(key) => Ok(key.to_owned()),
         _ => refused("The Idempotency-Key must be 1 to 255 visible ASCII characters."),
-    }
-}
-
-/// The environment's policy. A caller who may ask for nothing there learns nothing about it.
-fn find_policy<'a>(
-    app: &'a App,
-    environment: &str,
-    verified: &VerifiedRequester,
-) -> Result<&'a Policy, Problem> {
-    app.policies.get(environment).ok_or_else(|| {
-        let known: Vec<&str> = app
-            .policies
-            .values()
-            .filter(|policy| policy.admits_requester(verified.issuer_name(), verified.claims()))
-            .map(|policy| policy.environment.as_str())
-            .collect();
-        let shown: String = environment.chars().take(100).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "unknown_environment",
-            format!("There is no environment {shown:?}. This token may ask for: {known}."),
-        )
-    })
-}
-
-fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
-    let invalid = |code: &'static str, error: &dyn std::fmt::Display| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, sentence(error))
-    };
-    let Object(AskSubject::Deployment { service, image, template, steps }) = ask.subject;
-    let template = match template {
-        Some(template) => {
-            Some(check_template(&template).map_err(|error| invalid("invalid_template", &error))?)
-        }
-        None => None,
-    };
-    Ok(DeploymentRequest {
-        service: service.parse().map_err(|error| invalid("invalid_service", &error))?,
-        image: image.parse().map_err(|error| invalid("image_not_by_digest", &error))?,
-        template,
-        steps,
-        reason: ask.reason,
-        title: ask.title,
-        body: ask.body,
-        links: ask
-            .links
-            .into_iter()
-            .map(|Object(AskLink { title, url })| Link { title, url })
-            .collect(),
-        expires_in: ask.expires_in.map(|value| duration_of(&value)).transpose()?,
-    })
-}
-
-/// Whole seconds as a number, or a duration as text: `8h`, `30m`, `PT8H`.
-fn duration_of(value: &Value) -> Result<SignedDuration, Problem> {
-    let parsed = match value {
-        Value::Number(number) => number.as_i64().map(SignedDuration::from_secs),
-        Value::String(text) => text.parse::<SignedDuration>().ok().or_else(|| days_of(text)),
-        _ => None,
-    };
-    parsed.ok_or_else(|| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_expiry",
-            "expires_in is neither a number of seconds nor a duration such as \"8h\" or \"30m\".",
-        )
-    })
-}
-
-fn days_of(text: &str) -> Option<SignedDuration> {
-    let span: Span = text.parse().ok()?;
-    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
-}
-
-/// Reads the running service and freezes the request against it. Nothing is stored here.
-async fn freeze(
-    app: &App,
-    request: &DeploymentRequest,
-    policy: &Policy,
-    verified: &VerifiedRequester,
-) -> Result<FrozenDeployment, Problem> {
-    let requester = requester_of(verified);
-    request.check(policy, &requester)?;
-    let observed = app.cloud_run.observe_service(&request.service).await?;
-    let id = ApprovalId::from_random(randomness::bytes());
-    let commit = commit_of(app, verified).await;
-    let audience = &app.relying_party.origin;
-    let occasion = Occasion { id, audience, commit, requested_at: verified.verified_at() };
-    let frozen = request
-        .freeze(policy, observed.as_ref(), requester, occasion)
-        .map_err(|error| Problem::from(GateError::from(error)))?;
-    check_template(&frozen.proposed).map_err(|error| {
-        Problem::from(RequestRefusal::Template {
-            field: error.path,
-            problem: format!("{} (in the template with your changes merged in)", error.problem),
-        })
-    })?;
-    Ok(frozen)
-}
-
-/// What GitHub says of the commit that the token names. Context only: without an answer the
-/// deployment is frozen without it.
-async fn commit_of(app: &App, verified: &VerifiedRequester) -> Option<Commit> {
-    let github = app.github.as_ref()?;
-    let claim = |name: &str| verified.claim(name).and_then(Value::as_str);
-    let (repository_id, sha) = claim("repository_id").zip(claim("sha"))?;
-    match github.commit(repository_id, sha).await {
-        Ok(commit) => Some(commit),
-        Err(error) => {
-            tracing::warn!(%error, repository_id, sha, "the commit could not be read; the page shows none");
-            None
-        }
     }
 }

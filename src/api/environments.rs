@@ -8,6 +8,7 @@ use crate::api::bearer::{Reader, authenticate_reader};
 use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::{EnvironmentList, EnvironmentView};
 use crate::app::App;
+use crate::domain::policy::Policy;
 
 /// Lists the environments that the caller may use.
 #[utoipa::path(
@@ -23,13 +24,23 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Json<EnvironmentList>, Problem> {
     let reader = authenticate_reader(&app, &headers).await?;
-    let policies = app.policies.values().filter(|policy| match &reader {
+    Ok(Json(environments_of(&app, &reader)))
+}
+
+/// What this caller may ask for, or sign.
+pub fn environments_of(app: &App, reader: &Reader) -> EnvironmentList {
+    let policies = policies_of(app, reader);
+    EnvironmentList { environments: policies.map(EnvironmentView::new).collect() }
+}
+
+/// The rules of the environments that this caller may use.
+pub fn policies_of<'a>(app: &'a App, reader: &'a Reader) -> impl Iterator<Item = &'a Policy> {
+    app.policies.values().filter(move |policy| match reader {
         Reader::Workload(requester) => {
             policy.admits_requester(requester.issuer_name(), requester.claims())
         }
         Reader::Person(session) => {
             policy.admits_approver(&session.profile.person, &session.profile.groups)
         }
-    });
-    Ok(Json(EnvironmentList { environments: policies.map(EnvironmentView::new).collect() }))
+    })
 }

@@ -1,6 +1,7 @@
 //! JSON for machines. It describes itself at `/openapi.json`.
 
 pub mod approvals;
+pub mod ask;
 pub mod bearer;
 pub mod body;
 pub mod create;

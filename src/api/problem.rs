@@ -58,6 +58,15 @@ impl Problem {
         }
     }
 
+    /// The body is over the limit; nothing in it was looked at.
+    pub fn body_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The body is larger than 64 KiB. Shorten the texts, and link to what is long.",
+        )
+    }
+
     /// There is no such thing, or the caller may not know.
     pub fn not_found() -> Self {
         Self::new(
@@ -69,7 +78,7 @@ impl Problem {
 }
 
 /// Begins with a capital, unless it begins with the name of a member, and ends with a full stop.
-pub(super) fn sentence(error: &dyn std::fmt::Display) -> String {
+pub fn sentence(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
     let first_word = text.split(' ').next().unwrap_or_default();
     let mut characters = text.chars();

@@ -308,6 +308,11 @@ impl Verifier {
         futures::future::join_all(refreshes).await;
     }
 
+    /// The issuers whose tokens are taken, as `iss` names them.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.issuers.iter().map(|(issuer, _)| issuer.issuer.as_str())
+    }
+
     /// The issuers whose keys were never read, by their names in the configuration.
     pub fn issuers_without_keys(&self) -> Vec<&str> {
         let without = self.issuers.iter().filter(|(_, keys)| !keys.ever_read());

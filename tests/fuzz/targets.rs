@@ -2,8 +2,8 @@
 //! panic. The fuzz targets beside this file call them, and `tests/gate/fuzzing.rs` does on stable Rust.
 
 use axum::http::HeaderMap;
+use countersign::api::ask::AskBody;
 use countersign::api::body::read_body;
-use countersign::api::create::AskBody;
 use countersign::domain::deployment::FrozenDeployment;
 use countersign::domain::ledger::Record;
 use countersign::domain::statement::FrozenStatement;

@@ -1,13 +1,17 @@
 //! The tree keeps the order that `src/lib.rs` describes: this file reads the sources and says
 //! where they do not.
 
+mod imports;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use imports::imports;
+
 /// What each module may import from the crate: whole modules, or single paths where a module is
 /// meant to know no more of another. The one list of it; `src/lib.rs` tells it in words.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("proof", &["domain"]),
     ("clock", &[]),
@@ -49,7 +53,9 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ),
     ("api", API_AND_WEB),
     ("web", API_AND_WEB),
-    ("server", &["api", "web", "app"]),
+    // Agents get what the API gives, by the API's own functions.
+    ("mcp", &["domain", "proof", "storage", "gate", "app", "api", "integrations::workload_oidc"]),
+    ("server", &["api", "mcp", "web", "app"]),
     ("client", &["domain", "randomness"]),
     // The demo shows everything, the sandbox included.
     ("cli", &[EVERYTHING]),
@@ -76,13 +82,14 @@ const API_AND_WEB: &[&str] = &[
 ];
 
 /// The only place that knows each outside party's crate.
-const CRATES: [(&str, &str); 6] = [
+const CRATES: [(&str, &str); 7] = [
     ("webauthn_rs", "src/integrations/passkeys"),
     ("octocrab", "src/integrations/github"),
     ("jsonwebtoken", "src/integrations/workload_oidc"),
     ("google_cloud", "src/integrations/cloud_run"),
     ("openidconnect", "src/integrations/login_oidc"),
     ("sqlx", "src/storage/"),
+    ("rmcp", "src/mcp/"),
 ];
 
 /// A file that needs more lines than this has more than one subject.
@@ -163,66 +170,9 @@ fn assert_none(complaints: &[String], rule: &str) {
     assert!(complaints.is_empty(), "{rule}\n{list}");
 }
 
-/// The paths that a use tree names: `gate::{self, decide::X}` gives `gate`, `gate::decide::X`.
-fn paths_of(tree: &str, prefix: &str, paths: &mut Vec<String>) -> usize {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let bytes = tree.as_bytes();
-    let mut at = 0;
-    let mut path = prefix.to_owned();
-    loop {
-        if bytes.get(at) == Some(&b'{') {
-            at += 1;
-            while at < bytes.len() && bytes[at] != b'}' {
-                if is_name(bytes[at]) || bytes[at] == b'{' {
-                    at += paths_of(&tree[at..], &path, paths);
-                } else {
-                    at += 1;
-                }
-            }
-            return at + 1;
-        }
-        let name: String = tree[at..].chars().take_while(|c| is_name(*c as u8)).collect();
-        at += name.len();
-        if !name.is_empty() && name != "self" {
-            path = if path.is_empty() { name } else { format!("{path}::{name}") };
-        }
-        if tree[at..].starts_with("::") {
-            at += 2;
-        } else {
-            paths.push(path);
-            return at;
-        }
-    }
-}
-
-/// Every path of the crate that a source names.
-fn imports(code: &str) -> Vec<String> {
-    let mut paths = Vec::new();
-    for (at, found) in code.match_indices("crate::") {
-        let before = code[..at].chars().next_back();
-        if !before.is_some_and(|before| before.is_alphanumeric() || before == '_') {
-            paths_of(&code[at + found.len()..], "", &mut paths);
-        }
-    }
-    paths
-}
-
 fn is_within(path: &str, allowed: &str) -> bool {
     allowed == EVERYTHING
         || path.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-}
-
-#[test]
-fn use_trees_are_read() {
-    let code = "use crate::{api, web::{self, page::Page}};\nuse crate::domain::x::{A, B as C};\n\
-                let y = crate::clock::now();\nuse mycrate::z;";
-    let expected = ["api", "web", "web::page::Page", "domain::x::A", "domain::x::B", "clock::now"];
-    let mut found = imports(code);
-    // What follows `as` is a name of the file's own.
-    found.retain(|path| !path.ends_with("::as") && !path.ends_with("::x::C"));
-    assert_eq!(found, expected);
-    assert!(is_within("web::proxy::X", "web::proxy"));
-    assert!(!is_within("web::proxying", "web::proxy"));
 }
 
 #[test]

@@ -84,7 +84,7 @@ refuse_if_missing() {
   return 1
 }
 
-# cargo-nextest, cargo-deny, act, Node and Google's Python client, made anew when the list changes.
+# cargo-nextest, cargo-deny, act, Node, Google's Python client and the MCP SDK, made anew when the list changes.
 provide_python_folder() {
   local installed="$PYTHON_FOLDER/requirements.txt"
   cmp -s tests/requirements.txt "$installed" && return

@@ -274,6 +274,10 @@ async fn play(
             servers.sandbox, servers.gate
         ));
     }
+    narration.say(&format!(
+        "For an AI agent the gate is an MCP server at {}/mcp; curl -d '{{\"issuer\": \"agent\"}}' {}/tokens gives it a token.",
+        servers.gate, servers.sandbox
+    ));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::{ExplainArguments, answer, rules_of};
-use crate::api::create::read_request;
+use crate::api::ask::read_request;
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, Principal, Rule};
 use crate::domain::request::DeploymentRequest;
