@@ -5,6 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod keys;
 pub mod logging;
+pub mod recover;
 pub mod sandbox;
 pub mod serve;
 pub mod verify;
@@ -42,6 +43,12 @@ enum Command {
     /// Set up who may endorse keys.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Have people with pinned keys sign for going on after the database lost entries for good.
+    Recover {
+        /// The configuration file.
+        #[arg(long, env = "COUNTERSIGN_CONFIG")]
+        config: PathBuf,
+    },
     /// Check the ledger, or write it out for an auditor.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -92,9 +99,10 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Sandbox(arguments) => sandbox::run(arguments).await,
         Command::Config(ConfigCommand::Check { config }) => config::check(&config),
-        Command::Config(ConfigCommand::Trust { config }) => config::trust(&config),
+        Command::Config(ConfigCommand::Trust { config }) => config::trust(&config).await,
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Keys(KeysCommand::Bootstrap { config }) => keys::bootstrap(&config).await,
+        Command::Recover { config } => recover::run(&config).await,
         Command::Audit(command) => audit::run(command).await,
     }
 }

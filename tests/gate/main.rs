@@ -27,6 +27,7 @@ mod previews;
 mod public_keys;
 mod public_log;
 mod readme;
+mod recovering;
 mod registrations;
 mod revoking;
 mod sample_approval;
