@@ -6,18 +6,22 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::domain::log_fault::LogFault;
 use crate::domain::person::Profile;
 use crate::domain::policy::{Policy, Principal};
 use crate::gate::decide::RelyingParty;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
+use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
 use crate::integrations::workload_oidc::Verifier;
+use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
-use crate::storage::{Scope, Storage, StoredApproval};
+use crate::proof::log_head::SeenHead;
+use crate::storage::{Scope, Storage, StorageError, StoredApproval};
 use crate::web::proxy::TrustedProxies;
 
 /// The parts. Cloning clones one pointer.
@@ -44,6 +48,8 @@ pub struct Parts {
     pub login: LoginProvider,
     /// What evidence is verified against, before anything is called: from the configuration alone.
     pub trust: Trust,
+    /// Where the newest head of the log is kept outside the database.
+    pub log_head: LogHeadPlace,
     /// How keys are registered.
     pub passkeys: Passkeys,
     /// Where it goes.
@@ -67,6 +73,19 @@ impl App {
     /// The current time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The head that is kept outside the database now, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is none of this log.
+    pub async fn seen_head(&self) -> Result<Option<SeenHead>, StorageError> {
+        let outside = |why: String| StorageError::from(LogFault::Outside(why));
+        let log = TrustedLog::parse(&self.trust.log);
+        let log = log.ok_or_else(|| outside("the log has no verifier key".to_owned()))?;
+        let kept = self.log_head.read().await.map_err(|error| outside(error.to_string()))?;
+        let seen = kept.map(|text| SeenHead::parse(&text, &log)).transpose();
+        seen.map_err(|error| outside(error.to_string()))
     }
 
     /// The page of an approval.

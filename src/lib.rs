@@ -41,7 +41,8 @@
 //!    no later entry.
 //! 5. **The log only grows, whatever the database says.** [`worker::log`] verifies each entry once, from the
 //!    head that is kept outside the database on, and keeps the newest head there before each call.
-//!    [`storage::Storage::begin`] writes nothing on top of a log that is shorter or another one.
+//!    [`storage::Storage::begin`] writes nothing on top of a log that is shorter or another one, until people
+//!    with pinned keys signed for going on ([`gate::recover`]).
 //! 6. **Everything that can go wrong refuses.** There is no allow by default and no bypass.
 //! 7. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.
 //! 8. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
@@ -83,6 +84,13 @@
 //! that end at the keys of `[trust]`; [`gate::first_key`] and [`cli::keys`] lead to the first of these.
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
 //! a rollout begins.
+//!
+//! # A log that lost entries
+//!
+//! [`cli::recover`] says what is gone and gives links; [`web::recovery`] shows the statement ([`domain::recovery`])
+//! to people with pinned keys; [`gate::recover`] writes their signatures as an entry in one transaction, and
+//! [`worker::log`] verifies that entry ([`proof::recovery`]) before it replaces the head outside. The log goes
+//! on under its next name, which follows from verified entries and the head outside, and from no other row.
 
 pub mod api;
 pub mod app;

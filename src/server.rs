@@ -18,7 +18,8 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::web::same_origin::require_same_origin;
 use crate::web::{
-    approvals, assets, decisions, endorsements, first_key, inbox, keys, security_headers, sign_in,
+    approvals, assets, decisions, endorsements, first_key, inbox, keys, recovery, security_headers,
+    sign_in,
 };
 use crate::{api, mcp, web};
 
@@ -51,6 +52,8 @@ pub fn routes(app: App) -> Router {
         .route("/keys/{credential}/endorsements", post(endorsements::endorsement))
         .route("/keys/ceremonies", post(keys::begin))
         .route("/keys/ceremonies/{id}", post(keys::receive))
+        .route("/recovery", get(recovery::page).post(recovery::open))
+        .route("/recovery/signatures", post(recovery::signature))
         .route("/sign-in", get(sign_in::begin))
         .route(sign_in::CALLBACK_PATH, get(sign_in::callback))
         .route("/sign-out", post(sign_in::sign_out))

@@ -5,7 +5,6 @@
 CREATE TABLE ledger_head (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     size INTEGER NOT NULL CHECK (size >= 0),
-    -- How many times the log was recovered: its name in checkpoints ends with it.
     subtrees BLOB NOT NULL CHECK (length(subtrees) % 32 = 0)
 ) STRICT;
 
@@ -54,9 +53,6 @@ CREATE TABLE approvals (
 CREATE INDEX approvals_by_status ON approvals (status, expires_at);
 CREATE INDEX approvals_by_requester ON approvals (requester_key, first_entry);
 CREATE INDEX approvals_by_environment ON approvals (environment, status, first_entry);
--- Read before each rollout begins; there are few of them.
-CREATE INDEX approvals_under_way ON approvals (service)
-    WHERE status IN ('approved', 'executing');
 
 CREATE TABLE ledger_entries (
     entry_index INTEGER NOT NULL PRIMARY KEY CHECK (entry_index >= 0),
@@ -167,6 +163,18 @@ CREATE TABLE first_key_links (
     credential_id BLOB,
     -- A key is registered in the session that opened the link.
     CHECK (credential_id IS NULL OR session IS NOT NULL)
+) STRICT;
+
+-- One-time links to a recovery of the log, by the hash of their tokens. Nothing here is believed: the
+-- statement is compared with what is so, and the signatures are verified.
+CREATE TABLE recovery_links (
+    token TEXT NOT NULL PRIMARY KEY CHECK (length(token) = 64),
+    statement TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    -- SHA-256 of the secret of the browser that opened it.
+    browser TEXT UNIQUE CHECK (length(browser) = 64),
+    signature TEXT,
+    CHECK (signature IS NULL OR browser IS NOT NULL)
 ) STRICT;
 
 CREATE TABLE sessions (

@@ -10,7 +10,7 @@ use crate::api::problem::{Problem, ProblemBody};
 use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::domain::tree::Node;
-use crate::gate::evidence::log_name;
+use crate::gate::evidence::current_log_name;
 
 /// The height of a tile, and with it how many hashes a full one has (tlog-tiles).
 const TILE_HEIGHT: u8 = 8;
@@ -27,7 +27,8 @@ const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 )]
 pub async fn checkpoint(State(app): State<App>) -> Result<Response, Problem> {
     let head = app.storage.head().await?;
-    let note = app.storage.sign_checkpoint(&log_name(&app.relying_party.origin), &head);
+    let name = current_log_name(&app.storage, &app.relying_party.origin);
+    let note = app.storage.sign_checkpoint(&name, &head);
     Ok(([(header::CONTENT_TYPE, PLAIN_TEXT)], note).into_response())
 }
 

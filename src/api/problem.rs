@@ -151,7 +151,7 @@ impl From<Repetition> for Problem {
     fn from(repetition: Repetition) -> Self {
         let status = match repetition {
             Repetition::OtherBody => StatusCode::UNPROCESSABLE_ENTITY,
-            Repetition::TokenReused => StatusCode::UNAUTHORIZED,
+            Repetition::TokenReused | Repetition::TokenBeforeRecovery => StatusCode::UNAUTHORIZED,
         };
         Self::new(status, repetition.code(), sentence(&repetition))
     }
@@ -169,7 +169,9 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::NotEndorsed
             | CeremonyRefusal::AlreadyEndorsed
             | CeremonyRefusal::NothingToEndorse
-            | CeremonyRefusal::LinkOver => StatusCode::CONFLICT,
+            | CeremonyRefusal::LinkOver
+            | CeremonyRefusal::NothingToRecover
+            | CeremonyRefusal::RecoveryStale => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::OwnKey
             | CeremonyRefusal::SuspendedCredential
@@ -206,6 +208,9 @@ impl From<GateError> for Problem {
             }
             GateError::Assertion(refusal) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), sentence(&refusal))
+            }
+            GateError::Recovery(refusal) => {
+                Self::new(StatusCode::FORBIDDEN, refusal.code(), sentence(&refusal))
             }
             GateError::NotFound => Self::not_found(),
             GateError::Storage(error) => error.into(),

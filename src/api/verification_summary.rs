@@ -13,7 +13,7 @@ use crate::domain::digest::Digest;
 use crate::domain::statement::PAYLOAD_TYPE;
 use crate::domain::verification_summary::{summarise, verdict};
 use crate::gate::GateError;
-use crate::gate::evidence::{gather, log_name};
+use crate::gate::evidence::{current_log_name, gather};
 use crate::proof::envelope::Envelope;
 
 /// The verdict on an approval, for verifiers that know SLSA and not this gate.
@@ -46,6 +46,7 @@ pub async fn verification_summary(
     let statement = summarise(&stored.approval, approved, evidence, app.now());
     let statement = statement.map_err(GateError::from)?;
     let signature = app.storage.sign_envelope(PAYLOAD_TYPE, statement.as_bytes());
-    let keyid = app.storage.log_public_key().verifier_key(&log_name(origin));
+    let name = current_log_name(&app.storage, origin);
+    let keyid = app.storage.log_public_key().verifier_key(&name);
     Ok(Json(Envelope::new(PAYLOAD_TYPE, statement.as_bytes(), keyid, &signature)))
 }

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use crate::cli::failed;
 use crate::config::Config;
+use crate::proof::checkpoint::TrustedLog;
+use crate::proof::evidence::Trust;
+use crate::proof::log_head::SeenHead;
 
 /// Checks file and environment without network or database. Exit code 0: the gate can start with
 /// them; 1: it cannot, and standard error says why.
@@ -24,16 +27,30 @@ pub fn check(path: &Path) -> ExitCode {
     }
 }
 
-/// Prints the trust anchors that follow from a configuration, for auditors to keep.
+/// Prints the trust anchors that follow from a configuration, for auditors to keep. What the log is called
+/// today, if it was recovered, says the head that is kept outside the database.
 #[expect(clippy::print_stdout, reason = "the answer of a command goes to standard output")]
-pub fn trust(path: &Path) -> ExitCode {
-    let trust = match Config::load_from_process(path) {
-        Ok(config) => config.trust(),
+pub async fn trust(path: &Path) -> ExitCode {
+    let config = match Config::load_from_process(path) {
+        Ok(config) => config,
         Err(error) => return failed(&error.to_string()),
+    };
+    let trust = match current_trust(&config).await {
+        Ok(trust) => trust,
+        Err(why) => return failed(&why),
     };
     match serde_json::to_string_pretty(&trust) {
         Ok(text) => println!("{text}"),
         Err(error) => return failed(&format!("the trust anchors have no JSON form: {error}")),
     }
     ExitCode::SUCCESS
+}
+
+async fn current_trust(config: &Config) -> Result<Trust, String> {
+    let trust = config.trust();
+    let log = TrustedLog::parse(&trust.log).ok_or("the log has no verifier key")?;
+    let kept = config.log_head.read().await.map_err(|error| error.to_string())?;
+    let seen = kept.map(|text| SeenHead::parse(&text, &log)).transpose();
+    let seen = seen.map_err(|error| error.to_string())?;
+    Ok(trust.after(seen.map_or(0, |seen| seen.lineage.recoveries)))
 }

@@ -80,7 +80,7 @@ async fn stay(shutdown: &mut watch::Receiver<bool>) {
 
 /// The configured address, where no gate answers there yet. Beside a server as database one may: it
 /// then does what this process would.
-async fn listen(config: &Config, app: &App) -> Result<Option<TcpListener>, String> {
+pub(super) async fn listen(config: &Config, app: &App) -> Result<Option<TcpListener>, String> {
     match TcpListener::bind(config.listen).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error)

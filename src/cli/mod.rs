@@ -6,6 +6,7 @@ pub mod demo;
 pub mod keys;
 pub mod logging;
 pub mod policy;
+pub mod recover;
 pub mod request;
 pub mod sandbox;
 pub mod serve;
@@ -52,6 +53,12 @@ enum Command {
     /// Look at the rules before they count: what they allow, what changes, what they would have done.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Have people with pinned keys sign for going on after the database lost entries for good.
+    Recover {
+        /// The configuration file.
+        #[arg(long, env = "COUNTERSIGN_CONFIG")]
+        config: PathBuf,
+    },
     /// Check the ledger, or write it out for an auditor.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -116,12 +123,13 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Sandbox(arguments) => sandbox::run(arguments).await,
         Command::Config(ConfigCommand::Check { config }) => config::check(&config),
-        Command::Config(ConfigCommand::Trust { config }) => config::trust(&config),
         Command::Request(arguments) => request::run(*arguments).await,
         Command::Wait(arguments) => wait::run(arguments).await,
+        Command::Policy(command) => policy::run(command).await,
+        Command::Config(ConfigCommand::Trust { config }) => config::trust(&config).await,
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Keys(KeysCommand::Bootstrap { config }) => keys::bootstrap(&config).await,
-        Command::Policy(command) => policy::run(command).await,
+        Command::Recover { config } => recover::run(&config).await,
         Command::Audit(command) => audit::run(command).await,
     }
 }

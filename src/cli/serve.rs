@@ -120,11 +120,11 @@ async fn record_start(app: &App, config: &Config) -> Result<(), String> {
 }
 
 /// Follows the log that this configuration names.
-fn follower(config: &Config, storage: &Storage) -> Result<LogFollower, String> {
+pub(super) fn follower(config: &Config, storage: &Storage) -> Result<LogFollower, String> {
     let trust = config.trust();
     let log = TrustedLog::parse(&trust.log);
     let log = log.ok_or_else(|| format!("{} is no verifier key of a log", trust.log))?;
-    Ok(LogFollower::new(storage.clone(), log, config.log_head.clone()))
+    Ok(LogFollower::new(storage.clone(), log, trust, config.log_head.clone()))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
@@ -158,6 +158,7 @@ pub async fn build(
         login: LoginProvider::new(config.login.clone(), http.clone()),
         http,
         trust: config.trust(),
+        log_head: config.log_head.clone(),
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
         proxies: config.proxies.clone(),

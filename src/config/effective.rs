@@ -27,7 +27,7 @@ fn value(config: &Config) -> Value {
         notice,
         login,
         workload_issuers,
-        pins: Pins { endorsements, endorsers, login_keys, workload_keys },
+        pins: Pins { endorsements, endorsers, recovery_signatures, login_keys, workload_keys },
         cloud_run,
         github,
         proxies,
@@ -48,6 +48,7 @@ fn value(config: &Config) -> Value {
         "trust": {
             "endorsements": endorsements,
             "endorsers": endorsers,
+            "recovery_signatures": recovery_signatures,
             "login_keys": login_keys,
             "workload_keys": workload_keys,
         },

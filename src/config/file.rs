@@ -109,6 +109,8 @@ impl Default for LoginSection {
 pub struct TrustSection {
     /// Public keys of approvers' credentials (COSE, base64url), whose signatures new keys need.
     pub endorsers: Vec<String>,
+    /// How many people with such keys must sign for a recovery of the log; one if absent.
+    pub recovery_signatures: Option<i64>,
     /// The keys of the directory (RFC 7638 form).
     pub login_keys: Vec<String>,
     /// The keys of workload issuers (RFC 7638 form), by the issuer's name.

@@ -143,6 +143,7 @@ impl Config {
             log: self.log_key.public().verifier_key(&log_name(origin)),
             endorsements: self.pins.endorsements,
             endorsers: self.pins.endorsers.clone(),
+            recovery_signatures: self.pins.recovery_signatures,
             login: TrustedLogin {
                 issuer: self.login.issuer.clone(),
                 client_id: self.login.client_id.clone(),

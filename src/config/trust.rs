@@ -18,6 +18,8 @@ pub struct Pins {
     pub endorsements: u8,
     /// Public keys of approvers' credentials, as COSE in base64url.
     pub endorsers: Vec<String>,
+    /// How many people with such keys must sign for a recovery of the log.
+    pub recovery_signatures: u8,
     /// The directory's keys, in the form of RFC 7638.
     pub login_keys: Vec<String>,
     /// The keys of workload issuers by the issuer's name, in the form of RFC 7638.
@@ -52,6 +54,7 @@ pub(super) fn pins<'a>(
             format!("number {place} is no public key of a credential, or is listed twice: copy what `countersign keys bootstrap` printed"),
         );
     }
+    let recovery_signatures = recovery_signatures(check, &trust);
     check_keys(check, "trust.login_keys", &trust.login_keys);
     let issuers: Vec<&String> = issuers.collect();
     for (name, keys) in &trust.workload_keys {
@@ -63,7 +66,7 @@ pub(super) fn pins<'a>(
     }
     match endorsements {
         Some(0) if !trust.endorsers.is_empty() => check.warn(
-            "trust.endorsers pins nothing while enrolment.endorsements is 0, since no key needs their signature: set it to 1 or more".to_owned(),
+            "trust.endorsers pins nothing of approvals while enrolment.endorsements is 0, since no key needs their signature (a recovery of the log does): set it to 1 or more".to_owned(),
         ),
         Some(1..) if trust.endorsers.is_empty() => check.warn(
             "enrolment.endorsements asks for signatures and trust.endorsers is empty, so no key can sign: run `countersign keys bootstrap`".to_owned(),
@@ -76,8 +79,33 @@ pub(super) fn pins<'a>(
     Pins {
         endorsements: endorsements.unwrap_or_default(),
         endorsers: trust.endorsers,
+        recovery_signatures,
         login_keys: trust.login_keys,
         workload_keys: trust.workload_keys,
+    }
+}
+
+/// How many people must sign for a recovery: one, where the file does not say it.
+fn recovery_signatures(check: &mut Check, trust: &TrustSection) -> u8 {
+    let pinned = trust.endorsers.len();
+    let Some(asked) = trust.recovery_signatures else { return 1 };
+    let count = u8::try_from(asked).ok().filter(|count| (1..=MOST_ENDORSEMENTS).contains(count));
+    match count {
+        Some(count) if usize::from(count) <= pinned => count,
+        Some(count) => {
+            check.problem(
+                "trust.recovery_signatures",
+                format!("asks for {count} people and trust.endorsers lists {pinned} keys, so no log could ever be recovered: pin more keys, or ask for fewer"),
+            );
+            count
+        }
+        None => {
+            check.problem(
+                "trust.recovery_signatures",
+                format!("is {asked}: write how many people with pinned keys must sign for a recovery, 1 to {MOST_ENDORSEMENTS}"),
+            );
+            1
+        }
     }
 }
 

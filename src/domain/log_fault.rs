@@ -13,7 +13,7 @@ pub enum LogFault {
     Unchecked,
     /// Entries are gone from its end: a restored backup, a failover that lost commits, or a deletion.
     #[error(
-        "the log has {found} entries and had {seen} when it was last seen: the database lost what came after. Bring the lost part back; nothing is decided or rolled out until it is there"
+        "the log has {found} entries and had {seen} when it was last seen: the database lost what came after. Bring the lost part back, or run `countersign recover` if it is lost for good; nothing is decided or rolled out until then"
     )]
     Shrunk {
         /// How many it had.
@@ -23,7 +23,7 @@ pub enum LogFault {
     },
     /// It is another log than the one that was seen.
     #[error(
-        "the first {size} entries of the log are not those that were seen before: the database was replaced or rewritten. Bring the right one back; nothing is decided or rolled out until it is there"
+        "the first {size} entries of the log are not those that were seen before: the database was replaced or rewritten. Bring the right one back, or run `countersign recover` if it is lost for good; nothing is decided or rolled out until then"
     )]
     Forked {
         /// How many entries the head has that does not fit.
@@ -34,6 +34,11 @@ pub enum LogFault {
         "{0}: restore it from a backup and find out who writes to the database beside the gate"
     )]
     Entry(#[from] EntryFault),
+    /// The log goes on after a recovery that nobody signed who could.
+    #[error(
+        "the log was recovered by an entry that does not hold ({0}): restore the database from a backup from before it, and run `countersign recover`"
+    )]
+    Recovery(String),
     /// A row of the log is gone or is none that the gate writes.
     #[error("the log is damaged ({0})")]
     Damaged(String),
@@ -50,6 +55,7 @@ impl LogFault {
             Self::Shrunk { .. } => "log_shrunk",
             Self::Forked { .. } => "log_forked",
             Self::Entry(_) | Self::Damaged(_) => "log_entry_invalid",
+            Self::Recovery(_) => "log_recovery_invalid",
             Self::Outside(_) => "log_head_unavailable",
         }
     }
@@ -58,7 +64,11 @@ impl LogFault {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unchecked | Self::Outside(_) => true,
-            Self::Shrunk { .. } | Self::Forked { .. } | Self::Entry(_) | Self::Damaged(_) => false,
+            Self::Shrunk { .. }
+            | Self::Forked { .. }
+            | Self::Entry(_)
+            | Self::Recovery(_)
+            | Self::Damaged(_) => false,
         }
     }
 }

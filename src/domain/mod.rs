@@ -17,6 +17,7 @@ pub mod period;
 pub mod person;
 pub mod platform_defaults;
 pub mod policy;
+pub mod recovery;
 pub mod request;
 pub mod rollout;
 pub mod sentence;

@@ -1,4 +1,5 @@
-//! Statements: the exact bytes that a key signs. A decision is one; [`crate::domain::endorsement`] another.
+//! Statements: the exact bytes that a key signs. A decision is one; [`crate::domain::endorsement`] and
+//! [`crate::domain::recovery`] are others.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
@@ -166,7 +167,7 @@ impl FrozenStatement {
     }
 }
 
-impl<P: Signable> Frozen<P> {
+impl<P: Serialize + DeserializeOwned> Frozen<P> {
     /// A statement with its canonical text.
     pub fn freeze(statement: Statement<P>) -> Result<Self, CanonicalError> {
         let text = to_canonical_json(&statement)?;

@@ -138,6 +138,7 @@ pub async fn authorise(
     stored: &StoredApproval,
 ) -> Result<Authorised, NotAuthorised> {
     storage.refuse_if_stopped().map_err(NotAuthorised::Storage)?;
+    let trust = &trust.after(storage.lineage().recoveries);
     let evidence = gather(storage, trust, stored).await?;
     let verified = verify_evidence(&evidence, trust)?;
     if !verified.is_approved() {

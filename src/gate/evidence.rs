@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 
 use crate::domain::decision::SignedDecision;
 use crate::domain::ledger::{Entry, Frontier, Record};
+use crate::domain::recovery::successor;
 use crate::gate::GateError;
 use crate::gate::decide::encode;
 use crate::proof::evidence::{
@@ -12,10 +13,15 @@ use crate::proof::evidence::{
 };
 use crate::storage::{Storage, StoredApproval};
 
-/// The name of a gate's log: its origin without the scheme (C2SP tlog-checkpoint).
+/// The name with which a gate's log begins: its origin without the scheme (C2SP tlog-checkpoint).
 pub fn log_name(origin: &str) -> String {
     let host = origin.split_once("://").map_or(origin, |(_, host)| host);
     format!("{host}/log")
+}
+
+/// The name of a gate's log now, which has another one after each recovery.
+pub fn current_log_name(storage: &Storage, origin: &str) -> String {
+    successor(&log_name(origin), storage.lineage().recoveries)
 }
 
 /// Everything that proves an approval as it is stored to whoever has these anchors, with proofs that lead
@@ -55,7 +61,8 @@ pub async fn gather_at(
     for entry in own_entries {
         entries.push(entry_evidence(storage, entry, head).await?);
     }
-    let checkpoint = storage.sign_checkpoint(&log_name(&trust.origin), head);
+    let name = current_log_name(storage, &trust.origin);
+    let checkpoint = storage.sign_checkpoint(&name, head);
     let needed = approval.policy.enrolment.endorsements;
     let (policy, _) = approval.policy.canonical()?;
     Ok(Evidence {

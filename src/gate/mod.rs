@@ -11,6 +11,7 @@ pub mod enrol;
 pub mod evidence;
 pub mod first_key;
 mod newest;
+pub mod recover;
 pub mod refusals;
 pub mod request;
 pub mod revoke;
@@ -27,6 +28,7 @@ use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::domain::service::ServiceName;
 use crate::proof::assertion::AssertionRefusal;
 use crate::proof::public_key::PublicKeyRefusal;
+use crate::proof::recovery::RecoveryRefusal;
 use crate::storage::StorageError;
 
 /// Why a use case did nothing.
@@ -44,6 +46,9 @@ pub enum GateError {
     /// The ceremony does not hold.
     #[error(transparent)]
     Ceremony(#[from] CeremonyRefusal),
+    /// The recovery of the log does not hold.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryRefusal),
     /// The idempotency key or the token was used for something else.
     #[error(transparent)]
     Repetition(#[from] Repetition),
@@ -83,6 +88,11 @@ pub enum Repetition {
         "this token was already used under another Idempotency-Key: ask the issuer for a fresh token for each request"
     )]
     TokenReused,
+    /// The token was issued before the log was recovered.
+    #[error(
+        "this token was issued before the log of this gate was recovered, and what it was used for may be lost: ask the issuer for a fresh token"
+    )]
+    TokenBeforeRecovery,
 }
 
 impl Repetition {
@@ -91,6 +101,7 @@ impl Repetition {
         match self {
             Self::OtherBody => "idempotency_key_reused",
             Self::TokenReused => "token_reused",
+            Self::TokenBeforeRecovery => "token_before_recovery",
         }
     }
 }
@@ -197,11 +208,21 @@ pub enum CeremonyRefusal {
     /// The key is registered already.
     #[error("this key is registered already")]
     AlreadyRegistered,
-    /// The link of the first key is used up.
+    /// A link that works once is used up.
     #[error(
         "this link is unknown, was opened before, or is older than 15 minutes: ask whoever runs the gate for a new one"
     )]
     LinkOver,
+    /// The log lost nothing.
+    #[error(
+        "there is nothing to recover: the database has every entry that was seen, or was recovered already"
+    )]
+    NothingToRecover,
+    /// The statement of a recovery is not what is so now.
+    #[error(
+        "what this page shows is no longer so: the database or the head outside is another one by now. Run `countersign recover` again"
+    )]
+    RecoveryStale,
     /// The reason is too long.
     #[error("the reason is longer than 1000 characters")]
     ReasonTooLong,
@@ -228,6 +249,8 @@ impl CeremonyRefusal {
             Self::OtherPerson => "other_person",
             Self::AlreadyRegistered => "already_registered",
             Self::LinkOver => "link_over",
+            Self::NothingToRecover => "nothing_to_recover",
+            Self::RecoveryStale => "recovery_stale",
             Self::ReasonTooLong | Self::ReasonMissing => "invalid_text",
         }
     }

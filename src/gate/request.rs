@@ -6,6 +6,7 @@ use crate::domain::approval::Approval;
 use crate::domain::deployment::{FrozenDeployment, Requester};
 use crate::domain::digest::Digest;
 use crate::domain::policy::{NewerRequest, Policy};
+use crate::domain::recovery::Lineage;
 use crate::gate::{Crowding, GateError, Repetition};
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::proof::jwk::thumbprint;
@@ -111,6 +112,13 @@ async fn make_room(
     Ok(older)
 }
 
+/// Whether a token may have been spent in the part of the log that was lost. Whatever was lost is older
+/// than the statement of the recovery, and its entry younger by as long as people took to sign it: an
+/// issuer's clock would have to be ahead by more than that.
+fn is_before_recovery(lineage: Lineage, issued_at: Timestamp) -> bool {
+    lineage.recovered_at.is_some_and(|recovered_at| issued_at <= recovered_at)
+}
+
 /// Spends the token on this key and finds what the key made before.
 async fn claim(
     writer: &mut Writer,
@@ -122,6 +130,9 @@ async fn claim(
         .spend_token(requester.token_id(), key, attempt.idempotency_key, requester.expires_at())
         .await?;
     match spent {
+        SpentToken::FirstUse if is_before_recovery(writer.lineage(), requester.issued_at()) => {
+            return Err(Repetition::TokenBeforeRecovery.into());
+        }
         SpentToken::FirstUse | SpentToken::SameKey => {}
         SpentToken::OtherKey => return Err(Repetition::TokenReused.into()),
     }

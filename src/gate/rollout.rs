@@ -42,7 +42,7 @@ pub async fn begin(storage: &Storage, job: &Job, now: Timestamp) -> Result<Begun
         return Ok(Begun::Lost);
     }
     let stored = writer.approval(&job.approval).await?.ok_or(GateError::NotFound)?;
-    if let Some(other) = writer.rollout_beside(&stored.approval).await? {
+    if let Some(other) = writer.rollout_beside(&stored.approval, now).await? {
         return Ok(Begun::Behind(other));
     }
     writer.apply(stored.approval.begin(now)?, now).await?;

@@ -6,6 +6,7 @@ use data_encoding::BASE64;
 
 use crate::domain::digest::Digest;
 use crate::domain::log_key::LogPublicKey;
+use crate::domain::recovery::lineage;
 
 /// The log that is trusted: its name and its key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +48,15 @@ impl TrustedLog {
         let is_name = !name.is_empty() && !name.chars().any(char::is_whitespace);
         let is_the_same = key.verifier_key(name) == verifier_key;
         (is_name && is_the_same).then(|| Self { name: name.to_owned(), key })
+    }
+
+    /// The name of the same log after a recovery, if that is what signed this checkpoint.
+    pub fn successor_that_signed(&self, note: &str) -> Option<String> {
+        let (name, _) = note.split_once('\n')?;
+        let ((first, before), (of, recoveries)) = (lineage(&self.name), lineage(name));
+        let successor = Self { name: name.to_owned(), key: self.key };
+        let is_one = first == of && recoveries > before && successor.verify(note).is_some();
+        is_one.then_some(successor.name)
     }
 
     /// Verifies a checkpoint: three lines, an empty one, and exactly one signature, the log's.
@@ -105,6 +115,14 @@ mod tests {
         {
             let name = format!("gate.example/log{other}");
             assert!(log.verify(&key.sign_checkpoint(&name, 42, &root)).is_none(), "{name}");
+        }
+        let successor = key.sign_checkpoint("gate.example/log/recovered-2", 42, &root);
+        assert!(log.verify(&successor).is_none());
+        let name = "gate.example/log/recovered-2".to_owned();
+        assert_eq!(log.successor_that_signed(&successor).as_ref(), Some(&name));
+        let pinned = TrustedLog { name, ..log.clone() };
+        for note in [&note, &successor, &successor.replace("recovered-2", "recovered-3")] {
+            assert_eq!(pinned.successor_that_signed(note), None, "{note}");
         }
         assert!(LogKey::from_seed(&[4; 32]).is_ok_and(|other| {
             log.verify(&other.sign_checkpoint("gate.example/log", 42, &root)).is_none()

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::policy::TrustLevel;
+use crate::domain::recovery::{lineage, successor};
 use crate::proof::base64url;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::jwk::is_canonical_key;
@@ -143,10 +144,23 @@ pub struct Trust {
     pub endorsements: u8,
     /// The keys that need nobody's signature: COSE public keys of credentials, base64url.
     pub endorsers: Vec<String>,
+    /// How many people with such keys must have signed for each recovery of the log.
+    #[serde(default = "one_signature", skip_serializing_if = "is_one_signature")]
+    pub recovery_signatures: u8,
     /// The directory.
     pub login: TrustedLogin,
     /// Who may vouch for workloads.
     pub workload_issuers: Vec<TrustedIssuer>,
+}
+
+/// What is asked for where the file does not say it.
+fn one_signature() -> u8 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_one_signature(count: &u8) -> bool {
+    *count == one_signature()
 }
 
 /// The directory that says who people are.
@@ -233,6 +247,13 @@ impl Trust {
             Some(twice) => Err(InvalidTrust::Issuers(twice.name.clone())),
             None => Ok(trust),
         }
+    }
+
+    /// The same anchors for the same log after so many recoveries, which has another name then.
+    pub fn after(&self, recoveries: u32) -> Self {
+        let Some(log) = TrustedLog::parse(&self.log) else { return self.clone() };
+        let name = successor(lineage(&log.name).0, recoveries);
+        Self { log: log.key.verifier_key(&name), ..self.clone() }
     }
 
     /// Whether something is pinned that stands for people: the directory's keys, or endorsers whom

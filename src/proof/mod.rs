@@ -13,6 +13,7 @@ pub mod exported;
 pub mod jwk;
 pub mod log_head;
 pub mod public_key;
+pub mod recovery;
 pub mod registration;
 pub mod token;
 pub mod user_handle;

@@ -2,9 +2,11 @@
 
 use sqlx::AnyConnection;
 
-use crate::domain::ledger::Record;
+use crate::domain::ledger::{Entry, Record};
+use crate::storage::Storage;
 use crate::storage::column::Row;
 use crate::storage::error::Result;
+use crate::storage::ledger::{EntryRow, entry_columns};
 
 /// Every record of one kind, in the order of the ledger. For kinds of which there are few.
 pub(super) async fn records_of_kind(
@@ -20,4 +22,25 @@ pub(super) async fn records_of_kind(
         Record::parse(&text).map_err(|error| row.impossible("record", error))
     });
     records.collect()
+}
+
+impl Storage {
+    /// Every record of one kind that the log key signed in its place, in the order of the ledger, with the
+    /// index of its entry. Others, which somebody planted, are left out. For kinds of which there are few.
+    pub async fn signed_records(&self, kind: &str) -> Result<Vec<(u64, Record)>> {
+        const SQL: &str = entry_columns!("WHERE kind = $1 ORDER BY entry_index");
+        let rows: Vec<EntryRow> =
+            sqlx::query_as(SQL).bind(kind).fetch_all(&mut *self.reader().await?).await?;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Ok(entry) = Entry::try_from(row) else { continue };
+            if let Ok(record) = Record::parse(&entry.record)
+                && record.kind == kind
+                && self.is_signed(&entry).await?
+            {
+                records.push((entry.index, record));
+            }
+        }
+        Ok(records)
+    }
 }

@@ -3,6 +3,7 @@
 use crate::domain::digest::Digest;
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Frontier, Record, Revoked};
 use crate::domain::log_fault::LogFault;
+use crate::domain::recovery::LOG_RECOVERED;
 use crate::domain::tree::Node;
 use crate::storage::Storage;
 use crate::storage::error::Result;
@@ -13,6 +14,8 @@ pub struct LogStretch {
     pub tree: Frontier,
     /// The credentials that were revoked on the way.
     pub revoked: Revoked,
+    /// The recoveries on the way: each with the tree below it.
+    pub recovered: Vec<(Frontier, Record)>,
     /// The subtrees that were completed on the way.
     completed: Vec<(Node, Digest)>,
 }
@@ -27,9 +30,17 @@ impl Storage {
         let key = self.log_public_key();
         let (mut tree, mut revoked) = (tree.clone(), Revoked::new());
         let (end, mut completed) = (tree.size() + u64::from(count), Vec::new());
+        let mut recovered = Vec::new();
         for entry in entries {
+            let below = entry.record.contains(LOG_RECOVERED).then(|| tree.clone());
             completed.extend(tree.follow(&entry, &key).map_err(LogFault::from)?);
-            // Most records are long and of another kind.
+            // Most records are long and of other kinds.
+            if let Some(below) = below
+                && let Ok(record) = Record::parse(&entry.record)
+                && record.kind == LOG_RECOVERED
+            {
+                recovered.push((below, record));
+            }
             if entry.record.contains(CREDENTIAL_REVOKED)
                 && let Ok(record) = Record::parse(&entry.record)
                 && let Some(credential) = record.revokes()
@@ -41,7 +52,7 @@ impl Storage {
             let what = format!("entry {} is missing, and its head counts it", tree.size());
             return Err(LogFault::Damaged(what).into());
         }
-        Ok(LogStretch { tree, revoked, completed })
+        Ok(LogStretch { tree, revoked, recovered, completed })
     }
 
     /// Compares the stored nodes, from which proofs are read, with those of verified entries.

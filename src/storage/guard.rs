@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::ledger::{Frontier, Revoked};
 use crate::domain::log_fault::LogFault;
+use crate::domain::recovery::Lineage;
 use crate::storage::Storage;
 use crate::storage::error::{Result, StorageError};
 
@@ -21,6 +22,7 @@ struct Standing {
     /// Why nothing may be written or done.
     stopped: Option<LogFault>,
     revoked: Revoked,
+    lineage: Lineage,
 }
 
 impl Guard {
@@ -39,6 +41,10 @@ impl Guard {
                 Err(StorageError::Log(fault))
             }
         }
+    }
+
+    pub(super) fn lineage(&self) -> Lineage {
+        self.lock().lineage
     }
 
     /// Remembers what we wrote ourselves.
@@ -99,11 +105,27 @@ impl Storage {
         self.log_fault().map_or(Ok(()), |fault| Err(StorageError::Log(fault)))
     }
 
-    /// Takes note of the newest tree whose entries were all verified, and of what it revokes.
-    pub fn know(&self, tree: &Frontier, revoked: &Revoked) {
+    /// Takes note of the newest tree whose entries were all verified, of what it revokes, and of how
+    /// often the log was recovered.
+    pub fn know(&self, tree: &Frontier, revoked: &Revoked, lineage: Lineage) {
         let mut standing = self.inner.guard.lock();
+        if standing.lineage != lineage {
+            // What we wrote into the log before is what was lost.
+            standing.written = tree.size();
+        }
         standing.known = Some(tree.clone());
         standing.revoked.clone_from(revoked);
+        standing.lineage = lineage;
+    }
+
+    /// Takes note of how often the log was recovered, in a process that does not follow it.
+    pub fn learn_lineage(&self, lineage: Lineage) {
+        self.inner.guard.lock().lineage = lineage;
+    }
+
+    /// How often the log was recovered, and when, as is verified.
+    pub fn lineage(&self) -> Lineage {
+        self.inner.guard.lineage()
     }
 
     /// The index of the entry that revoked a credential (base64url id), whatever the database says now.

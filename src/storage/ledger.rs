@@ -214,7 +214,7 @@ impl Storage {
     }
 
     /// Whether the log key signed this entry, with this record, on top of the entry before it.
-    pub(super) async fn is_signed(&self, entry: &Entry) -> Result<bool> {
+    pub async fn is_signed(&self, entry: &Entry) -> Result<bool> {
         let before = match entry.index.checked_sub(1) {
             None => Some(Frontier::default().root()),
             Some(before) => self.entry(before).await?.map(|entry| entry.root),

@@ -14,12 +14,13 @@ impl Storage {
     /// Deletes expired logins, ceremonies and sessions, statements and links that were never used, and
     /// the memory of tokens that no gate accepts any more.
     pub async fn sweep(&self, now: Timestamp) -> Result<()> {
-        const SQL: [&str; 5] = [
+        const SQL: [&str; 6] = [
             "DELETE FROM logins WHERE expires_at <= $1",
             "DELETE FROM ceremonies WHERE expires_at <= $1",
             "DELETE FROM sessions WHERE expires_at <= $1",
             "DELETE FROM statements WHERE expires_at <= $1 AND used_at IS NULL",
             "DELETE FROM first_key_links WHERE expires_at <= $1 AND session IS NULL",
+            "DELETE FROM recovery_links WHERE expires_at <= $1",
         ];
         let mut connection = self.writer().await?;
         for sql in SQL {

@@ -31,13 +31,13 @@ use crate::storage::{Inner, Storage, engine, events, first_keys, ledger};
 /// refuses, so that half a change is never written because somebody overlooked a failed step.
 #[must_use = "a writer that is dropped writes nothing"]
 pub struct Writer {
-    storage: Arc<Inner>,
-    transaction: Transaction<'static, Any>,
+    pub(super) storage: Arc<Inner>,
+    pub(super) transaction: Transaction<'static, Any>,
     /// The tree as it was when the writer began.
-    before: u64,
-    head: Frontier,
-    changed: Vec<Approval>,
-    failed: bool,
+    pub(super) before: u64,
+    pub(super) head: Frontier,
+    pub(super) changed: Vec<Approval>,
+    pub(super) failed: bool,
 }
 
 /// What a change wrote.
@@ -111,8 +111,12 @@ impl Writer {
 
     /// Another approval whose rollout of the same service runs or comes first: of two that may begin, the
     /// one that was asked for first does.
-    pub async fn rollout_beside(&mut self, approval: &Approval) -> Result<Option<ApprovalId>> {
-        step!(self, approvals::rollout_beside(&mut self.transaction, approval))
+    pub async fn rollout_beside(
+        &mut self,
+        approval: &Approval,
+        now: Timestamp,
+    ) -> Result<Option<ApprovalId>> {
+        step!(self, approvals::rollout_beside(&mut self.transaction, approval, now))
     }
 
     /// Writes a new approval: its row, its policy and its first entry.

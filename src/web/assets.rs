@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 8] = [
+const ASSETS: [Asset; 9] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
@@ -47,6 +47,11 @@ const ASSETS: [Asset; 8] = [
         name: "first_key.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/first_key.js"),
+    },
+    Asset {
+        name: "recovery.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/recovery.js"),
     },
     Asset {
         name: "signing.js",

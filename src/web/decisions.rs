@@ -11,6 +11,7 @@ use crate::api::body::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::decision::Verdict;
+use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::sentence::status_sentence;
 use crate::domain::statement::{Frozen, Signable};
@@ -106,22 +107,27 @@ pub fn answer<P: Signable>(
     statement: &Frozen<P>,
     credentials: &[Credential],
 ) -> Json<StatementAnswer> {
-    let challenge = encode(statement.challenge().as_bytes());
+    let challenge = statement.challenge();
+    Json(StatementAnswer {
+        nonce: statement.predicate().nonce().to_owned(),
+        statement: statement.text().to_owned(),
+        request_options: request_options(app, &challenge, credentials),
+        challenge: encode(challenge.as_bytes()),
+    })
+}
+
+/// What the browser's dialog needs to have one of these keys sign a challenge.
+pub fn request_options(app: &App, challenge: &Digest, credentials: &[Credential]) -> Value {
     let allowed: Vec<Value> = credentials
         .iter()
         .map(|known| json!({"type": "public-key", "id": encode(&known.id), "transports": known.transports}))
         .collect();
-    Json(StatementAnswer {
-        nonce: statement.predicate().nonce().to_owned(),
-        statement: statement.text().to_owned(),
-        request_options: json!({
-            "challenge": challenge,
-            "rpId": app.relying_party.id,
-            "allowCredentials": allowed,
-            "userVerification": "required",
-            "timeout": CEREMONY_TIMEOUT,
-        }),
-        challenge,
+    json!({
+        "challenge": encode(challenge.as_bytes()),
+        "rpId": app.relying_party.id,
+        "allowCredentials": allowed,
+        "userVerification": "required",
+        "timeout": CEREMONY_TIMEOUT,
     })
 }
 

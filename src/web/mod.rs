@@ -12,6 +12,7 @@ pub mod keys_page;
 pub mod page;
 pub mod paths;
 pub mod proxy;
+pub mod recovery;
 pub mod same_origin;
 pub mod security_headers;
 pub mod session;

@@ -24,6 +24,12 @@ pub const AUDIT_CSV: &str = "/audit/entries.csv";
 pub const ANOTHERS_KEY_ENDORSED: &str = "/keys/all?endorsed=1";
 /// The one-time link of the first key.
 pub const FIRST_KEY: &str = "/keys/first";
+/// A recovery of the log; its one-time links begin with it.
+pub const RECOVERY: &str = "/recovery";
+/// The same, after it was carried out.
+pub const RECOVERED: &str = "/recovery?done=1";
+/// Where a recovery is signed; POST only.
+pub const RECOVERY_SIGNATURES: &str = "/recovery/signatures";
 /// Starts a sign-in; takes the local path to come back to as `return_to`.
 pub const SIGN_IN: &str = "/sign-in";
 /// Ends a session; POST only.

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::digest::Digest;
+use crate::domain::recovery::RECOVERY_LIFETIME;
 use crate::gate::sign_in::SESSION_LIFETIME;
 use crate::storage::Session;
 
@@ -17,6 +18,9 @@ pub const SIGN_IN_COOKIE: &str = "__Host-countersign-sign-in";
 /// Holds the digest of the key that this browser just made, against a registration that somebody else
 /// put in its place: the directory vouches for what the browser and not the database says.
 pub const REGISTRATION_COOKIE: &str = "__Host-countersign-registration";
+
+/// Binds a one-time link of a recovery to the browser that opened it.
+pub const RECOVERY_COOKIE: &str = "__Host-countersign-recovery";
 
 /// The caller's session, if there is one that has not ended.
 pub async fn find_session(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Problem> {
@@ -51,6 +55,11 @@ pub fn sign_in_cookie(secret: &str) -> HeaderValue {
 /// The header that binds a registration to the browser that made the key.
 pub fn registration_cookie(nonce: &str) -> HeaderValue {
     set_cookie(REGISTRATION_COOKIE, nonce, 600)
+}
+
+/// The header that binds a link of a recovery to the browser, for as long as it may be signed.
+pub fn recovery_cookie(secret: &str) -> HeaderValue {
+    set_cookie(RECOVERY_COOKIE, secret, RECOVERY_LIFETIME.as_secs())
 }
 
 /// The header that removes a cookie.

@@ -5,6 +5,8 @@
 //! log key signed in its place. So the cost of a look does not grow with the log. Beside that a patrol
 //! walks through the whole log again and again, a little at a time, and finds what was changed in
 //! entries and nodes that were verified long ago.
+//!
+//! A log that lost entries goes on after a recovery alone: [`LogFollower::switch`].
 
 use std::time::Duration;
 
@@ -13,9 +15,12 @@ use tokio::time::timeout;
 
 use crate::domain::ledger::{Frontier, Revoked};
 use crate::domain::log_fault::LogFault;
+use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, Lineage, NamedHead, successor};
 use crate::integrations::log_head::LogHeadPlace;
 use crate::proof::checkpoint::TrustedLog;
+use crate::proof::evidence::Trust;
 use crate::proof::log_head::SeenHead;
+use crate::proof::recovery::{RecoveryRefusal, verify};
 use crate::storage::{LogStretch, Storage, StorageError};
 
 /// How often the log is looked at without a reason.
@@ -35,6 +40,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 pub struct LogFollower {
     storage: Storage,
     log: TrustedLog,
+    trust: Trust,
     place: LogHeadPlace,
     state: Mutex<Followed>,
 }
@@ -45,6 +51,12 @@ struct Followed {
     /// None until there is something to begin from.
     tree: Option<Frontier>,
     revoked: Revoked,
+    lineage: Lineage,
+    /// The recoveries below this index need no anchor: whoever signed a later one signed for the root
+    /// above them.
+    vouched: u64,
+    /// The head outside that a verified recovery takes the place of.
+    replaces: Option<SeenHead>,
     /// The head outside that was compared last.
     seen: Option<SeenHead>,
     patrol: Frontier,
@@ -53,11 +65,12 @@ struct Followed {
 }
 
 impl LogFollower {
-    /// A follower of the log `log` that keeps its head in `place`. From now on nothing is written into
-    /// the database until the log is verified.
-    pub fn new(storage: Storage, log: TrustedLog, place: LogHeadPlace) -> Self {
+    /// A follower of the log `log` that keeps its head in `place` and believes recoveries that the
+    /// anchors of `trust` signed. From now on nothing is written into the database until the log is
+    /// verified.
+    pub fn new(storage: Storage, log: TrustedLog, trust: Trust, place: LogHeadPlace) -> Self {
         storage.stop(&LogFault::Unchecked);
-        Self { storage, log, place, state: Mutex::default() }
+        Self { storage, log, trust, place, state: Mutex::default() }
     }
 
     /// Looks for the first time, and waits a while for it.
@@ -137,13 +150,18 @@ impl LogFollower {
             let kept = self.place.read().await.map_err(|error| outside(&error))?;
             let seen = kept.as_deref().map(|text| SeenHead::parse(text, &self.log)).transpose();
             let seen = seen.map_err(|error| outside(&error))?;
-            let tree = self.follow(state, seen.as_ref()).await?;
+            let tree = self.follow_or_switch(state, seen.as_ref()).await?;
+            let name = successor(&self.log.name, state.lineage.recoveries);
             let head = SeenHead {
                 size: tree.size(),
                 root: tree.root(),
-                checkpoint: self.storage.sign_checkpoint(&self.log.name, &tree),
+                checkpoint: self.storage.sign_checkpoint(&name, &tree),
+                lineage: state.lineage,
                 revoked: state.revoked.clone(),
             };
+            // The point of no return of a recovery. A crash before it leaves the head that was lost
+            // outside and the signed entry in the database: whoever starts next finds both, verifies
+            // them again and comes back here. After it the old head is gone, and the log is the new one.
             let is_kept = seen.as_ref() == Some(&head)
                 || self
                     .place
@@ -151,12 +169,73 @@ impl LogFollower {
                     .await
                     .map_err(|error| outside(&error))?;
             if is_kept {
+                // Under its new name it is shown and acted on from here, and not before.
+                self.storage.know(&tree, &state.revoked, state.lineage);
                 state.seen = Some(head);
                 return Ok(());
             }
         }
         Err(outside(&"other gates wrote it between our reading and writing, again and again")
             .into())
+    }
+
+    /// Follows the log; where it is not the one that was seen, only a recovery explains it.
+    async fn follow_or_switch(
+        &self,
+        state: &mut Followed,
+        seen: Option<&SeenHead>,
+    ) -> Result<Frontier, StorageError> {
+        let mut outcome = self.follow(state, seen).await;
+        if let (Err(StorageError::Log(fault)), Some(seen)) = (&outcome, seen)
+            && matches!(fault, LogFault::Shrunk { .. } | LogFault::Forked { .. })
+            && self.switch(state, seen).await.map_err(of_the_log)?
+        {
+            outcome = self.follow(state, Some(seen)).await;
+        }
+        let tree = outcome?;
+        let is_older = |seen: &SeenHead| match &state.replaces {
+            Some(replaced) if replaced == seen => {
+                state.lineage.recoveries <= seen.lineage.recoveries
+            }
+            _ => state.lineage.recoveries < seen.lineage.recoveries,
+        };
+        match seen {
+            Some(seen) if is_older(seen) => Err(LogFault::Forked { size: seen.size }.into()),
+            _ => Ok(tree),
+        }
+    }
+
+    /// Looks for the recovery that takes the place of the head outside, or that another gate has kept
+    /// there already, and begins at the first entry again if people with pinned keys signed it.
+    async fn switch(&self, state: &mut Followed, seen: &SeenHead) -> Result<bool, StorageError> {
+        let lost = seen.named(&self.log.name);
+        let is_behind = state.tree.is_some() && state.lineage.recoveries < seen.lineage.recoveries;
+        let records = self.storage.signed_records(LOG_RECOVERED).await?;
+        for (kept, record) in records.into_iter().rev() {
+            let said = record.data["statement"].as_str().and_then(said_names);
+            let Some((outside, new_name)) = said else { continue };
+            let replaces = outside == lost;
+            if !(replaces || is_behind && new_name == lost.name) {
+                continue;
+            }
+            // Which keys were revoked before it was signed.
+            let known = |index: u64| replaces || index < kept;
+            let revoked = seen.revoked.iter().filter(|(_, index)| known(**index));
+            let revoked = revoked.map(|(credential, index)| (credential.clone(), *index)).collect();
+            verify(&record, &self.trust, &revoked).map_err(not_recovered)?;
+            // What was revoked in the lost part is revoked from here on at the latest.
+            let revoked = state.revoked.iter().chain(&seen.revoked);
+            let revoked = revoked
+                .map(|(credential, index)| (credential.clone(), (*index).min(kept)))
+                .collect();
+            // Another gate verified all of it before it kept the head that is there now: this one begins
+            // there, as after a start. Else every entry is verified again.
+            let tree = replaces.then(Frontier::default);
+            let replaces = replaces.then(|| seen.clone());
+            *state = Followed { tree, revoked, vouched: kept, replaces, ..Followed::default() };
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Verifies all entries that are there, from the head outside or from what was verified before.
@@ -167,6 +246,8 @@ impl LogFollower {
     ) -> Result<Frontier, StorageError> {
         // Believed by nobody yet.
         let head = self.storage.head().await?;
+        // The head that a recovery takes the place of is none of this tree.
+        let seen = seen.filter(|seen| state.replaces.as_ref() != Some(*seen));
         if let Some(seen) = seen {
             self.compare(state, seen, &head).await?;
         }
@@ -181,6 +262,20 @@ impl LogFollower {
             while tree.size() < end {
                 let count = (end - tree.size()).min(AT_ONCE);
                 let followed = self.go_along(tree, count).await?;
+                for (below, record) in &followed.recovered {
+                    if below.size() >= state.vouched {
+                        let known = state.revoked.iter().chain(&followed.revoked);
+                        let known = known.filter(|(_, index)| **index < below.size());
+                        let known = known.map(|(credential, index)| (credential.clone(), *index));
+                        let known = known.collect();
+                        let verified = verify(record, &self.trust, &known);
+                        let verified = verified.map_err(not_recovered)?;
+                        verified
+                            .stands_on(below.size(), &below.root(), state.lineage)
+                            .map_err(not_recovered)?;
+                        state.lineage = verified.lineage();
+                    }
+                }
                 *tree = followed.tree;
                 for (credential, index) in followed.revoked {
                     state.revoked.entry(credential).or_insert(index);
@@ -194,7 +289,6 @@ impl LogFollower {
         if *tree != head {
             return Err(LogFault::Forked { size: tree.size() }.into());
         }
-        self.storage.know(tree, &state.revoked);
         Ok(tree.clone())
     }
 
@@ -220,6 +314,9 @@ impl LogFollower {
         head: &Frontier,
     ) -> Result<(), StorageError> {
         let size = seen.size;
+        if state.tree.is_some() && state.lineage.recoveries < seen.lineage.recoveries {
+            return Err(LogFault::Forked { size }.into());
+        }
         if head.size() < size {
             return Err(LogFault::Shrunk { seen: size, found: head.size() }.into());
         }
@@ -228,7 +325,8 @@ impl LogFollower {
             if tree.root() != seen.root {
                 return Err(LogFault::Forked { size }.into());
             }
-            *state = Followed { tree: Some(tree), ..Followed::default() };
+            state.tree = Some(tree);
+            state.lineage = seen.lineage;
         } else if state.seen.as_ref() != Some(seen)
             && state.tree.as_ref().is_some_and(|tree| size < tree.size())
             && self.storage.tree_at(size).await?.root() != seen.root
@@ -275,6 +373,17 @@ impl LogFollower {
         }
         Ok(followed.tree)
     }
+}
+
+/// The head outside and the new name that a statement of a recovery names.
+fn said_names(statement: &str) -> Option<(NamedHead, String)> {
+    let statement = FrozenRecovery::thaw(statement).ok()?;
+    let recovery = statement.predicate();
+    Some((recovery.outside.clone(), recovery.new_name.clone()))
+}
+
+fn not_recovered(refusal: RecoveryRefusal) -> StorageError {
+    LogFault::Recovery(refusal.to_string()).into()
 }
 
 /// A row that the gate never writes is a fault of the log, and no outage of the database.

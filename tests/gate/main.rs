@@ -31,6 +31,7 @@ mod previews;
 mod public_keys;
 mod public_log;
 mod readme;
+mod recovering;
 mod registrations;
 mod requesting;
 mod revoking;

@@ -9,8 +9,10 @@ use serde_json::json;
 use crate::cli::audit::{INVALID, load};
 use crate::cli::failed;
 use crate::config::Config;
+use crate::gate::GateError;
+use crate::gate::recover::learn_lineage;
 use crate::storage::Storage;
-use crate::storage::audit::{AuditReport, verify_ledger};
+use crate::storage::audit::{AuditReport, Finding, verify_ledger};
 
 /// Checks the ledger of the configured database. Exit code 0: everything matches; 1: something does not.
 #[expect(clippy::print_stdout, reason = "the answer of a command goes to standard output")]
@@ -60,7 +62,18 @@ async fn try_verify(config: &Config) -> Result<AuditReport, String> {
     let storage = Storage::open_beside(url, config.log_key.clone())
         .await
         .map_err(|error| format!("the database {}: {error}", config.database_shown()))?;
-    let report = verify_ledger(&storage).await.map_err(|error| error.to_string());
+    let mut report = verify_ledger(&storage).await.map_err(|error| error.to_string())?;
+    // Who may recover a log stands in the configuration, which storage does not know.
+    match learn_lineage(&storage, &config.trust()).await {
+        Ok(_) => {}
+        Err(GateError::Recovery(refusal)) => report.findings.push(Finding {
+            code: "recovery_invalid",
+            sentence: format!("a log.recovered entry does not hold: {refusal}"),
+        }),
+        // A row that cannot be read is a finding already.
+        Err(_) if !report.findings.is_empty() => {}
+        Err(other) => return Err(other.to_string()),
+    }
     storage.close().await;
-    report
+    Ok(report)
 }

@@ -18,7 +18,8 @@ use crate::domain::digest::Digest;
 use crate::domain::ledger::{Frontier, Record};
 use crate::domain::period::Period;
 use crate::domain::tree::cover;
-use crate::gate::evidence::{gather_at, log_name};
+use crate::gate::evidence::{current_log_name, gather_at};
+use crate::gate::recover::learn_lineage;
 use crate::proof::envelope::Envelope;
 use crate::proof::evidence::Trust;
 use crate::proof::export::tables::{Lines, Population, Tables};
@@ -106,6 +107,10 @@ pub async fn export(
     folder: &Path,
     now: Timestamp,
 ) -> Result<Exported, String> {
+    let recovered = learn_lineage(storage, trust).await;
+    let recovered =
+        recovered.map_err(|error| format!("a recovery of the log does not hold: {error}"))?;
+    let trust = &trust.after(recovered.recoveries);
     let head = storage.head().await.map_err(say)?;
     let mut output = Output { folder: folder.to_owned(), open: BTreeMap::new(), files: Vec::new() };
     let mut tables = Tables::begin(&mut output)?;
@@ -122,7 +127,8 @@ pub async fn export(
     }
     let anchors = serde_json::to_string_pretty(trust).map_err(say)?;
     output.document(TRUST, &(anchors + "\n"))?;
-    output.document(CHECKPOINT, &storage.sign_checkpoint(&log_name(&trust.origin), &head))?;
+    let name = current_log_name(storage, &trust.origin);
+    output.document(CHECKPOINT, &storage.sign_checkpoint(&name, &head))?;
     output.document(RANGE, &to_canonical_json(&range).map_err(say)?)?;
     output.document(README, &readme(&trust.origin, &range))?;
     let manifest = Manifest {

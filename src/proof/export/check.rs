@@ -12,8 +12,11 @@ use crate::proof::checkpoint::TrustedLog;
 use crate::proof::envelope::Envelope;
 use crate::proof::evidence::Trust;
 use crate::proof::export::{
-    Flaw, FlawCode, MANIFEST, MANIFEST_ENVELOPE, MANIFEST_SCHEMA, MANIFEST_TYPE, Manifest, Query,
+    CHECKPOINT, Flaw, FlawCode, MANIFEST, MANIFEST_ENVELOPE, MANIFEST_SCHEMA, MANIFEST_TYPE,
+    Manifest, Query,
 };
+
+use crate::proof::verify::successor_sentence;
 
 pub use super::contents::check_contents;
 
@@ -118,7 +121,14 @@ fn check_manifest(folder: &Folder<'_>, trust: &Trust) -> Result<Manifest, Flaw> 
         .ok_or_else(|| invalid(MANIFEST_ENVELOPE, "the pinned log key cannot be read"))?;
     let envelope = folder.text(MANIFEST_ENVELOPE)?;
     let signed = Envelope::open(&envelope, MANIFEST_TYPE, &log).ok_or_else(|| {
-        invalid(MANIFEST_ENVELOPE, "the pinned log key did not sign this manifest")
+        let note = folder.text(CHECKPOINT).ok();
+        match note.and_then(|note| log.successor_that_signed(&note)) {
+            Some(successor) => {
+                let sentence = successor_sentence(&log.name, &successor);
+                FlawCode::CheckpointInvalid.of(CHECKPOINT, sentence)
+            }
+            None => invalid(MANIFEST_ENVELOPE, "the pinned log key did not sign this manifest"),
+        }
     })?;
     let text = folder.text(MANIFEST)?;
     if signed != text.as_bytes() {

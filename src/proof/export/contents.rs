@@ -9,7 +9,6 @@ use data_encoding::HEXLOWER;
 use crate::domain::canonical::from_canonical_json;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::{Frontier, RECORD_SCHEMA, Record, entry_hash, leaf_hash};
-use crate::domain::log_key::LogPublicKey;
 use crate::domain::period::Period;
 use crate::domain::tree::cover;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
@@ -21,7 +20,8 @@ use crate::proof::export::{
     evidence_file, fixed_files, readme,
 };
 use crate::proof::exported::{EntryFlaw, ExportedEntry};
-use crate::proof::verify::verify;
+use crate::proof::recovery::Recoveries;
+use crate::proof::verify::{successor_sentence, verify};
 
 /// Checks everything in an export but its manifest.
 ///
@@ -31,22 +31,24 @@ pub fn check_contents(folder: &Folder<'_>, trust: &Trust) -> Result<Report, Flaw
     let invalid = |sentence: &str| FlawCode::CheckpointInvalid.of(CHECKPOINT, sentence);
     let log = TrustedLog::parse(&trust.log)
         .ok_or_else(|| invalid("the pinned log key cannot be read"))?;
-    let checkpoint = log
-        .verify(&folder.text(CHECKPOINT)?)
-        .ok_or_else(|| invalid("it is not a tree head that the pinned log key signed"))?;
+    let note = folder.text(CHECKPOINT)?;
+    let checkpoint = log.verify(&note).ok_or_else(|| match log.successor_that_signed(&note) {
+        Some(successor) => invalid(&successor_sentence(&log.name, &successor)),
+        None => invalid("it is not a tree head that the pinned log key signed"),
+    })?;
     let range = read_range(folder, &checkpoint)?;
     if folder.text(README)? != readme(&trust.origin, &range) {
         return Err(FlawCode::TableMismatch.of(README, "it is not the text of such an export"));
     }
     let mut lines = Comparison { folder, files: BTreeMap::new() };
     let mut tables = Tables::begin(&mut lines)?;
-    let walk = Walk { folder, key: &log.key, range: &range, checkpoint: &checkpoint };
+    let walk = Walk { folder, log: &log, trust, range: &range, checkpoint: &checkpoint };
     walk.entries(&mut tables, &mut lines)?;
     check_names(folder, &tables)?;
     let approvals: Vec<(String, Population)> =
         tables.approvals().map(|(id, population)| (id.clone(), population.clone())).collect();
     for (id, population) in &approvals {
-        walk.approval(id, population, trust, &mut tables, &mut lines)?;
+        walk.approval(id, population, &mut tables, &mut lines)?;
     }
     lines.finish()?;
     Ok(Report {
@@ -98,7 +100,8 @@ fn check_names(folder: &Folder<'_>, tables: &Tables) -> Result<(), Flaw> {
 /// The walk along the log.
 struct Walk<'a> {
     folder: &'a Folder<'a>,
-    key: &'a LogPublicKey,
+    log: &'a TrustedLog,
+    trust: &'a Trust,
     range: &'a Range,
     checkpoint: &'a Checkpoint,
 }
@@ -117,13 +120,18 @@ impl Walk<'_> {
             self.neighbour(&mut neighbours, &mut tree, "before")?;
         }
         let mut entries = LineReader::new(self.folder, ENTRIES)?;
+        let mut recoveries = Recoveries::default();
         while let Some(line) = entries.next()? {
             let place = (ENTRIES, entries.line);
             if tree.size() == range.end {
                 let sentence = "there are more entries than the range has";
                 return Err(FlawCode::EntryMissing.at(ENTRIES, place.1, sentence));
             }
+            let below = (tree.size(), tree.root());
             let (entry, record, hash, leaf) = self.entry(&line, place, &mut tree)?;
+            recoveries.pass(below, &record, self.trust, &self.log.name).map_err(|refusal| {
+                FlawCode::RecoveryInvalid.at(ENTRIES, place.1, refusal.to_string())
+            })?;
             tables.entry(entry.index, &record, &leaf, lines)?;
             if let Some(said) = &record.approval {
                 tables.follow(entry.index, said, (hash, leaf)).map_err(|_| {
@@ -179,7 +187,7 @@ impl Walk<'_> {
             let sentence = "its previous root is not that of the entries before it";
             return Err(flaw(FlawCode::RootMismatch, sentence));
         }
-        let (hash, leaf) = entry.check(self.key).map_err(|found| match found {
+        let (hash, leaf) = entry.check(&self.log.key).map_err(|found| match found {
             EntryFlaw::Malformed => flaw(FlawCode::EntryMalformed, "its hexadecimal is damaged"),
             EntryFlaw::Leaf => {
                 flaw(FlawCode::EntryChanged, "its leaf is not the one of its record and salt")
@@ -228,13 +236,12 @@ impl Walk<'_> {
         &self,
         id: &str,
         population: &Population,
-        trust: &Trust,
         tables: &mut Tables,
         lines: &mut Comparison<'_>,
     ) -> Result<(), Flaw> {
         let file = evidence_file(id);
         let text = self.folder.text(&file)?;
-        let verified = verify(text.as_bytes(), trust).map_err(|failure| {
+        let verified = verify(text.as_bytes(), self.trust).map_err(|failure| {
             let code = failure.code();
             FlawCode::EvidenceInvalid.of(&file, format!("{}: {failure}", code.as_str()))
         })?;

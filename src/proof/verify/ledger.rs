@@ -30,9 +30,19 @@ pub(super) struct Moment {
 
 pub(super) fn check_checkpoint(form: &Form<'_>, log: &TrustedLog) -> Result<Checkpoint, Failure> {
     log.verify(form.checkpoint).ok_or_else(|| {
-        Code::CheckpointInvalid
-            .because(format!("the tree head is not one that the pinned key of {} signed", log.name))
+        let name = &log.name;
+        Code::CheckpointInvalid.because(match log.successor_that_signed(form.checkpoint) {
+            Some(successor) => successor_sentence(name, &successor),
+            None => format!("the tree head is not one that the pinned key of {name} signed"),
+        })
     })
+}
+
+/// What to do about a log that is another one since it was pinned.
+pub(crate) fn successor_sentence(pinned: &str, successor: &str) -> String {
+    format!(
+        "it is from the log {successor}, with which {pinned} goes on after it lost entries: read the log.recovered entry, ask for the anchors of today (countersign config trust), and pin that name if its reasons convince you"
+    )
 }
 
 pub(super) fn check_inclusion(form: &Form<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {

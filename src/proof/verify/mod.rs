@@ -26,6 +26,7 @@ pub use failure::{Code, Failure};
 use form::Form;
 use judge::{Judge, Strict};
 use ledger::Chain;
+pub(crate) use ledger::successor_sentence;
 
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.
 #[derive(Clone, Debug)]

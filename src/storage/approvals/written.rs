@@ -1,6 +1,6 @@
 //! What a writer reads and writes of approvals inside its change.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::AnyConnection;
 
 use super::{ApprovalRow, NewApproval, StoredApproval, approval_columns};
@@ -141,16 +141,23 @@ pub(in crate::storage) async fn pending_for(
     rows.into_iter().map(StoredApproval::try_from).collect()
 }
 
+/// How long the job of an approval that comes first may be put off without losing its place: longer than
+/// it waits for another rollout, and no job is put off for longer that can begin at all.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+
 pub(in crate::storage) async fn rollout_beside(
     connection: &mut AnyConnection,
     approval: &Approval,
+    now: Timestamp,
 ) -> Result<Option<ApprovalId>> {
-    const SQL: &str = "SELECT id FROM approvals WHERE service = $1 AND id <> $2 \
-         AND status IN ('approved', 'executing') AND (status = 'executing' OR first_entry < \
-         (SELECT first_entry FROM approvals WHERE id = $2)) LIMIT 1";
+    const SQL: &str = "SELECT a.id FROM jobs j JOIN approvals a ON a.id = j.approval_id \
+         WHERE a.service = $1 AND a.id <> $2 AND (a.status = 'executing' OR (j.due_at <= $3 \
+         AND a.first_entry < (SELECT first_entry FROM approvals WHERE id = $2))) LIMIT 1";
+    let soon = now.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let id: Option<String> = sqlx::query_scalar(SQL)
         .bind(approval.deployment.service.as_str())
         .bind(approval.id().as_str())
+        .bind(soon.as_microsecond())
         .fetch_optional(connection)
         .await?;
     id.map(|id| Row { table: "approvals", key: &id }.parse("id", &id)).transpose()

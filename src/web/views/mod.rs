@@ -12,6 +12,7 @@ pub mod keys;
 mod label;
 mod moment;
 pub mod problem;
+pub mod recovery;
 mod requester;
 mod traffic;
 

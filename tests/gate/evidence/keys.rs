@@ -100,6 +100,7 @@ impl Keys {
             log: self.log.public().verifier_key(&log_name(ORIGIN)),
             endorsements: 0,
             endorsers: Vec::new(),
+            recovery_signatures: 1,
             login: TrustedLogin {
                 issuer: DIRECTORY.into(),
                 client_id: CLIENT.into(),
