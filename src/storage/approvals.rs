@@ -8,9 +8,10 @@ use crate::domain::decision::{Decision, SignedDecision};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
+use crate::domain::person::Person;
 use crate::domain::policy::Policy;
 use crate::storage::Storage;
-use crate::storage::column::Row;
+use crate::storage::column::{Row, big_int};
 use crate::storage::error::{Result, StorageError};
 
 /// An approval with what storage keeps beside it.
@@ -268,4 +269,37 @@ impl Storage {
         let rows = decision_rows(&mut *self.reader().await?, id.as_str()).await?;
         rows.into_iter().map(SignedDecision::try_from).collect()
     }
+}
+
+/// Keeps what proves a decision, whose entry is the one at `position`.
+pub(super) async fn insert_decision(
+    connection: &mut AnyConnection,
+    approval: &ApprovalId,
+    person: &Person,
+    decision: &SignedDecision,
+    position: u64,
+) -> Result<()> {
+    const SQL: &str = "INSERT INTO decisions (approval_id, issuer, subject, position, statement, credential_id, \
+         authenticator_data, client_data_json, signature, user_handle, id_token, issuer_key, \
+         decided_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT DO NOTHING";
+    let touched = sqlx::query(SQL)
+        .bind(approval.as_str())
+        .bind(&person.issuer)
+        .bind(&person.subject)
+        .bind(big_int(position)?)
+        .bind(&decision.statement)
+        .bind(&decision.credential_id)
+        .bind(&decision.authenticator_data)
+        .bind(&decision.client_data_json)
+        .bind(&decision.signature)
+        .bind(decision.user_handle.clone())
+        .bind(&decision.id_token)
+        .bind(&decision.issuer_key)
+        .bind(decision.decided_at.as_microsecond())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    let what = "a decision of this person on this approval";
+    if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
 }

@@ -22,6 +22,8 @@ use crate::storage::{LogStretch, Storage, StorageError};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How many entries are verified before others get their turn: some 30 ms of a core.
 const AT_ONCE: u64 = 500;
+/// How often it is tried whether the database can be written, so that people are told before they sign.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often some old entries are looked at again,
 const PATROL_INTERVAL: Duration = Duration::from_secs(30);
 /// and how many of them: a fraction of a percent of a core, and a million entries in eight hours.
@@ -79,6 +81,13 @@ impl LogFollower {
                 self.look().await;
             }
         };
+        let probing = async {
+            loop {
+                tokio::time::sleep(PROBE_INTERVAL).await;
+                // What it finds is told and stops the gate.
+                let _ = self.storage.check().await;
+            }
+        };
         let patrolling = async {
             loop {
                 tokio::time::sleep(PATROL_INTERVAL).await;
@@ -87,6 +96,7 @@ impl LogFollower {
         };
         tokio::select! {
             () = following => {}
+            () = probing => {}
             () = patrolling => {}
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
@@ -119,6 +129,10 @@ impl LogFollower {
         };
         match outcome.map_err(of_the_log) {
             Ok(()) => {
+                // That it can be read does not say that it can be written.
+                if let Some(LogFault::Unavailable(_)) = self.storage.log_fault() {
+                    self.storage.probe().await?;
+                }
                 self.storage.go_on();
                 Ok(())
             }
@@ -126,7 +140,12 @@ impl LogFollower {
                 self.storage.stop(&fault);
                 Err(fault.into())
             }
-            Err(other) => Err(other),
+            Err(other) => {
+                if let Some(outage) = other.outage() {
+                    self.storage.stop(&LogFault::Unavailable(outage));
+                }
+                Err(other)
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod differential;
 mod endorsing;
 mod evidence;
 mod export;
+mod fail_closed;
 mod faults;
 mod first_key;
 mod forgery;

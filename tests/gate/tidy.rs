@@ -49,7 +49,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ),
     ("api", API_AND_WEB),
     ("web", API_AND_WEB),
-    ("server", &["api", "web", "app"]),
+    ("server", &["api", "web", "app", "domain::log_fault"]),
     // The demo shows everything, the sandbox included.
     (
         "cli",
