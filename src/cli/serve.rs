@@ -20,6 +20,7 @@ use crate::gate::watch::Watch;
 use crate::gate::{GateError, start};
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
+use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
@@ -141,7 +142,7 @@ pub async fn serve_app(
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), String> {
     app.storage.await_start();
-    let log = Arc::new(follower(&config, &app.storage)?);
+    let log = Arc::new(follower(&config, &app)?);
     // Before the first entry of this process: nothing is written on top of a log that is at fault. Such a
     // gate starts all the same, and its pages say why nothing is decided.
     log.begin().await;
@@ -210,11 +211,12 @@ fn is_of_the_log(error: &StorageError) -> bool {
 }
 
 /// Follows the log that this configuration names.
-fn follower(config: &Config, storage: &Storage) -> Result<LogFollower, String> {
+fn follower(config: &Config, app: &App) -> Result<LogFollower, String> {
     let trust = config.trust();
     let log = TrustedLog::parse(&trust.log);
     let log = log.ok_or_else(|| format!("{} is no verifier key of a log", trust.log))?;
-    Ok(LogFollower::new(storage.clone(), log, config.log_head.clone()))
+    let place = LogHead::new(config.log_head.clone(), &app.http);
+    Ok(LogFollower::new(app.storage.clone(), log, place))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::domain::ledger::{Frontier, Revoked};
 use crate::domain::log_fault::LogFault;
-use crate::integrations::log_head::LogHeadPlace;
+use crate::integrations::log_head::LogHead;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::log_head::SeenHead;
 use crate::storage::{LogStretch, Storage, StorageError};
@@ -37,7 +37,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 pub struct LogFollower {
     storage: Storage,
     log: TrustedLog,
-    place: LogHeadPlace,
+    place: LogHead,
     state: Mutex<Followed>,
 }
 
@@ -57,7 +57,7 @@ struct Followed {
 impl LogFollower {
     /// A follower of the log `log` that keeps its head in `place`. From now on nothing is written into
     /// the database until the log is verified.
-    pub fn new(storage: Storage, log: TrustedLog, place: LogHeadPlace) -> Self {
+    pub fn new(storage: Storage, log: TrustedLog, place: LogHead) -> Self {
         storage.stop(&LogFault::Unchecked);
         Self { storage, log, place, state: Mutex::default() }
     }

@@ -5,6 +5,7 @@
 //! read-only, connections that end at the very moment of a commit.
 
 mod commits;
+mod object;
 mod starts;
 
 use std::path::PathBuf;

@@ -93,7 +93,7 @@ const CRATES: [(&str, &str); 6] = [
     ("webauthn_rs", "src/integrations/passkeys"),
     ("octocrab", "src/integrations/github"),
     ("jsonwebtoken", "src/integrations/workload_oidc"),
-    ("google_cloud", "src/integrations/cloud_run"),
+    ("google_cloud", "src/integrations/cloud_"),
     ("openidconnect", "src/integrations/login_oidc"),
     ("sqlx", "src/storage/"),
 ];

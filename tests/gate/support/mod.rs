@@ -5,6 +5,7 @@ pub mod bundles;
 pub mod cloud_run;
 pub mod database;
 pub mod gate;
+pub mod object;
 pub mod postgres;
 pub mod process;
 pub mod severed;
