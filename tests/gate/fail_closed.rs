@@ -186,6 +186,9 @@ impl Scene {
 async fn refuses_and_goes_on(engine: Engine, fault: Fault) {
     let mut scene = Scene::new(engine).await;
     let (code, words) = fault.told_as();
+    if matches!(fault, Fault::FullDisk | Fault::ReadOnly) {
+        is_told_before_anybody_signs(&mut scene, fault).await;
+    }
     let rolling = scene.gate.asked(json!({})).await;
     let plan = scene.gate.signed(&rolling).await;
     let pending = scene.asked().await;
@@ -228,4 +231,16 @@ async fn refuses_and_goes_on(engine: Engine, fault: Fault) {
     scene.gate.assert_writes(&plan, &plan.whole_plan()).await;
     scene.succeeds(&pending, &signed).await;
     scene.end().await;
+}
+
+/// Nobody asks for anything, and whoever looks is told all the same, for as long as it lasts.
+async fn is_told_before_anybody_signs(scene: &mut Scene, fault: Fault) {
+    fault.begin(scene).await;
+    scene.stopped(fault.told_as().1).await;
+    for _ in 0..25 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(scene.readiness().await.status, 503);
+    }
+    fault.end(scene).await;
+    scene.going_on().await;
 }
