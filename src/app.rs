@@ -13,7 +13,7 @@ use crate::gate::decide::RelyingParty;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
-use crate::integrations::log_head::LogHeadPlace;
+use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
@@ -49,7 +49,7 @@ pub struct Parts {
     /// What evidence is verified against, before anything is called: from the configuration alone.
     pub trust: Trust,
     /// Where the newest head of the log is kept outside the database.
-    pub log_head: LogHeadPlace,
+    pub log_head: LogHead,
     /// How keys are registered.
     pub passkeys: Passkeys,
     /// Where it goes.

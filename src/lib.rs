@@ -43,7 +43,8 @@
 //!    head that is kept outside the database on, and keeps the newest head there before each call.
 //!    [`storage::Storage::begin`] writes nothing on top of a log that is shorter or another one, until people
 //!    with pinned keys signed for going on ([`gate::recover`]).
-//! 6. **Everything that can go wrong refuses.** There is no allow by default and no bypass.
+//! 6. **Everything that can go wrong refuses.** There is no allow by default and no bypass. A database that
+//!    cannot be written stops the gate ([`domain::log_fault`]) until [`worker::log`] has written to it again.
 //! 7. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.
 //! 8. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
 //!    asked what to do next from what is recorded and what Cloud Run shows.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -14,8 +14,10 @@ use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
+use crate::api::health;
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::domain::log_fault::LogFault;
 use crate::web::same_origin::require_same_origin;
 use crate::web::{
     approvals, assets, decisions, endorsements, first_key, inbox, keys, recovery, security_headers,
@@ -141,6 +143,35 @@ async fn log_request(State(app): State<App>, request: Request, next: Next) -> Re
     let status = response.status().as_u16();
     tracing::info!(target: "countersign::requests", request_id = id, client, %method, path, status, "answered");
     response
+}
+
+/// Refuses every request with this reason until `shutdown` turns true, before there is a database to serve
+/// anything from.
+pub async fn refuse_everything(
+    listener: TcpListener,
+    origin: String,
+    reason: watch::Receiver<LogFault>,
+    mut shutdown: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let current = reason.clone();
+    let ready = move || async move { health::not_ready(&current.borrow()) };
+    let refuse = move |uri: Uri, headers: HeaderMap| async move {
+        let problem: Problem = reason.borrow().clone().into();
+        web::page::refuse(problem, &uri, &headers)
+    };
+    let headers = security_headers::security_headers(&origin);
+    let routes = Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(ready))
+        .merge(Router::new().route(assets::ROUTE, get(assets::serve)))
+        .fallback(refuse)
+        .layer(from_fn_with_state(headers, security_headers::add_security_headers))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid));
+    let graceful = async move {
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    };
+    axum::serve(listener, routes).with_graceful_shutdown(graceful).await
 }
 
 /// Serves until `shutdown` turns true, then lets open requests end.

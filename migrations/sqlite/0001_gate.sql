@@ -239,3 +239,12 @@ CREATE TABLE spent_tokens (
 ) STRICT;
 
 CREATE INDEX spent_tokens_by_expiry ON spent_tokens (expires_at);
+
+-- Written again and again, to learn whether anything can be written: a full disk shows itself at no earlier
+-- moment, and what is written must differ, since SQLite leaves out a write of what is there already.
+CREATE TABLE write_probe (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    written INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO write_probe (id, written) VALUES (1, 0);

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::domain::log_fault::LogFault;
 use crate::domain::policy::TrustLevel;
 
 /// A clock that is further off than this makes tokens and statements end too early or too late.
@@ -33,6 +34,16 @@ pub async fn live() -> Json<Health> {
     Json(Health { status: "ok", problems: Vec::new(), trust: None })
 }
 
+/// The answer of a gate that cannot do its work, and why.
+pub fn not_ready(fault: &LogFault) -> (StatusCode, Json<Health>) {
+    let problems = vec![nothing_is_done(fault)];
+    (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "failing", problems, trust: None }))
+}
+
+fn nothing_is_done(fault: &LogFault) -> String {
+    format!("Nothing is decided or rolled out: {fault}.")
+}
+
 /// The database can be written, the log is the one that was seen, and the clock is right.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health", operation_id = "readReadiness",
@@ -43,12 +54,14 @@ pub async fn live() -> Json<Health> {
 )]
 pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
     let mut problems = Vec::new();
-    if let Err(error) = app.storage.check().await {
-        tracing::error!(%error, "the database cannot be read and written");
-        problems.push("The database cannot be read and written: nothing is decided or rolled out until it can.".to_owned());
-    }
-    if let Some(fault) = app.storage.log_fault() {
-        problems.push(format!("Nothing is decided or rolled out: {fault}."));
+    let checked = app.storage.check().await;
+    match (app.storage.log_fault(), checked) {
+        (Some(fault), _) => problems.push(nothing_is_done(&fault)),
+        (None, Err(error)) => {
+            tracing::error!(%error, "the database cannot be read and written");
+            problems.push("The database cannot be read and written: nothing is decided or rolled out until it can.".to_owned());
+        }
+        (None, Ok(())) => {}
     }
     let of_issuers = app.workloads.last_clock_skew().map(|skew| (skew.issuer_name, skew.ahead));
     let of_cloud_run = app.cloud_run.clock_ahead().map(|ahead| ("Cloud Run".to_owned(), ahead));

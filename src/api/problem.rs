@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::domain::log_fault::LogFault;
 use crate::domain::request::RequestRefusal;
 use crate::gate::{CeremonyRefusal, GateError, Repetition};
 use crate::integrations::cloud_run::CloudRunError;
@@ -221,6 +222,19 @@ impl From<GateError> for Problem {
     }
 }
 
+impl From<LogFault> for Problem {
+    fn from(fault: LogFault) -> Self {
+        Self {
+            retry_after: fault.is_passing().then_some(5),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                fault.code(),
+                format!("{} Nothing was changed.", sentence(&fault)),
+            )
+        }
+    }
+}
+
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         match error {
@@ -237,15 +251,22 @@ impl From<StorageError> for Problem {
                     "The approval changed at this very moment. Read it again and decide anew.",
                 )
             },
-            StorageError::Log(fault) => Self {
-                retry_after: fault.is_passing().then_some(5),
-                ..Self::new(
+            StorageError::Log(fault) => fault.into(),
+            StorageError::Commit(cause) => {
+                tracing::error!(%cause, "a commit was not confirmed");
+                Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    fault.code(),
-                    format!("{} Nothing was changed.", sentence(&fault)),
+                    "outcome_unknown",
+                    "The gate's database did not confirm this. It may have been recorded all the same: look again before you repeat it.",
                 )
+            }
+            other => match other.outage() {
+                Some(outage) => {
+                    tracing::error!(cause = %other, "the database cannot be used");
+                    LogFault::Unavailable(outage).into()
+                }
+                None => Self::unavailable("The gate's database did not answer as it must", &other),
             },
-            other => Self::unavailable("The gate's database did not answer as it must", &other),
         }
     }
 }

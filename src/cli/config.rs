@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use crate::cli::failed;
 use crate::config::Config;
+use crate::integrations::log_head::LogHead;
+use crate::integrations::outbound::OutboundHttp;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
 use crate::proof::log_head::SeenHead;
@@ -49,7 +51,9 @@ pub async fn trust(path: &Path) -> ExitCode {
 async fn current_trust(config: &Config) -> Result<Trust, String> {
     let trust = config.trust();
     let log = TrustedLog::parse(&trust.log).ok_or("the log has no verifier key")?;
-    let kept = config.log_head.read().await.map_err(|error| error.to_string())?;
+    let http = OutboundHttp::new().map_err(|error| error.to_string())?;
+    let place = LogHead::new(config.log_head.clone(), &http);
+    let kept = place.read().await.map_err(|error| error.to_string())?;
     let seen = kept.map(|text| SeenHead::parse(&text, &log)).transpose();
     let seen = seen.map_err(|error| error.to_string())?;
     Ok(trust.after(seen.map_or(0, |seen| seen.lineage.recoveries)))

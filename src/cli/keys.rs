@@ -49,7 +49,9 @@ async fn try_bootstrap(path: &Path) -> Result<(), String> {
         return Err("trust.endorsers pins a key already: its owner endorses those of others, on the page of all keys".to_owned());
     }
     let (stop, stopped) = watch::channel(false);
-    let app = serve::build(&config, Clock::system(), stopped.clone()).await?;
+    let storage = serve::open(&config).await;
+    let storage = storage.map_err(|error| serve::unusable(&config, &error))?;
+    let app = serve::build(&config, storage, Clock::system(), stopped.clone())?;
     let listener = listen(&config, &app).await?;
     let gate = listener.map(|listener| {
         tokio::spawn(serve::serve_app(app.clone(), Arc::clone(&config), listener, stopped))

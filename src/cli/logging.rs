@@ -41,7 +41,10 @@ fn start_with(default_filter: &str) {
         Some(Err(error)) => (EnvFilter::new(default_filter), Some(error)),
         None => (EnvFilter::new(default_filter), None),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written (to a full disk) is lost. Telling so, on the same standard error,
+    // would end whatever was being done.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that somebody logs already, which is what is wanted.
     let _ = if std::io::stderr().is_terminal() {
         builder.try_init()

@@ -53,7 +53,9 @@ async fn try_recover(path: &Path) -> Result<(), String> {
         return Err("trust.endorsers pins nobody's key, so nobody can sign for a recovery, and neither the database nor the log key can stand in for a person. Bring the lost part back; or write the public key of an approver whose key this backup knows into trust.endorsers (it is on the page of keys; compare its code with its owner) and run this again; or begin a new log: an empty database, a new log key, another [log] head".to_owned());
     }
     let (stop, stopped) = watch::channel(false);
-    let app = serve::build(&config, Clock::system(), stopped.clone()).await?;
+    let storage = serve::open(&config).await;
+    let storage = storage.map_err(|error| serve::unusable(&config, &error))?;
+    let app = serve::build(&config, storage, Clock::system(), stopped.clone())?;
     let seen = app.seen_head().await.map_err(|error| error.to_string())?;
     let seen = seen.ok_or("no head of the log is kept outside the database ([log] head), so nothing says that anything is lost: start the gate")?;
     whole(&app.storage).await?;
@@ -67,7 +69,7 @@ async fn try_recover(path: &Path) -> Result<(), String> {
         }
         // Another gate of this database serves the page and goes on; this process only follows.
         None => {
-            let log = serve::follower(&config, &app.storage)?;
+            let log = serve::follower(&config, &app)?;
             tokio::spawn(async move {
                 log.begin().await;
                 log.run(stopped).await;

@@ -15,22 +15,26 @@ use crate::app::{App, Parts};
 use crate::cli::{failed, logging, shutdown_signal};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::gate::start;
+use crate::domain::log_fault::LogFault;
 use crate::gate::watch::Watch;
+use crate::gate::{GateError, start};
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
+use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
 use crate::integrations::workload_oidc::Verifier;
 use crate::proof::checkpoint::TrustedLog;
 use crate::server;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 use crate::worker::Worker;
 use crate::worker::log::LogFollower;
 
 /// How often the keys of token issuers are read again, and with them the clocks compared.
 const REFRESH: Duration = Duration::from_secs(600);
+/// How long a database that cannot be opened or written yet is left alone.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs the gate until it is told to stop.
 pub async fn run(config: &Path) -> ExitCode {
@@ -59,8 +63,75 @@ pub async fn serve(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let app = build(&config, clock, shutdown.clone()).await?;
+    let (storage, listener) = match open_or_wait(&config, listener, shutdown.clone()).await? {
+        Some(opened) => opened,
+        None => return Ok(()),
+    };
+    let app = build(&config, storage, clock, shutdown.clone())?;
     serve_app(app, Arc::new(config), listener, shutdown).await
+}
+
+/// Opens the database. As long as it is away, everybody who asks is refused with the reason; a gate that
+/// ended instead would stay down where nobody starts it again. None: it was told to stop.
+async fn open_or_wait(
+    config: &Config,
+    listener: TcpListener,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<Option<(Storage, TcpListener)>, String> {
+    let outage = match open(config).await {
+        Ok(storage) => return Ok(Some((storage, listener))),
+        Err(error) => error.outage().ok_or_else(|| unusable(config, &error))?,
+    };
+    let (listener, waiting) = listened_on_twice(listener).map_err(|error| error.to_string())?;
+    let (reason, shown) = watch::channel(LogFault::Unavailable(outage));
+    let (end, ended) = watch::channel(false);
+    let origin = config.relying_party.origin.clone();
+    let refusing = tokio::spawn(server::refuse_everything(waiting, origin, shown, ended));
+    let opened = loop {
+        tokio::select! {
+            () = tokio::time::sleep(OPEN_AGAIN) => {}
+            _ = shutdown.wait_for(|stop| *stop) => break Ok(None),
+        }
+        match open(config).await {
+            Ok(storage) => break Ok(Some((storage, listener))),
+            Err(error) => match error.outage() {
+                Some(outage) => {
+                    tracing::error!("{}; it is tried again", unusable(config, &error));
+                    reason.send_replace(LogFault::Unavailable(outage));
+                }
+                None => break Err(unusable(config, &error)),
+            },
+        }
+    };
+    end.send_replace(true);
+    let refused = refusing.await.map_err(|error| error.to_string())?;
+    refused.map_err(|error| format!("the gate ended: {error}"))?;
+    opened
+}
+
+/// The same socket for those who are served before the database is there and after.
+fn listened_on_twice(listener: TcpListener) -> std::io::Result<(TcpListener, TcpListener)> {
+    let one = listener.into_std()?;
+    let other = one.try_clone()?;
+    Ok((TcpListener::from_std(one)?, TcpListener::from_std(other)?))
+}
+
+/// What to say of a database that could not be opened.
+pub fn unusable(config: &Config, error: &StorageError) -> String {
+    format!("the database {}: {error}", config.database_shown())
+}
+
+/// Opens the database that the configuration names, if its ledger goes on with the configured key.
+///
+/// # Errors
+/// Those of [`Storage::open`] and [`Storage::refuse_another_log_key`].
+pub async fn open(config: &Config) -> Result<Storage, StorageError> {
+    let storage = Storage::open(config.database.expose_secret(), config.log_key.clone()).await?;
+    let checked = storage.refuse_another_log_key().await;
+    if checked.is_err() {
+        storage.close().await;
+    }
+    checked.map(|()| storage)
 }
 
 /// Serves what was built until `shutdown` turns true, with the worker and everything else beside it.
@@ -70,13 +141,18 @@ pub async fn serve_app(
     listener: TcpListener,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), String> {
-    let log = Arc::new(follower(&config, &app.storage)?);
+    app.storage.await_start();
+    let log = Arc::new(follower(&config, &app)?);
     // Before the first entry of this process: nothing is written on top of a log that is at fault. Such a
     // gate starts all the same, and its pages say why nothing is decided.
     log.begin().await;
-    if app.storage.log_fault().is_none() {
-        record_start(&app, &config).await?;
-    }
+    let starter = match record_start(&app, &config).await {
+        Ok(()) => None,
+        Err(GateError::Storage(error)) if error.outage().is_some() || is_of_the_log(&error) => {
+            Some(tokio::spawn(record_start_later(app.clone(), config, shutdown.clone())))
+        }
+        Err(error) => return Err(format!("the start cannot be written to the ledger: {error}")),
+    };
     tracing::info!(
         origin = app.relying_party.origin,
         environments = app.policies.len(),
@@ -97,7 +173,7 @@ pub async fn serve_app(
     });
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    for task in [watcher, worker, follower, refresher] {
+    for task in [watcher, worker, follower, refresher].into_iter().chain(starter) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -112,19 +188,35 @@ pub async fn serve_app(
 }
 
 /// Writes down with which settings and rules this process begins.
-async fn record_start(app: &App, config: &Config) -> Result<(), String> {
-    let digest = config.digest().map_err(|error| error.to_string())?;
-    start::record(&app.storage, &app.policies, &digest, app.now())
-        .await
-        .map_err(|error| format!("the start cannot be written to the ledger: {error}"))
+async fn record_start(app: &App, config: &Config) -> Result<(), GateError> {
+    start::record(&app.storage, &app.policies, &config.digest()?, app.now()).await
+}
+
+/// The same as soon as it can be: until then nothing else is written.
+async fn record_start_later(app: App, config: Arc<Config>, mut shutdown: watch::Receiver<bool>) {
+    let recording = async {
+        while let Err(error) = record_start(&app, &config).await {
+            tracing::debug!(%error, "the start cannot be written to the ledger yet");
+            tokio::time::sleep(OPEN_AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = recording => {}
+        _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+}
+
+fn is_of_the_log(error: &StorageError) -> bool {
+    matches!(error, StorageError::Log(_))
 }
 
 /// Follows the log that this configuration names.
-pub(super) fn follower(config: &Config, storage: &Storage) -> Result<LogFollower, String> {
+pub(super) fn follower(config: &Config, app: &App) -> Result<LogFollower, String> {
     let trust = config.trust();
     let log = TrustedLog::parse(&trust.log);
     let log = log.ok_or_else(|| format!("{} is no verifier key of a log", trust.log))?;
-    Ok(LogFollower::new(storage.clone(), log, trust, config.log_head.clone()))
+    let place = LogHead::new(config.log_head.clone(), &app.http);
+    Ok(LogFollower::new(app.storage.clone(), log, trust, place))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
@@ -133,17 +225,14 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// Makes the long-lived parts. Nothing outside but the database is asked, so that a start is fast
-/// and an outage of somebody else does not keep the gate down.
-pub async fn build(
+/// Makes the long-lived parts. Nothing outside is asked, so that a start is fast and an outage of somebody
+/// else does not keep the gate down.
+pub fn build(
     config: &Config,
+    storage: Storage,
     clock: Clock,
     shutdown: watch::Receiver<bool>,
 ) -> Result<App, String> {
-    let storage = Storage::open(config.database.expose_secret(), config.log_key.clone())
-        .await
-        .map_err(|error| format!("the database {}: {error}", config.database_shown()))?;
-    storage.refuse_another_log_key().await.map_err(|error| error.to_string())?;
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
     let github = config.github.as_ref().map(GitHub::new).transpose();
     Ok(App::new(Parts {
@@ -156,9 +245,9 @@ pub async fn build(
         clock,
         workloads: Verifier::new(config.workload_issuers.clone(), http.clone()),
         login: LoginProvider::new(config.login.clone(), http.clone()),
+        log_head: LogHead::new(config.log_head.clone(), &http),
         http,
         trust: config.trust(),
-        log_head: config.log_head.clone(),
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
         proxies: config.proxies.clone(),

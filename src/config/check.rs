@@ -14,13 +14,12 @@ use crate::config::file::{
     ConfigFile, Credentials, GitHubSection, Header, LoginSection, ProxySection,
     WorkloadIssuerSection,
 };
-use crate::config::{Config, database, environments, loopback, secret, trust};
+use crate::config::{Config, database, environments, log_head, loopback, secret, trust};
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
 use crate::integrations::github::GitHubSettings;
-use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::workload_oidc::{WorkloadIssuer, WorkloadKind};
 use crate::web::proxy::{ForwardingHeader, TrustedProxies};
@@ -75,7 +74,11 @@ impl Check {
         let listen = self.listen(file.listen.as_deref());
         let database = database::database(&mut self, &file);
         let log_key = self.log_key(file.log_key.as_ref(), file.log_key_file.as_deref());
-        let log_head = self.log_head(file.log.head);
+        let credentials = match file.cloud_run.credentials {
+            Credentials::ApplicationDefault => CloudRunCredentials::ApplicationDefault,
+            Credentials::Anonymous => CloudRunCredentials::Anonymous,
+        };
+        let log_head = log_head::place(&mut self, &file.log, credentials);
         self.notice(file.notice.as_deref());
         let login = self.login(file.login);
         let origin = public_origin.as_ref().map(origin_of).unwrap_or_default();
@@ -90,10 +93,6 @@ impl Check {
         if endpoint.is_none() {
             self.endpoint("cloud_run.endpoint", GOOGLE);
         }
-        let credentials = match file.cloud_run.credentials {
-            Credentials::ApplicationDefault => CloudRunCredentials::ApplicationDefault,
-            Credentials::Anonymous => CloudRunCredentials::Anonymous,
-        };
         let github = file.github.map(|section| self.github(section));
         let proxies = self.proxies(&file.proxy);
         let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys());
@@ -184,21 +183,6 @@ impl Check {
             }
         };
         secret::log_key(self, &seed)
-    }
-
-    /// Without a place outside the database the gate still starts, and says what that means.
-    fn log_head(&mut self, path: Option<PathBuf>) -> LogHeadPlace {
-        let path = path.filter(|path| !path.as_os_str().is_empty());
-        let Some(path) = path else {
-            self.warn(
-                "log.head is missing: only this process remembers how long the log was, so that after \
-                 a restart a restored or shortened database passes for the newest: name a file that \
-                 is kept apart from the database"
-                    .to_owned(),
-            );
-            return LogHeadPlace::Memory;
-        };
-        LogHeadPlace::File(self.folder.join(path))
     }
 
     fn notice(&mut self, notice: Option<&str>) {
@@ -377,7 +361,7 @@ impl Check {
     }
 
     /// An address that the gate reads from or is found at.
-    fn endpoint(&mut self, key: &str, text: &str) -> Option<Url> {
+    pub(super) fn endpoint(&mut self, key: &str, text: &str) -> Option<Url> {
         let url = match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "https" | "http") => url,
             Ok(_) | Err(_) => {

@@ -42,8 +42,12 @@ fn value(config: &Config) -> Value {
         "database": config.database_shown(),
         "log_key": HEXLOWER.encode(&log_key.public().0),
         "log_head": match log_head {
-            LogHeadPlace::Memory => None,
-            LogHeadPlace::File(path) => Some(path),
+            LogHeadPlace::Memory => Value::Null,
+            LogHeadPlace::File(path) => json!(path),
+            LogHeadPlace::Object(object) => json!({
+                "object": object.name.to_string(),
+                "endpoint": object.endpoint.as_str(),
+            }),
         },
         "trust": {
             "endorsements": endorsements,

@@ -68,7 +68,9 @@ pub struct ConfigFile {
 #[serde(deny_unknown_fields, default)]
 pub struct LogSection {
     /// Where its newest head is kept outside the database.
-    pub head: Option<PathBuf>,
+    pub head: Option<String>,
+    /// Where Cloud Storage is; at Google if absent.
+    pub endpoint: Option<String>,
 }
 
 /// `[login]`

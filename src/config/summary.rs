@@ -76,6 +76,7 @@ fn log_head(config: &Config) -> String {
     match &config.log_head {
         LogHeadPlace::Memory => "kept by the process alone".to_owned(),
         LogHeadPlace::File(path) => format!("kept in {}", path.display()),
+        LogHeadPlace::Object(object) => format!("kept in {} at {}", object.name, object.endpoint),
     }
 }
 

@@ -1,7 +1,34 @@
 //! What can be wrong with the log as a whole. Each of these stops the gate: it decides nothing, writes
 //! nothing and calls nobody until it is gone.
 
+use std::fmt;
+
 use crate::domain::ledger::EntryFault;
+
+/// What is the matter with a database that does not do its work. Said to strangers too, so it names
+/// no host and no file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outage {
+    /// It does not answer, or not in time.
+    Unreachable,
+    /// It is a standby, a read-only file, or set so.
+    ReadOnly,
+    /// Nothing more fits on its disk.
+    Full,
+    /// It says that it failed.
+    Failing,
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Unreachable => "cannot be reached",
+            Self::ReadOnly => "can be read and not written",
+            Self::Full => "has no space left on its disk",
+            Self::Failing => "fails when it is read or written",
+        })
+    }
+}
 
 /// Why the log may not be acted on.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -11,6 +38,9 @@ pub enum LogFault {
         "the log is still being verified since this gate started: it goes on by itself as soon as that is done"
     )]
     Unchecked,
+    /// The database that holds it cannot be written.
+    #[error("the database {0}: the gate goes on by itself as soon as it can be written again")]
+    Unavailable(Outage),
     /// Entries are gone from its end: a restored backup, a failover that lost commits, or a deletion.
     #[error(
         "the log has {found} entries and had {seen} when it was last seen: the database lost what came after. Bring the lost part back, or run `countersign recover` if it is lost for good; nothing is decided or rolled out until then"
@@ -52,6 +82,7 @@ impl LogFault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unchecked => "log_unchecked",
+            Self::Unavailable(_) => "database_unavailable",
             Self::Shrunk { .. } => "log_shrunk",
             Self::Forked { .. } => "log_forked",
             Self::Entry(_) | Self::Damaged(_) => "log_entry_invalid",
@@ -63,7 +94,7 @@ impl LogFault {
     /// Whether it goes away without anybody's doing, or with what is done outside the gate.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unchecked | Self::Outside(_) => true,
+            Self::Unchecked | Self::Unavailable(_) | Self::Outside(_) => true,
             Self::Shrunk { .. }
             | Self::Forked { .. }
             | Self::Entry(_)

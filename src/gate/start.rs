@@ -19,14 +19,14 @@ const POLICY_CHANGED: &str = "policy.changed";
 /// policy that is not the one that was recorded last.
 ///
 /// # Errors
-/// If the ledger cannot be written; a gate that cannot does not start.
+/// If the ledger cannot be written. Nothing else is written before it can.
 pub async fn record(
     storage: &Storage,
     policies: &BTreeMap<String, Policy>,
     configuration: &Digest,
     now: Timestamp,
 ) -> Result<(), GateError> {
-    let mut writer = storage.begin().await?;
+    let mut writer = storage.begin_start().await?;
     let started =
         json!({"version": env!("CARGO_PKG_VERSION"), "configuration_digest": configuration});
     writer.record(STARTED, started, now).await?;
@@ -45,6 +45,7 @@ pub async fn record(
         writer.record(POLICY_CHANGED, data, now).await?;
     }
     writer.commit().await?;
+    storage.started();
     Ok(())
 }
 

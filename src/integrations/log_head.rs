@@ -4,6 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::integrations::cloud_storage::{CloudObject, Held, ObjectError, ObjectSettings};
+use crate::integrations::outbound::OutboundHttp;
 
 /// The place, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,18 +16,57 @@ pub enum LogHeadPlace {
     Memory,
     /// A file, on another disk than the database's where there is one.
     File(PathBuf),
+    /// An object of Cloud Storage.
+    Object(ObjectSettings),
+}
+
+/// The place, in use.
+pub enum LogHead {
+    /// Nowhere.
+    Memory,
+    /// A file.
+    File(PathBuf),
+    /// An object, and what it held when it was read last: its generation is what a write replaces.
+    Object(CloudObject, Mutex<Option<Held>>),
 }
 
 /// The place cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be {what} ({cause})")]
-pub struct LogHeadError {
-    path: String,
-    what: &'static str,
-    cause: std::io::Error,
+pub enum LogHeadError {
+    /// A file.
+    #[error("{path} cannot be {what} ({cause})")]
+    File {
+        /// Which.
+        path: String,
+        /// What was tried.
+        what: &'static str,
+        /// The operating system's words.
+        cause: std::io::Error,
+    },
+    /// An object of Cloud Storage.
+    #[error("{name} cannot be {what} ({cause})")]
+    Object {
+        /// Which.
+        name: String,
+        /// What was tried.
+        what: &'static str,
+        /// What came back.
+        cause: ObjectError,
+    },
 }
 
-impl LogHeadPlace {
+impl LogHead {
+    /// Begins to use a place. Nothing is touched yet.
+    pub fn new(place: LogHeadPlace, http: &OutboundHttp) -> Self {
+        match place {
+            LogHeadPlace::Memory => Self::Memory,
+            LogHeadPlace::File(path) => Self::File(path),
+            LogHeadPlace::Object(settings) => {
+                Self::Object(CloudObject::new(settings, http.clone()), Mutex::default())
+            }
+        }
+    }
+
     /// What is kept there, if anything is.
     ///
     /// # Errors
@@ -35,11 +78,18 @@ impl LogHeadPlace {
                 let path = path.clone();
                 blocking(move || read_file(&path)).await
             }
+            Self::Object(object, held) => {
+                let found =
+                    object.read().await.map_err(|cause| object_fault(object, "read", cause))?;
+                let text = found.as_ref().map(|found| found.text.clone());
+                *held.lock().unwrap_or_else(PoisonError::into_inner) = found;
+                Ok(text)
+            }
         }
     }
 
-    /// Replaces what is kept there, which is `before`, for good. False: it is something else by now,
-    /// and stays.
+    /// Replaces what is kept there, which is `before` as it was read last, for good. False: it is something
+    /// else by now, and stays.
     ///
     /// # Errors
     /// If it was not done, or may not survive a loss of power.
@@ -51,6 +101,15 @@ impl LogHeadPlace {
                 let before = before.map(str::to_owned);
                 blocking(move || replace_file(&path, before.as_deref(), &text)).await
             }
+            Self::Object(object, held) => {
+                let held = held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if held.as_ref().map(|held| held.text.as_str()) != before {
+                    return Ok(false);
+                }
+                let generation = held.map_or(0, |held| held.generation);
+                let replaced = object.replace(generation, text).await;
+                replaced.map_err(|cause| object_fault(object, "written", cause))
+            }
         }
     }
 }
@@ -61,13 +120,17 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, LogHeadError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         let cause = std::io::Error::other(error);
-        Err(LogHeadError { path: "the log's head".to_owned(), what: "used", cause })
+        Err(LogHeadError::File { path: "the log's head".to_owned(), what: "used", cause })
     })
 }
 
 fn fault(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> LogHeadError {
     let path = path.display().to_string();
-    move |cause| LogHeadError { path, what, cause }
+    move |cause| LogHeadError::File { path, what, cause }
+}
+
+fn object_fault(object: &CloudObject, what: &'static str, cause: ObjectError) -> LogHeadError {
+    LogHeadError::Object { name: object.name().to_string(), what, cause }
 }
 
 fn read_file(path: &Path) -> Result<Option<String>, LogHeadError> {
@@ -117,7 +180,7 @@ mod tests {
     async fn only_what_was_read_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("head");
-        let place = LogHeadPlace::File(path.clone());
+        let place = LogHead::File(path.clone());
         assert_eq!(place.read().await.unwrap(), None);
         assert!(!place.replace(Some("something"), "1").await.unwrap());
         assert!(place.replace(None, "1").await.unwrap());

@@ -1,6 +1,7 @@
 //! One file per outside party; each is the only file that imports that party's crate.
 
 pub mod cloud_run;
+pub mod cloud_storage;
 pub mod github;
 pub mod log_head;
 pub mod login_oidc;

@@ -5,6 +5,7 @@
 
 pub mod authenticator;
 pub mod cloud_run;
+mod cloud_storage;
 pub mod github;
 pub mod identity;
 pub mod journal;
@@ -57,7 +58,7 @@ pub enum SandboxError {
     Seed(#[from] cloud_run::SeedError),
 }
 
-/// Every route of the sandbox: Cloud Run, token issuers, the identity provider, journal and levers.
+/// Every route of the sandbox: Cloud Run, Cloud Storage, token issuers, the identity provider, journal and levers.
 pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let SandboxSettings { base_url, gate_origin, data_dir, clock, ready_delay } = settings;
     let journal = Journal::new(clock.clone());
@@ -68,8 +69,10 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
+    let storage = journal.watch(cloud_run.with_faults(cloud_storage::routes()));
     Ok(cloud_run
         .router()
+        .merge(storage)
         .merge(journal.watch(identity.merge(github::routes())))
         .merge(journal.router()))
 }

@@ -9,7 +9,7 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgListener;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::{AnyConnection, AnyPool, Connection};
 use tokio::sync::watch;
 
 use crate::storage::error::{Result, StorageError};
@@ -30,7 +30,7 @@ const POSTGRES_WRITERS: u32 = 3;
 /// PostgreSQL allows by default.
 const POSTGRES_READERS: u32 = 6;
 /// Whoever waits longer for a connection is better told so than kept.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the listener waits before it tries a lost server again. Readers poll beside it.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// The name that wake-ups go by in PostgreSQL.
@@ -79,7 +79,7 @@ pub(super) async fn open_beside(url: &str) -> Result<Opened> {
             (Engine::Sqlite, writers, readers)
         }
         Some("postgres" | "postgresql") => {
-            (Engine::Postgres, postgres_pool(url, 1).await?, postgres_pool(url, 1).await?)
+            (Engine::Postgres, postgres_writers(url, 1).await?, postgres_readers(url, 1).await?)
         }
         _ => {
             return Err(StorageError::InvalidUrl(
@@ -146,8 +146,12 @@ async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool> {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
-        // A file does not go away as a server does.
+        // A file does not go away as a server does. But a commit that fails on a full disk leaves its
+        // connection inside the transaction, where it could never begin another one.
         .test_before_acquire(false)
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        })
         .after_connect(|connection, _| {
             Box::pin(async move {
                 for pragma in PRAGMAS {
@@ -162,18 +166,42 @@ async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool> {
 }
 
 async fn open_postgres(url: &str) -> Result<Opened> {
-    let writers = postgres_pool(url, POSTGRES_WRITERS).await?;
-    POSTGRES_MIGRATIONS.run(&writers).await?;
-    let readers = postgres_pool(url, POSTGRES_READERS).await?;
+    let writers = postgres_writers(url, POSTGRES_WRITERS).await?;
+    if let Err(error) = POSTGRES_MIGRATIONS.run(&writers).await {
+        // Whoever migrates holds a lock of the server for as long as the connection lives.
+        writers.close().await;
+        return Err(error.into());
+    }
+    let readers = postgres_readers(url, POSTGRES_READERS).await?;
     Ok(Opened { engine: Engine::Postgres, writers, readers, lock: None })
 }
 
-async fn postgres_pool(url: &str, connections: u32) -> Result<AnyPool> {
+/// A connection that was made to a server which could not be written stays read-only afterwards, so
+/// it is given up for a new one. The question is also the test whether the connection lives.
+async fn can_write(connection: &mut AnyConnection) -> std::result::Result<bool, sqlx::Error> {
+    const SQL: &str = "SELECT current_setting('transaction_read_only')";
+    let is_read_only: String = sqlx::query_scalar(SQL).fetch_one(connection).await?;
+    Ok(is_read_only == "off")
+}
+
+/// A pool for reading: of a server that is read-only, too.
+async fn postgres_readers(url: &str, connections: u32) -> Result<AnyPool> {
+    Ok(postgres_pool(connections).connect(url).await?)
+}
+
+async fn postgres_writers(url: &str, connections: u32) -> Result<AnyPool> {
+    let pool = postgres_pool(connections)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(can_write(connection)));
+    Ok(pool.connect(url).await?)
+}
+
+fn postgres_pool(connections: u32) -> AnyPoolOptions {
     // A gate that freezes inside a transaction would keep the ledger's head from all the others for
     // as long as it sleeps. Ours take milliseconds, so the server ends those that sleep; its other
     // writers may wait in line for the head and each take as long.
     const SLEEPLESS: &str = "SET idle_in_transaction_session_timeout = '2s'";
-    let pool = AnyPoolOptions::new()
+    AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(|connection, _| {
@@ -182,9 +210,6 @@ async fn postgres_pool(url: &str, connections: u32) -> Result<AnyPool> {
                 Ok(())
             })
         })
-        .connect(url)
-        .await?;
-    Ok(pool)
 }
 
 impl Engine {

@@ -82,7 +82,13 @@ pub enum StorageError {
     /// A value has no canonical form.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
-    /// The database failed. Whether a commit that failed took effect is unknown: read again.
+    /// The database did not say whether it committed a change: it is there whole, or not at all.
+    #[error(
+        "the database did not confirm a change ({0}), which may have been recorded all the same: \
+         read again before repeating it"
+    )]
+    Commit(sqlx::Error),
+    /// The database failed, and nothing was changed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
 }

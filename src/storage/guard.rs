@@ -21,8 +21,19 @@ struct Standing {
     written: u64,
     /// Why nothing may be written or done.
     stopped: Option<LogFault>,
+    /// Whether this process has yet to write down that it began.
+    awaits_start: bool,
     revoked: Revoked,
     lineage: Lineage,
+}
+
+/// What a change is to the process that makes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The entry about its start.
+    Start,
+    /// Anything.
+    Any,
 }
 
 impl Guard {
@@ -31,10 +42,13 @@ impl Guard {
     }
 
     /// Whether a head of the database can be written on.
-    pub(super) fn admit(&self, head: &Frontier) -> Result<()> {
+    pub(super) fn admit(&self, head: &Frontier, role: Role) -> Result<()> {
         let mut standing = self.lock();
         let fault = standing.stopped.clone().or_else(|| standing.compare(head));
         match fault {
+            None if standing.awaits_start && role != Role::Start => {
+                Err(StorageError::Log(LogFault::Unchecked))
+            }
             None => Ok(()),
             Some(fault) => {
                 standing.stop(&fault);
@@ -45,6 +59,11 @@ impl Guard {
 
     pub(super) fn lineage(&self) -> Lineage {
         self.lock().lineage
+    }
+
+    /// Lets nothing be written any more, until [`Storage::go_on`].
+    pub(super) fn stop(&self, fault: &LogFault) {
+        self.lock().stop(fault);
     }
 
     /// Remembers what we wrote ourselves.
@@ -72,7 +91,7 @@ impl Standing {
     fn stop(&mut self, fault: &LogFault) {
         if self.stopped.as_ref() != Some(fault) && *fault != LogFault::Unchecked {
             let code = fault.code();
-            tracing::error!(code, %fault, "ALARM: the log cannot be relied on; nothing is decided and nothing is rolled out");
+            tracing::error!(code, %fault, "ALARM: nothing is decided and nothing is rolled out");
         }
         self.stopped = Some(fault.clone());
     }
@@ -81,20 +100,32 @@ impl Standing {
 impl Storage {
     /// Lets nothing be written any more, until [`Storage::go_on`].
     pub fn stop(&self, fault: &LogFault) {
-        self.inner.guard.lock().stop(fault);
+        self.inner.guard.stop(fault);
+    }
+
+    /// Lets nothing be written before [`Storage::begin_start`] and [`Storage::started`].
+    pub fn await_start(&self) {
+        self.inner.guard.lock().awaits_start = true;
+    }
+
+    /// This process has written down that it began.
+    pub fn started(&self) {
+        self.inner.guard.lock().awaits_start = false;
     }
 
     /// Nothing is wrong with the log (any more).
     pub fn go_on(&self) {
         if let Some(fault) = self.inner.guard.lock().stopped.take() {
             let code = fault.code();
-            tracing::info!(code, "the log can be relied on; the gate goes on");
+            tracing::info!(code, "nothing is wrong with the log; the gate goes on");
         }
     }
 
     /// Why nothing is decided and nothing is rolled out now.
     pub fn log_fault(&self) -> Option<LogFault> {
-        self.inner.guard.lock().stopped.clone()
+        let standing = self.inner.guard.lock();
+        let unstarted = standing.awaits_start.then_some(LogFault::Unchecked);
+        standing.stopped.clone().or(unstarted)
     }
 
     /// Refuses if [`Storage::log_fault`] has something to say.

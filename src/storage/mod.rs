@@ -20,6 +20,7 @@ mod guard;
 mod jobs;
 mod ledger;
 mod listing;
+mod outage;
 mod people;
 mod recovery;
 mod refusals;
@@ -77,6 +78,7 @@ struct Inner {
     wakeups: watch::Sender<u64>,
     commits: broadcast::Sender<Arc<Commit>>,
     guard: guard::Guard,
+    probed: outage::Probed,
     listener: Option<AbortHandle>,
     /// Keeps other processes away from a SQLite file.
     _lock: Option<File>,
@@ -142,6 +144,7 @@ impl Storage {
             wakeups,
             commits: broadcast::Sender::new(COMMITS_KEPT),
             guard: guard::Guard::default(),
+            probed: outage::Probed::default(),
             listener,
             _lock: lock,
         };
@@ -160,14 +163,6 @@ impl Storage {
         }
         self.inner.readers.close().await;
         self.inner.writers.close().await;
-    }
-
-    /// Whether the database can be read and written now.
-    pub async fn check(&self) -> Result<()> {
-        self.head().await?;
-        let mut transaction = self.begin_write().await?;
-        ledger::take_head(&mut transaction).await?;
-        Ok(transaction.rollback().await?)
     }
 
     /// The public key that the entries of the ledger are signed with.

@@ -18,11 +18,12 @@ use crate::storage::approvals::{self, NewApproval, StoredApproval};
 use crate::storage::ceremonies::{self, Ceremony};
 use crate::storage::endorsements;
 use crate::storage::error::{Result, StorageError};
+use crate::storage::guard::Role;
 use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, Revocation};
 use crate::storage::tokens::{self, SpentToken};
-use crate::storage::{Inner, Storage, engine, events, first_keys, ledger};
+use crate::storage::{Inner, Storage, engine, events, first_keys, ledger, outage};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -57,9 +58,22 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Log`] if the log cannot be relied on: nothing is written on top of it.
     pub async fn begin(&self) -> Result<Writer> {
+        self.begin_as(Role::Any).await
+    }
+
+    /// Begins the first change of a process, before which there can be no other
+    /// ([`Storage::await_start`]).
+    ///
+    /// # Errors
+    /// As [`Storage::begin`].
+    pub async fn begin_start(&self) -> Result<Writer> {
+        self.begin_as(Role::Start).await
+    }
+
+    async fn begin_as(&self, role: Role) -> Result<Writer> {
         let mut transaction = self.begin_write().await?;
-        let head = ledger::take_head(&mut transaction).await?;
-        self.inner.guard.admit(&head)?;
+        let head = self.inner.noticed(ledger::take_head(&mut transaction).await)?;
+        self.inner.guard.admit(&head, role)?;
         let storage = Arc::clone(&self.inner);
         let before = head.size();
         Ok(Writer { storage, transaction, before, head, changed: Vec::new(), failed: false })
@@ -164,10 +178,8 @@ impl Writer {
         decision: &SignedDecision,
     ) -> Result<()> {
         let position = self.head.size();
-        step!(
-            self,
-            approvals::insert_decision(&mut self.transaction, approval, person, decision, position)
-        )
+        let connection = &mut self.transaction;
+        step!(self, approvals::insert_decision(connection, approval, person, decision, position))
     }
 
     /// Uses a statement's nonce. False: it is unknown or was used before.
@@ -283,23 +295,27 @@ impl Writer {
     /// Writes the change for good and wakes up everybody who waits for changes.
     ///
     /// # Errors
-    /// [`StorageError::Unfinished`] if a step failed. After [`StorageError::Database`] it is not
+    /// [`StorageError::Unfinished`] if a step failed. After [`StorageError::Commit`] it is not
     /// known whether the change was written: whoever needs to know reads again.
     pub async fn commit(mut self) -> Result<()> {
         if self.failed {
             return Err(StorageError::Unfinished);
         }
+        let storage = Arc::clone(&self.storage);
         if self.head.size() != self.before {
-            ledger::put_head(&mut self.transaction, self.before, &self.head).await?;
+            let put = ledger::put_head(&mut self.transaction, self.before, &self.head).await;
+            storage.noticed(put)?;
         }
-        engine::notify(self.storage.engine, &mut self.transaction, &self.storage.name).await?;
-        self.transaction.commit().await?;
+        let notified = engine::notify(storage.engine, &mut self.transaction, &storage.name).await;
+        storage.noticed(notified)?;
+        // The point of no return. Without an answer the change is there whole or not at all.
+        let committed = self.transaction.commit().await;
+        storage.noticed(committed.map_err(|error| outage::of_commit(storage.engine, error)))?;
         let (before, after) = (self.before, self.head.size());
         // That nobody listens is no error.
-        let _ =
-            self.storage.commits.send(Arc::new(Commit { before, after, approvals: self.changed }));
-        self.storage.guard.wrote(self.head.size());
-        self.storage.wakeups.send_modify(|count| *count += 1);
+        let _ = storage.commits.send(Arc::new(Commit { before, after, approvals: self.changed }));
+        storage.guard.wrote(self.head.size());
+        storage.wakeups.send_modify(|count| *count += 1);
         Ok(())
     }
 

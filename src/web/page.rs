@@ -126,12 +126,16 @@ pub async fn signed_out(State(app): State<App>) -> SignedOutPage {
 
 /// Any address that the gate does not know: a page for browsers, a problem for programs.
 pub async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
+    let detail = "There is nothing at this address. The inbox is at /, the description of the API at /openapi.json.";
+    refuse(Problem::new(StatusCode::NOT_FOUND, "not_found", detail), &uri, &headers)
+}
+
+/// A problem as whoever asked for this address reads it: a page for browsers, JSON for programs.
+pub fn refuse(problem: Problem, uri: &Uri, headers: &HeaderMap) -> Response {
     let wants_page = headers
         .get("accept")
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     let is_api = uri.path().starts_with("/v1/");
-    let detail = "There is nothing at this address. The inbox is at /, the description of the API at /openapi.json.";
-    let problem = Problem::new(StatusCode::NOT_FOUND, "not_found", detail);
     if wants_page && !is_api { problem_page(&problem) } else { problem.into_response() }
 }

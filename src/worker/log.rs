@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::domain::ledger::{Frontier, Revoked};
 use crate::domain::log_fault::LogFault;
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, Lineage, NamedHead, successor};
-use crate::integrations::log_head::LogHeadPlace;
+use crate::integrations::log_head::LogHead;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
 use crate::proof::log_head::SeenHead;
@@ -27,6 +27,8 @@ use crate::storage::{LogStretch, Storage, StorageError};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How many entries are verified before others get their turn: some 30 ms of a core.
 const AT_ONCE: u64 = 500;
+/// How often it is tried whether the database can be written, so that people are told before they sign.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often some old entries are looked at again,
 const PATROL_INTERVAL: Duration = Duration::from_secs(30);
 /// and how many of them: a fraction of a percent of a core, and a million entries in eight hours.
@@ -41,7 +43,7 @@ pub struct LogFollower {
     storage: Storage,
     log: TrustedLog,
     trust: Trust,
-    place: LogHeadPlace,
+    place: LogHead,
     state: Mutex<Followed>,
 }
 
@@ -68,7 +70,7 @@ impl LogFollower {
     /// A follower of the log `log` that keeps its head in `place` and believes recoveries that the
     /// anchors of `trust` signed. From now on nothing is written into the database until the log is
     /// verified.
-    pub fn new(storage: Storage, log: TrustedLog, trust: Trust, place: LogHeadPlace) -> Self {
+    pub fn new(storage: Storage, log: TrustedLog, trust: Trust, place: LogHead) -> Self {
         storage.stop(&LogFault::Unchecked);
         Self { storage, log, trust, place, state: Mutex::default() }
     }
@@ -92,6 +94,13 @@ impl LogFollower {
                 self.look().await;
             }
         };
+        let probing = async {
+            loop {
+                tokio::time::sleep(PROBE_INTERVAL).await;
+                // What it finds is told and stops the gate.
+                let _ = self.storage.check().await;
+            }
+        };
         let patrolling = async {
             loop {
                 tokio::time::sleep(PATROL_INTERVAL).await;
@@ -100,6 +109,7 @@ impl LogFollower {
         };
         tokio::select! {
             () = following => {}
+            () = probing => {}
             () = patrolling => {}
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
@@ -132,6 +142,10 @@ impl LogFollower {
         };
         match outcome.map_err(of_the_log) {
             Ok(()) => {
+                // That it can be read does not say that it can be written.
+                if let Some(LogFault::Unavailable(_)) = self.storage.log_fault() {
+                    self.storage.probe().await?;
+                }
                 self.storage.go_on();
                 Ok(())
             }
@@ -139,7 +153,12 @@ impl LogFollower {
                 self.storage.stop(&fault);
                 Err(fault.into())
             }
-            Err(other) => Err(other),
+            Err(other) => {
+                if let Some(outage) = other.outage() {
+                    self.storage.stop(&LogFault::Unavailable(outage));
+                }
+                Err(other)
+            }
         }
     }
 

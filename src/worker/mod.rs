@@ -125,7 +125,7 @@ impl Worker {
         let Some(job) = self.storage.claim_job(&self.name, now, rollout::LEASE).await? else {
             return Ok(Step::Idle);
         };
-        rollout::carry_out(self, job).await
+        Ok(rollout::carry_out(self, job).await)
     }
 }
 

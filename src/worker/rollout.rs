@@ -16,7 +16,7 @@ use crate::gate::authorise::{Authorised, NotAuthorised, authorise};
 use crate::gate::rollout::{self, Begun, change, expire};
 use crate::integrations::cloud_run::CloudRunError;
 use crate::storage::{Job, StorageError, StoredApproval};
-use crate::worker::{Step, Worker};
+use crate::worker::{PAUSE_AFTER_ERROR, Step, Worker};
 
 /// How long a job is ours without a sign of life: short, because a rollout whose worker died stands
 /// still for as long. A worker that sleeps through it loses the job, and what it still sends then
@@ -49,10 +49,15 @@ enum Turn {
 }
 
 /// Moves a rollout as far as it goes now, and gives the job back.
-pub(super) async fn carry_out(worker: &Worker, mut job: Job) -> Result<Step, StorageError> {
+pub(super) async fn carry_out(worker: &Worker, mut job: Job) -> Step {
     loop {
-        if !worker.storage.renew_job(&job, worker.clock.now(), LEASE).await? {
-            return Ok(Step::Worked);
+        match worker.storage.renew_job(&job, worker.clock.now(), LEASE).await {
+            Ok(true) => {}
+            Ok(false) => return Step::Worked,
+            Err(error) => {
+                wait_for_the_database(&job, &error).await;
+                continue;
+            }
         }
         let turn = match take_turn(worker, &job).await {
             Ok(turn) => turn,
@@ -64,15 +69,24 @@ pub(super) async fn carry_out(worker: &Worker, mut job: Job) -> Result<Step, Sto
         match turn {
             // It got further: the failures before are not in a row with those to come.
             Turn::Again => job.attempts = 0,
-            Turn::Over => return Ok(Step::Worked),
+            Turn::Over => return Step::Worked,
             Turn::Later(after, error) => {
                 let pause = SignedDuration::try_from(after).unwrap_or(SignedDuration::ZERO);
                 let due = worker.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
-                worker.storage.reschedule_job(&job, due, error.as_deref()).await?;
-                return Ok(Step::Later(after));
+                match worker.storage.reschedule_job(&job, due, error.as_deref()).await {
+                    Ok(_) => return Step::Later(after),
+                    Err(error) => wait_for_the_database(&job, &error).await,
+                }
             }
         }
     }
+}
+
+/// A job that cannot be given back stays ours: as soon as the database is there again it goes on, or
+/// turns out to be somebody else's.
+async fn wait_for_the_database(job: &Job, error: &StorageError) {
+    tracing::error!(approval = %job.approval, %error, "the rollout waits for the database");
+    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
 }
 
 async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {

@@ -1,6 +1,7 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
 mod environments;
+mod log_head;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,6 @@ use std::path::PathBuf;
 
 use countersign::config::overrides::OVERRIDES;
 use countersign::config::{Config, ConfigError};
-use countersign::integrations::log_head::LogHeadPlace;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
@@ -263,20 +263,6 @@ fn secret_files() {
     fs::set_permissions(folder.path("log-key"), open).unwrap();
     let warnings = folder.accepted().warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
-}
-
-#[test]
-fn the_head_of_the_log_outside() {
-    let head = "[log]\nhead = \"outside/log-head.json\"\n";
-    let folder = Folder::new(GOOD);
-    let place = LogHeadPlace::File(folder.path("outside/log-head.json"));
-    assert_eq!(folder.accepted().log_head, place);
-    for without in ["", "[log]\n", "[log]\nhead = \"\"\n"] {
-        let config = Folder::with(head, without).accepted();
-        assert_eq!(config.log_head, LogHeadPlace::Memory);
-        assert!(config.warnings.len() == 1, "{:?}", config.warnings);
-        assert!(config.warnings[0].contains("log.head is missing"), "{:?}", config.warnings);
-    }
 }
 
 #[test]

@@ -10,34 +10,69 @@ use serde_json::{Value, json};
 
 use crate::support::cloud_run::{FOR_EVER, fault_at};
 use crate::support::database::{Backup, storage, tamper};
-use crate::support::gate::{Answer, Engine, Gate, on_both_engines, send};
+use crate::support::gate::{Answer, Engine, Gate, send};
+use crate::support::object::keep_the_head_in_an_object;
 use crate::support::process::{GateProcess, free_port};
 
-on_both_engines!(
-    a_restored_backup_stops_the_gate,
-    another_log_of_the_same_length_stops_the_gate,
-    what_was_planted_beside_the_gate_is_found,
-    what_was_changed_long_ago_is_found,
-    a_revocation_is_known_outside,
-    a_key_revoked_before_the_rollout_rolls_nothing_out,
-    a_head_of_another_log_stops_the_gate,
+/// Declares each test on both databases, with the head in a file and in an object of Cloud Storage.
+macro_rules! wherever_the_head_is {
+    ($tests:tt $($module:ident: $engine:ident, $place:ident;)*) => {
+        $(mod $module {
+            wherever_the_head_is!(@ $engine, $place, $tests);
+        })*
+    };
+    (@ $engine:ident, $place:ident, [$($name:ident),* $(,)?]) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            let scene = super::Scene::new(super::Engine::$engine, super::Place::$place).await;
+            super::$name(scene).await;
+        })*
+    };
+}
+
+wherever_the_head_is!(
+    [
+        a_restored_backup_stops_the_gate,
+        another_log_of_the_same_length_stops_the_gate,
+        what_was_planted_beside_the_gate_is_found,
+        what_was_changed_long_ago_is_found,
+        a_revocation_is_known_outside,
+        a_key_revoked_before_the_rollout_rolls_nothing_out,
+        a_head_of_another_log_stops_the_gate,
+    ]
+    on_sqlite: Sqlite, File;
+    on_postgres: Postgres, File;
+    in_an_object_and_on_sqlite: Sqlite, Object;
+    in_an_object_and_on_postgres: Postgres, Object;
 );
+
+/// Where the head is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    File,
+    Object,
+}
 
 /// A gate in a process of its own, and an approver.
 struct Scene {
     engine: Engine,
-    gate: Gate,
+    place: Place,
+    // Dropped first: it shows its log when a test fails.
     process: GateProcess,
+    gate: Gate,
     alice: Approver,
 }
 
 impl Scene {
-    async fn new(engine: Engine) -> Self {
+    async fn new(engine: Engine, place: Place) -> Self {
         let gate = Gate::around(engine, free_port()).await;
         gate.ready_delay(0).await;
+        if place == Place::Object {
+            keep_the_head_in_an_object(&gate);
+        }
         let process = GateProcess::start(&gate).await;
         let alice = gate.approver("alice").await;
-        Self { engine, gate, process, alice }
+        Self { engine, place, process, gate, alice }
     }
 
     async fn tamper(&self, statements: &[&str]) {
@@ -98,19 +133,34 @@ impl Scene {
         self.gate.finish().await;
     }
 
+    async fn head(&self) -> String {
+        match self.place {
+            Place::File => std::fs::read_to_string(self.head_file()).unwrap(),
+            Place::Object => self.gate.kept_object().await.expect("the gate keeps the head there"),
+        }
+    }
+
+    async fn put_head(&self, text: &str) {
+        match self.place {
+            Place::File => std::fs::write(self.head_file(), text).unwrap(),
+            Place::Object => self.gate.put_object(text).await,
+        }
+    }
+
+    async fn remove_head(&self) {
+        match self.place {
+            Place::File => std::fs::remove_file(self.head_file()).unwrap(),
+            Place::Object => self.gate.delete_object().await,
+        }
+    }
+
     fn head_file(&self) -> PathBuf {
-        let folder = std::fs::read_dir(&self.gate.servers.files.folder).unwrap();
-        let mut paths = folder.map(|entry| entry.unwrap().path());
-        let is_head = |path: &PathBuf| {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            name.starts_with("log-head-") && name.ends_with(".json")
-        };
-        paths.find(is_head).expect("the gate keeps the head in a file")
+        let port = self.gate.servers.gate.rsplit(':').next().unwrap();
+        self.gate.servers.files.folder.join(format!("log-head-{port}.json"))
     }
 }
 
-async fn a_restored_backup_stops_the_gate(engine: Engine) {
-    let mut scene = Scene::new(engine).await;
+async fn a_restored_backup_stops_the_gate(mut scene: Scene) {
     let pending = scene.gate.asked(json!({})).await;
     // Approved, and stopped before anything was called: a backup of it is dangerous later.
     let approved = scene.gate.asked(json!({})).await;
@@ -124,7 +174,7 @@ async fn a_restored_backup_stops_the_gate(engine: Engine) {
     scene.process.start_again().await;
     let cancelled = scene.gate.post(&format!("/v1/approvals/{pending}/cancel"), json!({})).await;
     assert_eq!(cancelled.status, 200, "{cancelled:?}");
-    if engine == Engine::Postgres {
+    if scene.engine == Engine::Postgres {
         // The lease of the killed process is not waited for.
         scene.tamper(&["UPDATE jobs SET lease_until = 0"]).await;
     }
@@ -148,7 +198,7 @@ async fn a_restored_backup_stops_the_gate(engine: Engine) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_that_lost_commits_stops_a_running_gate() {
-    let mut scene = Scene::new(Engine::Postgres).await;
+    let mut scene = Scene::new(Engine::Postgres, Place::File).await;
     let pending = scene.gate.asked(json!({})).await;
     scene.process.stop().await;
     let behind = Backup::take(&scene.gate).await;
@@ -158,7 +208,7 @@ async fn a_failover_that_lost_commits_stops_a_running_gate() {
     let ahead = Backup::take(&scene.gate).await;
     scene.process.start_again().await;
     // Even what nobody looked at in between is refused: the process remembers what it saw.
-    std::fs::remove_file(scene.head_file()).unwrap();
+    scene.remove_head().await;
     behind.restore().await;
     scene.stopped("the database lost what came after").await;
     scene.assert_refuses(&pending, "log_shrunk").await;
@@ -170,8 +220,7 @@ async fn a_failover_that_lost_commits_stops_a_running_gate() {
     scene.end().await;
 }
 
-async fn another_log_of_the_same_length_stops_the_gate(engine: Engine) {
-    let mut scene = Scene::new(engine).await;
+async fn another_log_of_the_same_length_stops_the_gate(mut scene: Scene) {
     let pending = scene.gate.asked(json!({})).await;
     scene.process.stop().await;
     let before = Backup::take(&scene.gate).await;
@@ -198,9 +247,8 @@ async fn another_log_of_the_same_length_stops_the_gate(engine: Engine) {
 }
 
 /// Changes to what no entry was verified on top of yet, each with what takes it back.
-async fn what_was_planted_beside_the_gate_is_found(engine: Engine) {
-    let mut scene = Scene::new(engine).await;
-    let zeros = |length: &str| match engine {
+async fn what_was_planted_beside_the_gate_is_found(mut scene: Scene) {
+    let zeros = |length: &str| match scene.engine {
         Engine::Sqlite => format!("zeroblob({length})"),
         Engine::Postgres => format!("decode(repeat('00', {length}), 'hex')"),
     };
@@ -242,13 +290,12 @@ async fn what_was_planted_beside_the_gate_is_found(engine: Engine) {
 }
 
 /// Changes to entries and nodes that were verified long ago. The patrol begins with the start.
-async fn what_was_changed_long_ago_is_found(engine: Engine) {
-    let mut scene = Scene::new(engine).await;
+async fn what_was_changed_long_ago_is_found(mut scene: Scene) {
     for _ in 0..3 {
         scene.gate.asked(json!({})).await;
     }
     let pending = scene.gate.asked(json!({})).await;
-    let zeros = |length: u32| match engine {
+    let zeros = |length: u32| match scene.engine {
         Engine::Sqlite => format!("zeroblob({length})"),
         Engine::Postgres => format!("decode(repeat('00', {length}), 'hex')"),
     };
@@ -267,7 +314,7 @@ async fn what_was_changed_long_ago_is_found(engine: Engine) {
     scene.process.stop().await;
     let right = Backup::take(&scene.gate).await;
     for case in &cases {
-        tamper(&scene.gate, engine, &[case]).await;
+        scene.tamper(&[case]).await;
         scene.process.start_again_to_refuse().await;
         scene.stopped("Nothing is decided").await;
         scene.assert_refuses(&pending, "log_entry_invalid").await;
@@ -293,8 +340,7 @@ async fn revoke_in_the_ledger(gate: &Gate, credential: &str) {
     storage.close().await;
 }
 
-async fn a_revocation_is_known_outside(engine: Engine) {
-    let mut scene = Scene::new(engine).await;
+async fn a_revocation_is_known_outside(mut scene: Scene) {
     let id = scene.gate.asked(json!({})).await;
     let statement = scene.alice.statement(&id, json!({"decision": "approve"})).await.unwrap();
     let signed = scene.alice.signed(&statement, &[]).unwrap();
@@ -309,8 +355,7 @@ async fn a_revocation_is_known_outside(engine: Engine) {
         // Once more after a start that begins behind the entry: the head outside says it.
         scene.meanwhile(async |_| {}).await;
     }
-    let head: Value =
-        serde_json::from_str(&std::fs::read_to_string(scene.head_file()).unwrap()).unwrap();
+    let head: Value = serde_json::from_str(&scene.head().await).unwrap();
     assert!(head["revoked"][&credential].is_u64(), "{head:#}");
     assert_eq!(scene.gate.approval(&id).await["status"], "pending");
     assert_eq!(scene.gate.changes_of_cloud_run().await, 0);
@@ -321,8 +366,7 @@ async fn a_revocation_is_known_outside(engine: Engine) {
     scene.end().await;
 }
 
-async fn a_key_revoked_before_the_rollout_rolls_nothing_out(engine: Engine) {
-    let mut scene = Scene::new(engine).await;
+async fn a_key_revoked_before_the_rollout_rolls_nothing_out(mut scene: Scene) {
     let id = scene.gate.asked(json!({})).await;
     let held = json!({"kind": "delay", "milliseconds": FOR_EVER});
     let held = scene.gate.fault(fault_at("GET", "/services/", 1, held)).await;
@@ -346,20 +390,18 @@ async fn a_key_revoked_before_the_rollout_rolls_nothing_out(engine: Engine) {
     scene.end().await;
 }
 
-async fn a_head_of_another_log_stops_the_gate(engine: Engine) {
-    let mut scene = Scene::new(engine).await;
+async fn a_head_of_another_log_stops_the_gate(mut scene: Scene) {
     let pending = scene.gate.asked(json!({})).await;
-    let path = scene.head_file();
     scene.process.stop().await;
-    let right = std::fs::read_to_string(&path).unwrap();
+    let right = scene.head().await;
     for wrong in ["", "{}", &right.replace("/log\\n", "/gol\\n"), &right[..right.len() - 1]] {
-        std::fs::write(&path, wrong).unwrap();
+        scene.put_head(wrong).await;
         scene.process.start_again_to_refuse().await;
         scene.stopped("holds no head").await;
         scene.assert_refuses(&pending, "log_head_unavailable").await;
         scene.process.stop().await;
     }
-    std::fs::write(&path, &right).unwrap();
+    scene.put_head(&right).await;
     scene.process.start_again().await;
     scene.assert_works().await;
     scene.end().await;

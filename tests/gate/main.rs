@@ -15,6 +15,7 @@ mod endorsing;
 mod events;
 mod evidence;
 mod export;
+mod fail_closed;
 mod faults;
 mod first_key;
 mod forgery;

@@ -87,7 +87,24 @@ fn figures(results: &Value) -> String {
     text += &format!(
         "\nBeside it, in the same run: writing 4 KiB and waiting for the disk takes {disk} µs.\n"
     );
-    text + &audit(&results["audit"], number)
+    text + &append(&results["append"], number) + &audit(&results["audit"], number)
+}
+
+/// What one entry more costs, once it was measured.
+fn append(results: &Value, number: fn(&Value) -> String) -> String {
+    if results.is_null() {
+        return String::new();
+    }
+    let [few, many] = ["few", "many"].map(|size| &results["sqlite"][size]);
+    let mut text = format!(
+        "\n| an entry more, committed, median µs | after {few} | after {many} | times |\n| --- | ---: | ---: | ---: |\n"
+    );
+    for (name, key) in [("SQLite", "sqlite"), ("PostgreSQL", "postgres")] {
+        let of = |figure: &str| number(&results[key][figure]);
+        let (few, many, ratio) = (of("few_us"), of("many_us"), of("ratio"));
+        text += &format!("| {name} | {few} | {many} | {ratio} |\n");
+    }
+    text
 }
 
 /// What an audit costs, once it was measured.

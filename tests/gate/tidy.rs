@@ -55,7 +55,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("web", API_AND_WEB),
     // Agents get what the API gives, by the API's own functions.
     ("mcp", &["domain", "proof", "storage", "gate", "app", "api", "integrations::workload_oidc"]),
-    ("server", &["api", "mcp", "web", "app"]),
+    ("server", &["api", "mcp", "web", "app", "domain::log_fault"]),
     ("client", &["domain", "randomness"]),
     // The demo shows everything, the sandbox included.
     ("cli", &[EVERYTHING]),
@@ -86,7 +86,7 @@ const CRATES: [(&str, &str); 7] = [
     ("webauthn_rs", "src/integrations/passkeys"),
     ("octocrab", "src/integrations/github"),
     ("jsonwebtoken", "src/integrations/workload_oidc"),
-    ("google_cloud", "src/integrations/cloud_run"),
+    ("google_cloud", "src/integrations/cloud_"),
     ("openidconnect", "src/integrations/login_oidc"),
     ("sqlx", "src/storage/"),
     ("rmcp", "src/mcp/"),

@@ -96,6 +96,11 @@ impl CloudRun {
         self.journal.watch(http::router(self)).merge(control::router(self))
     }
 
+    /// Another API of the same cloud, in which the same faults happen.
+    pub fn with_faults(&self, router: Router) -> Router {
+        router.layer(axum::middleware::from_fn_with_state(self.clone(), faults::inject))
+    }
+
     /// A running service with this template, a ready first revision and all traffic on it. One
     /// that exists already is left as it is.
     ///

@@ -96,6 +96,7 @@ pub(in crate::storage) async fn update_approval(
     if touched == 1 { Ok(()) } else { Err(StorageError::Conflict) }
 }
 
+/// Keeps what proves a decision, whose entry is the one at `position`.
 pub(in crate::storage) async fn insert_decision(
     connection: &mut AnyConnection,
     approval: &ApprovalId,

@@ -104,7 +104,17 @@ impl Gate {
     /// Everything around a gate that is to listen on this port: it runs in processes of its own,
     /// which the test starts.
     pub async fn around(engine: Engine, port: u16) -> Self {
-        let (folder, placement) = placement(engine).await;
+        Self::around_database(engine, port, |url| url).await
+    }
+
+    /// The same with another way to its PostgreSQL: `way` gets the URL of the database.
+    pub async fn around_database(
+        engine: Engine,
+        port: u16,
+        way: impl FnOnce(String) -> String,
+    ) -> Self {
+        let (folder, mut placement) = placement(engine).await;
+        placement.database = placement.database.map(way);
         let origin = format!("http://localhost:{port}");
         let servers = Servers::around(origin, placement.clone()).await.unwrap();
         Self::of(servers, placement, folder)

@@ -6,5 +6,7 @@ pub mod cloud_run;
 pub mod database;
 pub mod gate;
 pub mod job;
+pub mod object;
 pub mod postgres;
 pub mod process;
+pub mod severed;

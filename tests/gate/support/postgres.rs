@@ -35,6 +35,25 @@ pub async fn replace(url: &str, copy: &str) {
     }
 }
 
+/// The URL of the server itself.
+pub fn server_url() -> String {
+    server().to_url_lossy().to_string()
+}
+
+/// Lets nobody write a database any more, or again. Sessions take note when they begin, so those that
+/// are there are ended for the former; those that began read-only are left for the latter.
+pub async fn set_read_only(url: &str, is_read_only: bool) {
+    let mut connection = server().connect().await.unwrap();
+    let name = name_of(url);
+    let setting = if is_read_only { "SET default_transaction_read_only = on" } else { "RESET ALL" };
+    let sql = format!("ALTER DATABASE {name} {setting}");
+    connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    if is_read_only {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        sqlx::query(end).bind(name).execute(&mut connection).await.unwrap();
+    }
+}
+
 fn name_of(url: &str) -> String {
     PgConnectOptions::from_str(url).unwrap().get_database().unwrap().to_owned()
 }

@@ -96,6 +96,33 @@ impl GateProcess {
         assert!(status.success(), "{status}");
     }
 
+    /// Waits until it has ended by itself, with its log.
+    pub async fn ended(&mut self) -> (ExitStatus, String) {
+        let ended = tokio::time::timeout(STOP_TIME, self.child.wait()).await;
+        let status = ended.expect("the gate ends").unwrap();
+        (status, self.log())
+    }
+
+    /// What it has logged, in all its lives.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Starts it again, whatever becomes of it.
+    pub fn start_again_somehow(&mut self) {
+        self.child = spawn(&self.config, &self.log);
+    }
+
+    /// Lets no file of the process grow beyond so many bytes, which to the process is a full disk; none
+    /// lets them grow again.
+    pub async fn limit_files(&self, bytes: Option<u64>) {
+        let process = self.child.id().expect("the process runs");
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let command = format!("prlimit --pid {process} --fsize={limit}:unlimited");
+        let set = Command::new("sh").args(["-c", &command]).status().await.unwrap();
+        assert!(set.success(), "{command}: {set}");
+    }
+
     /// Holds the process still, in the middle of whatever it does.
     pub async fn freeze(&self) {
         self.signal("STOP").await;
@@ -128,7 +155,10 @@ impl Drop for GateProcess {
 
 /// The binary under test, with nothing of the environment that is meant for a gate.
 pub fn countersign() -> std::process::Command {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"));
+    without_our_variables(std::process::Command::new(env!("CARGO_BIN_EXE_countersign")))
+}
+
+fn without_our_variables(mut command: std::process::Command) -> std::process::Command {
     let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy();
         name == "PORT" || name.starts_with("COUNTERSIGN_")
@@ -141,7 +171,18 @@ pub fn countersign() -> std::process::Command {
 
 fn spawn(config: &PathBuf, log: &PathBuf) -> Child {
     let log: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
-    Command::from(countersign())
+    // The shell gives the process what no safe call of the standard library does: a write beyond a
+    // limit is an error and no signal (limit_files), and nobody may read or write a file whose permissions
+    // do not say so, not even root.
+    const START: &str = r#"trap '' XFSZ
+        if [ "$(id -u)" -eq 0 ]; then
+            all=-dac_override,-dac_read_search
+            exec setpriv --bounding-set="$all" --inh-caps="$all" -- "$0" "$@"
+        fi
+        exec "$0" "$@""#;
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", START, env!("CARGO_BIN_EXE_countersign")]);
+    Command::from(without_our_variables(command))
         .args(["serve", "--config"])
         .arg(config)
         .stdin(Stdio::null())
