@@ -7,3 +7,4 @@ pub mod database;
 pub mod gate;
 pub mod postgres;
 pub mod process;
+pub mod terminal;
