@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::domain::approval::State;
 use crate::domain::decision::Verdict;
 use crate::domain::ledger::{ApprovalRecord, Record};
+use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
 use crate::domain::rollout::{Answer, Call};
 
 impl Record {
@@ -170,6 +171,7 @@ fn of_event(record: &Record) -> String {
         "credential.suspended" => {
             format!("The key {} was suspended: {}.", text("credential"), text("reason"))
         }
+        LOG_RECOVERED => recovered(data).unwrap_or_else(|| "Log recovered.".to_owned()),
         "strangers.refused" => {
             format!("Refused without knowing from whom: {}.", counted(&data["counts"]))
         }
@@ -183,6 +185,22 @@ fn of_event(record: &Record) -> String {
             None => format!("{}.", in_words(other)),
         },
     }
+}
+
+fn recovered(data: &Value) -> Option<String> {
+    let recorded: RecordedRecovery = serde_json::from_value(data.clone()).ok()?;
+    let statement = FrozenRecovery::thaw(&recorded.statement).ok()?;
+    let Recovery { outside, database, new_name, signers, .. } = statement.predicate();
+    let signed = recorded.signatures.iter().filter_map(|one| {
+        let signer = signers.iter().find(|signer| signer.credential == one.credential)?;
+        Some(signer.person.subject.as_str())
+    });
+    Some(format!(
+        "The database lost entries: the log had {} and goes on from {} as {new_name}. {} signed for it.",
+        outside.size,
+        database.size,
+        signed.collect::<Vec<_>>().join(" and ")
+    ))
 }
 
 fn refused(what: &str, who: &str, data: &Value) -> String {

@@ -73,7 +73,7 @@ pub async fn page(
     match recover::standing(&app.storage, &app.trust, &seen, secret, app.now()).await {
         Ok(standing) => {
             let lost = lost(&app, &standing).await.map_err(Problem::from)?;
-            Ok(RecoveryPage::new(&standing, &lost, around))
+            Ok(RecoveryPage::new(&standing.statement, &lost, around))
         }
         Err(GateError::Ceremony(CeremonyRefusal::LinkOver)) => {
             Ok(RecoveryPage::without_link(around))
@@ -105,6 +105,8 @@ async fn lost(app: &App, standing: &Standing) -> Result<Lost, GateError> {
     Ok(Lost {
         last_entry_at: last.map(|record| record.at),
         open: open.iter().map(|stored| stored.approval.clone()).collect(),
+        signed: standing.signed.clone(),
+        needed: standing.needed,
         request_options: options.to_string(),
     })
 }

@@ -1,8 +1,7 @@
 //! The first key: a link on a terminal, once, and what to pin of it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use countersign::cli::demo::approver::Approver;
 use countersign::cli::demo::pipeline::until_ready;
@@ -10,54 +9,9 @@ use countersign::config::Config;
 use serde_json::json;
 
 use crate::support::gate::{Engine, Gate, on_both_engines};
+use crate::support::terminal::Terminal;
 
 on_both_engines!(the_first_key_is_registered_and_pinned);
-
-/// `countersign keys bootstrap` on a terminal of its own.
-struct Bootstrap {
-    child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Bootstrap {
-    fn start(gate: &Gate) -> Self {
-        let program = env!("CARGO_BIN_EXE_countersign");
-        let config = gate.servers.files.config.display();
-        let mut child = Command::new("script")
-            .args([
-                "-qefc",
-                &format!("exec {program} keys bootstrap --config {config}"),
-                "/dev/null",
-            ])
-            // What the environment says is meant for another gate.
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// Ctrl-C.
-    fn interrupt(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
-    }
-
-    /// The next line that contains a text.
-    fn line_with(&mut self, text: &str) -> String {
-        let mut seen = Vec::new();
-        for line in self.lines.by_ref() {
-            let line = line.unwrap();
-            if line.contains(text) {
-                return line.trim().to_owned();
-            }
-            seen.push(line);
-        }
-        panic!("no line with {text:?}: {seen:#?}");
-    }
-}
 
 fn unpinned(config: String) -> String {
     let pins = |line: &&str| !line.starts_with("login_keys") && !line.starts_with("workload_keys");
@@ -72,7 +26,7 @@ async fn the_first_key_is_registered_and_pinned(engine: Engine) {
     drop(free);
     let gate = Gate::around(engine, port).await;
     gate.servers.files.edit_config(unpinned).unwrap();
-    let mut command = Bootstrap::start(&gate);
+    let mut command = Terminal::run(&gate, "keys bootstrap");
     let link = command.line_with("/keys/first#");
     let (address, token) = link.split_once('#').unwrap();
     assert_eq!((address, token.len()), (gate.url("/keys/first").as_str(), 43));
@@ -98,7 +52,7 @@ async fn the_first_key_is_registered_and_pinned(engine: Engine) {
     let own = alice.browser.open("/keys", "alice").await.unwrap();
     assert!(own.contains(&code), "the codes can be compared: {own}");
     command.interrupt();
-    assert!(command.child.wait().unwrap().success());
+    assert!(command.ended().success());
     // What it printed is what makes the gate pinned, and Alice the first who can sign.
     let gate = gate
         .restart_with(|text| unpinned(text).replace("[trust]\n", &format!("[trust]\n{pin}\n")))

@@ -17,11 +17,12 @@ use countersign::web::views::endorsement::{EndorsementPage, Enrolment};
 use countersign::web::views::inbox::InboxPage;
 use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeyListing, KeyStatus, KeysPage};
 use countersign::web::views::problem::ProblemPage;
+use countersign::web::views::recovery::RecoveryPage;
 use countersign::web::views::{Surroundings, Viewer};
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::pages::sample_keys::{enrolment, keys, people, revoked_by};
+use crate::pages::sample_keys::{enrolment, keys, people, recovery, revoked_by};
 use crate::sample_approval::{
     after_pending, approval_of, calls, decision, deployment, now, pending, policy, share,
     signed_once, viewer,
@@ -243,6 +244,12 @@ fn every_page_is_well_made() {
     enrolled.person.keys[0].endorse_at = None;
     assert!(!draw(&enrolled, &bob), "it does not wait for him");
     assert_well_made("first key", &FirstKeyPage::new(around(None)).render().unwrap());
+    let (statement, lost) = recovery();
+    let page = RecoveryPage::new(&statement, &lost, around(None)).render().unwrap();
+    assert_well_made("recovery", &page);
+    assert_eq!((page.matches("Has not signed").count(), page.matches(">Signed<").count()), (2, 1));
+    assert_well_made("recovered", &RecoveryPage::done(around(None)).render().unwrap());
+    assert_well_made("no link", &RecoveryPage::without_link(around(None)).render().unwrap());
 }
 
 #[test]

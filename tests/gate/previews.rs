@@ -14,9 +14,10 @@ use countersign::web::views::endorsement::EndorsementPage;
 use countersign::web::views::inbox::InboxPage;
 use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeysPage};
 use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
+use countersign::web::views::recovery::RecoveryPage;
 
 use crate::pages::hostile;
-use crate::pages::sample_keys::{enrolment, keys, people};
+use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
     after_pending, approval_of, calls, deployment, minutes_ago, now, pending, running, share,
     signed_once, viewer,
@@ -55,6 +56,10 @@ fn pages() -> Vec<(String, String)> {
         trust: TrustLevel::Unpinned,
         now: now(),
     };
+    let alarm = "Nothing is decided and nothing is rolled out: the log has 48102 entries and had 48231 when it was last seen.";
+    let alarmed = Surroundings { alarm: Some(alarm), trust: TrustLevel::Pinned, ..nobody };
+    let (statement, mut lost) = recovery();
+    lost.open = after_pending().into_iter().take(2).map(|(_, one)| one).collect();
     let mut first = deployment();
     first.preconditions = Preconditions::Absent {};
     first.plan.rollback.clear();
@@ -86,6 +91,9 @@ fn pages() -> Vec<(String, String)> {
             AllKeysPage::new(&people(minutes_ago(9)), None, bobs).render().unwrap(),
         ),
         ("endorse".to_owned(), EndorsementPage::new(&enrolment(), bobs).render().unwrap()),
+        ("recovery".to_owned(), RecoveryPage::new(&statement, &lost, alarmed).render().unwrap()),
+        ("recovery-link".to_owned(), RecoveryPage::without_link(alarmed).render().unwrap()),
+        ("recovery-done".to_owned(), RecoveryPage::done(nobody).render().unwrap()),
         ("first-key".to_owned(), FirstKeyPage::new(nobody).render().unwrap()),
         ("keys-empty".to_owned(), KeysPage::new(&[], None, false, bobs).render().unwrap()),
         ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),

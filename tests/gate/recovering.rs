@@ -1,6 +1,8 @@
 //! The way back after a restored backup, or a failover that lost commits: people with pinned keys sign for
 //! going on, and nothing that happened in the lost part happens twice.
 
+mod interrupted;
+mod refusals;
 mod scene;
 
 use std::time::Duration;

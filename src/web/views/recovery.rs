@@ -5,8 +5,7 @@ use askama_web::WebTemplate;
 use jiff::Timestamp;
 
 use crate::domain::approval::Approval;
-use crate::domain::recovery::Signer;
-use crate::gate::recover::Standing;
+use crate::domain::recovery::{FrozenRecovery, Signer};
 use crate::web::paths;
 
 use super::approval::StatusView;
@@ -19,6 +18,10 @@ pub struct Lost {
     pub last_entry_at: Option<Timestamp>,
     /// The approvals whose rollout was under way then.
     pub open: Vec<Approval>,
+    /// Who has signed.
+    pub signed: Vec<Signer>,
+    /// How many people must.
+    pub needed: usize,
     /// `PublicKeyCredentialRequestOptions` in its JSON form.
     pub request_options: String,
 }
@@ -76,11 +79,11 @@ impl RecoveryPage {
     }
 
     /// Draws one statement.
-    pub fn new(standing: &Standing, lost: &Lost, around: Surroundings<'_>) -> Self {
-        let recovery = standing.statement.predicate();
+    pub fn new(statement: &FrozenRecovery, lost: &Lost, around: Surroundings<'_>) -> Self {
+        let recovery = statement.predicate();
         let (seen, left) = (recovery.outside.size, recovery.database.size);
         let has_signed =
-            |signer: &Signer| standing.signed.iter().any(|one| one.person == signer.person);
+            |signer: &Signer| lost.signed.iter().any(|one| one.person == signer.person);
         let mut signers: Vec<SignerView> = Vec::new();
         for signer in &recovery.signers {
             let subject = Inert::new(&signer.person.subject);
@@ -115,13 +118,13 @@ impl RecoveryPage {
             new_name: Inert::new(&recovery.new_name),
             revoked: recovery.revoked.iter().map(|one| Inert::new(one)).collect(),
             open: open.collect(),
-            needed: match standing.needed {
+            needed: match lost.needed {
                 1 => "One of these people signs.".to_owned(),
                 count => format!("{count} of these people sign, each through a link of their own."),
             },
             signers,
             expires: Moment::new(recovery.expires_at, around.now),
-            statement: Inert::new(standing.statement.text()),
+            statement: Inert::new(statement.text()),
             request_options: lost.request_options.clone(),
         };
         Self { facts: Some(facts), ..Self::without_link(around) }

@@ -29,6 +29,9 @@ fn what_counts_as_pinned() {
     assert_eq!(level(&endorser), (unpinned, true));
     assert_eq!(level(&format!("{endorser}\n[enrolment]\nendorsements = 1")), (pinned, false));
     assert_eq!(level("[enrolment]\nendorsements = 1"), (unpinned, true));
+    let recovery = |trust: &str| with(trust).load().unwrap().trust().recovery_signatures;
+    assert_eq!(recovery(&endorser), 1);
+    assert_eq!(recovery(&format!("{endorser}\nrecovery_signatures = 1")), 1);
     // Keys of workloads say nothing of people.
     let github = format!("[trust]\nworkload_keys = {{ github = ['{KEY}'] }}");
     assert_eq!(level(&github), (unpinned, false));
@@ -48,6 +51,13 @@ fn pins_that_cannot_be_meant_are_refused() {
         (format!("[trust]\nlogin_keys = ['{KEY}', '{KEY}']"), "number 2"),
         (format!("[trust]\nworkload_keys = {{ nobody = ['{KEY}'] }}"), "workload_keys.nobody"),
         ("[trust]\nlog = \"x\"".to_owned(), "log"),
+        ("[trust]\nrecovery_signatures = 1".to_owned(), "lists 0 keys"),
+        (
+            format!("[trust]\nendorsers = [\"{ENDORSER}\"]\nrecovery_signatures = 2"),
+            "asks for 2 people",
+        ),
+        (format!("[trust]\nendorsers = [\"{ENDORSER}\"]\nrecovery_signatures = 0"), "1 to 8"),
+        (format!("[trust]\nendorsers = [\"{ENDORSER}\"]\nrecovery_signatures = -1"), "1 to 8"),
         ("[enrolment]\nendorsements = -1".to_owned(), "enrolment.endorsements"),
         ("[enrolment]\nendorsements = 9".to_owned(), "0 to 8"),
     ];

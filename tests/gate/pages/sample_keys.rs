@@ -1,9 +1,12 @@
 //! Keys of people, in every state.
 
 use countersign::domain::digest::Digest;
+use countersign::domain::person::Person;
+use countersign::domain::recovery::{FrozenRecovery, Kept, NamedHead, Recovery, Signer};
 use countersign::proof::base64url;
 use countersign::web::views::endorsement::Enrolment;
 use countersign::web::views::keys::{EndorsedBy, KeyListing, KeyStatus, PersonsKeys, RevokedBy};
+use countersign::web::views::recovery::Lost;
 use jiff::Timestamp;
 
 use crate::sample_approval::{minutes_ago, now};
@@ -72,4 +75,38 @@ pub fn enrolment() -> Enrolment {
     person.keys = keys(now()).into_iter().filter(|key| key.endorse_at.is_some()).collect();
     let record = r#"{"at":"2026-11-24T14:00:00Z","data":{},"kind":"credential.registered"}"#;
     Enrolment { person, record: record.into(), digest: Digest::of(record), is_own: false }
+}
+
+/// A recovery that one of two people has signed.
+pub fn recovery() -> (FrozenRecovery, Lost) {
+    let signer = |subject: &str| Signer {
+        person: Person { issuer: "https://login.example.com".into(), subject: subject.into() },
+        credential: base64url::encode(subject.as_bytes()),
+        public_key: "pQECAyYgASFYIOQvvHPjgfyDCiE9ti_KFp_FJNV17KzObN3uFRiUoEzB".into(),
+        backup_eligible: false,
+    };
+    let signers = vec![signer("u-alice"), signer("u-bob"), signer("u-carol")];
+    let statement = FrozenRecovery::of(Recovery {
+        outside: NamedHead {
+            name: "gate.example.com/log".into(),
+            size: 48_231,
+            root: Digest::of("outside"),
+        },
+        database: Kept { size: 48_102, root: Digest::of("database") },
+        new_name: "gate.example.com/log/recovered-1".into(),
+        revoked: vec![base64url::encode(b"a key that was lost on a train")],
+        signers: signers.clone(),
+        audience: "https://gate.example.com".into(),
+        nonce: base64url::encode(&[7; 32]),
+        issued_at: minutes_ago(4),
+        expires_at: minutes_ago(-11),
+    });
+    let lost = Lost {
+        last_entry_at: Some(minutes_ago(8 * 60)),
+        open: Vec::new(),
+        signed: signers[..1].to_vec(),
+        needed: 2,
+        request_options: "{}".into(),
+    };
+    (statement.unwrap(), lost)
 }

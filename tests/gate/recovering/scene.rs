@@ -29,6 +29,8 @@ pub struct Scene {
     pub gate: Gate,
     pub process: GateProcess,
     pub alice: Approver,
+    /// Alice with another key, pinned as well, where two people must sign.
+    pub spare: Option<Approver>,
     pub bob: Approver,
 }
 
@@ -39,6 +41,7 @@ impl Scene {
         gate.ready_delay(0).await;
         let mut process = GateProcess::start(&gate).await;
         let alice = gate.approver("alice").await;
+        let spare = if signatures > 1 { Some(gate.approver("alice").await) } else { None };
         let bob = gate.approver("bob").await;
         process.stop().await;
         let memory = storage(&gate).await;
@@ -50,7 +53,7 @@ impl Scene {
         let pins = format!("[trust]\nendorsers = [{keys}]\nrecovery_signatures = {signatures}\n");
         gate.servers.files.edit_config(|text| text.replace("[trust]\n", &pins)).unwrap();
         process.start_again().await;
-        Self { engine, gate, process, alice, bob }
+        Self { engine, gate, process, alice, spare, bob }
     }
 
     pub fn config(&self) -> Config {
@@ -165,11 +168,17 @@ impl Scene {
         prepared
     }
 
+    /// A browser that opened none.
+    pub fn opened_nothing(&self) -> Link {
+        let browser = Browser::new(&self.gate.servers.gate).unwrap();
+        Link { origin: self.gate.servers.gate.clone(), browser }
+    }
+
     /// A browser that opened a link.
     pub async fn opened(&self, token: &str) -> Link {
-        let mut browser = Browser::new(&self.gate.servers.gate).unwrap();
-        browser.post("/recovery", &json!({"token": token})).await.unwrap();
-        Link { origin: self.gate.servers.gate.clone(), browser }
+        let mut link = self.opened_nothing();
+        link.browser.post("/recovery", &json!({"token": token})).await.unwrap();
+        link
     }
 
     /// One pinned person signs, and the gate goes on.
@@ -183,6 +192,8 @@ impl Scene {
 
     /// A rollout goes through: everything works.
     pub async fn assert_works(&mut self) {
+        // Tokens tell whole seconds, and one of the second of a recovery is of before it.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         self.alice.sign_in("alice").await.unwrap();
         let id = self.gate.asked(json!({"subject": {"steps": [100]}})).await;
         self.alice.approve(&id).await.unwrap();

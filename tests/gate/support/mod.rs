@@ -10,3 +10,4 @@ pub mod object;
 pub mod postgres;
 pub mod process;
 pub mod severed;
+pub mod terminal;

@@ -75,11 +75,7 @@ impl GateProcess {
     /// Starts it again and waits until it answers, whether it can do its work or not.
     pub async fn start_again_to_refuse(&mut self) {
         self.child = spawn(&self.config, &self.log);
-        let started = Instant::now();
-        while reqwest::get(format!("{}/health/live", self.address)).await.is_err() {
-            assert!(started.elapsed() < Duration::from_secs(30), "the gate does not answer");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_live(&self.address).await;
     }
 
     /// Asks it to stop and waits until it has; how it ended and how long that took.
@@ -191,6 +187,15 @@ fn spawn(config: &PathBuf, log: &PathBuf) -> Child {
         .kill_on_drop(true)
         .spawn()
         .unwrap()
+}
+
+/// Waits until a gate answers, whether it can do its work or not.
+pub async fn until_live(address: &str) {
+    let started = Instant::now();
+    while reqwest::get(format!("{address}/health/live")).await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(30), "the gate does not answer");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// A port that nobody listens on, below those that the system hands out by itself: it stays free
