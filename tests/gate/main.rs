@@ -23,6 +23,7 @@ mod ledger_page;
 mod log_followed;
 mod next_action;
 mod pages;
+mod pipelines;
 mod previews;
 mod public_keys;
 mod public_log;
