@@ -54,6 +54,9 @@ CREATE TABLE approvals (
 CREATE INDEX approvals_by_status ON approvals (status, expires_at);
 CREATE INDEX approvals_by_requester ON approvals (requester_key, first_entry);
 CREATE INDEX approvals_by_environment ON approvals (environment, status, first_entry);
+-- Read before each rollout begins; there are few of them.
+CREATE INDEX approvals_under_way ON approvals (service)
+    WHERE status IN ('approved', 'executing');
 
 CREATE TABLE ledger_entries (
     entry_index INTEGER NOT NULL PRIMARY KEY CHECK (entry_index >= 0),

@@ -114,6 +114,15 @@ pub async fn create(
     answer
 }
 
+/// The environment that the body of a request names, and what it asks for.
+///
+/// # Errors
+/// If it is not in the form of one.
+pub fn read_request(body: &[u8]) -> Result<(String, DeploymentRequest), Problem> {
+    let (_, ask): (Value, AskBody) = read_body(&HeaderMap::new(), body)?;
+    Ok((ask.environment.clone(), request_of(ask)?))
+}
+
 async fn ask_as(
     app: &App,
     verified: &VerifiedRequester,

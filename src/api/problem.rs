@@ -185,6 +185,9 @@ impl From<GateError> for Problem {
             GateError::Request(refusal) => refusal.into(),
             GateError::Repetition(repetition) => repetition.into(),
             GateError::Ceremony(refusal) => refusal.into(),
+            GateError::Crowding(refusal) => {
+                Self::new(StatusCode::CONFLICT, refusal.code(), sentence(&refusal))
+            }
             GateError::Transition(refusal) => {
                 let status = match &refusal {
                     NotAnApprover(_) => StatusCode::FORBIDDEN,

@@ -7,7 +7,7 @@ use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::Verdict;
 use crate::domain::deployment::Requester;
 use crate::domain::observation::TrafficShare;
-use crate::domain::policy::{Policy, TrustLevel};
+use crate::domain::policy::{NewerRequest, Policy, TrustLevel};
 use crate::domain::sentence::status_sentence;
 
 /// One approval.
@@ -19,6 +19,8 @@ pub struct ApprovalView {
     pub status: Status,
     /// Counts its changes; give it back as `version` to wait for the next one.
     pub version: u64,
+    /// The newer request that took its place, if one did.
+    pub superseded_by: Option<String>,
     /// What the status means and who has to do what next.
     pub status_sentence: String,
     /// The page on which people decide.
@@ -192,6 +194,12 @@ pub struct EnvironmentView {
     pub rules: Vec<RuleView>,
     /// How long a request may stay open at most, in seconds.
     pub expires_in: u64,
+    /// How long after the last needed signature the rollout may begin, in seconds.
+    pub execute_within: u64,
+    /// What becomes of a request that still waits when a newer one for the same service comes.
+    pub newer_request: NewerRequest,
+    /// How many requests may wait for people at once.
+    pub max_pending: u64,
     /// The steps of a request that names none.
     pub steps: Vec<u8>,
     /// Whether the anchors that approvals rest on are pinned in the gate's configuration.
@@ -222,6 +230,10 @@ impl ApprovalView {
             id: deployment.approval.to_string(),
             status: approval.status(),
             version: approval.version,
+            superseded_by: match &approval.state {
+                State::Superseded { by, .. } => Some(by.to_string()),
+                _ => None,
+            },
             status_sentence: status_sentence(approval, now),
             url,
             environment: deployment.environment.clone(),
@@ -282,6 +294,9 @@ impl EnvironmentView {
             images: policy.images.clone(),
             rules: rules_of(policy, None),
             expires_in: policy.expires_in_seconds,
+            execute_within: policy.execute_within_seconds,
+            newer_request: policy.newer_request,
+            max_pending: policy.max_pending,
             steps: policy.default_steps.clone(),
             trust: policy.enrolment.trust,
             requires_pinned_trust: policy.enrolment.requires_pinned_trust,

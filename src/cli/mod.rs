@@ -5,6 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod keys;
 pub mod logging;
+pub mod policy;
 pub mod request;
 pub mod sandbox;
 pub mod serve;
@@ -48,6 +49,9 @@ enum Command {
     /// Set up who may endorse keys.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Look at the rules before they count: what they allow, what changes, what they would have done.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Check the ledger, or write it out for an auditor.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -117,6 +121,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Wait(arguments) => wait::run(arguments).await,
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Keys(KeysCommand::Bootstrap { config }) => keys::bootstrap(&config).await,
+        Command::Policy(command) => policy::run(command).await,
         Command::Audit(command) => audit::run(command).await,
     }
 }

@@ -16,6 +16,7 @@ use crate::config::file::{
 };
 use crate::config::{Config, database, environments, loopback, secret, trust};
 use crate::domain::log_key::LogKey;
+use crate::domain::policy::Policy;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
 use crate::integrations::github::GitHubSettings;
@@ -122,6 +123,14 @@ impl Check {
             environments,
             warnings: self.warnings,
         })
+    }
+
+    /// The rules alone, and what they rest on.
+    pub fn rules(mut self, file: ConfigFile) -> Result<BTreeMap<String, Policy>, Vec<Problem>> {
+        let kinds = self.issuer_kinds(&file.workload_issuer);
+        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys());
+        let policies = environments::policies(&mut self, file.environment, &kinds, &pins);
+        if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
     }
 
     /// WebAuthn wants a name here, not an address, and compares the origin letter by letter.

@@ -11,7 +11,7 @@ use crate::config::file::{EnvironmentSection, RequesterSection, RuleSection};
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::policy::{
-    EnrolmentRules, POLICY_SCHEMA, Policy, Principal, RequesterMatch, Rule,
+    EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, RequesterMatch, Rule,
 };
 use crate::domain::request::{SHORTEST_EXPIRY, check_steps};
 use crate::domain::service::ServiceName;
@@ -21,6 +21,10 @@ use crate::integrations::workload_oidc::WorkloadKind;
 const MOST_SIGNERS: u8 = 16;
 /// A request that was open longer describes a service that has moved on.
 const LONGEST_EXPIRY: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// A worker that is idle begins within a second; less than this would race with a restart.
+const SHORTEST_START: SignedDuration = SignedDuration::from_secs(10);
+/// More requests than this nobody reads; the page of those that wait has to stay one.
+const MOST_PENDING: u64 = 10_000;
 /// GitHub's claims that never come to mean somebody else.
 const GITHUB_IDS: [&str; 2] = ["repository_id", "repository_owner_id"];
 /// A digest to complete a repository with, so that the image's own rules check it.
@@ -94,6 +98,7 @@ impl Environment<'_> {
         if let Err(error) = check_steps(&section.steps) {
             self.problem("steps", error.to_string());
         }
+        let expires_in = self.expires_in(&section.expires_in);
         let requesters = section.requesters.into_iter().enumerate();
         Policy {
             schema: POLICY_SCHEMA.to_owned(),
@@ -104,7 +109,10 @@ impl Environment<'_> {
                 .map(|(index, requester)| self.requester(index + 1, requester, issuers))
                 .collect(),
             rules: self.rules(section.rules),
-            expires_in_seconds: self.expires_in(&section.expires_in),
+            expires_in_seconds: expires_in,
+            execute_within_seconds: self.execute_within(&section.execute_within, expires_in),
+            newer_request: section.newer_request,
+            max_pending: self.max_pending(section.max_pending),
             default_steps: section.steps,
             enrolment: EnrolmentRules {
                 endorsements: pins.endorsements,
@@ -135,15 +143,41 @@ impl Environment<'_> {
     }
 
     fn expires_in(&mut self, text: &str) -> u64 {
-        let span = text.parse::<Span>();
-        let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
-        let acceptable = SHORTEST_EXPIRY..=LONGEST_EXPIRY;
-        match duration.ok().filter(|duration| acceptable.contains(duration)) {
-            Some(duration) => duration.as_secs().unsigned_abs(),
+        match seconds_of(text, SHORTEST_EXPIRY, LONGEST_EXPIRY) {
+            Some(seconds) => seconds,
             None => {
                 self.problem(
                     "expires_in",
                     format!("{text:?} is no time between 30 seconds and 7 days: write \"8h\" or \"30m\", say"),
+                );
+                0
+            }
+        }
+    }
+
+    /// Never longer than the request itself stays open: its expiry ends both.
+    fn execute_within(&mut self, text: &str, expires_in: u64) -> u64 {
+        match seconds_of(text, SHORTEST_START, LONGEST_EXPIRY) {
+            Some(seconds) => seconds.min(expires_in),
+            None => {
+                self.problem(
+                    "execute_within",
+                    format!("{text:?} is no time between 10 seconds and 7 days: write \"1h\" or \"15m\", say"),
+                );
+                0
+            }
+        }
+    }
+
+    fn max_pending(&mut self, count: i64) -> u64 {
+        match u64::try_from(count) {
+            Ok(count) if (1..=MOST_PENDING).contains(&count) => count,
+            _ => {
+                self.problem(
+                    "max_pending",
+                    format!(
+                        "is {count}: write how many requests may wait at once, 1 to {MOST_PENDING}"
+                    ),
                 );
                 0
             }
@@ -234,6 +268,13 @@ impl Environment<'_> {
     }
 }
 
+/// The whole seconds of a time such as `8h`, if it is one within these bounds.
+fn seconds_of(text: &str, shortest: SignedDuration, longest: SignedDuration) -> Option<u64> {
+    let span = text.parse::<Span>().ok()?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    (shortest..=longest).contains(&duration).then(|| duration.as_secs().unsigned_abs())
+}
+
 /// Whether the rules that list people alone are met when all of these people sign.
 fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
     let is_person = |principal: &Principal| matches!(principal, Principal::Person(_));
@@ -254,6 +295,9 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         requesters: Vec::new(),
         rules,
         expires_in_seconds: 0,
+        execute_within_seconds: 0,
+        newer_request: NewerRequest::default(),
+        max_pending: 0,
         default_steps: Vec::new(),
         enrolment: EnrolmentRules::default(),
     };

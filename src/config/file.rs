@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::domain::policy::Principal;
+use crate::domain::policy::{NewerRequest, Principal};
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
 
 /// The whole file. Keys that a variable can give are optional here and required by the check.
@@ -236,9 +236,28 @@ pub struct EnvironmentSection {
     pub require_pinned_trust: bool,
     /// How long a request stays open at most.
     pub expires_in: String,
+    /// How long after the last needed signature its rollout may begin.
+    #[serde(default = "an_hour")]
+    pub execute_within: String,
+    /// What becomes of a request that still waits when a newer one for the same service comes.
+    #[serde(default)]
+    pub newer_request: NewerRequest,
+    /// How many requests may wait for people at once.
+    #[serde(default = "a_thousand")]
+    pub max_pending: i64,
     /// The steps of a request that names none.
     #[serde(default = "all_at_once")]
     pub steps: Vec<u8>,
+}
+
+/// A yes is one to the world of its moment.
+fn an_hour() -> String {
+    "1h".to_owned()
+}
+
+/// More than people work off in a day, so that only a pipeline that runs away meets it.
+fn a_thousand() -> i64 {
+    1_000
 }
 
 fn all_at_once() -> Vec<u8> {

@@ -78,6 +78,26 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// The rules that a configuration file gives its environments, by their names. Read without the secrets
+/// beside it, so that whoever reviews a change of the rules needs none of them.
+///
+/// # Errors
+/// As [`Config::load`], for what the rules rest on alone.
+pub fn load_rules(path: &Path) -> Result<BTreeMap<String, Policy>, ConfigError> {
+    let (file, check) = read(path)?;
+    check.rules(file).map_err(|problems| ConfigError::Problems { file: path.to_owned(), problems })
+}
+
+/// A file in the form of a configuration, and the check that it has before it.
+fn read(path: &Path) -> Result<(file::ConfigFile, check::Check), ConfigError> {
+    let unreadable = |cause| ConfigError::Unreadable { file: path.to_owned(), cause };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let file = toml::from_str(&text).map_err(|error| ConfigError::form(path, &text, error))?;
+    let absolute = std::path::absolute(path).map_err(unreadable)?;
+    let check = check::Check::of_folder(absolute.parent().unwrap_or(Path::new("/")));
+    Ok((file, check))
+}
+
 impl Config {
     /// Reads the file, then what this process's environment puts in its place.
     ///
@@ -93,12 +113,7 @@ impl Config {
     /// If the file cannot be read, is not in the form of a configuration, or says what cannot be
     /// meant. Everything of the last kind is reported at once.
     pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let unreadable = |cause| ConfigError::Unreadable { file: path.to_owned(), cause };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let mut file =
-            toml::from_str(&text).map_err(|error| ConfigError::form(path, &text, error))?;
-        let absolute = std::path::absolute(path).map_err(unreadable)?;
-        let mut check = check::Check::of_folder(absolute.parent().unwrap_or(Path::new("/")));
+        let (mut file, mut check) = read(path)?;
         check.sources = overrides::apply(&mut file, variables, &mut check.problems);
         check
             .config(file)

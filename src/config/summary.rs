@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 
 use crate::config::Config;
-use crate::domain::policy::{Policy, RequesterMatch, TrustLevel};
+use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
 use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::web::proxy::ForwardingHeader;
@@ -131,7 +131,7 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.0.push_str(&format!("\nenvironment {name}\n"));
     lines.list("  services", policy.services.iter().map(ToString::to_string));
     lines.list("  images", policy.images.iter().cloned());
-    lines.list("  may ask", policy.requesters.iter().map(requester));
+    lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
     let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
     lines.add("  steps", &format!("{} percent", steps.join(", ")));
@@ -140,13 +140,14 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
         lines.add("  trust", "must be pinned");
     }
     lines.add("  expires in", &format!("{:#}", SignedDuration::from_secs(seconds)));
-}
-
-fn requester(requester: &RequesterMatch) -> String {
-    let claims: Vec<String> = requester
-        .claims
-        .iter()
-        .map(|(name, values)| format!("{name} {}", values.join(" or ")))
-        .collect();
-    format!("{} with {}", requester.issuer, claims.join(", "))
+    let seconds = i64::try_from(policy.execute_within_seconds).unwrap_or(i64::MAX);
+    let within = SignedDuration::from_secs(seconds);
+    lines.add("  begins within", &format!("{within:#} of the last signature"));
+    let newer = match policy.newer_request {
+        NewerRequest::Supersede => "supersedes an older one for the same service",
+        NewerRequest::Queue => "waits beside older ones for the same service",
+        NewerRequest::Refuse => "is refused while an older one for the same service waits",
+    };
+    lines.add("  a new request", newer);
+    lines.add("  wait at once", &format!("at most {}", policy.max_pending));
 }

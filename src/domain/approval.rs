@@ -3,6 +3,8 @@
 //! Transitions consume the approval, take the time as an argument and return a [`Transition`],
 //! the only thing that storage writes. What is not written here cannot happen.
 
+mod state;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +13,9 @@ use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, RuleProgress};
-use crate::domain::rollout::{Intent, Outcome, Progress, Serving};
-use crate::domain::time;
+use crate::domain::rollout::{Intent, Outcome, Progress};
+
+pub use state::{State, Status};
 
 /// One approval as it is now.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,177 +30,6 @@ pub struct Approval {
     pub decisions: Vec<Decision>,
     /// Where it stands.
     pub state: State,
-}
-
-/// Where an approval stands, with exactly the data that exists then.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)]
-pub enum State {
-    /// Waiting for people.
-    Pending {},
-    /// The rules are met; the rollout has not begun.
-    Approved {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-    },
-    /// The rollout runs.
-    Executing {
-        #[serde(deserialize_with = "time::deserialize")]
-        since: Timestamp,
-        progress: Progress,
-    },
-    /// The service serves what was signed.
-    Succeeded {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-        serving: Serving,
-    },
-    /// It failed.
-    Failed {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-        reason: String,
-    },
-    /// It failed, and what served before serves again.
-    RolledBack {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-        reason: String,
-    },
-    /// The world is not as anybody signed.
-    NeedsAttention {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-        reason: String,
-        progress: Progress,
-    },
-    /// A person signed a no.
-    Rejected {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-        by: Person,
-        name: String,
-        reason: Option<String>,
-    },
-    /// Nobody decided, or the rollout did not begin, in time.
-    Expired {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-    },
-    /// The requester took it back.
-    Cancelled {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-    },
-    /// A newer request took its place.
-    Superseded {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-        by: ApprovalId,
-    },
-    /// The signatures were taken back.
-    Withdrawn {
-        #[serde(deserialize_with = "time::deserialize")]
-        at: Timestamp,
-        by: Person,
-    },
-}
-
-/// The name of a state, as API, pages and storage write it.
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Debug,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the states are described at `State`")]
-pub enum Status {
-    Pending,
-    Approved,
-    Executing,
-    Succeeded,
-    Failed,
-    RolledBack,
-    NeedsAttention,
-    Rejected,
-    Expired,
-    Cancelled,
-    Superseded,
-    Withdrawn,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Self; 12] = [
-        Self::Pending,
-        Self::Approved,
-        Self::Executing,
-        Self::Succeeded,
-        Self::Failed,
-        Self::RolledBack,
-        Self::NeedsAttention,
-        Self::Rejected,
-        Self::Expired,
-        Self::Cancelled,
-        Self::Superseded,
-        Self::Withdrawn,
-    ];
-
-    /// The snake_case name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Approved => "approved",
-            Self::Executing => "executing",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::RolledBack => "rolled_back",
-            Self::NeedsAttention => "needs_attention",
-            Self::Rejected => "rejected",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-            Self::Superseded => "superseded",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-
-    /// Reads the snake_case name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text)
-    }
-
-    /// Whether nothing more happens by itself.
-    pub fn is_final(self) -> bool {
-        !matches!(self, Self::Pending | Self::Approved | Self::Executing)
-    }
-}
-
-impl State {
-    /// The name of this state.
-    pub fn status(&self) -> Status {
-        match self {
-            Self::Pending {} => Status::Pending,
-            Self::Approved { .. } => Status::Approved,
-            Self::Executing { .. } => Status::Executing,
-            Self::Succeeded { .. } => Status::Succeeded,
-            Self::Failed { .. } => Status::Failed,
-            Self::RolledBack { .. } => Status::RolledBack,
-            Self::NeedsAttention { .. } => Status::NeedsAttention,
-            Self::Rejected { .. } => Status::Rejected,
-            Self::Expired { .. } => Status::Expired,
-            Self::Cancelled { .. } => Status::Cancelled,
-            Self::Superseded { .. } => Status::Superseded,
-            Self::Withdrawn { .. } => Status::Withdrawn,
-        }
-    }
 }
 
 /// A change of one approval: the new aggregate, what the ledger says of it, and the work it starts.
@@ -224,6 +56,8 @@ pub enum Event {
     Cancelled,
     #[serde(rename = "approval.expired")]
     Expired,
+    #[serde(rename = "approval.superseded")]
+    Superseded,
     #[serde(rename = "rollout.begun")]
     Begun,
     #[serde(rename = "rollout.call_announced")]
@@ -359,11 +193,34 @@ impl Approval {
         Ok(self.next(Event::Cancelled, false))
     }
 
+    /// A newer request for the same service takes its place. What people have signed in full stands.
+    pub fn supersede(
+        mut self,
+        by: ApprovalId,
+        now: Timestamp,
+    ) -> Result<Transition, TransitionRefusal> {
+        if self.status() != Status::Pending {
+            return Err(TransitionRefusal::Closed(self.status()));
+        }
+        self.state = State::Superseded { at: now, by };
+        Ok(self.next(Event::Superseded, false))
+    }
+
+    /// When its time is over unless something happens before: the request's, and once it is approved
+    /// the time within which the rollout has to begin.
+    pub fn runs_out_at(&self) -> Timestamp {
+        let expires_at = self.deployment.expires_at;
+        match &self.state {
+            State::Approved { at } => self.policy.must_begin_before(*at).min(expires_at),
+            _ => expires_at,
+        }
+    }
+
     /// Its time is over. Refused before that time.
     pub fn expire(mut self, now: Timestamp) -> Result<Transition, TransitionRefusal> {
         self.must_not_have_begun()?;
-        if now < self.deployment.expires_at {
-            return Err(TransitionRefusal::Expired(self.deployment.expires_at));
+        if now < self.runs_out_at() {
+            return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
         self.state = State::Expired { at: now };
         Ok(self.next(Event::Expired, false))
@@ -374,8 +231,8 @@ impl Approval {
         let State::Approved { .. } = self.state else {
             return Err(TransitionRefusal::Closed(self.status()));
         };
-        if now >= self.deployment.expires_at {
-            return Err(TransitionRefusal::Expired(self.deployment.expires_at));
+        if now >= self.runs_out_at() {
+            return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
         self.state = State::Executing { since: now, progress: Progress::default() };
         Ok(self.next(Event::Begun, true))

@@ -19,6 +19,8 @@ use crate::domain::tree::Node;
 pub const RECORD_SCHEMA: &str = "countersign/record/v1";
 /// The kind of the record that takes a credential out of use for good.
 pub const CREDENTIAL_REVOKED: &str = "credential.revoked";
+/// The kind of the record that a rollout began.
+pub const ROLLOUT_BEGUN: &str = "rollout.begun";
 /// The kind of the record before a call to Cloud Run.
 pub const CALL_ANNOUNCED: &str = "rollout.call_announced";
 

@@ -1,9 +1,14 @@
 //! The rules of one environment, frozen by digest into every approval that they rule.
 
+mod changes;
+mod findings;
+mod replay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,6 +17,10 @@ use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::service::ServiceName;
+
+pub use changes::{Effect, PolicyChange, policy_changes};
+pub use findings::{KnownSigner, PolicyFinding};
+pub use replay::{Ending, Replayed, replay};
 
 /// Names the form of a policy's bytes.
 pub const POLICY_SCHEMA: &str = "countersign/policy/v1";
@@ -34,10 +43,30 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// How long a request stays open at most, in seconds.
     pub expires_in_seconds: u64,
+    /// How long after the last needed signature the rollout may begin, in seconds.
+    pub execute_within_seconds: u64,
+    /// What becomes of a request that still waits when a newer one for the same service comes.
+    pub newer_request: NewerRequest,
+    /// How many requests may wait for people at once.
+    pub max_pending: u64,
     /// The steps of a request that names none.
     pub default_steps: Vec<u8>,
     /// What makes a key count.
     pub enrolment: EnrolmentRules,
+}
+
+/// What becomes of a request that still waits for people when a newer one for the same service comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NewerRequest {
+    /// The older one ends as `superseded`: people decide on the newest alone.
+    #[default]
+    Supersede,
+    /// Both wait. Who signs both has both rolled out, one after the other, if the second still finds
+    /// the service as it was when it was asked for.
+    Queue,
+    /// The newer one is refused while an older one waits.
+    Refuse,
 }
 
 /// What makes a key count: frozen with the rules, so that every approval says what it rested on.
@@ -157,6 +186,14 @@ impl fmt::Display for Principal {
 }
 
 impl Principal {
+    /// A group by its name; a person as one, since a directory's name for them says nothing.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Group(name) => name.clone(),
+            Self::Person(subject) => format!("the person {subject}"),
+        }
+    }
+
     /// Whether it names this person.
     pub fn names(&self, person: &Person, groups: &[String]) -> bool {
         match self {
@@ -180,6 +217,16 @@ impl Rule {
 }
 
 impl RequesterMatch {
+    /// Who they are: `github with ref refs/heads/main, repository_id 1001`.
+    pub fn in_words(&self) -> String {
+        let claims: Vec<String> = self
+            .claims
+            .iter()
+            .map(|(name, values)| format!("{name} {}", values.join(" or ")))
+            .collect();
+        format!("{} with {}", self.issuer, claims.join(", "))
+    }
+
     /// Whether a verified token of the issuer called `issuer` with these claims may ask.
     pub fn admits(&self, issuer: &str, claims: &Map<String, Value>) -> bool {
         self.issuer == issuer
@@ -224,6 +271,12 @@ impl Policy {
     /// Whether an image of this repository may be deployed.
     pub fn admits_image(&self, image: &ImageReference) -> bool {
         self.images.iter().any(|repository| repository == image.repository())
+    }
+
+    /// Until when a rollout may begin whose last needed signature came at `approved_at`.
+    pub fn must_begin_before(&self, approved_at: Timestamp) -> Timestamp {
+        let seconds = i64::try_from(self.execute_within_seconds).unwrap_or(i64::MAX);
+        approved_at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     }
 
     /// Whether this person may sign for at least one rule.
@@ -321,6 +374,9 @@ mod tests {
             requesters: vec![],
             rules,
             expires_in_seconds: 60,
+            execute_within_seconds: 60,
+            newer_request: NewerRequest::default(),
+            max_pending: 10,
             default_steps: vec![100],
             enrolment: EnrolmentRules::default(),
         }

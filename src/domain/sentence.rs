@@ -14,9 +14,9 @@ pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
     let requester = approval.deployment.requester.display_name();
     match &approval.state {
         State::Pending {} => pending(approval, now),
-        State::Approved { .. } if now >= approval.deployment.expires_at => format!(
+        State::Approved { .. } if now >= approval.runs_out_at() => format!(
             "It was signed, but the rollout did not begin before {}. {requester} has to ask again.",
-            moment(approval.deployment.expires_at)
+            moment(approval.runs_out_at())
         ),
         State::Approved { .. } => "Everybody who has to sign has signed. The rollout begins by \
              itself; nobody has to do anything."

@@ -46,6 +46,10 @@ fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
         "approval.decided" => decided(approval, &status),
         "approval.cancelled" => "The requester took the request back.".to_owned(),
         "approval.expired" => "The request expired.".to_owned(),
+        "approval.superseded" => match &approval.state {
+            State::Superseded { by, .. } => format!("The newer request {by} took its place."),
+            _ => "A newer request took its place.".to_owned(),
+        },
         "rollout.begun" => "The rollout began.".to_owned(),
         "rollout.call_announced" => announced(&approval.state),
         "rollout.observed" => observed(&approval.state),

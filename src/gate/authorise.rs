@@ -3,9 +3,12 @@
 //! The database is not believed: what it says is only the place where the bytes are found. The
 //! worker asks this before every call to Cloud Run, however often it asked before.
 
+use jiff::Timestamp;
+
+use crate::domain::approval::State;
 use crate::domain::decision::Decision;
 use crate::domain::deployment::FrozenDeployment;
-use crate::domain::ledger::CALL_ANNOUNCED;
+use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN};
 use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
 use crate::gate::evidence::gather;
@@ -52,6 +55,16 @@ pub enum NotAuthorised {
         .0.revocation.by_name, .0.revocation.person.subject, .0.at, .0.revocation.reason
     )]
     Revoked(Box<RecordedRevocation>),
+    /// The rollout began after the approval had run out.
+    #[error(
+        "the rollout began at {begun}, and the approval ran out at {ran_out}: ask again and have it signed again"
+    )]
+    BegunLate {
+        /// When it began, as the log says.
+        begun: Timestamp,
+        /// Until when it had to.
+        ran_out: Timestamp,
+    },
     /// The policy asks for pinned anchors, and this gate has none.
     #[error(
         "the environment {0} asks for pinned trust, and nothing is pinned in this gate's configuration: write [trust] again as it was, and ask again"
@@ -82,6 +95,7 @@ impl NotAuthorised {
             Self::Row(_) => "row_mismatch",
             Self::RevokedBefore(_) => "credential_revoked",
             Self::Revoked(_) => "credential_revoked",
+            Self::BegunLate { .. } => "begun_late",
             Self::Unpinned(_) => "trust_unpinned",
             Self::LogGap(_) => "log_gap",
             Self::Outdated(_) => "evidence_outdated",
@@ -134,6 +148,7 @@ pub async fn authorise(
     if policy.enrolment.requires_pinned_trust && trust.level() == TrustLevel::Unpinned {
         return Err(NotAuthorised::Unpinned(policy.environment.clone()));
     }
+    refuse_begun_late(&verified)?;
     refuse_revoked(storage, &evidence, &verified).await?;
     let last = evidence.entries.last().map_or(0, |entry| entry.index);
     let log = TrustedLog::parse(&trust.log)
@@ -141,6 +156,26 @@ pub async fn authorise(
     let id = stored.approval.id();
     refuse_later_entries(storage, &log.key, id, last, verified.checkpoint()).await?;
     Ok(Authorised { deployment: verified.deployment().clone() })
+}
+
+/// The row says since when an approval was approved; how long that counts, the signed entries say.
+fn refuse_begun_late(verified: &Verified) -> Result<(), NotAuthorised> {
+    let mut ran_out = verified.deployment().expires_at;
+    for record in verified.records() {
+        let state = record.approval.as_ref().map(|approval| &approval.state);
+        match state {
+            Some(State::Approved { at }) => {
+                ran_out = verified.policy().must_begin_before(*at).min(ran_out);
+            }
+            Some(State::Executing { .. })
+                if record.kind == ROLLOUT_BEGUN && record.at >= ran_out =>
+            {
+                return Err(NotAuthorised::BegunLate { begun: record.at, ran_out });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A key that was revoked before the first call counts no more, although its signature was good when

@@ -24,6 +24,7 @@ pub mod watch;
 use crate::domain::approval::TransitionRefusal;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::request::{FreezeError, RequestRefusal};
+use crate::domain::service::ServiceName;
 use crate::proof::assertion::AssertionRefusal;
 use crate::proof::public_key::PublicKeyRefusal;
 use crate::storage::StorageError;
@@ -46,6 +47,9 @@ pub enum GateError {
     /// The idempotency key or the token was used for something else.
     #[error(transparent)]
     Repetition(#[from] Repetition),
+    /// Other requests stand in the way.
+    #[error(transparent)]
+    Crowding(#[from] Crowding),
     /// There is no such thing, or the caller may not know that there is.
     #[error("there is no approval of this name that you may see")]
     NotFound,
@@ -87,6 +91,36 @@ impl Repetition {
         match self {
             Self::OtherBody => "idempotency_key_reused",
             Self::TokenReused => "token_reused",
+        }
+    }
+}
+
+/// Requests that still wait for people and leave no room for another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Crowding {
+    /// The environment takes one request for a service at a time.
+    #[error(
+        "an older request for {0} still waits for people, and this environment takes one at a time (newer_request = \"refuse\"): wait until it is decided, or cancel it"
+    )]
+    OlderWaits(ServiceName),
+    /// As many wait as the environment allows.
+    #[error(
+        "{most} requests for {environment} already wait for people, as many as its max_pending allows: cancel those that nobody needs, or have them decided"
+    )]
+    TooManyWait {
+        /// The environment.
+        environment: String,
+        /// How many may wait.
+        most: u64,
+    },
+}
+
+impl Crowding {
+    /// The stable name of the refusal.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OlderWaits(_) => "older_request_pending",
+            Self::TooManyWait { .. } => "too_many_pending",
         }
     }
 }

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use crate::domain::approval::Approval;
 use crate::domain::deployment::{FrozenDeployment, Requester};
 use crate::domain::digest::Digest;
-use crate::domain::policy::Policy;
-use crate::gate::{GateError, Repetition};
+use crate::domain::policy::{NewerRequest, Policy};
+use crate::gate::{Crowding, GateError, Repetition};
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::proof::jwk::thumbprint;
 use crate::storage::{NewApproval, SpentToken, Storage, StoredApproval, Writer};
@@ -73,9 +73,42 @@ pub async fn create(
         token_key: attempt.requester.key().to_owned(),
         token_key_thumbprint: thumbprint(attempt.requester.key()),
     };
+    let superseded = make_room(&mut writer, &deployment, policy).await?;
     let stored = writer.create(Approval::request(deployment, policy.clone()), &asked, now).await?;
+    for older in superseded {
+        writer.apply(older.supersede(stored.approval.id().clone(), now)?, now).await?;
+    }
     writer.commit().await?;
     Ok((stored, true))
+}
+
+/// The older requests for the same service whose place the new one takes.
+///
+/// # Errors
+/// [`Crowding`] if the environment's policy lets no more wait.
+async fn make_room(
+    writer: &mut Writer,
+    deployment: &FrozenDeployment,
+    policy: &Policy,
+) -> Result<Vec<Approval>, GateError> {
+    let environment = &policy.environment;
+    let older: Vec<Approval> = match policy.newer_request {
+        // Not looked at where it would change nothing: there may be many.
+        NewerRequest::Queue => Vec::new(),
+        NewerRequest::Supersede | NewerRequest::Refuse => {
+            let pending = writer.pending_for(environment, &deployment.service).await?;
+            pending.into_iter().map(|stored| stored.approval).collect()
+        }
+    };
+    if policy.newer_request == NewerRequest::Refuse && !older.is_empty() {
+        return Err(Crowding::OlderWaits(deployment.service.clone()).into());
+    }
+    let left = writer.count_pending(environment).await?.saturating_sub(older.len() as u64);
+    if left >= policy.max_pending {
+        let (environment, most) = (environment.clone(), policy.max_pending);
+        return Err(Crowding::TooManyWait { environment, most }.into());
+    }
+    Ok(older)
 }
 
 /// Spends the token on this key and finds what the key made before.

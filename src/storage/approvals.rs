@@ -1,5 +1,7 @@
 //! Approvals: one row each, read only after its digests were checked again.
 
+mod written;
+
 use jiff::Timestamp;
 use sqlx::{AnyConnection, FromRow};
 
@@ -12,6 +14,14 @@ use crate::domain::policy::Policy;
 use crate::storage::Storage;
 use crate::storage::column::Row;
 use crate::storage::error::{Result, StorageError};
+
+pub(super) use written::{
+    count_pending, insert_approval, insert_decision, insert_policy, pending_for, rollout_beside,
+    update_approval,
+};
+
+/// How many older approvals a page names: one in the usual case.
+const MOST_PREDECESSORS: i64 = 20;
 
 /// An approval with what storage keeps beside it.
 #[derive(Clone, PartialEq, Debug)]
@@ -261,6 +271,34 @@ impl Storage {
             .fetch_all(&mut *self.reader().await?)
             .await?;
         ids.iter().map(|id| Row { table: "approvals", key: id }.parse("id", id)).collect()
+    }
+
+    /// The approvals whose place this one took, the newest first.
+    pub async fn superseded_by(&self, approval: &Approval) -> Result<Vec<ApprovalId>> {
+        const SQL: &str = approval_columns!(
+            "WHERE a.environment = $1 AND a.service = $2 AND a.status = 'superseded' \
+             AND a.first_entry < (SELECT first_entry FROM approvals WHERE id = $3) \
+             ORDER BY a.first_entry DESC LIMIT $4"
+        );
+        let rows: Vec<ApprovalRow> = sqlx::query_as(SQL)
+            .bind(&approval.deployment.environment)
+            .bind(approval.deployment.service.as_str())
+            .bind(approval.id().as_str())
+            .bind(MOST_PREDECESSORS)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        let mut predecessors = Vec::new();
+        for row in rows {
+            let older = StoredApproval::try_from(row)?.approval;
+            match &older.state {
+                State::Superseded { by, .. } if by == approval.id() => {
+                    predecessors.push(older.id().clone());
+                }
+                // Those before were superseded by these.
+                _ => break,
+            }
+        }
+        Ok(predecessors)
     }
 
     /// What proves the decisions of an approval, in the order in which they were recorded.

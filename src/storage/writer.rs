@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use sqlx::{Any, AnyConnection, Transaction};
+use sqlx::{Any, Transaction};
 
 use crate::domain::approval::{Approval, Transition};
 use crate::domain::decision::SignedDecision;
@@ -12,10 +12,10 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Frontier, Record};
 use crate::domain::person::Person;
+use crate::domain::service::ServiceName;
 use crate::randomness;
 use crate::storage::approvals::{self, NewApproval, StoredApproval};
 use crate::storage::ceremonies::{self, Ceremony};
-use crate::storage::column::{big_int, json_text};
 use crate::storage::endorsements;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::jobs::{self, Job};
@@ -97,7 +97,22 @@ impl Writer {
 
     /// How many approvals of an environment wait for people.
     pub async fn count_pending(&mut self, environment: &str) -> Result<u64> {
-        step!(self, count_pending(&mut self.transaction, environment))
+        step!(self, approvals::count_pending(&mut self.transaction, environment))
+    }
+
+    /// The approvals of an environment that wait for people to decide on this service, the oldest first.
+    pub async fn pending_for(
+        &mut self,
+        environment: &str,
+        service: &ServiceName,
+    ) -> Result<Vec<StoredApproval>> {
+        step!(self, approvals::pending_for(&mut self.transaction, environment, service))
+    }
+
+    /// Another approval whose rollout of the same service runs or comes first: of two that may begin, the
+    /// one that was asked for first does.
+    pub async fn rollout_beside(&mut self, approval: &Approval) -> Result<Option<ApprovalId>> {
+        step!(self, approvals::rollout_beside(&mut self.transaction, approval))
     }
 
     /// Writes a new approval: its row, its policy and its first entry.
@@ -145,7 +160,10 @@ impl Writer {
         decision: &SignedDecision,
     ) -> Result<()> {
         let position = self.head.size();
-        step!(self, insert_decision(&mut self.transaction, approval, person, decision, position))
+        step!(
+            self,
+            approvals::insert_decision(&mut self.transaction, approval, person, decision, position)
+        )
     }
 
     /// Uses a statement's nonce. False: it is unknown or was used before.
@@ -295,8 +313,9 @@ impl Writer {
             return Err(StorageError::Contradiction("the request is of another requester"));
         }
         let first_entry = self.head.size();
-        insert_policy(&mut self.transaction, approval).await?;
-        insert_approval(&mut self.transaction, approval, asked, first_entry, now).await?;
+        approvals::insert_policy(&mut self.transaction, approval).await?;
+        approvals::insert_approval(&mut self.transaction, approval, asked, first_entry, now)
+            .await?;
         let data = serde_json::json!({
             "token_digest": Digest::of(&asked.token),
             "token_key": asked.token_key_thumbprint,
@@ -316,7 +335,7 @@ impl Writer {
 
     async fn apply_whole(&mut self, transition: Transition, now: Timestamp) -> Result<Approval> {
         let approval = &transition.approval;
-        update_approval(&mut self.transaction, approval).await?;
+        approvals::update_approval(&mut self.transaction, approval).await?;
         let previous = ledger::newest_entry_hash(&mut self.transaction, approval.id()).await?;
         if previous.is_none() {
             let row = format!("of {}", approval.id());
@@ -336,111 +355,4 @@ impl Writer {
         ledger::insert_entry(&mut self.transaction, &entry, record).await?;
         ledger::insert_nodes(&mut self.transaction, &completed).await
     }
-}
-
-async fn count_pending(connection: &mut AnyConnection, environment: &str) -> Result<u64> {
-    const SQL: &str =
-        "SELECT COUNT(*) FROM approvals WHERE environment = $1 AND status = 'pending'";
-    let count: i64 = sqlx::query_scalar(SQL).bind(environment).fetch_one(connection).await?;
-    Ok(count.unsigned_abs())
-}
-
-async fn insert_policy(connection: &mut AnyConnection, approval: &Approval) -> Result<()> {
-    const SQL: &str =
-        "INSERT INTO policies (digest, policy) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
-    let (text, digest) = approval.policy.canonical()?;
-    if digest != approval.deployment.policy_digest {
-        return Err(StorageError::Contradiction("the deployment names another policy"));
-    }
-    // Another approval may have brought the same policy: one row or none.
-    sqlx::query(SQL).bind(digest.to_string()).bind(text).execute(connection).await?;
-    Ok(())
-}
-
-async fn insert_approval(
-    connection: &mut AnyConnection,
-    approval: &Approval,
-    asked: &NewApproval,
-    first_entry: u64,
-    now: Timestamp,
-) -> Result<()> {
-    const SQL: &str = "INSERT INTO approvals (id, first_entry, environment, service, requester_key, \
-         idempotency_key, request_digest, token, token_key, deployment, deployment_digest, \
-         policy_digest, status, version, state, decisions, created_at, expires_at) VALUES \
-         ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
-         ON CONFLICT DO NOTHING";
-    let deployment = &approval.deployment;
-    let touched = sqlx::query(SQL)
-        .bind(approval.id().as_str())
-        .bind(big_int(first_entry)?)
-        .bind(&deployment.environment)
-        .bind(deployment.service.as_str())
-        .bind(&asked.requester_key)
-        .bind(&asked.idempotency_key)
-        .bind(asked.request_digest.to_string())
-        .bind(&asked.token)
-        .bind(&asked.token_key)
-        .bind(deployment.text())
-        .bind(deployment.digest().to_string())
-        .bind(deployment.policy_digest.to_string())
-        .bind(approval.status().as_str())
-        .bind(big_int(approval.version)?)
-        .bind(json_text(&approval.state)?)
-        .bind(json_text(&approval.decisions)?)
-        .bind(now.as_microsecond())
-        .bind(deployment.expires_at.as_microsecond())
-        .execute(connection)
-        .await?
-        .rows_affected();
-    let what = "an approval with this idempotency key";
-    if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
-}
-
-async fn update_approval(connection: &mut AnyConnection, approval: &Approval) -> Result<()> {
-    const SQL: &str = "UPDATE approvals SET status = $1, version = $2, state = $3, decisions = $4 \
-         WHERE id = $5 AND version = $6 AND deployment_digest = $7";
-    let touched = sqlx::query(SQL)
-        .bind(approval.status().as_str())
-        .bind(big_int(approval.version)?)
-        .bind(json_text(&approval.state)?)
-        .bind(json_text(&approval.decisions)?)
-        .bind(approval.id().as_str())
-        .bind(big_int(approval.version)? - 1)
-        .bind(approval.deployment.digest().to_string())
-        .execute(connection)
-        .await?
-        .rows_affected();
-    if touched == 1 { Ok(()) } else { Err(StorageError::Conflict) }
-}
-
-async fn insert_decision(
-    connection: &mut AnyConnection,
-    approval: &ApprovalId,
-    person: &Person,
-    decision: &SignedDecision,
-    position: u64,
-) -> Result<()> {
-    const SQL: &str = "INSERT INTO decisions (approval_id, issuer, subject, position, statement, credential_id, \
-         authenticator_data, client_data_json, signature, user_handle, id_token, issuer_key, \
-         decided_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-         ON CONFLICT DO NOTHING";
-    let touched = sqlx::query(SQL)
-        .bind(approval.as_str())
-        .bind(&person.issuer)
-        .bind(&person.subject)
-        .bind(big_int(position)?)
-        .bind(&decision.statement)
-        .bind(&decision.credential_id)
-        .bind(&decision.authenticator_data)
-        .bind(&decision.client_data_json)
-        .bind(&decision.signature)
-        .bind(decision.user_handle.clone())
-        .bind(&decision.id_token)
-        .bind(&decision.issuer_key)
-        .bind(decision.decided_at.as_microsecond())
-        .execute(connection)
-        .await?
-        .rows_affected();
-    let what = "a decision of this person on this approval";
-    if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
 }

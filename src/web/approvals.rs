@@ -18,10 +18,9 @@ pub async fn page(
 ) -> Result<ApprovalPage, PageError> {
     let visit = visit(&app, &headers, &format!("/approvals/{id}")).await?;
     let stored = find_visible(&app, &visit.session, &id).await?;
-    let calls = app
-        .storage
-        .calls_of(stored.approval.id())
-        .await
-        .map_err(|error| Problem::from(GateError::from(error)))?;
-    Ok(ApprovalPage::new(&stored.approval, &calls, visit.surroundings(&app)))
+    let unreadable = |error| Problem::from(GateError::from(error));
+    let approval = &stored.approval;
+    let calls = app.storage.calls_of(approval.id()).await.map_err(unreadable)?;
+    let superseded = app.storage.superseded_by(approval).await.map_err(unreadable)?;
+    Ok(ApprovalPage::new(approval, &calls, &superseded, visit.surroundings(&app)))
 }

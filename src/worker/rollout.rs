@@ -13,7 +13,7 @@ use crate::domain::rollout::{
 };
 use crate::gate::GateError;
 use crate::gate::authorise::{Authorised, NotAuthorised, authorise};
-use crate::gate::rollout::{change, expire};
+use crate::gate::rollout::{self, Begun, change, expire};
 use crate::integrations::cloud_run::CloudRunError;
 use crate::storage::{Job, StorageError, StoredApproval};
 use crate::worker::{Step, Worker};
@@ -95,15 +95,22 @@ async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
 
 async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Turn, GateError> {
     let now = worker.clock.now();
-    if now >= stored.approval.deployment.expires_at {
-        expire(&worker.storage, &job.approval, now).await?;
-        return Ok(Turn::Over);
-    }
+    // Since when it is approved is the row's word until it is verified.
     if let Err(finding) = verified(worker, stored).await? {
         return refuse(worker, job, &finding).await;
     }
-    let begun = change(&worker.storage, job, now, |approval| approval.begin(now)).await?;
-    Ok(if begun.is_some() { Turn::Again } else { Turn::Over })
+    if now >= stored.approval.runs_out_at() {
+        expire(&worker.storage, &job.approval, now).await?;
+        return Ok(Turn::Over);
+    }
+    match rollout::begin(&worker.storage, job, now).await? {
+        Begun::Now => Ok(Turn::Again),
+        Begun::Behind(other) => {
+            tracing::info!(approval = %job.approval, %other, "the rollout waits for another one of the same service");
+            Ok(Turn::Later(LATER, None))
+        }
+        Begun::Lost => Ok(Turn::Over),
+    }
 }
 
 async fn go_on(

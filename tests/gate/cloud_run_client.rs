@@ -7,7 +7,9 @@ mod writes;
 use countersign::domain::deployment::{Deployment, FrozenDeployment, Requester};
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
-use countersign::domain::policy::{EnrolmentRules, POLICY_SCHEMA, Policy, RequesterMatch};
+use countersign::domain::policy::{
+    EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, RequesterMatch,
+};
 use countersign::domain::request::{DeploymentRequest, Occasion};
 use countersign::domain::service::ServiceName;
 use countersign::integrations::cloud_run::{
@@ -50,6 +52,9 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenD
         }],
         rules: Vec::new(),
         expires_in_seconds: 3600,
+        execute_within_seconds: 3600,
+        newer_request: NewerRequest::Supersede,
+        max_pending: 100,
         default_steps: vec![10, 100],
         enrolment: EnrolmentRules::default(),
     };

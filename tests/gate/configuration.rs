@@ -191,6 +191,9 @@ fn the_example_is_a_configuration() {
       steps           10, 50, 100 percent
       trust           must be pinned
       expires in      8h
+      begins within   1h of the last signature
+      a new request   supersedes an older one for the same service
+      wait at once    at most 20
 
     environment staging
       services        projects/example-staging/locations/europe-west1/services/web
@@ -200,6 +203,9 @@ fn the_example_is_a_configuration() {
       must sign       1 of developers
       steps           100 percent
       expires in      2h
+      begins within   1h of the last signature
+      a new request   supersedes an older one for the same service
+      wait at once    at most 1000
     ");
 }
 

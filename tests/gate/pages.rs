@@ -72,7 +72,7 @@ fn bob() -> Viewer {
 }
 
 fn page(approval: &Approval, viewer: Option<&Viewer>) -> String {
-    ApprovalPage::new(approval, &calls(), around(viewer)).render().unwrap()
+    ApprovalPage::new(approval, &calls(), &[], around(viewer)).render().unwrap()
 }
 
 /// The tags of a page, each without its angle brackets. Attribute values never hold a raw `<` or
@@ -260,7 +260,7 @@ fn only_who_may_sign_sees_the_buttons() {
     let alice = viewer("Alice Moreau", &["release-managers"], &["k"]);
     says(Some(&alice), &signed_once(), "A person counts once");
     let late = Surroundings { now: now() + SignedDuration::from_hours(3), ..around(None) };
-    let page = ApprovalPage::new(&pending(), &[], late).render().unwrap();
+    let page = ApprovalPage::new(&pending(), &[], &[], late).render().unwrap();
     assert!(page.contains("Not everybody who has to sign signed before it expired"));
     assert!(!page.contains("Sign in to decide"));
 }
@@ -288,7 +288,7 @@ fn a_page_shows_the_facts_that_are_signed() {
 #[test]
 fn a_page_shows_every_call_with_what_came_back() {
     let show = |approval: &Approval| {
-        ApprovalPage::new(approval, &calls(), around(Some(&bob()))).render().unwrap()
+        ApprovalPage::new(approval, &calls(), &[], around(Some(&bob()))).render().unwrap()
     };
     let others = after_pending();
     let of = |name: &str| &others.iter().find(|(known, _)| *known == name).unwrap().1;

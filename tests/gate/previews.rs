@@ -112,5 +112,5 @@ fn show(approval: &Approval, around: Surroundings<'_>) -> String {
         Status::Executing | Status::Succeeded | Status::RolledBack | Status::NeedsAttention
     );
     let calls = if begun { calls() } else { Vec::new() };
-    ApprovalPage::new(approval, &calls, around).render().unwrap()
+    ApprovalPage::new(approval, &calls, &[], around).render().unwrap()
 }

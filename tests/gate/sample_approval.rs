@@ -10,7 +10,7 @@ use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::TrafficShare;
 use countersign::domain::person::{Person, Profile};
-use countersign::domain::policy::{EnrolmentRules, POLICY_SCHEMA, Policy, Rule};
+use countersign::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Rule};
 use countersign::domain::rollout::{
     Answer, Call, Intent, Progress, RecordedCall, Serving, shares_at,
 };
@@ -86,6 +86,9 @@ pub fn policy() -> Policy {
         requesters: vec![],
         rules: vec![rule(&["group:release-managers"], 2), rule(&["group:security"], 1)],
         expires_in_seconds: 7200,
+        execute_within_seconds: 3600,
+        newer_request: NewerRequest::Supersede,
+        max_pending: 100,
         default_steps: vec![100],
         enrolment: EnrolmentRules::default(),
     }

@@ -288,6 +288,7 @@ class Maker:
             "services": ["projects/demo/locations/europe-west1/services/web"], "images": ["registry.example/app/web"],
             "requesters": [{"issuer": "github", "claims": {"repository_id": ["1001"], "ref": ["refs/heads/main", "refs/tags/v*"]}}],
             "rules": [{"from": ["group:ops", "person:carol"], "count": self.count}], "expires_in_seconds": 3600,
+            "execute_within_seconds": 3600, "newer_request": "supersede", "max_pending": 100,
             "default_steps": [100], "enrolment": {"endorsements": 0, "trust": "pinned", "requires_pinned_trust": False}})
         policy_text = canonical(policy)
         claims = self.change("claims", {

@@ -96,7 +96,7 @@ BAD = {
         {"file": lambda file: file["decisions"][0].update(statement="[]") or file},
         {"statement": at(0, setting(extra=1))}, {"statement": in_predicate(nonce="AAAA")}, {"statement": in_predicate(nonce="A" * 42 + "B")},
         {"record": at("enrol-0", setting(extra=1))}, {"record": at("enrol-0", setting(at="2026-09-21"))},
-        {"policy": setting(expires_in_seconds=-1)}, {"policy": setting(enrolment={"endorsements": 0, "trust": "pinned"})},
+        {"policy": setting(expires_in_seconds=-1)}, {"policy": setting(newer_request="replace")}, {"policy": setting(max_pending=-1)}, {"policy": setting(enrolment={"endorsements": 0, "trust": "pinned"})},
         {"policy": setting(enrolment={"endorsements": 0, "trust": "half", "requires_pinned_trust": False})}, {"policy": setting(default_steps=[256])},
         {"deployment": setting(title=7)}, {"deployment": setting(links=[])},
         {"deployment": setting(requested_at="2026-09-21T14:13:20.10Z")}, {"deployment": setting(image="a/b:1@sha256:" + "ab" * 32)},

@@ -166,6 +166,10 @@ requesters = [
 rules = [{{ from = ["group:release-managers"], count = 1 }}]
 expires_in = "8h"
 steps = [10, 50, 100]
+# Several requests for web may wait at once, to try things with. Without this line a newer one takes
+# the place of the older.
+newer_request = "queue"
+max_pending = 10000
 "#
     )
 }

@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::deployment::Preconditions;
+use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
 use crate::web::paths;
@@ -27,6 +28,7 @@ pub struct ApprovalPage {
     status: StatusView,
     sentence: Inert,
     successor: Option<String>,
+    predecessors: Vec<Predecessor>,
     headline: Inert,
     environment: Inert,
     project: String,
@@ -70,6 +72,12 @@ pub struct StatusView {
     pub is_final: bool,
 }
 
+/// An older approval whose place this one took.
+struct Predecessor {
+    id: String,
+    href: String,
+}
+
 /// What serves after a rollout that succeeded.
 struct ResultView {
     revision: Inert,
@@ -100,8 +108,14 @@ impl StatusView {
 }
 
 impl ApprovalPage {
-    /// Draws `approval` for the person and the time of `around`, with the calls that its rollout made.
-    pub fn new(approval: &Approval, recorded: &[RecordedCall], around: Surroundings<'_>) -> Self {
+    /// Draws `approval` for the person and the time of `around`, with the calls that its rollout made and
+    /// the older approvals whose place it took.
+    pub fn new(
+        approval: &Approval,
+        recorded: &[RecordedCall],
+        superseded: &[ApprovalId],
+        around: Surroundings<'_>,
+    ) -> Self {
         let frozen = &approval.deployment;
         let deployment = frozen.deployment();
         let difference = difference(running(approval), &deployment.proposed);
@@ -118,6 +132,10 @@ impl ApprovalPage {
                 State::Superseded { by, .. } => Some(paths::approval(by)),
                 _ => None,
             },
+            predecessors: superseded
+                .iter()
+                .map(|id| Predecessor { id: id.to_string(), href: paths::approval(id) })
+                .collect(),
             headline: Inert::new(&headline),
             environment: Inert::new(&deployment.environment),
             project: deployment.service.project().to_owned(),

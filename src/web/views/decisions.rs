@@ -74,7 +74,7 @@ pub fn rules(approval: &Approval) -> Vec<RuleView> {
         .iter()
         .zip(&approval.policy.rules)
         .map(|(progress, rule)| {
-            let names: Vec<String> = rule.from.iter().map(principal).collect();
+            let names: Vec<String> = rule.from.iter().map(Principal::in_words).collect();
             RuleView {
                 met: progress.met,
                 needed: progress.needed,
@@ -83,13 +83,6 @@ pub fn rules(approval: &Approval) -> Vec<RuleView> {
             }
         })
         .collect()
-}
-
-fn principal(principal: &Principal) -> String {
-    match principal {
-        Principal::Group(name) => name.clone(),
-        Principal::Person(subject) => format!("the person {subject}"),
-    }
 }
 
 /// Every decision so far.
@@ -151,7 +144,7 @@ pub fn refusal(
 
 fn not_an_approver(approval: &Approval) -> Inert {
     let names: Vec<String> =
-        approval.policy.rules.iter().flat_map(|rule| &rule.from).map(principal).collect();
+        approval.policy.rules.iter().flat_map(|rule| &rule.from).map(Principal::in_words).collect();
     Inert::new(&format!(
         "You may not sign for {}. Its rules name {}, and your sign-in did not say that you are \
          one of them. If a group of yours is new, sign out and in again.",

@@ -75,6 +75,28 @@ fn steps_expiry_services_and_images() {
 }
 
 #[test]
+fn how_many_wait_and_for_how_long() {
+    let expires = "expires_in = \"8h\"";
+    let with = |line: &str| format!("{expires}\n{line}");
+    let key = "environment.production.execute_within";
+    for time in ["9s", "8d", "soon", ""] {
+        let line = with(&format!("execute_within = \"{time}\""));
+        assert_refused(expires, &line, key, "between 10 seconds and 7 days");
+    }
+    let key = "environment.production.max_pending";
+    for count in ["0", "-1", "10001"] {
+        assert_refused(expires, &with(&format!("max_pending = {count}")), key, "1 to 10000");
+    }
+    let unknown = Folder::with(expires, &with("newer_request = \"replace\"")).refused().join(" ");
+    assert!(unknown.contains("supersede") && unknown.contains("replace"), "{unknown}");
+    // Nothing begins after the request itself has run out.
+    let config = Folder::with(expires, &with("execute_within = \"7d\"")).accepted();
+    assert_eq!(config.environments["production"].execute_within_seconds, 28_800);
+    let config = Folder::with(expires, expires).accepted();
+    assert_eq!(config.environments["production"].execute_within_seconds, 3_600);
+}
+
+#[test]
 fn requesters_that_would_let_others_ask() {
     let key = "environment.production.requesters";
     let claims = "repository_id = \"1001\", ref = \"refs/heads/main\"";

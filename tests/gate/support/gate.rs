@@ -112,13 +112,14 @@ impl Gate {
 
     /// The same gate, stopped and started again with another configuration.
     pub async fn restart_with(self, edit: impl FnOnce(String) -> String) -> Self {
-        let Self { servers, placement, _folder: folder, .. } = self;
+        let Self { servers, placement, counter, _folder: folder, .. } = self;
         let port = |origin: &str| origin.rsplit(':').next().unwrap().parse().unwrap();
         let (port, sandbox_port) = (port(&servers.gate), port(&servers.sandbox));
         servers.stop().await;
         let placement = Placement { port, sandbox_port, ..placement };
         let servers = Servers::start_with(placement.clone(), edit).await.unwrap();
-        let gate = Self::of(servers, placement, folder);
+        // The same pipeline goes on, so its numbers do.
+        let gate = Self { counter, ..Self::of(servers, placement, folder) };
         until_ready(&gate.servers.gate).await.unwrap();
         gate
     }

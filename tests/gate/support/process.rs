@@ -127,9 +127,8 @@ impl Drop for GateProcess {
 }
 
 /// The binary under test, with nothing of the environment that is meant for a gate.
-fn spawn(config: &PathBuf, log: &PathBuf) -> Child {
-    let log: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+pub fn countersign() -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"));
     let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy();
         name == "PORT" || name.starts_with("COUNTERSIGN_")
@@ -138,6 +137,11 @@ fn spawn(config: &PathBuf, log: &PathBuf) -> Child {
         command.env_remove(name);
     }
     command
+}
+
+fn spawn(config: &PathBuf, log: &PathBuf) -> Child {
+    let log: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
+    Command::from(countersign())
         .args(["serve", "--config"])
         .arg(config)
         .stdin(Stdio::null())

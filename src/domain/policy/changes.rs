@@ -1,0 +1,207 @@
+//! What differs between two texts of the rules: who may do more than before, and who less.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{NewerRequest, Policy, Principal, RequesterMatch, Rule, TrustLevel};
+
+/// One difference between the rules of an environment before and after.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PolicyChange {
+    /// The environment.
+    pub environment: String,
+    /// Which way it goes.
+    pub effect: Effect,
+    /// What differs, in a sentence without its full stop.
+    pub sentence: String,
+}
+
+/// Which way a difference goes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Somebody may do more than before, or less is needed for the same.
+    Wider,
+    /// Somebody may do less, or more is needed.
+    Narrower,
+    /// Neither.
+    Different,
+}
+
+impl Effect {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wider => "wider",
+            Self::Narrower => "narrower",
+            Self::Different => "different",
+        }
+    }
+}
+
+/// Every difference between the environments of `old` and those of `new`, by environment.
+pub fn policy_changes(
+    old: &BTreeMap<String, Policy>,
+    new: &BTreeMap<String, Policy>,
+) -> Vec<PolicyChange> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let mut changes = Changes::default();
+    for name in names {
+        changes.environment.clone_from(name);
+        match (old.get(name), new.get(name)) {
+            (Some(old), Some(new)) => changes.of_environment(old, new),
+            (None, Some(new)) => {
+                let rules: Vec<String> = new.rules.iter().map(Rule::in_words).collect();
+                let rules = rules.join(" and ");
+                changes.add(Effect::Wider, format!("is new, and needs {rules}"));
+            }
+            (Some(_), None) => {
+                changes.add(Effect::Narrower, "is gone: nothing can be asked for there");
+            }
+            (None, None) => {}
+        }
+    }
+    changes.found
+}
+
+#[derive(Default)]
+struct Changes {
+    environment: String,
+    found: Vec<PolicyChange>,
+}
+
+impl Changes {
+    fn add(&mut self, effect: Effect, sentence: impl Into<String>) {
+        let environment = self.environment.clone();
+        self.found.push(PolicyChange { environment, effect, sentence: sentence.into() });
+    }
+
+    fn of_environment(&mut self, old: &Policy, new: &Policy) {
+        self.of_lists(&old.services, &new.services, "the service", "is covered");
+        self.of_lists(&old.images, &new.images, "images of", "may be deployed");
+        let words = |requesters: &[RequesterMatch]| -> Vec<String> {
+            requesters.iter().map(RequesterMatch::in_words).collect()
+        };
+        self.of_lists(&words(&old.requesters), &words(&new.requesters), "workloads of", "may ask");
+        self.of_signers(old, new);
+        self.of_rules(&old.rules, &new.rules);
+        let enrolment = (&old.enrolment, &new.enrolment);
+        let pinned = |level| u64::from(level == TrustLevel::Pinned);
+        self.of_amount(
+            (u64::from(enrolment.0.endorsements), u64::from(enrolment.1.endorsements)),
+            Effect::Narrower,
+            "endorsements that a new key needs",
+        );
+        self.of_amount(
+            (pinned(enrolment.0.trust), pinned(enrolment.1.trust)),
+            Effect::Narrower,
+            "whether anchors are pinned (0 or 1)",
+        );
+        self.of_amount(
+            (
+                u64::from(enrolment.0.requires_pinned_trust),
+                u64::from(enrolment.1.requires_pinned_trust),
+            ),
+            Effect::Narrower,
+            "whether pinned anchors are required (0 or 1)",
+        );
+        self.of_amount(
+            (old.expires_in_seconds, new.expires_in_seconds),
+            Effect::Wider,
+            "seconds that a request stays open",
+        );
+        self.of_amount(
+            (old.execute_within_seconds, new.execute_within_seconds),
+            Effect::Wider,
+            "seconds within which an approved rollout begins",
+        );
+        self.of_amount(
+            (old.max_pending, new.max_pending),
+            Effect::Wider,
+            "requests that may wait at once",
+        );
+        if old.newer_request != new.newer_request {
+            let (before, after) = (in_words(old.newer_request), in_words(new.newer_request));
+            let sentence =
+                format!("a newer request for the same service {after}; before, it {before}");
+            self.add(Effect::Different, sentence);
+        }
+        if old.default_steps != new.default_steps {
+            let (before, after) = (&old.default_steps, &new.default_steps);
+            let sentence =
+                format!("the steps of a request that names none are {after:?}; before, {before:?}");
+            self.add(Effect::Different, sentence);
+        }
+    }
+
+    /// Members of a list that give somebody or something a right.
+    fn of_lists<T: PartialEq + ToString>(&mut self, old: &[T], new: &[T], what: &str, may: &str) {
+        for added in new.iter().filter(|one| !old.contains(one)) {
+            self.add(Effect::Wider, format!("{what} {} {may} now", added.to_string()));
+        }
+        for removed in old.iter().filter(|one| !new.contains(one)) {
+            self.add(Effect::Narrower, format!("{what} {}: no longer {may}", removed.to_string()));
+        }
+    }
+
+    /// Who may sign at all.
+    fn of_signers(&mut self, old: &Policy, new: &Policy) {
+        let signers = |policy: &Policy| -> BTreeSet<Principal> {
+            policy.rules.iter().flat_map(|rule| rule.from.iter().cloned()).collect()
+        };
+        let (old, new) = (signers(old), signers(new));
+        for added in new.difference(&old) {
+            self.add(Effect::Wider, format!("{} may sign now", added.in_words()));
+        }
+        for removed in old.difference(&new) {
+            self.add(Effect::Narrower, format!("{} may no longer sign", removed.in_words()));
+        }
+    }
+
+    /// What has to be met. Rules out of the same people are one rule whose count changed.
+    fn of_rules(&mut self, old: &[Rule], new: &[Rule]) {
+        let mut unmatched: Vec<&Rule> = new.iter().collect();
+        let same_people = |one: &Rule, other: &Rule| {
+            one.from.iter().collect::<BTreeSet<_>>() == other.from.iter().collect::<BTreeSet<_>>()
+        };
+        let mut gone = Vec::new();
+        for before in old {
+            let same = unmatched.iter().position(|after| same_people(before, after));
+            match same.map(|at| unmatched.remove(at)) {
+                None => gone.push(before),
+                Some(after) if after.count == before.count => {}
+                Some(after) => {
+                    let effect =
+                        if after.count < before.count { Effect::Wider } else { Effect::Narrower };
+                    let sentence =
+                        format!("{} must sign; before, {}", after.in_words(), before.in_words());
+                    self.add(effect, sentence);
+                }
+            }
+        }
+        for before in gone {
+            self.add(Effect::Wider, format!("no longer needed: {}", before.in_words()));
+        }
+        for after in unmatched {
+            self.add(Effect::Narrower, format!("needed as well: {}", after.in_words()));
+        }
+    }
+
+    /// A number of which more is `more`.
+    fn of_amount(&mut self, (old, new): (u64, u64), more: Effect, what: &str) {
+        let less = if more == Effect::Wider { Effect::Narrower } else { Effect::Wider };
+        if old != new {
+            let effect = if new > old { more } else { less };
+            self.add(effect, format!("{what}: {new}; before, {old}"));
+        }
+    }
+}
+
+fn in_words(newer: NewerRequest) -> &'static str {
+    match newer {
+        NewerRequest::Supersede => "takes the place of an older one that waits",
+        NewerRequest::Queue => "waits beside older ones",
+        NewerRequest::Refuse => "is refused while an older one waits",
+    }
+}

@@ -1,0 +1,124 @@
+//! What an author of rules should look at again, although nothing of it is forbidden.
+
+use serde::Serialize;
+
+use super::{Policy, Principal, RequesterMatch, TrustLevel, matches_pattern};
+
+/// One finding.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PolicyFinding {
+    /// The environment.
+    pub environment: String,
+    /// Its stable name.
+    pub code: &'static str,
+    /// What it is, and what to do.
+    pub sentence: String,
+}
+
+/// What may be known of a person who has a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownSigner {
+    /// The directory's name for the person.
+    pub subject: String,
+    /// The groups of the newest sign-in that is known.
+    pub groups: Vec<String>,
+}
+
+impl Policy {
+    /// What the text of the rules says without anything beside it.
+    pub fn findings(&self) -> Vec<PolicyFinding> {
+        let mut found = Vec::new();
+        let rules = &self.enrolment;
+        if rules.requires_pinned_trust && rules.trust == TrustLevel::Unpinned {
+            found.push(self.finding(
+                "trust_unpinned",
+                "asks for pinned trust, and nothing is pinned: nothing can be asked for here until [trust] pins a key".to_owned(),
+            ));
+        }
+        for (index, requester) in self.requesters.iter().enumerate() {
+            let other = self.requesters.iter().enumerate().find(|(at, other)| {
+                *at != index
+                    && other.admits_all_of(requester)
+                    && (*at < index || *other != requester)
+            });
+            if let Some((other, _)) = other {
+                let (number, other) = (index + 1, other + 1);
+                found.push(self.finding(
+                    "requester_redundant",
+                    format!("requester {number} changes nothing: whoever it lets ask, requester {other} does as well; remove the one that you do not mean"),
+                ));
+            }
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            let mut seen = Vec::new();
+            for principal in &rule.from {
+                if seen.contains(&principal) {
+                    let (number, who) = (index + 1, principal.in_words());
+                    found.push(self.finding(
+                        "signer_repeated",
+                        format!("rule {number} lists {who} twice, who counts once all the same"),
+                    ));
+                }
+                seen.push(principal);
+            }
+        }
+        found
+    }
+
+    /// Who would have to sign and has no key: `known` are the people who have one.
+    pub fn without_keys(&self, known: &[KnownSigner]) -> Vec<PolicyFinding> {
+        let mut found = Vec::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            let number = index + 1;
+            for principal in &rule.from {
+                if let Principal::Person(subject) = principal
+                    && !known.iter().any(|signer| signer.subject == *subject)
+                {
+                    found.push(self.finding(
+                        "person_without_key",
+                        format!("rule {number} lists the person {subject}, who has no key that may sign: they have to sign in and register one"),
+                    ));
+                }
+            }
+            let can_sign = |signer: &&KnownSigner| {
+                rule.from.iter().any(|principal| match principal {
+                    Principal::Group(name) => signer.groups.contains(name),
+                    Principal::Person(subject) => *subject == signer.subject,
+                })
+            };
+            let count = known.iter().filter(can_sign).count();
+            if count < usize::from(rule.count) {
+                found.push(self.finding(
+                    "too_few_keys",
+                    format!(
+                        "rule {number} needs {}, and {count} of those who have a key were of them when they last signed in: nothing can be approved until more register one",
+                        rule.in_words()
+                    ),
+                ));
+            }
+        }
+        found
+    }
+
+    fn finding(&self, code: &'static str, sentence: String) -> PolicyFinding {
+        PolicyFinding { environment: self.environment.clone(), code, sentence }
+    }
+}
+
+impl RequesterMatch {
+    /// Whether it lets everybody ask whom `other` lets ask.
+    fn admits_all_of(&self, other: &Self) -> bool {
+        self.issuer == other.issuer
+            && self.claims.iter().all(|(name, allowed)| {
+                let others = other.claims.get(name);
+                others.is_some_and(|others| {
+                    others.iter().all(|value| {
+                        allowed.iter().any(|pattern| {
+                            pattern == value
+                                || matches_pattern(pattern, value.trim_end_matches('*'))
+                        })
+                    })
+                })
+            })
+    }
+}

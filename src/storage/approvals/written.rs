@@ -1,0 +1,157 @@
+//! What a writer reads and writes of approvals inside its change.
+
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+
+use super::{ApprovalRow, NewApproval, StoredApproval, approval_columns};
+use crate::domain::approval::Approval;
+use crate::domain::decision::SignedDecision;
+use crate::domain::ids::ApprovalId;
+use crate::domain::person::Person;
+use crate::domain::service::ServiceName;
+use crate::storage::column::{Row, big_int, json_text};
+use crate::storage::error::{Result, StorageError};
+
+pub(in crate::storage) async fn count_pending(
+    connection: &mut AnyConnection,
+    environment: &str,
+) -> Result<u64> {
+    const SQL: &str =
+        "SELECT COUNT(*) FROM approvals WHERE environment = $1 AND status = 'pending'";
+    let count: i64 = sqlx::query_scalar(SQL).bind(environment).fetch_one(connection).await?;
+    Ok(count.unsigned_abs())
+}
+
+pub(in crate::storage) async fn insert_policy(
+    connection: &mut AnyConnection,
+    approval: &Approval,
+) -> Result<()> {
+    const SQL: &str =
+        "INSERT INTO policies (digest, policy) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
+    let (text, digest) = approval.policy.canonical()?;
+    if digest != approval.deployment.policy_digest {
+        return Err(StorageError::Contradiction("the deployment names another policy"));
+    }
+    // Another approval may have brought the same policy: one row or none.
+    sqlx::query(SQL).bind(digest.to_string()).bind(text).execute(connection).await?;
+    Ok(())
+}
+
+pub(in crate::storage) async fn insert_approval(
+    connection: &mut AnyConnection,
+    approval: &Approval,
+    asked: &NewApproval,
+    first_entry: u64,
+    now: Timestamp,
+) -> Result<()> {
+    const SQL: &str = "INSERT INTO approvals (id, first_entry, environment, service, requester_key, \
+         idempotency_key, request_digest, token, token_key, deployment, deployment_digest, \
+         policy_digest, status, version, state, decisions, created_at, expires_at) VALUES \
+         ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
+         ON CONFLICT DO NOTHING";
+    let deployment = &approval.deployment;
+    let touched = sqlx::query(SQL)
+        .bind(approval.id().as_str())
+        .bind(big_int(first_entry)?)
+        .bind(&deployment.environment)
+        .bind(deployment.service.as_str())
+        .bind(&asked.requester_key)
+        .bind(&asked.idempotency_key)
+        .bind(asked.request_digest.to_string())
+        .bind(&asked.token)
+        .bind(&asked.token_key)
+        .bind(deployment.text())
+        .bind(deployment.digest().to_string())
+        .bind(deployment.policy_digest.to_string())
+        .bind(approval.status().as_str())
+        .bind(big_int(approval.version)?)
+        .bind(json_text(&approval.state)?)
+        .bind(json_text(&approval.decisions)?)
+        .bind(now.as_microsecond())
+        .bind(deployment.expires_at.as_microsecond())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    let what = "an approval with this idempotency key";
+    if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
+}
+
+pub(in crate::storage) async fn update_approval(
+    connection: &mut AnyConnection,
+    approval: &Approval,
+) -> Result<()> {
+    const SQL: &str = "UPDATE approvals SET status = $1, version = $2, state = $3, decisions = $4 \
+         WHERE id = $5 AND version = $6 AND deployment_digest = $7";
+    let touched = sqlx::query(SQL)
+        .bind(approval.status().as_str())
+        .bind(big_int(approval.version)?)
+        .bind(json_text(&approval.state)?)
+        .bind(json_text(&approval.decisions)?)
+        .bind(approval.id().as_str())
+        .bind(big_int(approval.version)? - 1)
+        .bind(approval.deployment.digest().to_string())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    if touched == 1 { Ok(()) } else { Err(StorageError::Conflict) }
+}
+
+pub(in crate::storage) async fn insert_decision(
+    connection: &mut AnyConnection,
+    approval: &ApprovalId,
+    person: &Person,
+    decision: &SignedDecision,
+    position: u64,
+) -> Result<()> {
+    const SQL: &str = "INSERT INTO decisions (approval_id, issuer, subject, position, statement, credential_id, \
+         authenticator_data, client_data_json, signature, user_handle, id_token, issuer_key, \
+         decided_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT DO NOTHING";
+    let touched = sqlx::query(SQL)
+        .bind(approval.as_str())
+        .bind(&person.issuer)
+        .bind(&person.subject)
+        .bind(big_int(position)?)
+        .bind(&decision.statement)
+        .bind(&decision.credential_id)
+        .bind(&decision.authenticator_data)
+        .bind(&decision.client_data_json)
+        .bind(&decision.signature)
+        .bind(decision.user_handle.clone())
+        .bind(&decision.id_token)
+        .bind(&decision.issuer_key)
+        .bind(decision.decided_at.as_microsecond())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    let what = "a decision of this person on this approval";
+    if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
+}
+
+pub(in crate::storage) async fn pending_for(
+    connection: &mut AnyConnection,
+    environment: &str,
+    service: &ServiceName,
+) -> Result<Vec<StoredApproval>> {
+    const SQL: &str = approval_columns!(
+        "WHERE a.environment = $1 AND a.service = $2 AND a.status = 'pending' ORDER BY a.first_entry"
+    );
+    let rows: Vec<ApprovalRow> =
+        sqlx::query_as(SQL).bind(environment).bind(service.as_str()).fetch_all(connection).await?;
+    rows.into_iter().map(StoredApproval::try_from).collect()
+}
+
+pub(in crate::storage) async fn rollout_beside(
+    connection: &mut AnyConnection,
+    approval: &Approval,
+) -> Result<Option<ApprovalId>> {
+    const SQL: &str = "SELECT id FROM approvals WHERE service = $1 AND id <> $2 \
+         AND status IN ('approved', 'executing') AND (status = 'executing' OR first_entry < \
+         (SELECT first_entry FROM approvals WHERE id = $2)) LIMIT 1";
+    let id: Option<String> = sqlx::query_scalar(SQL)
+        .bind(approval.deployment.service.as_str())
+        .bind(approval.id().as_str())
+        .fetch_optional(connection)
+        .await?;
+    id.map(|id| Row { table: "approvals", key: &id }.parse("id", &id)).transpose()
+}
