@@ -30,7 +30,8 @@ pub async fn run(arguments: WaitArguments) -> ExitCode {
     let WaitArguments { id, connection, following, json } = arguments;
     let ended = match connection.open(&environment()) {
         Ok(client) => {
-            following.follow(&client, &id, &Progress::begin(), &mut shutdown_signal()).await
+            let (progress, mut shutdown) = (Progress::begin(), shutdown_signal());
+            following.follow(&client, &id, following.deadline(), &progress, &mut shutdown).await
         }
         Err(ended) => ended,
     };

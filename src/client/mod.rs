@@ -112,7 +112,10 @@ impl Client {
     /// # Errors
     /// A sentence, if no TLS can be set up on this machine.
     pub fn new(gate: String, tokens: Tokens) -> Result<Self, String> {
-        Ok(Self { http: http_client()?, gate, tokens })
+        // On the machine itself nothing lies between: a proxy is for what is outside.
+        let is_here = gate.starts_with("http://");
+        let http = if is_here { direct_http() } else { http() }?;
+        Ok(Self { http, gate, tokens })
     }
 
     /// Whether each call can have a token of its own.
@@ -268,15 +271,28 @@ impl Call<'_> {
     }
 }
 
-fn http_client() -> Result<reqwest::Client, String> {
+/// Through the proxy that the environment names, if it does.
+fn http() -> Result<reqwest::Client, String> {
+    built(http_builder())
+}
+
+/// Past any proxy.
+fn direct_http() -> Result<reqwest::Client, String> {
+    built(http_builder().no_proxy())
+}
+
+fn http_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         // Following a redirect would hand the token to whoever it points to.
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT)
         .timeout(EXCHANGE)
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| format!("no connection can be made from here: {}", cause_of(&error)))
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
+    let why = |error| format!("no connection can be made from here: {}", cause_of(&error));
+    builder.build().map_err(why)
 }
 
 fn approval_in(body: &[u8]) -> Option<Approval> {

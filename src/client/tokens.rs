@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use url::Url;
 
-use super::{Failure, cause_of};
+use super::{Failure, cause_of, direct_http};
 use crate::domain::text::one_line;
 
 /// The variable in which a token may stand, whatever platform made it.
@@ -65,12 +65,25 @@ pub struct Tokens {
 }
 
 enum Source {
-    Given { variable: String, token: SecretString },
+    Given {
+        variable: String,
+        token: SecretString,
+    },
     File(PathBuf),
     Shell(String),
-    Program { words: Vec<String>, without_it: Option<SecretString> },
-    Github { address: Url, secret: SecretString },
-    Google { address: Url },
+    Program {
+        words: Vec<String>,
+        without_it: Option<SecretString>,
+    },
+    Github {
+        address: Url,
+        secret: SecretString,
+    },
+    /// The metadata server is on this machine's own network: what it says is for no proxy.
+    Google {
+        address: Url,
+        http: reqwest::Client,
+    },
 }
 
 impl Tokens {
@@ -145,7 +158,7 @@ impl Tokens {
                 let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
                 answer["value"].as_str().unwrap_or_default().to_owned()
             }
-            Source::Google { address } => {
+            Source::Google { address, http } => {
                 self.answer(http.get(address.clone()).header("Metadata-Flavor", "Google")).await?
             }
         };
@@ -289,7 +302,8 @@ fn of_platform(
             let path = "computeMetadata/v1/instance/service-accounts/default/identity?format=full";
             let address = Url::parse(&format!("http://{host}/{path}"))
                 .map_err(|error| format!("{METADATA_HOST} is no host: {error}"))?;
-            Ok(Source::Google { address: with_query(address, "audience", audience) })
+            let address = with_query(address, "audience", audience);
+            Ok(Source::Google { address, http: direct_http()? })
         }
     }
 }

@@ -57,7 +57,7 @@ struct Patience {
 }
 
 impl Client {
-    /// Asks until the gate says yes or no.
+    /// Asks until the gate says yes or no, or until `deadline`.
     ///
     /// # Errors
     /// [`Failure`]: the refusal, or the last of the answers that did not come.
@@ -65,9 +65,10 @@ impl Client {
         &self,
         body: &Value,
         key: &str,
+        deadline: Option<Instant>,
         tell: &impl Fn(News<'_>),
     ) -> Result<Approval, Failure> {
-        let patience = Patience { deadline: None, has_worked: false };
+        let patience = Patience { deadline, has_worked: false };
         until_answered(patience, tell, async |_| self.ask(body, key).await).await
     }
 

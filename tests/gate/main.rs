@@ -27,6 +27,7 @@ mod log_followed;
 mod newer_requests;
 mod next_action;
 mod pages;
+mod pipelines;
 mod policies;
 mod previews;
 mod public_keys;

@@ -21,11 +21,12 @@ fn read(path: &str) -> String {
 }
 
 /// What stands between `<!-- made: NAME -->` and `<!-- end -->`.
-fn made_blocks() -> [(&'static str, String); 4] {
+fn made_blocks() -> [(&'static str, String); 5] {
     [
         ("example", format!("```toml\n{}```\n", read("src/config/example.toml"))),
         ("variables", variables()),
         ("exit codes", exit_codes()),
+        ("pipelines", pipelines()),
         ("figures", figures(&serde_json::from_str(&read("benches/results.json")).unwrap())),
     ]
 }
@@ -34,6 +35,36 @@ fn exit_codes() -> String {
     let rows = Outcome::ALL.map(Outcome::row);
     let rows = rows.map(|(code, word, meaning)| format!("| {code} | `{word}` | {meaning} |\n"));
     format!("| exit code | `outcome` | meaning |\n| ---: | --- | --- |\n{}", rows.concat())
+}
+
+/// A row for each file of `pipelines/` that says what a gate has to be told.
+fn pipelines() -> String {
+    let mut table = "| CI | token | issuer | requesters are told apart by | claims to match | configuration |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
+    for (name, file) in [
+        ("GitLab", "gitlab.yml"),
+        ("Buildkite", "buildkite.yml"),
+        ("CircleCI", "circleci.yml"),
+        ("Jenkins", "jenkins.groovy"),
+        ("Tekton", "tekton.yml"),
+        ("Argo Workflows", "argo-workflows.yml"),
+    ] {
+        let configuration = format!("{}.toml", file.split('.').next().unwrap());
+        let text = read(&format!("pipelines/{configuration}"));
+        let token = text.lines().next().unwrap().trim_start_matches("# ");
+        let config: toml::Table = text.parse().unwrap();
+        let issuer = &config["workload_issuer"][0];
+        let requester =
+            issuer.get("requester_claim").and_then(toml::Value::as_str).unwrap_or("sub");
+        let claims = config["environment"]["production"]["requesters"][0]["claims"].as_table();
+        let claims: Vec<String> =
+            claims.unwrap().keys().map(|claim| format!("`{claim}`")).collect();
+        table += &format!(
+            "| [{name}](pipelines/{file}) | {token} | `{}` | `{requester}` | {} | [{configuration}](pipelines/{configuration}) |\n",
+            issuer["issuer"].as_str().unwrap(),
+            claims.join(", ")
+        );
+    }
+    table
 }
 
 fn variables() -> String {

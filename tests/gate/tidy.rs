@@ -159,7 +159,16 @@ fn walk(path: &Path, found: &mut Vec<File>) {
 
 /// Everything that we wrote by hand.
 fn everything() -> Vec<File> {
-    files(&["src", "tests", "benches", "templates", "migrations", "actions", "Cargo.toml"])
+    files(&[
+        "src",
+        "tests",
+        "benches",
+        "templates",
+        "migrations",
+        "actions",
+        "pipelines",
+        "Cargo.toml",
+    ])
 }
 
 fn assert_none(complaints: &[String], rule: &str) {

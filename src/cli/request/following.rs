@@ -19,7 +19,7 @@ const CANCELLING: Duration = Duration::from_secs(8);
 /// How to wait.
 #[derive(clap::Args)]
 pub struct Following {
-    /// How long to wait, 45s, 90m or 6h; until the approval ends if absent. The request stays afterwards.
+    /// How long to ask and wait, 45s, 90m or 6h; until the approval ends if absent. The request stays afterwards.
     #[arg(long, value_parser = duration)]
     pub timeout: Option<Duration>,
     /// Write the evidence into this file once somebody decided.
@@ -38,15 +38,20 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Following {
+    /// When a command that starts now has to be through.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|time| Instant::now() + time)
+    }
+
     /// Waits until the approval ends, the time is over, or somebody interrupts.
     pub async fn follow(
         &self,
         client: &Client,
         id: &ApprovalId,
+        deadline: Option<Instant>,
         progress: &Progress,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Ended {
-        let deadline = self.timeout.map(|time| Instant::now() + time);
         let tell = |news: crate::client::News<'_>| progress.tell(news);
         let waited = tokio::select! {
             waited = progress.beside(client.wait(id, deadline, &tell)) => waited,

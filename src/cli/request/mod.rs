@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::cli::shutdown_signal;
 use crate::client::idempotency::derived_key;
@@ -89,11 +89,14 @@ async fn ask_and_follow(arguments: RequestArguments) -> Result<Ended, Ended> {
         );
     }
     let mut shutdown = shutdown_signal();
-    let ask = Ask { client: &client, body: &body, key: &key };
+    let deadline = following.deadline();
+    let ask = Ask { client: &client, body: &body, key: &key, deadline };
     let approval = ask.until_answered(&following, &progress, &mut shutdown).await?;
     announce(&approval, &progress);
     if wait {
-        return Ok(following.follow(&client, &approval.id, &progress, &mut shutdown).await);
+        return Ok(following
+            .follow(&client, &approval.id, deadline, &progress, &mut shutdown)
+            .await);
     }
     progress.say(&how_to_go_on(&approval.id));
     Ok(Ended::with(approval, Outcome::Done))
@@ -103,6 +106,7 @@ struct Ask<'a> {
     client: &'a Client,
     body: &'a Value,
     key: &'a str,
+    deadline: Option<Instant>,
 }
 
 impl Ask<'_> {
@@ -113,7 +117,7 @@ impl Ask<'_> {
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<Approval, Ended> {
         let tell = |news: crate::client::News<'_>| progress.tell(news);
-        let asking = self.client.ask_patiently(self.body, self.key, &tell);
+        let asking = self.client.ask_patiently(self.body, self.key, self.deadline, &tell);
         tokio::select! {
             asked = progress.beside(asking) => asked.map_err(|failure| Ended::failed(&failure, None)),
             _ = shutdown.wait_for(|stop| *stop) => Err(self.interrupted(following).await),

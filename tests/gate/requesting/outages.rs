@@ -1,6 +1,6 @@
 //! Lost answers, cut connections, restarts of the gate and tokens that expire, while a job waits.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
@@ -13,6 +13,22 @@ use crate::support::process::{GateProcess, free_port};
 
 /// Nobody listens there.
 const DEAD: &str = "http://localhost:1";
+
+#[tokio::test]
+async fn a_gate_that_never_answers_is_given_up() {
+    let started = Instant::now();
+    let image = image(1);
+    let words = ["request", "--json", "--gate", DEAD, "--environment", "production", "--service"];
+    let words = [&words[..], &[SERVICE, "--image", &image, "--reason", "r"]].concat();
+    let words = [&words[..], &["--wait", "--timeout", "2s"]].concat();
+    let job = |words: &[&str]| Job::bare(words).set("COUNTERSIGN_TOKEN", "a.b.c");
+    job(&words).run().await.assert_error(9, "no_answer", "no_answer");
+    let id = format!("apr_{}", "a".repeat(26));
+    let ran = job(&["wait", &id, "--json", "--gate", DEAD, "--timeout", "2s"]).run().await;
+    ran.assert_error(9, "no_answer", "no_answer");
+    assert!(ran.log.contains(&format!("countersign wait {id}")), "{ran:?}");
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_outlives_cut_connections_and_restarts() {

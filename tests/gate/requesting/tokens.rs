@@ -150,7 +150,10 @@ async fn metadata(token: String) -> String {
 async fn a_token_of_googles_metadata_server() {
     let gate = Gate::start(Engine::Sqlite).await;
     let host = metadata(gate.token(json!({})).await).await;
-    let job = asking(&gate, &[]).set("GCE_METADATA_HOST", &host);
+    // A proxy gets neither the token nor what is said on this machine.
+    let job =
+        asking(&gate, &[]).set("GCE_METADATA_HOST", &host).set("HTTP_PROXY", "http://localhost:1");
+    let job = job.set("http_proxy", "http://localhost:1").set("ALL_PROXY", "http://localhost:1");
     job.run().await.assert(0, "done");
     let elsewhere = serve(Router::new()).await.replace("http://", "");
     let job = asking(&gate, &["--token-from", "google"]).set("GCE_METADATA_HOST", &elsewhere);
