@@ -15,6 +15,7 @@ use crate::app::{App, Parts};
 use crate::cli::{failed, logging, shutdown_signal};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::gate::evidence::log_name;
 use crate::gate::start;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
@@ -22,12 +23,14 @@ use crate::integrations::github::GitHub;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
+use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::Verifier;
 use crate::proof::checkpoint::TrustedLog;
 use crate::server;
 use crate::storage::Storage;
 use crate::worker::Worker;
 use crate::worker::log::LogFollower;
+use crate::worker::witness::Offering;
 
 /// How often the keys of token issuers are read again, and with them the clocks compared.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -89,15 +92,23 @@ pub async fn serve_app(
     });
     let (storage, cloud_run) = (app.storage.clone(), app.cloud_run.clone());
     let (clock, trust) = (app.clock.clone(), app.trust.clone());
+    let offering = Offering::new(
+        storage.clone(),
+        clock.clone(),
+        Arc::clone(&log),
+        Arc::clone(&app.witnesses),
+        log_name(&app.relying_party.origin),
+    );
     let worker = Worker::new(storage, cloud_run, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let follower = tokio::spawn({
         let shutdown = shutdown.clone();
         async move { log.run(shutdown).await }
     });
+    let offering = tokio::spawn(offering.run(shutdown.clone()));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    for task in [watcher, worker, follower, refresher] {
+    for task in [watcher, worker, follower, offering, refresher] {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -156,10 +167,11 @@ pub async fn build(
         clock,
         workloads: Verifier::new(config.workload_issuers.clone(), http.clone()),
         login: LoginProvider::new(config.login.clone(), http.clone()),
-        http,
         trust: config.trust(),
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
+        witnesses: Arc::new(Witnesses::new(config.witnesses.clone(), http.clone())),
+        http,
         proxies: config.proxies.clone(),
         notice: config.notice.clone(),
     }))

@@ -14,7 +14,7 @@ use crate::config::file::{
     ConfigFile, Credentials, GitHubSection, Header, LoginSection, ProxySection,
     WorkloadIssuerSection,
 };
-use crate::config::{Config, database, environments, loopback, secret, trust};
+use crate::config::{Config, database, environments, loopback, secret, trust, witness};
 use crate::domain::log_key::LogKey;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
@@ -95,7 +95,9 @@ impl Check {
         };
         let github = file.github.map(|section| self.github(section));
         let proxies = self.proxies(&file.proxy);
-        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys());
+        let witnesses = witness::witnesses(&mut self, file.witness);
+        let pins =
+            trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
         let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
@@ -115,6 +117,7 @@ impl Check {
             login,
             workload_issuers,
             pins,
+            witnesses,
             cloud_run: CloudRunSettings { endpoint, credentials },
             github,
             proxies,
@@ -368,7 +371,7 @@ impl Check {
     }
 
     /// An address that the gate reads from or is found at.
-    fn endpoint(&mut self, key: &str, text: &str) -> Option<Url> {
+    pub(super) fn endpoint(&mut self, key: &str, text: &str) -> Option<Url> {
         let url = match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "https" | "http") => url,
             Ok(_) | Err(_) => {
