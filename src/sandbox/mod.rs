@@ -1,4 +1,4 @@
-//! Real HTTP servers that stand in for Google, GitHub and the directory, for the demo and the tests.
+//! Real HTTP servers that stand in for Google, GitHub, the directory and witnesses, for the demo and the tests.
 //!
 //! Nothing of the gate knows that it talks to them: it is pointed at them by its configuration, as
 //! it would be at the real ones.
@@ -8,6 +8,7 @@ pub mod cloud_run;
 pub mod github;
 pub mod identity;
 pub mod journal;
+pub mod witness;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use cloud_run::CloudRun;
 use identity::{Identity, Settings};
 use journal::Journal;
+use witness::Witnesses;
 
 /// The service that the sandbox starts with.
 pub const DEMO_SERVICE: &str = "projects/demo/locations/europe-west1/services/web";
@@ -57,7 +59,7 @@ pub enum SandboxError {
     Seed(#[from] cloud_run::SeedError),
 }
 
-/// Every route of the sandbox: Cloud Run, token issuers, the identity provider, journal and levers.
+/// Every route of the sandbox: Cloud Run, token issuers, the identity provider, witnesses, journal and levers.
 pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let SandboxSettings { base_url, gate_origin, data_dir, clock, ready_delay } = settings;
     let journal = Journal::new(clock.clone());
@@ -65,12 +67,13 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let cloud_run = CloudRun::new(clock.clone(), journal.clone(), state_file)?;
     cloud_run.set_ready_delay(ready_delay);
     cloud_run.seed_service(DEMO_SERVICE, &first_template())?;
+    let witnesses = Witnesses::new(clock.clone());
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
     Ok(cloud_run
         .router()
-        .merge(journal.watch(identity.merge(github::routes())))
+        .merge(journal.watch(identity.merge(github::routes()).merge(witnesses.router())))
         .merge(journal.router()))
 }
 
