@@ -7,16 +7,19 @@ use std::time::Duration;
 use countersign::config::Config;
 use countersign::domain::digest::Digest;
 use countersign::domain::ledger::Frontier;
+use countersign::domain::period::Period;
 use countersign::domain::tree::{Node, consistency_path, fold_subtrees};
 use countersign::proof::checkpoint::TrustedLog;
 use countersign::proof::cosignature::Witness;
 use countersign::proof::evidence::Trust;
+use countersign::proof::export::FlawCode;
 use countersign::proof::verify::{Code, verify};
 use countersign::sandbox::witness::{is_consistent, verifier_key};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::evidence::tamper;
+use crate::export::{exported, text, verdict, verdict_on_contents};
 use crate::support::gate::{Engine, Gate, on_both_engines, send};
 
 on_both_engines!(
@@ -224,6 +227,7 @@ async fn what_a_witness_signed_is_shown_and_proved(engine: Engine) {
     });
     let olds: Vec<u64> = olds.collect();
     assert!(olds.len() > 1 && olds.is_sorted(), "{olds:?}");
+    exports_carry_it(&gate, &asking).await;
     // A row that is no signature is not shown, and bundles do without it.
     tamper(&gate, "UPDATE cosignatures SET cosignature = 'AAAA'").await;
     assert_eq!(self::note(&gate).await.lines().count(), 5);
@@ -232,6 +236,29 @@ async fn what_a_witness_signed_is_shown_and_proved(engine: Engine) {
     let failure = verify(&file(&gate, &id).await, &asking).unwrap_err();
     assert_eq!(failure.code(), Code::NotWitnessed);
     gate.finish().await;
+}
+
+/// The head of an export is one that the witness signed, and so is that of each bundle in it.
+async fn exports_carry_it(gate: &Gate, asking: &Trust) {
+    let file = "cosignatures.json";
+    let mut files = exported(gate, Period::parse("2020-01-01", "2100-01-01").unwrap()).await;
+    verdict(&files, asking).unwrap();
+    let other = Trust { witnesses: vec![verifier_key("w9")], ..asking.clone() };
+    assert_eq!(verdict(&files, &other).unwrap_err().code, FlawCode::NotWitnessed);
+    let good = text(&files, file);
+    for (changed, code) in [
+        ("[]".to_owned(), FlawCode::NotWitnessed),
+        (good.replace("w1+", "w2+"), FlawCode::CosignatureInvalid),
+        (good.replacen("AAAA", "AAAB", 1), FlawCode::CosignatureInvalid),
+        (good.replace('[', "[ "), FlawCode::CosignatureInvalid),
+        (format!("{good}\n"), FlawCode::CosignatureInvalid),
+        (String::new(), FlawCode::CosignatureInvalid),
+    ] {
+        assert_ne!(changed, good);
+        files.insert(file.to_owned(), changed.clone().into_bytes().into());
+        let flaw = verdict_on_contents(&files, asking).unwrap_err();
+        assert_eq!((flaw.code, flaw.file.as_str()), (code, file), "{changed}");
+    }
 }
 
 #[test]

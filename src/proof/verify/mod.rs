@@ -27,7 +27,7 @@ pub use failure::{Code, Failure};
 use form::Form;
 use judge::{Judge, Strict};
 use ledger::Chain;
-pub use witness::Cosigned;
+pub use witness::{Cosigned, verify_cosignatures};
 
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.
 #[derive(Clone, Debug)]
@@ -167,7 +167,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     let log = TrustedLog::parse(&trust.log)
         .ok_or_else(|| Code::CheckpointInvalid.because("the pinned log key cannot be read"))?;
     let checkpoint = ledger::check_checkpoint(&form, &log)?;
-    let cosigned = witness::check_cosignatures(&form, &checkpoint, trust)?;
+    let cosigned = witness::check_cosignatures(form.cosignatures, &checkpoint, trust)?;
     judge.pass(witness::check_required(&cosigned, trust))?;
     judge.pass(ledger::check_inclusion(&form, &checkpoint))?;
     judge.pass(ledger::check_signatures(&form, &log.key))?;

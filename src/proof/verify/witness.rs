@@ -4,10 +4,9 @@ use jiff::Timestamp;
 
 use super::count;
 use super::failure::{Code, Failure};
-use super::form::Form;
 use crate::proof::checkpoint::Checkpoint;
 use crate::proof::cosignature::Witness;
-use crate::proof::evidence::Trust;
+use crate::proof::evidence::{Cosignature, Trust};
 
 /// A cosignature that verifies. It means something where the witness is pinned: anybody can make keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,17 +19,31 @@ pub struct Cosigned {
     pub is_pinned: bool,
 }
 
+/// Verifies the cosignatures of a tree head, and that as many pinned witnesses made one as are asked for.
+///
+/// # Errors
+/// The first check that fails.
+pub fn verify_cosignatures(
+    cosignatures: &[Cosignature],
+    checkpoint: &Checkpoint,
+    trust: &Trust,
+) -> Result<Vec<Cosigned>, Failure> {
+    let cosigned = check_cosignatures(cosignatures, checkpoint, trust)?;
+    check_required(&cosigned, trust)?;
+    Ok(cosigned)
+}
+
 pub(super) fn check_cosignatures(
-    form: &Form<'_>,
+    cosignatures: &[Cosignature],
     checkpoint: &Checkpoint,
     trust: &Trust,
 ) -> Result<Vec<Cosigned>, Failure> {
     let invalid = |sentence| Code::CosignatureInvalid.because(sentence);
-    if !form.cosignatures.is_sorted_by(|one, next| one.witness < next.witness) {
+    if !cosignatures.is_sorted_by(|one, next| one.witness < next.witness) {
         return Err(invalid("the witnesses are not in order, each once".to_owned()));
     }
-    let mut cosigned = Vec::with_capacity(form.cosignatures.len());
-    for found in form.cosignatures {
+    let mut cosigned = Vec::with_capacity(cosignatures.len());
+    for found in cosignatures {
         let witness = Witness::parse(&found.witness)
             .ok_or_else(|| invalid("what should name a witness is no verifier key".to_owned()))?;
         let at = witness.verify(checkpoint.text(), &found.cosignature).ok_or_else(|| {
