@@ -17,6 +17,7 @@ use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
+use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::Verifier;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub github: Option<GitHub>,
     /// Who waits.
     pub watch: Watch,
+    /// Who else sees the log grow.
+    pub witnesses: Arc<Witnesses>,
     /// What stands in front of us.
     pub proxies: TrustedProxies,
     /// A sentence that every page shows, in a demo.

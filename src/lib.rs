@@ -13,13 +13,13 @@
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
-//! | [`worker`] | acts on what was committed: rollouts, expiry | the above |
+//! | [`worker`] | acts on what was committed: rollouts, expiry, what witnesses are offered | the above |
 //! | [`api`], [`mcp`], [`web`] | JSON for machines, tools for agents, pages for people | the above |
 //! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls | names and texts of `domain`, randomness |
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
 //! | [`clock`], [`randomness`] | the only sources of time and of unpredictable bytes | nothing |
-//! | [`sandbox`] | Cloud Run, token issuers and a directory as real HTTP servers, for demo and tests | nothing of the service |
+//! | [`sandbox`] | Cloud Run, token issuers, a directory and witnesses as real HTTP servers, for demo and tests | nothing of the service |
 //!
 //! `tests/gate/tidy.rs` enforces this table.
 //!
@@ -42,7 +42,8 @@
 //! 5. **The log only grows, whatever the database says.** [`worker::log`] verifies each entry once, from the
 //!    head that is kept outside the database on, and keeps the newest head there before each call.
 //!    [`storage::Storage::begin`] writes nothing on top of a log that is shorter or another one, until people
-//!    with pinned keys signed for going on ([`gate::recover`]).
+//!    with pinned keys signed for going on ([`gate::recover`]). [`worker::witness`] has strangers sign each
+//!    head that was verified, and [`gate::witnessed`] believes of what is kept of that only what verifies.
 //! 6. **Everything that can go wrong refuses.** There is no allow by default and no bypass. A database that
 //!    cannot be written stops the gate ([`domain::log_fault`]) until [`worker::log`] has written to it again.
 //! 7. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.

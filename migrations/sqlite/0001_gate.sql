@@ -18,6 +18,14 @@ CREATE TABLE ledger_nodes (
     PRIMARY KEY (level, position)
 ) STRICT;
 
+-- What witnesses signed of the tree's heads, by their verifier keys. It is verified again when it is read.
+CREATE TABLE cosignatures (
+    size INTEGER NOT NULL CHECK (size >= 1),
+    witness TEXT NOT NULL,
+    cosignature TEXT NOT NULL,
+    PRIMARY KEY (size, witness)
+) STRICT;
+
 CREATE TABLE policies (
     digest TEXT NOT NULL PRIMARY KEY CHECK (length(digest) = 64),
     policy TEXT NOT NULL

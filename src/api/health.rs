@@ -23,6 +23,35 @@ pub struct Health {
     /// Whether the anchors that approvals rest on are pinned in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     trust: Option<TrustLevel>,
+    /// How the witnesses of the log stand. One that is down keeps the gate from nothing but what waits for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    witnesses: Vec<WitnessHealth>,
+}
+
+/// How a witness of the log stands.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct WitnessHealth {
+    name: String,
+    /// How many entries the newest tree head has that it signed since this process started.
+    signed: Option<u64>,
+    /// When it signed, by its clock.
+    signed_at: Option<String>,
+    /// Why it did not sign the newest offer.
+    fault: Option<String>,
+    /// Whether that is a sign that the log lost entries, or is another one.
+    alarm: bool,
+}
+
+fn witnesses(app: &App) -> Vec<WitnessHealth> {
+    let standings = app.witnesses.standings().into_iter();
+    let told = standings.map(|(name, standing)| WitnessHealth {
+        name,
+        signed: standing.signed.map(|(size, _)| size),
+        signed_at: standing.signed.map(|(_, at)| at.to_string()),
+        fault: standing.fault,
+        alarm: standing.is_alarm,
+    });
+    told.collect()
 }
 
 /// The process answers.
@@ -31,13 +60,14 @@ pub struct Health {
     responses((status = 200, description = "It lives", body = Health))
 )]
 pub async fn live() -> Json<Health> {
-    Json(Health { status: "ok", problems: Vec::new(), trust: None })
+    Json(Health { status: "ok", problems: Vec::new(), trust: None, witnesses: Vec::new() })
 }
 
 /// The answer of a gate that cannot do its work, and why.
 pub fn not_ready(fault: &LogFault) -> (StatusCode, Json<Health>) {
     let problems = vec![nothing_is_done(fault)];
-    (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "failing", problems, trust: None }))
+    let health = Health { status: "failing", problems, trust: None, witnesses: Vec::new() };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(health))
 }
 
 fn nothing_is_done(fault: &LogFault) -> String {
@@ -78,5 +108,6 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "failing")
     };
-    (status, Json(Health { status: word, problems, trust: Some(app.trust.level()) }))
+    let trust = Some(app.trust.level());
+    (status, Json(Health { status: word, problems, trust, witnesses: witnesses(&app) }))
 }

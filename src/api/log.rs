@@ -11,6 +11,9 @@ use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::domain::tree::Node;
 use crate::gate::evidence::current_log_name;
+use crate::gate::witnessed::cosignatures;
+use crate::proof::cosignature::Witness;
+use crate::proof::evidence::Cosignature;
 
 /// The height of a tile, and with it how many hashes a full one has (tlog-tiles).
 const TILE_HEIGHT: u8 = 8;
@@ -20,15 +23,20 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// The signed tree head.
+/// The signed tree head, with the lines of the witnesses that signed it already (C2SP tlog-cosignature).
 #[utoipa::path(
     get, path = "/log/checkpoint", tag = "log",
-    responses((status = 200, description = "A C2SP signed note: the log's name, size and root", body = String, content_type = "text/plain"))
+    responses((status = 200, description = "A C2SP signed note: the log's name, size and root, signed by the log and then by witnesses", body = String, content_type = "text/plain"))
 )]
 pub async fn checkpoint(State(app): State<App>) -> Result<Response, Problem> {
     let head = app.storage.head().await?;
     let name = current_log_name(&app.storage, &app.relying_party.origin);
-    let note = app.storage.sign_checkpoint(&name, &head);
+    let mut note = app.storage.sign_checkpoint(&name, &head);
+    for Cosignature { witness, cosignature } in
+        cosignatures(&app.storage, &app.trust, &head).await?
+    {
+        note.extend(Witness::parse(&witness).map(|witness| witness.line(&cosignature)));
+    }
     Ok(([(header::CONTENT_TYPE, PLAIN_TEXT)], note).into_response())
 }
 

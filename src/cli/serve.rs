@@ -24,12 +24,14 @@ use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
+use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::Verifier;
 use crate::proof::checkpoint::TrustedLog;
 use crate::server;
 use crate::storage::{Storage, StorageError};
 use crate::worker::Worker;
 use crate::worker::log::LogFollower;
+use crate::worker::witness::Offering;
 
 /// How often the keys of token issuers are read again, and with them the clocks compared.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -165,15 +167,23 @@ pub async fn serve_app(
     });
     let (storage, cloud_run) = (app.storage.clone(), app.cloud_run.clone());
     let (clock, trust) = (app.clock.clone(), app.trust.clone());
+    let offering = Offering::new(
+        storage.clone(),
+        clock.clone(),
+        Arc::clone(&log),
+        Arc::clone(&app.witnesses),
+        app.relying_party.origin.clone(),
+    );
     let worker = Worker::new(storage, cloud_run, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let follower = tokio::spawn({
         let shutdown = shutdown.clone();
         async move { log.run(shutdown).await }
     });
+    let offering = tokio::spawn(offering.run(shutdown.clone()));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    for task in [watcher, worker, follower, refresher].into_iter().chain(starter) {
+    for task in [watcher, worker, follower, offering, refresher].into_iter().chain(starter) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -246,10 +256,11 @@ pub fn build(
         workloads: Verifier::new(config.workload_issuers.clone(), http.clone()),
         login: LoginProvider::new(config.login.clone(), http.clone()),
         log_head: LogHead::new(config.log_head.clone(), &http),
-        http,
         trust: config.trust(),
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
+        witnesses: Arc::new(Witnesses::new(config.witnesses.clone(), http.clone())),
+        http,
         proxies: config.proxies.clone(),
         notice: config.notice.clone(),
     }))

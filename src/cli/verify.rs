@@ -16,7 +16,7 @@ use crate::domain::policy::TrustLevel;
 use crate::domain::rollout::recorded_calls;
 use crate::domain::text::one_line as shown;
 use crate::proof::evidence::Trust;
-use crate::proof::verify::{Decider, Failure, Verified, verify};
+use crate::proof::verify::{Cosigned, Decider, Failure, Verified, verify};
 
 /// The options of `countersign verify`.
 #[derive(clap::Args)]
@@ -225,12 +225,24 @@ fn in_words(verdict: &Result<Verified, Failure>, trust: &Trust) -> String {
             lines.add("name", trust.log.split('+').next().unwrap_or_default());
             lines.add("size", &verified.checkpoint().size().to_string());
             lines.add("root", &verified.checkpoint().root().to_string());
+            describe_witnesses(&mut lines, verified);
             lines.heading("What this file cannot show");
             trust.not_pinned().iter().for_each(|sentence| lines.item(sentence));
             lines.item("That no later entry exists, and no key was revoked since: compare the log with a newer tree head.");
         }
     }
     lines.0
+}
+
+fn describe_witnesses(lines: &mut Lines, verified: &Verified) {
+    if verified.cosigned().is_empty() {
+        lines.add("witnesses", "none");
+    }
+    for Cosigned { witness, at, is_pinned } in verified.cosigned() {
+        let standing =
+            if *is_pinned { "pinned" } else { "not pinned: anybody can make such a key" };
+        lines.add("cosigned", &format!("by {witness} at {at} ({standing})"));
+    }
 }
 
 fn describe_deployment(lines: &mut Lines, verified: &Verified) {

@@ -14,7 +14,7 @@ use crate::config::file::{
     ConfigFile, Credentials, GitHubSection, Header, LoginSection, ProxySection,
     WorkloadIssuerSection,
 };
-use crate::config::{Config, database, environments, log_head, loopback, secret, trust};
+use crate::config::{Config, database, environments, log_head, loopback, secret, trust, witness};
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
 use crate::gate::decide::RelyingParty;
@@ -95,7 +95,9 @@ impl Check {
         }
         let github = file.github.map(|section| self.github(section));
         let proxies = self.proxies(&file.proxy);
-        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys());
+        let witnesses = witness::witnesses(&mut self, file.witness);
+        let pins =
+            trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
         let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
@@ -115,6 +117,7 @@ impl Check {
             login,
             workload_issuers,
             pins,
+            witnesses,
             cloud_run: CloudRunSettings { endpoint, credentials },
             github,
             proxies,
@@ -127,7 +130,8 @@ impl Check {
     /// The rules alone, and what they rest on.
     pub fn rules(mut self, file: ConfigFile) -> Result<BTreeMap<String, Policy>, Vec<Problem>> {
         let kinds = self.issuer_kinds(&file.workload_issuer);
-        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys());
+        let witnesses = witness::witnesses(&mut self, file.witness).len();
+        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
         let policies = environments::policies(&mut self, file.environment, &kinds, &pins);
         if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
     }

@@ -8,6 +8,7 @@ use crate::config::{Config, Pins};
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::integrations::log_head::LogHeadPlace;
+use crate::integrations::witness::WitnessSettings;
 use crate::integrations::workload_oidc::WorkloadIssuer;
 
 /// SHA-256 of the canonical value.
@@ -27,7 +28,16 @@ fn value(config: &Config) -> Value {
         notice,
         login,
         workload_issuers,
-        pins: Pins { endorsements, endorsers, recovery_signatures, login_keys, workload_keys },
+        pins:
+            Pins {
+                endorsements,
+                endorsers,
+                recovery_signatures,
+                login_keys,
+                workload_keys,
+                witnesses_required,
+            },
+        witnesses,
         cloud_run,
         github,
         proxies,
@@ -55,7 +65,9 @@ fn value(config: &Config) -> Value {
             "recovery_signatures": recovery_signatures,
             "login_keys": login_keys,
             "workload_keys": workload_keys,
+            "witnesses_required": witnesses_required,
         },
+        "witnesses": witnesses.iter().map(witness).collect::<Vec<_>>(),
         "notice": notice,
         "login": {
             "issuer": login.issuer,
@@ -78,6 +90,11 @@ fn value(config: &Config) -> Value {
         "audit_readers": audit_readers,
         "environments": environments,
     })
+}
+
+fn witness(witness: &WitnessSettings) -> Value {
+    let WitnessSettings { key, url } = witness;
+    json!({"key": key, "url": url.as_str()})
 }
 
 fn issuer(issuer: &WorkloadIssuer) -> Value {

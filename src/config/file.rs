@@ -47,6 +47,9 @@ pub struct ConfigFile {
     /// The issuers whose workloads may ask.
     #[serde(default)]
     pub workload_issuer: Vec<WorkloadIssuerSection>,
+    /// The witnesses of the log.
+    #[serde(default)]
+    pub witness: Vec<WitnessSection>,
     /// Cloud Run.
     #[serde(default)]
     pub cloud_run: CloudRunSection,
@@ -117,6 +120,8 @@ pub struct TrustSection {
     pub login_keys: Vec<String>,
     /// The keys of workload issuers (RFC 7638 form), by the issuer's name.
     pub workload_keys: BTreeMap<String, Vec<String>>,
+    /// How many witnesses must have signed the log before a rollout begins.
+    pub witnesses_required: i64,
 }
 
 /// `[enrolment]`
@@ -149,6 +154,16 @@ pub struct WorkloadIssuerSection {
     /// The events that may never ask.
     #[serde(default = "events_of_strangers")]
     pub refused_events: Vec<String>,
+}
+
+/// `[[witness]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessSection {
+    /// Its verifier key.
+    pub key: String,
+    /// The prefix of its addresses (tlog-witness calls it the submission prefix).
+    pub url: String,
 }
 
 /// `[cloud_run]`

@@ -16,6 +16,7 @@ pub mod overrides;
 mod secret;
 mod summary;
 mod trust;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::LoginSettings;
+use crate::integrations::witness::WitnessSettings;
 use crate::integrations::workload_oidc::WorkloadIssuer;
 use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
 use crate::web::proxy::TrustedProxies;
@@ -65,6 +67,8 @@ pub struct Config {
     pub workload_issuers: Vec<WorkloadIssuer>,
     /// The anchors that chains end at, and how long chains must be.
     pub pins: Pins,
+    /// The witnesses of the log.
+    pub witnesses: Vec<WitnessSettings>,
     /// Cloud Run.
     pub cloud_run: CloudRunSettings,
     /// GitHub's API, if commits are looked up there.
@@ -152,6 +156,8 @@ impl Config {
                 keys: self.pins.login_keys.clone(),
             },
             workload_issuers: self.workload_issuers.iter().map(issuer).collect(),
+            witnesses: self.witnesses.iter().map(|witness| witness.key.clone()).collect(),
+            witnesses_required: self.pins.witnesses_required,
         }
     }
 

@@ -46,6 +46,7 @@ pub(super) fn of(config: &Config) -> String {
     lines
         .add("", &format!("scopes {}, groups from {}", login.scopes.join(" "), login.groups_claim));
     lines.list("trust", trust(config));
+    lines.list("witnesses", witnesses(config));
     lines.add("cloud run", &cloud_run(config));
     lines.add("github", &github(config));
     lines.add("proxies", &proxies(config));
@@ -108,6 +109,20 @@ fn trust(config: &Config) -> Vec<String> {
         "keys pinned: {endorsers} of endorsers, {login} of the directory, {workloads} of workload issuers"
     );
     vec![level.to_owned(), needs, keys]
+}
+
+fn witnesses(config: &Config) -> Vec<String> {
+    let mut told: Vec<String> = config
+        .witnesses
+        .iter()
+        .map(|witness| format!("{} at {}", witness.name(), witness.url))
+        .collect();
+    match (told.len(), config.pins.witnesses_required) {
+        (0, _) => told.push("none: nobody else sees the log grow".to_owned()),
+        (_, 0) => told.push("a rollout waits for none of them".to_owned()),
+        (_, needed) => told.push(format!("a rollout begins when {needed} signed the log")),
+    }
+    told
 }
 
 fn github(config: &Config) -> String {

@@ -24,6 +24,8 @@ pub struct Pins {
     pub login_keys: Vec<String>,
     /// The keys of workload issuers by the issuer's name, in the form of RFC 7638.
     pub workload_keys: BTreeMap<String, Vec<String>>,
+    /// How many of the configured witnesses must have signed the log before a rollout begins.
+    pub witnesses_required: u8,
 }
 
 impl Pins {
@@ -39,6 +41,7 @@ pub(super) fn pins<'a>(
     trust: TrustSection,
     enrolment: &EnrolmentSection,
     issuers: impl Iterator<Item = &'a String>,
+    witnesses: usize,
 ) -> Pins {
     let endorsements = u8::try_from(enrolment.endorsements).ok();
     let endorsements = endorsements.filter(|count| *count <= MOST_ENDORSEMENTS);
@@ -56,6 +59,14 @@ pub(super) fn pins<'a>(
     }
     let recovery_signatures = recovery_signatures(check, &trust);
     check_keys(check, "trust.login_keys", &trust.login_keys);
+    let witnesses_required = u8::try_from(trust.witnesses_required).ok();
+    let witnesses_required = witnesses_required.filter(|count| usize::from(*count) <= witnesses);
+    if witnesses_required.is_none() {
+        check.problem(
+            "trust.witnesses_required",
+            format!("is {}, and there are {witnesses} [[witness]] sections: write how many of them must have signed before a rollout begins, 0 for none", trust.witnesses_required),
+        );
+    }
     let issuers: Vec<&String> = issuers.collect();
     for (name, keys) in &trust.workload_keys {
         let key = format!("trust.workload_keys.{name}");
@@ -82,6 +93,7 @@ pub(super) fn pins<'a>(
         recovery_signatures,
         login_keys: trust.login_keys,
         workload_keys: trust.workload_keys,
+        witnesses_required: witnesses_required.unwrap_or_default(),
     }
 }
 

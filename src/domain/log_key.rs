@@ -39,7 +39,7 @@ impl LogKey {
 impl LogKey {
     /// The signed tree head of the log called `name` (C2SP tlog-checkpoint and signed-note).
     pub fn sign_checkpoint(&self, name: &str, size: u64, root: &Digest) -> String {
-        let text = format!("{name}\n{size}\n{}\n", BASE64.encode(root.as_bytes()));
+        let text = checkpoint_text(name, size, root);
         let mut signature = self.public().note_key_hash(name).to_vec();
         signature.extend_from_slice(self.0.sign(text.as_bytes()).as_ref());
         format!("{text}\n\u{2014} {name} {}\n", BASE64.encode(&signature))
@@ -60,27 +60,41 @@ impl std::fmt::Debug for LogKey {
     }
 }
 
+/// What is signed of a tree head, by the log and by its witnesses (C2SP tlog-checkpoint).
+pub fn checkpoint_text(name: &str, size: u64, root: &Digest) -> String {
+    format!("{name}\n{size}\n{}\n", BASE64.encode(root.as_bytes()))
+}
+
 /// The public key of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogPublicKey(pub [u8; 32]);
 
 /// Ed25519 among the signature types of C2SP signed-note.
-const NOTE_ED25519: u8 = 1;
+pub const NOTE_ED25519: u8 = 1;
+
+/// What tells keys of one name apart in signed notes: the first four bytes of
+/// SHA-256(name || 0x0A || signature type || key).
+pub fn note_key_hash(name: &str, signature_type: u8, key: &[u8; 32]) -> [u8; 4] {
+    let digest = Digest::of_parts(&[name.as_bytes(), b"\n", &[signature_type], key]);
+    let [first, second, third, fourth, ..] = *digest.as_bytes();
+    [first, second, third, fourth]
+}
+
+/// A key as whoever verifies signed notes pins it (C2SP signed-note): `name+hash+base64`.
+pub fn verifier_key(name: &str, signature_type: u8, key: &[u8; 32]) -> String {
+    let hash = HEXLOWER.encode(&note_key_hash(name, signature_type, key));
+    format!("{name}+{hash}+{}", BASE64.encode(&[&[signature_type], &key[..]].concat()))
+}
 
 impl LogPublicKey {
-    /// What tells keys of one name apart: the first four bytes of SHA-256(name || 0x0A || type || key).
+    /// The hash of this key as one of signed notes, see [`note_key_hash`].
     pub fn note_key_hash(&self, name: &str) -> [u8; 4] {
-        let digest = Digest::of_parts(&[name.as_bytes(), b"\n", &[NOTE_ED25519], &self.0]);
-        let [first, second, third, fourth, ..] = *digest.as_bytes();
-        [first, second, third, fourth]
+        note_key_hash(name, NOTE_ED25519, &self.0)
     }
 
-    /// The verifier key of the log called `name`, as whoever follows the log pins it (C2SP
-    /// signed-note): `name+hash+base64`.
+    /// The verifier key of the log called `name`, as whoever follows the log pins it.
     pub fn verifier_key(&self, name: &str) -> String {
-        let mut key = vec![NOTE_ED25519];
-        key.extend_from_slice(&self.0);
-        format!("{name}+{}+{}", HEXLOWER.encode(&self.note_key_hash(name)), BASE64.encode(&key))
+        verifier_key(name, NOTE_ED25519, &self.0)
     }
 
     /// Whether the log signed this entry in this place.

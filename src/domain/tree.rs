@@ -39,6 +39,32 @@ pub fn inclusion_path(index: u64, size: u64) -> Option<Vec<Vec<Node>>> {
     Some(steps)
 }
 
+/// For each hash of the proof that a tree of `size` leaves goes on from one of `old` (RFC 6962, section
+/// 2.1.2), the complete subtrees that make it, from left to right. It is empty where there is nothing to
+/// prove: from nothing, and between equal sizes.
+pub fn consistency_path(old: u64, size: u64) -> Vec<Vec<Node>> {
+    let mut steps = Vec::new();
+    let (mut start, mut length, mut rest) = (0, size, old);
+    while 0 < rest && rest < length {
+        let left = split(length);
+        if rest <= left {
+            steps.push(complete_subtrees(start + left, length - left));
+            length = left;
+        } else {
+            steps.push(complete_subtrees(start, left));
+            start += left;
+            length -= left;
+            rest -= left;
+        }
+    }
+    // Where the old tree is no complete subtree of the new one, its last part is a hash of the proof too.
+    if start > 0 {
+        steps.push(complete_subtrees(start, length));
+    }
+    steps.reverse();
+    steps
+}
+
 /// The largest power of two below `length`, which is at least 2.
 fn split(length: u64) -> u64 {
     1 << (u64::BITS - 1 - (length - 1).leading_zeros())

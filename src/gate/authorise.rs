@@ -11,11 +11,11 @@ use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN};
 use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
-use crate::gate::evidence::gather;
+use crate::gate::evidence::{gather, gather_at};
 use crate::gate::newest::refuse_later_entries;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::{Evidence, Trust};
-use crate::proof::verify::{Failure, Verified, verify_evidence};
+use crate::proof::verify::{Code, Failure, Verified, verify_evidence};
 use crate::storage::{RecordedRevocation, Storage, StorageError, StoredApproval};
 
 /// A deployment whose evidence was verified just now. Only [`authorise`] makes one, and nothing
@@ -70,6 +70,9 @@ pub enum NotAuthorised {
         "the environment {0} asks for pinned trust, and nothing is pinned in this gate's configuration: write [trust] again as it was, and ask again"
     )]
     Unpinned(String),
+    /// Too few witnesses have signed a head that covers the approval yet.
+    #[error("the rollout begins when enough witnesses have signed the log: {0}")]
+    NotWitnessed(Failure),
     /// After the approval's last entry the log is not whole.
     #[error(
         "entry {0} of the log is missing, or not the one that the log key signed there: what it says of this approval is not known"
@@ -97,6 +100,7 @@ impl NotAuthorised {
             Self::Revoked(_) => "credential_revoked",
             Self::BegunLate { .. } => "begun_late",
             Self::Unpinned(_) => "trust_unpinned",
+            Self::NotWitnessed(failure) => failure.code().as_str(),
             Self::LogGap(_) => "log_gap",
             Self::Outdated(_) => "evidence_outdated",
             Self::Incomplete(_) => "evidence_incomplete",
@@ -131,7 +135,8 @@ impl From<GateError> for NotAuthorised {
 /// Gathers the evidence of an approval, verifies it against `trust`, and compares it with the row.
 ///
 /// # Errors
-/// What does not hold. [`NotAuthorised::Storage`] alone says that it could not be told.
+/// What does not hold. [`NotAuthorised::Storage`] says that it could not be told, and
+/// [`NotAuthorised::NotWitnessed`] that it may hold a little later.
 pub async fn authorise(
     storage: &Storage,
     trust: &Trust,
@@ -139,8 +144,11 @@ pub async fn authorise(
 ) -> Result<Authorised, NotAuthorised> {
     storage.refuse_if_stopped().map_err(NotAuthorised::Storage)?;
     let trust = &trust.after(storage.lineage().recoveries);
-    let evidence = gather(storage, trust, stored).await?;
-    let verified = verify_evidence(&evidence, trust)?;
+    let head = storage.head().await.map_err(NotAuthorised::from)?;
+    let evidence = gather_at(storage, trust, stored, &head).await?;
+    // Witnesses sign a moment later than the newest entry is written, so they are asked about below.
+    let unwitnessed = Trust { witnesses_required: 0, ..trust.clone() };
+    let verified = verify_evidence(&evidence, &unwitnessed)?;
     if !verified.is_approved() {
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));
     }
@@ -156,6 +164,7 @@ pub async fn authorise(
         .ok_or_else(|| NotAuthorised::Incomplete("the pinned log key cannot be read".to_owned()))?;
     let id = stored.approval.id();
     refuse_later_entries(storage, &log.key, id, last, verified.checkpoint()).await?;
+    refuse_unwitnessed(storage, trust, stored, &verified).await?;
     Ok(Authorised { deployment: verified.deployment().clone() })
 }
 
@@ -177,6 +186,28 @@ fn refuse_begun_late(verified: &Verified) -> Result<(), NotAuthorised> {
         }
     }
     Ok(())
+}
+
+/// Where witnesses are required, what an auditor can download must hold for the same anchors before the
+/// first call: from then on somebody outside knows the log with this approval in it. Later the rollout goes
+/// on, since every step writes entries, and one that stops half-way for a witness that is down helps nobody.
+async fn refuse_unwitnessed(
+    storage: &Storage,
+    trust: &Trust,
+    stored: &StoredApproval,
+    verified: &Verified,
+) -> Result<(), NotAuthorised> {
+    let has_begun = verified.records().iter().any(|record| record.kind == CALL_ANNOUNCED);
+    if trust.witnesses_required == 0 || has_begun {
+        return Ok(());
+    }
+    match verify_evidence(&gather(storage, trust, stored).await?, trust) {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.code() == Code::NotWitnessed => {
+            Err(NotAuthorised::NotWitnessed(failure))
+        }
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// A key that was revoked before the first call counts no more, although its signature was good when

@@ -7,6 +7,7 @@ use crate::domain::ledger::{Entry, Frontier, Record};
 use crate::domain::recovery::successor;
 use crate::gate::GateError;
 use crate::gate::decide::encode;
+use crate::gate::witnessed::{cosignatures, newest_cosigned};
 use crate::proof::evidence::{
     CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
     Evidence, SignIn, SignedToken, Trust,
@@ -25,7 +26,7 @@ pub fn current_log_name(storage: &Storage, origin: &str) -> String {
 }
 
 /// Everything that proves an approval as it is stored to whoever has these anchors, with proofs that lead
-/// to the tree as it is now.
+/// to the newest head that covers it and that witnesses signed; without witnesses, to the tree as it is now.
 ///
 /// # Errors
 /// [`GateError::NotFound`] if a row that the evidence needs is not there.
@@ -35,7 +36,10 @@ pub async fn gather(
     stored: &StoredApproval,
 ) -> Result<Evidence, GateError> {
     let head = storage.head().await?;
-    gather_at(storage, trust, stored, &head).await
+    let last = storage.last_entry_of(stored.approval.id()).await?;
+    let least = last.map_or(0, |last| last + 1);
+    let cosigned = newest_cosigned(storage, trust, least, &head).await?;
+    gather_at(storage, trust, stored, &cosigned.unwrap_or(head)).await
 }
 
 /// The same as it was in the tree of `head`, which may have grown since: what came later is left out.
@@ -74,6 +78,7 @@ pub async fn gather_at(
         decisions: signed.into_iter().map(decision_evidence).collect(),
         entries,
         checkpoint,
+        cosignatures: cosignatures(storage, trust, head).await?,
     })
 }
 

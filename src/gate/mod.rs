@@ -21,6 +21,7 @@ pub mod signature;
 pub mod start;
 pub mod trail;
 pub mod watch;
+pub mod witnessed;
 
 use crate::domain::approval::TransitionRefusal;
 use crate::domain::canonical::CanonicalError;

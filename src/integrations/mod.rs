@@ -7,4 +7,5 @@ pub mod log_head;
 pub mod login_oidc;
 pub mod outbound;
 pub mod passkeys;
+pub mod witness;
 pub mod workload_oidc;

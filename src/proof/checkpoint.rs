@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use data_encoding::BASE64;
 
 use crate::domain::digest::Digest;
-use crate::domain::log_key::LogPublicKey;
+use crate::domain::log_key::{LogPublicKey, NOTE_ED25519, checkpoint_text, verifier_key};
 use crate::domain::recovery::lineage;
 
 /// The log that is trusted: its name and its key.
@@ -22,6 +22,7 @@ pub struct TrustedLog {
 pub struct Checkpoint {
     size: u64,
     root: Digest,
+    text: String,
 }
 
 impl Checkpoint {
@@ -34,20 +35,18 @@ impl Checkpoint {
     pub fn root(&self) -> &Digest {
         &self.root
     }
+
+    /// What the log's key signed: three lines.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 impl TrustedLog {
     /// Reads a verifier key, `name+hash+base64`, and no other spelling of it.
     pub fn parse(verifier_key: &str) -> Option<Self> {
-        // Names hold no plus sign, base64 may.
-        let mut parts = verifier_key.splitn(3, '+');
-        let (name, _, encoded) = (parts.next()?, parts.next()?, parts.next()?);
-        let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
-        let (_, key) = bytes.split_first()?;
-        let key = LogPublicKey(key.try_into().ok()?);
-        let is_name = !name.is_empty() && !name.chars().any(char::is_whitespace);
-        let is_the_same = key.verifier_key(name) == verifier_key;
-        (is_name && is_the_same).then(|| Self { name: name.to_owned(), key })
+        let (name, key) = read_verifier_key(verifier_key, NOTE_ED25519)?;
+        Some(Self { name, key: LogPublicKey(key) })
     }
 
     /// The name of the same log after a recovery, if that is what signed this checkpoint.
@@ -64,12 +63,11 @@ impl TrustedLog {
         let (text, signatures) = note.split_once("\n\n")?;
         let mut lines = text.split('\n');
         let (name, size, root) = (lines.next()?, lines.next()?, lines.next()?);
-        let checkpoint = Checkpoint { size: size.parse().ok()?, root: read_root(root)? };
+        let (size, root): (u64, Digest) = (size.parse().ok()?, read_root(root)?);
         let signature = signatures.rsplit_once(' ')?.1.strip_suffix('\n')?;
         let signature = BASE64.decode(signature.as_bytes()).ok()?;
         let (hash, signature) = signature.split_first_chunk::<4>()?;
-        let root = BASE64.encode(checkpoint.root.as_bytes());
-        let text = format!("{name}\n{}\n{root}\n", checkpoint.size);
+        let text = checkpoint_text(name, size, &root);
         let encoded = BASE64.encode(&[&hash[..], signature].concat());
         let rewritten = format!("{text}\n\u{2014} {name} {encoded}\n");
         let key = UnparsedPublicKey::new(&ED25519, self.key.0);
@@ -77,8 +75,22 @@ impl TrustedLog {
             && *hash == self.key.note_key_hash(name)
             && rewritten == note
             && key.verify(text.as_bytes(), signature).is_ok();
-        holds.then_some(checkpoint)
+        holds.then_some(Checkpoint { size, root, text })
     }
+}
+
+/// Name and key of `name+hash+base64` (C2SP signed-note), if it is a key of this signature type in its
+/// one spelling. Names hold neither white space nor control characters, nor a plus sign.
+pub(super) fn read_verifier_key(text: &str, signature_type: u8) -> Option<(String, [u8; 32])> {
+    // Base64 may hold a plus sign.
+    let mut parts = text.splitn(3, '+');
+    let (name, _, encoded) = (parts.next()?, parts.next()?, parts.next()?);
+    let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
+    let key: [u8; 32] = bytes.split_first()?.1.try_into().ok()?;
+    let is_plain = |character: char| !character.is_whitespace() && character >= ' ';
+    let is_name = !name.is_empty() && name.chars().all(is_plain);
+    let is_the_same = verifier_key(name, signature_type, &key) == text;
+    (is_name && is_the_same).then(|| (name.to_owned(), key))
 }
 
 fn read_root(text: &str) -> Option<Digest> {

@@ -9,6 +9,7 @@ use crate::domain::policy::TrustLevel;
 use crate::domain::recovery::{lineage, successor};
 use crate::proof::base64url;
 use crate::proof::checkpoint::TrustedLog;
+pub use crate::proof::cosignature::unusable_witness;
 use crate::proof::jwk::is_canonical_key;
 use crate::proof::public_key::PublicKey;
 
@@ -38,6 +39,18 @@ pub struct Evidence {
     pub entries: Vec<EntryEvidence>,
     /// The signed tree head that all inclusion proofs lead to (C2SP tlog-checkpoint).
     pub checkpoint: String,
+    /// What witnesses signed of it, by their verifier keys in ascending order, each once.
+    pub cosignatures: Vec<Cosignature>,
+}
+
+/// A witness says that it saw the log grow up to the tree head and never shrink (C2SP tlog-cosignature).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cosignature {
+    /// The witness's verifier key, `name+hash+base64` (C2SP signed-note).
+    pub witness: String,
+    /// What stands in the note behind the witness's name: base64 of key hash, time and signature.
+    pub cosignature: String,
 }
 
 /// A token and the key that verified it.
@@ -151,6 +164,17 @@ pub struct Trust {
     pub login: TrustedLogin,
     /// Who may vouch for workloads.
     pub workload_issuers: Vec<TrustedIssuer>,
+    /// The witnesses of the log that are believed: verifier keys (C2SP signed-note, type 4).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<String>,
+    /// How many of them must have signed the tree head.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub witnesses_required: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the member over like this")]
+fn is_none(count: &u8) -> bool {
+    *count == 0
 }
 
 /// What is asked for where the file does not say it.
@@ -211,6 +235,14 @@ pub enum InvalidTrust {
     /// A pinned endorser cannot be read.
     #[error("endorser {0} is no COSE public key of a credential in base64url, or is listed twice")]
     Endorser(usize),
+    /// A pinned witness cannot be read.
+    #[error(
+        "witness {0} is no verifier key of a witness (NAME+HASH+BASE64, type 4), or its key is listed twice"
+    )]
+    Witness(usize),
+    /// More witnesses are asked for than there are.
+    #[error("it asks for {0} witnesses and pins {1}")]
+    WitnessesRequired(u8, usize),
     /// A pinned key cannot be read.
     #[error(
         "a key of {0} is not in the form that RFC 7638 hashes (required members, sorted, no spaces)"
@@ -234,6 +266,13 @@ impl Trust {
         }
         if let Some(place) = unusable_endorser(&trust.endorsers) {
             return Err(InvalidTrust::Endorser(place));
+        }
+        if let Some(place) = unusable_witness(&trust.witnesses) {
+            return Err(InvalidTrust::Witness(place));
+        }
+        if usize::from(trust.witnesses_required) > trust.witnesses.len() {
+            let (required, pinned) = (trust.witnesses_required, trust.witnesses.len());
+            return Err(InvalidTrust::WitnessesRequired(required, pinned));
         }
         let login = (&trust.login.issuer, &trust.login.keys);
         let workloads = trust.workload_issuers.iter().map(|issuer| (&issuer.name, &issuer.keys));

@@ -6,6 +6,7 @@ pub mod base64url;
 mod cbor;
 pub mod checkpoint;
 pub mod client_data;
+pub mod cosignature;
 pub mod envelope;
 pub mod evidence;
 pub mod export;

@@ -1,4 +1,4 @@
-//! Real HTTP servers that stand in for Google, GitHub and the directory, for the demo and the tests.
+//! Real HTTP servers that stand in for Google, GitHub, the directory and witnesses, for the demo and the tests.
 //!
 //! Nothing of the gate knows that it talks to them: it is pointed at them by its configuration, as
 //! it would be at the real ones.
@@ -9,6 +9,7 @@ mod cloud_storage;
 pub mod github;
 pub mod identity;
 pub mod journal;
+pub mod witness;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use cloud_run::CloudRun;
 use identity::{Identity, Settings};
 use journal::Journal;
+use witness::Witnesses;
 
 /// The service that the sandbox starts with.
 pub const DEMO_SERVICE: &str = "projects/demo/locations/europe-west1/services/web";
@@ -58,7 +60,8 @@ pub enum SandboxError {
     Seed(#[from] cloud_run::SeedError),
 }
 
-/// Every route of the sandbox: Cloud Run, Cloud Storage, token issuers, the identity provider, journal and levers.
+/// Every route of the sandbox: Cloud Run, Cloud Storage, token issuers, the identity provider, witnesses,
+/// journal and levers.
 pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let SandboxSettings { base_url, gate_origin, data_dir, clock, ready_delay } = settings;
     let journal = Journal::new(clock.clone());
@@ -66,6 +69,7 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let cloud_run = CloudRun::new(clock.clone(), journal.clone(), state_file)?;
     cloud_run.set_ready_delay(ready_delay);
     cloud_run.seed_service(DEMO_SERVICE, &first_template())?;
+    let witnesses = Witnesses::new(clock.clone());
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
@@ -73,7 +77,7 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     Ok(cloud_run
         .router()
         .merge(storage)
-        .merge(journal.watch(identity.merge(github::routes())))
+        .merge(journal.watch(identity.merge(github::routes()).merge(witnesses.router())))
         .merge(journal.router()))
 }
 

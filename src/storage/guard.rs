@@ -159,6 +159,11 @@ impl Storage {
         self.inner.guard.lineage()
     }
 
+    /// The newest tree whose entries were all verified, if there is one yet.
+    pub fn known_tree(&self) -> Option<Frontier> {
+        self.inner.guard.lock().known.clone()
+    }
+
     /// The index of the entry that revoked a credential (base64url id), whatever the database says now.
     pub fn revoked_at(&self, credential: &str) -> Option<u64> {
         self.inner.guard.lock().revoked.get(credential).copied()

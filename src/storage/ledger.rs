@@ -6,7 +6,9 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::ledger::{Entry, Frontier, Record, entry_hash, leaf_hash};
 use crate::domain::rollout::{RecordedCall, recorded_calls};
-use crate::domain::tree::{Node, complete_subtrees, fold_subtrees, inclusion_path};
+use crate::domain::tree::{
+    Node, complete_subtrees, consistency_path, fold_subtrees, inclusion_path,
+};
 use crate::storage::Storage;
 use crate::storage::column::{Row, big_int};
 use crate::storage::error::{Result, StorageError};
@@ -325,7 +327,17 @@ impl Storage {
     /// section 2.1.1), from the leaf upwards.
     pub async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>> {
         let missing = || StorageError::Missing { table: "ledger_nodes", row: index.to_string() };
-        let steps = inclusion_path(index, size).ok_or_else(missing)?;
+        self.hashes_of(inclusion_path(index, size).ok_or_else(missing)?).await
+    }
+
+    /// The proof that the tree of the first `size` entries goes on from that of the first `old` (RFC 6962,
+    /// section 2.1.2).
+    pub async fn consistency(&self, old: u64, size: u64) -> Result<Vec<Digest>> {
+        self.hashes_of(consistency_path(old, size)).await
+    }
+
+    /// The hash of each step of a proof.
+    async fn hashes_of(&self, steps: Vec<Vec<Node>>) -> Result<Vec<Digest>> {
         let mut reader = self.reader().await?;
         let mut path = Vec::with_capacity(steps.len());
         for step in steps {
@@ -333,9 +345,18 @@ impl Storage {
             for node in step {
                 hashes.push(node_at(&mut reader, node).await?);
             }
-            path.push(fold_subtrees(&hashes).ok_or_else(missing)?);
+            path.extend(fold_subtrees(&hashes));
         }
         Ok(path)
+    }
+
+    /// The index of an approval's newest entry.
+    pub async fn last_entry_of(&self, id: &ApprovalId) -> Result<Option<u64>> {
+        const SQL: &str = "SELECT MAX(entry_index) FROM ledger_entries WHERE approval_id = $1";
+        let index: Option<i64> =
+            sqlx::query_scalar(SQL).bind(id.as_str()).fetch_one(&mut *self.reader().await?).await?;
+        let row = Row { table: "ledger_entries", key: id.as_str() };
+        index.map(|index| row.number("entry_index", index)).transpose()
     }
 
     /// Which approvals changed: index and approval of the entries from `index` on, in order.

@@ -9,6 +9,7 @@ mod approvals;
 pub mod audit;
 mod ceremonies;
 mod column;
+mod cosignatures;
 mod endorsements;
 mod engine;
 mod entries;

@@ -57,10 +57,18 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
     Ok(Visit { session, viewer, alarm: alarm(app) })
 }
 
-/// Why nothing is decided and nothing rolled out now, in words for the top of a page.
+/// Why nothing is decided and nothing rolled out now, or what a witness of the log found, in words for the
+/// top of a page.
 pub fn alarm(app: &App) -> Option<String> {
-    let fault = app.storage.log_fault()?;
-    Some(format!("Nothing is decided and nothing is rolled out: {fault}."))
+    if let Some(fault) = app.storage.log_fault() {
+        return Some(format!("Nothing is decided and nothing is rolled out: {fault}."));
+    }
+    let mut standings = app.witnesses.standings().into_iter();
+    let (name, standing) = standings.find(|(_, standing)| standing.is_alarm)?;
+    let fault = standing.fault.unwrap_or_default();
+    Some(format!(
+        "The witness {name} does not sign the log: {fault}. Find out what happened to the database before you approve anything."
+    ))
 }
 
 /// Why a page is not shown.

@@ -6,6 +6,7 @@
 pub mod log;
 mod rollout;
 mod sweep;
+pub mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -308,9 +308,12 @@ async fn verified(
     }
 }
 
-/// The evidence does not hold: nothing is called, and a person has to look. Without the lease it
+/// The evidence does not hold: nothing is called, and a person has to look, unless it waits for witnesses. Without the lease it
 /// means nothing: whoever has the job now may have written between two of our reads.
 async fn refuse(worker: &Worker, job: &Job, finding: &NotAuthorised) -> Result<Turn, GateError> {
+    if let NotAuthorised::NotWitnessed(_) = finding {
+        return Ok(Turn::Later(SOON, Some(finding.to_string())));
+    }
     let code = finding.code();
     let now = worker.clock.now();
     let reason = match finding {

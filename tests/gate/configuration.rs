@@ -173,6 +173,8 @@ fn the_example_is_a_configuration() {
     trust             pinned
                       a new key needs the signature of another approver
                       keys pinned: 1 of endorsers, 0 of the directory, 0 of workload issuers
+    witnesses         witness.example.org/w1 at https://witness.example.org/w1
+                      a rollout waits for none of them
     cloud run         at Google, with Google's application default credentials
     github            https://api.github.com, with a token
     proxies           35.191.0.0/16, 130.211.0.0/22 are believed in x-forwarded-for

@@ -46,4 +46,5 @@ mod support;
 mod tidy;
 mod trail;
 mod trust;
+mod witnessing;
 mod workload_tokens;

@@ -10,6 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 encode_scalar = json.JSONEncoder(ensure_ascii=False).encode
+sha256 = lambda *parts: hashlib.sha256(b"".join(parts)).digest()
+digest_of = lambda text: sha256(text.encode()).hex()
+to_base64url = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+thumbprint = lambda key_text: to_base64url(sha256(key_text.encode()))
 
 def require(holds, detail="", code=None):
     """Raises a ValueError if something does not hold, with its code if that is not the one of the check."""
@@ -17,12 +21,6 @@ def require(holds, detail="", code=None):
         error = ValueError(detail)
         error.code = code
         raise error
-
-def sha256(*parts):
-    return hashlib.sha256(b"".join(parts)).digest()
-
-def digest_of(text):
-    return sha256(text.encode()).hex()
 
 def read_json(data):
     """The value of a JSON text in UTF-8 without byte order mark, repeated members or lone surrogates."""
@@ -64,9 +62,6 @@ def from_base64url(text):
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     require(to_base64url(data) == text, "base64url is not canonical")
     return data
-
-def to_base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 def nanoseconds(text):
     """A time in its one spelling: no offset but Z, no zero at the end of a fraction."""

@@ -6,12 +6,13 @@ from types import SimpleNamespace as Namespace
 
 from . import signatures, webauthn
 from .documents import canonical, digest_of, from_base64url, has_form, nanoseconds, read, read_json, require
-from .documents import sha256, to_base64url
-from .signatures import Entry, is_signed, part_of, read_key, thumbprint
+from .documents import sha256, thumbprint, to_base64url
+from .signatures import Entry, is_signed, part_of, read_key
 
 LARGEST_FILE, LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 4 * 1024**2, 30 * 10**9, 300 * 10**9, 900 * 10**9
 STATEMENT, PREDICATE = {"_type": "https://in-toto.io/Statement/v1"}, "urn:countersign:predicate:"
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
+person_of = lambda claims: {"issuer": claims.get("iss"), "subject": claims.get("sub")}
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
 CODES = dict(line.split(" ", 1) for line in Path(__file__).with_name("codes.txt").read_text().splitlines())
 
@@ -23,7 +24,9 @@ def read_trust(data):
     list(map(read_key, sum((one["keys"] for one in [trust["login"], *issuers]), [])))
     list(map(webauthn.read_cose_key, map(from_base64url, endorsers)))
     is_told = len({one["name"] for one in issuers}) == len(issuers) and len({*endorsers}) == len(endorsers)
-    require(is_told, "two workload issuers have one name, or an endorser is listed twice")
+    witnesses = [signatures.read_verifier_key(one, 4)[2] for one in trust.get("witnesses", [])]
+    is_told &= trust.get("witnesses_required", 0) <= len(witnesses) == len({*witnesses})
+    require(is_told, "one name of two issuers, an endorser or a witness twice, or fewer witnesses than are asked for")
     return trust
 
 def verify(data, trust):
@@ -55,8 +58,8 @@ def of_form(case):
     for one in case.statements:
         one.said = read(one.file["statement"], one.form)["predicate"]
         one.person = one.said["approver" if one.form == "Decided" else "endorser"]
-    signed = [one.file for one in case.endorsements + case.decisions]
-    case.signers = [one["sign_in"] for one in file["credentials"] + signed]
+    signed = file["credentials"] + [one.file for one in case.endorsements] + file["decisions"]
+    case.signers = [one["sign_in"] for one in signed]
     list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
     yield "audience_mismatch"
     require(case.deployment["audience"] == case.trust["origin"])
@@ -67,13 +70,17 @@ def of_form(case):
 def of_log(case):
     yield "checkpoint_invalid"
     size, root = signatures.read_checkpoint(case.file["checkpoint"], case.trust["log"])
+    yield "cosignature_invalid"
+    witnesses = [one["witness"] for one in case.file["cosignatures"]]
+    are_signed = (signatures.is_cosigned(case.file["checkpoint"], **one) for one in case.file["cosignatures"])
+    require(all(are_signed) and witnesses == sorted({*witnesses}))
+    yield "not_witnessed"
+    require(len({*witnesses} & {*case.trust.get("witnesses", [])}) >= case.trust.get("witnesses_required", 0))
     entries = case.entries + case.enrolments + [one.entry for one in case.endorsements]
     yield "entry_not_included"
-    for entry in entries:
-        require(signatures.root_of_path(entry.leaf, entry.index, size, entry.inclusion) == root)
+    require(all(signatures.root_of_path(entry.leaf, entry.index, size, entry.inclusion) == root for entry in entries))
     yield "entry_signature_invalid"
-    for entry in entries:
-        require(entry.is_signed_by(case.trust["log"]), f"entry {entry.index}")
+    require(all(entry.is_signed_by(case.trust["log"]) for entry in entries))
     yield "chain_broken"
     before, case.recorded, deployment = None, [], case.deployment
     ours = {"id": deployment["approval"], "policy_digest": deployment["policy_digest"], "deployment_digest": case.digest}
@@ -135,9 +142,6 @@ def require_statement(one, kind, subjects, ours):
     assertion = canonical({name: one.file[name] for name in ASSERTION if name in one.file})
     return {"statement_digest": digest_of(one.file["statement"]), "assertion_digest": digest_of(assertion)}
 
-def person_of(claims):
-    return {"issuer": claims.get("iss"), "subject": claims.get("sub")}
-
 def of_keys(case):
     """A key is its credential's id, its owner, the entry of its enrolment, and its material."""
     yield "enrolment_invalid"
@@ -189,8 +193,7 @@ def of_statements(case):
     for one in case.statements:
         issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
         last = min(issued + LONGEST_STATEMENT, nanoseconds(one.said.get("deployment", one.said)["expires_at"]))
-        require(issued <= one.entry.at < expires <= last)
-        require(one.recorded["decided_at"] == one.entry.record["at"])
+        require(issued <= one.entry.at < expires <= last and one.recorded["decided_at"] == one.entry.record["at"])
     yield "sign_in_mismatch"
     for one in case.statements:
         claims = part_of(token := one.file["sign_in"]["id_token"], 1)

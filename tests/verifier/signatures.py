@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
-from .documents import from_base64url, has_form, nanoseconds, read, read_json, require, sha256, to_base64url
+from .documents import from_base64url, has_form, nanoseconds, read, read_json, require, sha256
 
 CURVES, COORDINATE_BYTES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}, {"ES256": 32, "ES384": 48}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
@@ -23,9 +23,6 @@ def read_key(text):
     """Kind and numbers (as bytes) of a JSON Web Key in the form that RFC 7638 hashes."""
     key = read(text, "Key")
     return key.get("crv", key["kty"]), *(from_base64url(key[name]) for name in "nexy" if name in key)
-
-def thumbprint(key_text):
-    return to_base64url(sha256(key_text.encode()))
 
 def public_key(kind, *numbers):
     """The key, or ValueError if the numbers are none: a point off the curve, a modulus that is too short."""
@@ -42,8 +39,7 @@ def verifies(material, algorithm, signature, message):
     """Whether the key signed the message. ECDSA signatures are DER, which OpenSSL reads strictly."""
     try:
         require(KINDS.get(algorithm) == material[0])
-        parameters = PARAMETERS[algorithm[:2]](HASHES.get(algorithm[2:]))
-        public_key(*material).verify(signature, message, *parameters)
+        public_key(*material).verify(signature, message, *PARAMETERS[algorithm[:2]](HASHES.get(algorithm[2:])))
         return True
     except (InvalidSignature, ValueError):
         return False
@@ -60,8 +56,7 @@ def is_signed(token, key_text):
         header, (signed, _, last) = part_of(token, 0), token.rpartition(".")
         require(has_form(header, "Header"))
         algorithm, signature = header["alg"], from_base64url(last)
-        if algorithm in COORDINATE_BYTES:
-            half = COORDINATE_BYTES[algorithm]
+        if half := COORDINATE_BYTES.get(algorithm):
             require(len(signature) == 2 * half)
             signature = utils.encode_dss_signature(*map(int.from_bytes, (signature[:half], signature[half:])))
         return verifies(read_key(key_text), algorithm, signature, signed.encode())
@@ -73,11 +68,11 @@ def from_base64(text, length):
     require(len(data) == length and base64.b64encode(data).decode() == text, "base64 is not canonical")
     return data
 
-def read_verifier_key(text):
-    """Name, key id and material of `name+hash+base64` (C2SP signed-note, algorithm 1)."""
+def read_verifier_key(text, signature_type=1):
+    """Name, key id and material of `name+hash+base64` (C2SP signed-note): type 1 is a log's, 4 a witness's."""
     name, key_id, encoded = text.split("+", 2)
     key = from_base64(encoded, 33)
-    is_plain = name and not re.search(r"\s", name) and key[0] == 1
+    is_plain = name and not re.search(r"[\s\0-\x1f]", name) and key[0] == signature_type
     require(is_plain and key_id == sha256(name.encode(), b"\n", key)[:4].hex(), "this is no verifier key")
     return name, bytes.fromhex(key_id), ("Ed25519", key[1:])
 
@@ -89,6 +84,13 @@ def read_checkpoint(text, verifier_key):
     root, signature = from_base64(parts[3], 32), from_base64(parts[4], 68)
     require(signature[:4] == key_id and verifies(material, "EdDSA", signature[4:], parts[1].encode()))
     return int(parts[2]), root
+
+def is_cosigned(checkpoint, witness, cosignature):
+    """Whether the witness signed the text of a checkpoint (C2SP tlog-cosignature, the Ed25519 type)."""
+    _, key_id, material = read_verifier_key(witness, 4)
+    data, text = from_base64(cosignature, 76), checkpoint.partition("\n\n")[0]
+    message = b"cosignature/v1\ntime %d\n%s\n" % (time := int.from_bytes(data[4:12]), text.encode())
+    return data[:4] == key_id and time < 10**11 and verifies(material, "EdDSA", data[12:], message)
 
 def root_of_path(leaf, index, size, path):
     """The root that an inclusion proof leads to (RFC 6962, section 2.1.1, read backwards)."""

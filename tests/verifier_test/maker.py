@@ -17,7 +17,7 @@ RSA_KEY = rsa.generate_private_key(65537, 2048)
 SMALL_RSA_KEY = rsa.generate_private_key(65537, 1024)
 EC_KEY, EC384_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())
 ED_KEY, LOG_KEY = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
-OTHER_LOG_KEY = ed25519.Ed25519PrivateKey.generate()
+OTHER_LOG_KEY, WITNESS_KEY = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
 
 
 def sha(*parts):
@@ -138,8 +138,8 @@ class Tree:
         return self.path(index - split, leaves[split:]) + [self.root(leaves[:split])]
 
 
-def verifier_key(name=LOG_NAME, key=LOG_KEY):
-    raw = b"\1" + key.public_key().public_bytes_raw()
+def verifier_key(name=LOG_NAME, key=LOG_KEY, kind=1):
+    raw = bytes([kind]) + key.public_key().public_bytes_raw()
     return name + "+" + sha(name.encode(), b"\n", raw)[:4].hex() + "+" + base64.b64encode(raw).decode()
 
 
@@ -152,6 +152,13 @@ def note(size, root, name=LOG_NAME, key=LOG_KEY, signer=None, cosigned=False):
     return text + "\n" + line * (2 if cosigned else 1)
 
 
+def cosign(checkpoint, name="witness.example", key=WITNESS_KEY, seconds=1_790_000_100):
+    witness, text = verifier_key(name, key, 4), checkpoint.split("\n\n")[0] + "\n"
+    signature = key.sign(f"cosignature/v1\ntime {seconds}\n{text}".encode())
+    data = bytes.fromhex(witness.split("+")[1]) + seconds.to_bytes(8) + signature
+    return {"witness": witness, "cosignature": base64.b64encode(data).decode()}
+
+
 def trust():
     return {
         "schema": "countersign/trust/v1", "note": "for the tests", "origin": ORIGIN, "rp_id": RP_ID, "log": verifier_key(),
@@ -159,6 +166,7 @@ def trust():
         "login": {"issuer": "https://id.example.com", "client_id": "gate", "groups_claim": "groups", "keys": [jwk(EC_KEY)]},
         "workload_issuers": [
             {"name": "github", "issuer": "https://token.example.com", "audience": ORIGIN, "keys": [jwk(RSA_KEY)]}],
+        "witnesses": [verifier_key("witness.example", WITNESS_KEY, 4)], "witnesses_required": 1,
     }
 
 
@@ -363,7 +371,7 @@ class Maker:
             "schema": "countersign/evidence/v1", "deployment": self.deployment_text,
             "policy": self.change("policy_text", policy_text),
             "requester": requester, "decisions": signed, "credentials": self.enrolments, "entries": self.entries,
-            "checkpoint": checkpoint})
+            "checkpoint": checkpoint, "cosignatures": self.change("cosignatures", [cosign(checkpoint)], checkpoint)})
 
 
 def make(**changes):

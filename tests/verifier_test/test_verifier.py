@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import utils
 
 from verifier import evidence
 
-from . import compare, maker
+from . import compare, cosignatures, maker
 from .maker import EC384_KEY, EC_KEY, ED_KEY, OTHER_LOG_KEY, RSA_KEY, SMALL_RSA_KEY, Person, b64u, canonical, make, time
 
 TRUST = evidence.read_trust(json.dumps(maker.trust(), indent=2).encode())
@@ -301,8 +301,9 @@ class Verdicts(unittest.TestCase):
     def test_each_code(self):
         codes = set(evidence.CODES)
         # Endorsements are made by the first verifier's tests alone: see test_the_saved_vectors.
-        self.assertEqual(codes - {"endorsement_invalid"}, set(BAD))
-        for code, variants in BAD.items():
+        bad = BAD | cosignatures.BAD
+        self.assertEqual(codes - {"endorsement_invalid"}, set(bad))
+        for code, variants in bad.items():
             for number, changes in enumerate(variants):
                 with self.subTest(code=code, number=number):
                     verdict = verify(make(**changes))
@@ -316,10 +317,15 @@ class Verdicts(unittest.TestCase):
             ("enrolment_invalid", pinned(rp_id="example.com")), ("sign_in_invalid", pinned_login(client_id="x")),
             ("sign_in_invalid", pinned_login(issuer="x")), ("sign_in_mismatch", pinned_login(groups_claim="roles")),
             ("issuer_key_not_pinned", pinned_login(keys=[maker.jwk(RSA_KEY)])),
+            ("not_witnessed", pinned(witnesses=[maker.verifier_key("w", OTHER_LOG_KEY, 4)])),
         ]:
             self.assertEqual(verify(data, trust)["code"], code)
         for bad in [b"", b"{}", b"[]", json.dumps(maker.trust() | {"more": 1}).encode(), json.dumps(maker.trust() | {"log": "a+b+c"}).encode(),
-                    json.dumps(maker.trust() | {"workload_issuers": maker.trust()["workload_issuers"] * 2}).encode()]:
+                    json.dumps(maker.trust() | {"workload_issuers": maker.trust()["workload_issuers"] * 2}).encode(),
+                    json.dumps(maker.trust() | {"witnesses": maker.trust()["witnesses"] * 2}).encode(),
+                    json.dumps(maker.trust() | {"witnesses": [maker.verifier_key()]}).encode(),
+                    json.dumps(maker.trust() | {"witnesses_required": 2}).encode(),
+                    json.dumps(maker.trust() | {"witnesses_required": -1}).encode()]:
             with self.assertRaises(ValueError):
                 evidence.read_trust(bad)
 

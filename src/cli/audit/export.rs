@@ -20,12 +20,14 @@ use crate::domain::period::Period;
 use crate::domain::tree::cover;
 use crate::gate::evidence::{current_log_name, gather_at};
 use crate::gate::recover::learn_lineage;
+use crate::gate::witnessed::{cosignatures, newest_cosigned};
 use crate::proof::envelope::Envelope;
 use crate::proof::evidence::Trust;
 use crate::proof::export::tables::{Lines, Population, Tables};
 use crate::proof::export::{
-    CHECKPOINT, ENTRIES, ListedFile, MANIFEST, MANIFEST_ENVELOPE, MANIFEST_SCHEMA, MANIFEST_TYPE,
-    Manifest, NEIGHBOURS, Query, RANGE, RANGE_SCHEMA, README, Range, TRUST, evidence_file, readme,
+    CHECKPOINT, COSIGNATURES, ENTRIES, ListedFile, MANIFEST, MANIFEST_ENVELOPE, MANIFEST_SCHEMA,
+    MANIFEST_TYPE, Manifest, NEIGHBOURS, Query, RANGE, RANGE_SCHEMA, README, Range, TRUST,
+    evidence_file, readme,
 };
 use crate::proof::exported::ExportedEntry;
 use crate::proof::verify::verify;
@@ -111,7 +113,15 @@ pub async fn export(
     let recovered =
         recovered.map_err(|error| format!("a recovery of the log does not hold: {error}"))?;
     let trust = &trust.after(recovered.recoveries);
-    let head = storage.head().await.map_err(say)?;
+    let head = head_of(storage, trust, period).await?;
+    let signed = cosignatures(storage, trust, &head).await.map_err(say)?;
+    if signed.len() < usize::from(trust.witnesses_required) {
+        return Err(format!(
+            "only {} of the {} witnesses that [trust] asks for have signed a head that covers the period: /health/ready of the gate says why; try again when they have",
+            signed.len(),
+            trust.witnesses_required
+        ));
+    }
     let mut output = Output { folder: folder.to_owned(), open: BTreeMap::new(), files: Vec::new() };
     let mut tables = Tables::begin(&mut output)?;
     let range = range_of(storage, period, &head).await?;
@@ -129,6 +139,7 @@ pub async fn export(
     output.document(TRUST, &(anchors + "\n"))?;
     let name = current_log_name(storage, &trust.origin);
     output.document(CHECKPOINT, &storage.sign_checkpoint(&name, &head))?;
+    output.document(COSIGNATURES, &to_canonical_json(&signed).map_err(say)?)?;
     output.document(RANGE, &to_canonical_json(&range).map_err(say)?)?;
     output.document(README, &readme(&trust.origin, &range))?;
     let manifest = Manifest {
@@ -158,6 +169,16 @@ pub async fn export(
 
 fn say(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+/// The head that everything leads to: the newest that covers the period with its neighbour and that witnesses
+/// signed; the present one, where none did.
+async fn head_of(storage: &Storage, trust: &Trust, period: Period) -> Result<Frontier, String> {
+    let head = storage.head().await.map_err(say)?;
+    let (_, end) = storage.entries_between(period.from, period.until).await.map_err(say)?;
+    let least = end.saturating_add(1).min(head.size());
+    let cosigned = newest_cosigned(storage, trust, least, &head).await.map_err(say)?;
+    Ok(cosigned.unwrap_or(head))
 }
 
 /// Where the period is in the log, and the hashes around it.

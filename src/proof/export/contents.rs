@@ -12,16 +12,16 @@ use crate::domain::ledger::{Frontier, RECORD_SCHEMA, Record, entry_hash, leaf_ha
 use crate::domain::period::Period;
 use crate::domain::tree::cover;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
-use crate::proof::evidence::{Evidence, Trust};
+use crate::proof::evidence::{Cosignature, Evidence, Trust};
 use crate::proof::export::check::{Folder, LineReader, Report, unreadable};
 use crate::proof::export::tables::{Lines, Population, Tables};
 use crate::proof::export::{
-    CHECKPOINT, ENTRIES, Flaw, FlawCode, NEIGHBOURS, Query, RANGE, RANGE_SCHEMA, README, Range,
-    evidence_file, fixed_files, readme,
+    CHECKPOINT, COSIGNATURES, ENTRIES, Flaw, FlawCode, NEIGHBOURS, Query, RANGE, RANGE_SCHEMA,
+    README, Range, evidence_file, fixed_files, readme,
 };
 use crate::proof::exported::{EntryFlaw, ExportedEntry};
 use crate::proof::recovery::Recoveries;
-use crate::proof::verify::{successor_sentence, verify};
+use crate::proof::verify::{Code, successor_sentence, verify, verify_cosignatures};
 
 /// Checks everything in an export but its manifest.
 ///
@@ -36,6 +36,7 @@ pub fn check_contents(folder: &Folder<'_>, trust: &Trust) -> Result<Report, Flaw
         Some(successor) => invalid(&successor_sentence(&log.name, &successor)),
         None => invalid("it is not a tree head that the pinned log key signed"),
     })?;
+    check_witnesses(folder, &checkpoint, trust)?;
     let range = read_range(folder, &checkpoint)?;
     if folder.text(README)? != readme(&trust.origin, &range) {
         return Err(FlawCode::TableMismatch.of(README, "it is not the text of such an export"));
@@ -59,6 +60,23 @@ pub fn check_contents(folder: &Folder<'_>, trust: &Trust) -> Result<Report, Flaw
         query: Query::of(Period { from: range.from, until: range.until }),
         rows: tables.rows().clone(),
         approvals: approvals.len() as u64,
+    })
+}
+
+/// The witnesses' signatures of the tree head, by the rules of evidence.
+fn check_witnesses(
+    folder: &Folder<'_>,
+    checkpoint: &Checkpoint,
+    trust: &Trust,
+) -> Result<(), Flaw> {
+    let cosignatures: Vec<Cosignature> = from_canonical_json(&folder.text(COSIGNATURES)?)
+        .map_err(|error| FlawCode::CosignatureInvalid.of(COSIGNATURES, error.to_string()))?;
+    verify_cosignatures(&cosignatures, checkpoint, trust).map(|_| ()).map_err(|failure| {
+        let code = match failure.code() {
+            Code::NotWitnessed => FlawCode::NotWitnessed,
+            _ => FlawCode::CosignatureInvalid,
+        };
+        code.of(COSIGNATURES, failure.to_string())
     })
 }
 

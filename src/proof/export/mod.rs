@@ -36,6 +36,8 @@ pub const README: &str = "README.txt";
 pub const TRUST: &str = "trust.json";
 /// The signed tree head that everything leads to.
 pub const CHECKPOINT: &str = "checkpoint.txt";
+/// What witnesses signed of it, as in evidence: canonical JSON.
+pub const COSIGNATURES: &str = "cosignatures.json";
 /// Where the period is in the log.
 pub const RANGE: &str = "range.json";
 /// The entries of the period.
@@ -46,8 +48,17 @@ pub const NEIGHBOURS: &str = "neighbours.jsonl";
 /// Every file that a folder has but for the evidence.
 pub fn fixed_files() -> Vec<String> {
     let tables = tables::TABLES.iter().flat_map(|table| [table.jsonl(), table.csv()]);
-    let files =
-        [MANIFEST, MANIFEST_ENVELOPE, README, TRUST, CHECKPOINT, RANGE, ENTRIES, NEIGHBOURS];
+    let files = [
+        MANIFEST,
+        MANIFEST_ENVELOPE,
+        README,
+        TRUST,
+        CHECKPOINT,
+        COSIGNATURES,
+        RANGE,
+        ENTRIES,
+        NEIGHBOURS,
+    ];
     files.map(str::to_owned).into_iter().chain(tables).collect()
 }
 

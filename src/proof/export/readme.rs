@@ -25,6 +25,7 @@ What is in this folder
   neighbours.jsonl  the entry right before the period and the one right after it: nothing between them is missing
   range.json        where the period is in the log, and the hashes that lead from it to the signed tree head
   checkpoint.txt    the signed tree head (C2SP tlog-checkpoint)
+  cosignatures.json  what witnesses signed of it (C2SP tlog-cosignature), by their verifier keys
   trust.json        the trust anchors that the gate used; verify with those that you pinned yourself
   manifest.json     size and SHA-256 of every file, and what was asked of the ledger
   manifest.dsse.json  the manifest in an envelope signed by the gate's log key (DSSE, Ed25519)

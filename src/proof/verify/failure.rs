@@ -10,6 +10,8 @@ pub enum Code {
     AudienceMismatch,
     PolicyMismatch,
     CheckpointInvalid,
+    CosignatureInvalid,
+    NotWitnessed,
     EntryNotIncluded,
     EntrySignatureInvalid,
     ChainBroken,
@@ -33,11 +35,13 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the checks.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Malformed,
         Self::AudienceMismatch,
         Self::PolicyMismatch,
         Self::CheckpointInvalid,
+        Self::CosignatureInvalid,
+        Self::NotWitnessed,
         Self::EntryNotIncluded,
         Self::EntrySignatureInvalid,
         Self::ChainBroken,
@@ -66,6 +70,8 @@ impl Code {
             Self::AudienceMismatch => "audience_mismatch",
             Self::PolicyMismatch => "policy_mismatch",
             Self::CheckpointInvalid => "checkpoint_invalid",
+            Self::CosignatureInvalid => "cosignature_invalid",
+            Self::NotWitnessed => "not_witnessed",
             Self::EntryNotIncluded => "entry_not_included",
             Self::EntrySignatureInvalid => "entry_signature_invalid",
             Self::ChainBroken => "chain_broken",

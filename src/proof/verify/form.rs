@@ -10,8 +10,8 @@ use crate::domain::policy::{POLICY_SCHEMA, Policy};
 use crate::domain::statement::{Frozen, Predicate, Signable};
 use crate::proof::base64url;
 use crate::proof::evidence::{
-    CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
-    Evidence, SignIn, SignedToken,
+    Cosignature, CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence,
+    EntryEvidence, Evidence, SignIn, SignedToken,
 };
 use crate::proof::jwk::is_canonical_key;
 
@@ -30,6 +30,7 @@ pub(super) struct Form<'a> {
     pub credentials: Vec<UnverifiedCredential<'a>>,
     pub entries: Vec<UnverifiedEntry>,
     pub checkpoint: &'a str,
+    pub cosignatures: &'a [Cosignature],
 }
 
 pub(super) struct UnverifiedEntry {
@@ -102,6 +103,7 @@ impl<'a> Form<'a> {
             credentials: evidence.credentials.iter().map(credential).collect::<Result<_, _>>()?,
             entries: evidence.entries.iter().map(entry).collect::<Result<_, _>>()?,
             checkpoint: &evidence.checkpoint,
+            cosignatures: &evidence.cosignatures,
         })
     }
 

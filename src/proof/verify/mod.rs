@@ -13,6 +13,7 @@ mod ledger;
 mod outcome;
 mod requester;
 mod sign_in;
+mod witness;
 
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::{Decision, Verdict};
@@ -27,6 +28,7 @@ use form::Form;
 use judge::{Judge, Strict};
 use ledger::Chain;
 pub(crate) use ledger::successor_sentence;
+pub use witness::{Cosigned, verify_cosignatures};
 
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.
 #[derive(Clone, Debug)]
@@ -37,6 +39,7 @@ pub struct Verified {
     last: ApprovalRecord,
     deciders: Vec<Decider>,
     checkpoint: Checkpoint,
+    cosigned: Vec<Cosigned>,
     checks: Vec<String>,
 }
 
@@ -92,6 +95,11 @@ impl Verified {
     /// The signed tree head that everything is included in.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// The witnesses that cosigned it.
+    pub fn cosigned(&self) -> &[Cosigned] {
+        &self.cosigned
     }
 
     /// What was checked and holds, in sentences.
@@ -160,6 +168,8 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     let log = TrustedLog::parse(&trust.log)
         .ok_or_else(|| Code::CheckpointInvalid.because("the pinned log key cannot be read"))?;
     let checkpoint = ledger::check_checkpoint(&form, &log)?;
+    let cosigned = witness::check_cosignatures(form.cosignatures, &checkpoint, trust)?;
+    judge.pass(witness::check_required(&cosigned, trust))?;
     judge.pass(ledger::check_inclusion(&form, &checkpoint))?;
     judge.pass(ledger::check_signatures(&form, &log.key))?;
     let chain = ledger::check_chain(&form, judge)?;
@@ -182,7 +192,8 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     judge.pass(outcome::check_quorum(&form, &chain))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
-    let checks = held(&form, &chain, &checkpoint, trust);
+    let mut checks = held(&form, &chain, &checkpoint, trust);
+    checks.insert(2, witness::held(&cosigned, trust));
     let last = chain.last.clone();
     Ok(Verified {
         deployment: form.deployment,
@@ -191,6 +202,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
         last,
         deciders,
         checkpoint,
+        cosigned,
         checks,
     })
 }
@@ -272,5 +284,9 @@ fn endorsed(form: &Form<'_>, trust: &Trust) -> String {
 }
 
 fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    match number {
+        1 => format!("1 {what}"),
+        _ if what.ends_with('s') => format!("{number} {what}es"),
+        _ => format!("{number} {what}s"),
+    }
 }

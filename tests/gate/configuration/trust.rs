@@ -40,6 +40,55 @@ fn what_counts_as_pinned() {
     assert!(config.trust().workload_issuers[1].keys.is_empty());
 }
 
+/// Two witnesses.
+const WITNESSES: [&str; 2] = [
+    "witness.example.org/w1+eba12634+BNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+    "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2",
+];
+
+fn witness(key: &str) -> String {
+    format!("[[witness]]\nkey = \"{key}\"\nurl = \"https://witness.example/1/\"\n")
+}
+
+#[test]
+fn witnesses_are_pinned_by_naming_them() {
+    let none = with("").load().unwrap();
+    assert!(none.witnesses.is_empty() && none.trust().witnesses.is_empty());
+    let both = WITNESSES.map(witness).concat();
+    let config = with(&format!("[trust]\nwitnesses_required = 1\n{both}")).load().unwrap();
+    let trust = config.trust();
+    let expected = WITNESSES.map(str::to_owned);
+    assert_eq!((&trust.witnesses[..], trust.witnesses_required), (&expected[..], 1));
+    assert!(config.summary().contains("a rollout begins when 1 signed the log"));
+    let digest = |folder: Folder| folder.load().unwrap().digest().unwrap();
+    assert_ne!(config.digest().unwrap(), digest(with(&both)));
+    assert_ne!(none.digest().unwrap(), digest(with(&both)));
+}
+
+#[test]
+fn witnesses_that_cannot_be_meant_are_refused() {
+    let good = witness(WITNESSES[0]);
+    let log = "gate.example/log+00000000+AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let cases = [
+        (witness(log), "witness.1.key: is no verifier key"),
+        (witness(&WITNESSES[0].replace("w1", "w2")), "witness.1.key"),
+        (format!("{good}{good}"), "witness.2.key"),
+        (good.replace("https", "http"), "use https"),
+        (good.replace("https://", ""), "witness.1.url"),
+        (good.replace("/1/", "/1?x=1"), "has a query"),
+        (good.replace("https://", "https://me:secret@"), "witness.1.url"),
+        (good.replace("url", "address"), "unknown field `address`"),
+        ("[[witness]]\nurl = \"https://w.example\"".to_owned(), "missing field `key`"),
+        (format!("{good}[trust]\nwitnesses_required = 2"), "is 2, and there are 1"),
+        ("[trust]\nwitnesses_required = 1".to_owned(), "there are 0"),
+        (format!("{good}[trust]\nwitnesses_required = -1"), "is -1"),
+    ];
+    for (section, words) in cases {
+        let said = with(&section).load().unwrap_err().to_string();
+        assert!(said.contains(words), "{section}: {said}");
+    }
+}
+
 #[test]
 fn pins_that_cannot_be_meant_are_refused() {
     let spaced = KEY.replace(':', ": ");

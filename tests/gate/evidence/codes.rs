@@ -15,9 +15,9 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::evidence::endorsements;
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
+use crate::evidence::{endorsements, witnesses};
 use crate::sample_approval;
 
 /// Set it to write the vectors anew, after the format changed.
@@ -73,13 +73,14 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
         bad.push(Bad { name: name.into(), code: code.as_str().into(), evidence });
     };
     file(&mut add);
+    witnesses::add_bad(&mut add);
     tokens(&mut add);
     decisions(&mut add);
     outcome(&mut add);
     bad
 }
 
-type Add<'a> = dyn FnMut(&str, Code, &dyn Fn(&mut Maker)) + 'a;
+pub type Add<'a> = dyn FnMut(&str, Code, &dyn Fn(&mut Maker)) + 'a;
 
 fn file(add: &mut Add<'_>) {
     add("the deployment is not canonical", Code::Malformed, &|maker| {

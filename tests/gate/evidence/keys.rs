@@ -3,16 +3,19 @@
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use countersign::domain::log_key::LogKey;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+};
+use countersign::domain::log_key::{LogKey, note_key_hash, verifier_key};
 use countersign::gate::evidence::log_name;
 use countersign::proof::base64url;
-use countersign::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
+use countersign::proof::evidence::{Cosignature, TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
 use countersign::proof::jwk::canonical_key;
 use countersign::proof::registration;
 use countersign::proof::user_handle::user_handle;
 use countersign::randomness;
 use countersign::sandbox::authenticator::SoftwareAuthenticator;
+use data_encoding::BASE64;
 use serde_json::{Map, Value, json};
 
 pub const ORIGIN: &str = "https://gate.acme.example";
@@ -62,6 +65,49 @@ impl IssuerKey {
     }
 }
 
+/// The signature type of cosignatures (C2SP tlog-cosignature).
+const COSIGNATURE: u8 = 4;
+/// When witnesses sign here, in seconds.
+const TIME: u64 = 1_772_700_000;
+
+/// A witness's private key.
+pub struct WitnessKey {
+    pub name: String,
+    key: Ed25519KeyPair,
+}
+
+impl WitnessKey {
+    pub fn new(name: &str) -> Self {
+        Self::of_seed(name, &randomness::bytes::<32>())
+    }
+
+    pub fn of_seed(name: &str, seed: &[u8; 32]) -> Self {
+        let key = Ed25519KeyPair::from_seed_unchecked(seed).unwrap();
+        Self { name: name.to_owned(), key }
+    }
+
+    fn public(&self) -> [u8; 32] {
+        self.key.public_key().as_ref().try_into().unwrap()
+    }
+
+    pub fn verifier_key(&self) -> String {
+        verifier_key(&self.name, COSIGNATURE, &self.public())
+    }
+
+    /// The cosignature of a signed tree head at this time.
+    pub fn cosign_at(&self, checkpoint: &str, seconds: u64) -> Cosignature {
+        let head = &checkpoint[..=checkpoint.find("\n\n").unwrap()];
+        let signature = self.key.sign(format!("cosignature/v1\ntime {seconds}\n{head}").as_bytes());
+        let hash = note_key_hash(&self.name, COSIGNATURE, &self.public());
+        let bytes = [&hash[..], &seconds.to_be_bytes(), signature.as_ref()].concat();
+        Cosignature { witness: self.verifier_key(), cosignature: BASE64.encode(&bytes) }
+    }
+
+    pub fn cosign(&self, checkpoint: &str) -> Cosignature {
+        self.cosign_at(checkpoint, TIME)
+    }
+}
+
 /// Every private key.
 pub struct Keys {
     pub log: LogKey,
@@ -71,6 +117,8 @@ pub struct Keys {
     pub stranger: IssuerKey,
     /// The authenticator with the pinned key of a person, and that key's registration.
     pub anchor: (Arc<Mutex<SoftwareAuthenticator>>, String),
+    /// Two witnesses that are pinned, and one that is not.
+    pub witnesses: [WitnessKey; 3],
 }
 
 impl Keys {
@@ -81,6 +129,7 @@ impl Keys {
             directory: IssuerKey::new(),
             stranger: IssuerKey::new(),
             anchor: anchor(),
+            witnesses: ["w1", "w2", "w3"].map(|name| WitnessKey::new(&format!("{name}.example"))),
         })
     }
 
@@ -113,6 +162,8 @@ impl Keys {
                 audience: ORIGIN.into(),
                 keys: vec![self.workload.text()],
             }],
+            witnesses: self.witnesses[..2].iter().map(WitnessKey::verifier_key).collect(),
+            witnesses_required: 1,
         }
     }
 }

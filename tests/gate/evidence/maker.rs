@@ -28,6 +28,7 @@ use serde_json::{Map, Value, json};
 
 use crate::evidence::keys::{CLIENT, DIRECTORY, IssuerKey, Keys, ORIGIN};
 use crate::evidence::people::{Enrolled, digest_of, evidence_of};
+use crate::evidence::witnesses::cosigned;
 use crate::sample_approval;
 
 /// The place of the person whose key is pinned.
@@ -65,6 +66,8 @@ pub struct Maker {
     pub edit_endorsing_token: fn(&mut Map<String, Value>),
     pub endorsement_faults: Vec<Fault>,
     pub endorses_late: bool,
+    /// The witnesses that sign the tree head, by their places among the keys.
+    pub witnesses: Vec<usize>,
 }
 
 impl Maker {
@@ -111,6 +114,7 @@ impl Maker {
             edit_endorsing_token: |_| {},
             endorsement_faults: Vec::new(),
             endorses_late: false,
+            witnesses: vec![0, 2],
         }
     }
 
@@ -119,6 +123,7 @@ impl Maker {
         let mut maker = Self::short(keys);
         maker.signers.pop();
         maker.policy.rules.pop();
+        maker.witnesses = vec![0];
         maker
     }
 
@@ -188,6 +193,8 @@ impl Maker {
             unused.write(&self, &mut log);
             people.push(unused);
         }
+        let (size, root) = (log.tree.size(), log.tree.root());
+        let checkpoint = self.keys.log.sign_checkpoint(&log_name(ORIGIN), size, &root);
         let mut evidence = Evidence {
             schema: EVIDENCE_SCHEMA.into(),
             deployment: frozen.text().to_owned(),
@@ -196,11 +203,8 @@ impl Maker {
             decisions,
             credentials: people.into_iter().map(|person| person.evidence(&log)).collect(),
             entries: own.iter().map(|&index| log.evidence(index)).collect(),
-            checkpoint: self.keys.log.sign_checkpoint(
-                &log_name(ORIGIN),
-                log.tree.size(),
-                &log.tree.root(),
-            ),
+            cosignatures: cosigned(&self.keys, &self.witnesses, &checkpoint),
+            checkpoint,
         };
         (self.edit_evidence)(&mut evidence);
         evidence
