@@ -1,6 +1,8 @@
 //! AI agents at `/mcp`: the official SDK runs the whole story, and nothing that an agent can hold or say
 //! approves anything.
 
+mod attacks;
+mod injections;
 mod refusals;
 mod stories;
 
