@@ -15,7 +15,7 @@ use crate::integrations::github::GitHub;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
-use crate::integrations::workload_oidc::Verifier;
+use crate::integrations::workload_oidc::{Verifier, WorkloadIssuer};
 use crate::proof::evidence::Trust;
 use crate::storage::{Scope, Storage, StoredApproval};
 use crate::web::proxy::TrustedProxies;
@@ -40,6 +40,8 @@ pub struct Parts {
     pub http: OutboundHttp,
     /// Who asks.
     pub workloads: Verifier,
+    /// The gate itself as an issuer, where agents with its credentials may ask.
+    pub agents: Option<WorkloadIssuer>,
     /// Who signs in.
     pub login: LoginProvider,
     /// What evidence is verified against, before anything is called: from the configuration alone.

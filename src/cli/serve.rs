@@ -155,6 +155,7 @@ pub async fn build(
         storage,
         clock,
         workloads: Verifier::new(config.workload_issuers.clone(), http.clone()),
+        agents: config.agent_issuer(),
         login: LoginProvider::new(config.login.clone(), http.clone()),
         http,
         trust: config.trust(),

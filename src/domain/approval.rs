@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::agent_credential::person_behind;
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ids::ApprovalId;
@@ -253,6 +254,11 @@ pub enum TransitionRefusal {
     /// The person decided before.
     #[error("{0} has already signed this approval; a person counts once")]
     AlreadyDecided(String),
+    /// The person issued the credential that the request was made with.
+    #[error(
+        "{0} issued the credential that this was asked for with, and counts as its requester: somebody else has to decide"
+    )]
+    OwnRequest(String),
 }
 
 impl TransitionRefusal {
@@ -263,6 +269,7 @@ impl TransitionRefusal {
             Self::Expired(_) => "approval_expired",
             Self::NotAnApprover(_) => "not_an_approver",
             Self::AlreadyDecided(_) => "already_decided",
+            Self::OwnRequest(_) => "own_request",
         }
     }
 }
@@ -320,6 +327,9 @@ impl Approval {
         }
         if self.decisions.iter().any(|decision| decision.person == *person) {
             return Err(TransitionRefusal::AlreadyDecided(name.to_owned()));
+        }
+        if person_behind(&self.deployment.requester).as_ref() == Some(person) {
+            return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {
             return Err(TransitionRefusal::NotAnApprover(name.to_owned()));

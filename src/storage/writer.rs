@@ -35,7 +35,7 @@ pub struct Writer {
     transaction: Transaction<'static, Any>,
     /// The tree as it was when the writer began.
     before: u64,
-    head: Frontier,
+    pub(super) head: Frontier,
     changed: Vec<Approval>,
     failed: bool,
 }

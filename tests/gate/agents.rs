@@ -2,6 +2,7 @@
 //! approves anything.
 
 mod attacks;
+mod credentials;
 mod injections;
 mod refusals;
 mod stories;

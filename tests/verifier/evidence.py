@@ -233,7 +233,11 @@ def of_statements(case):
         words = {"by": refusal["person"], "name": refusal["name"], "reason": refusal["reason"]}
         require([refusal] == case.recorded[-1:] == refusals and words.items() <= case.state.items())
     yield "quorum_not_met"
-    people = [(one["person"]["subject"], one["groups"]) for one in case.recorded]
+    # Whoever issued the credential of an agent asked through it, and counts for nothing.
+    said, asks = case.deployment["requester"]["claims"], case.deployment["requester"]["issuer"] == "agent-credential"
+    behind = {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
+    others = [one for one in case.recorded if not asks or one["person"] != behind]
+    people = [(one["person"]["subject"], one["groups"]) for one in others]
     require(case.state["status"] not in APPROVED or is_met(case.policy["rules"], people))
 
 def is_met(rules, people):
