@@ -1,4 +1,4 @@
-//! More than eight hundred ways in which a program tries to approve. None of them counts.
+//! More than a thousand ways in which a program tries to approve. None of them counts.
 
 use countersign::cli::demo::approver::Approver;
 use countersign::sandbox::authenticator::Fault;
@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Agent;
+use super::credentials::{gate as gate_with_credentials, issue};
 use crate::support::gate::{Answer, Engine, Gate, on_both_engines, send};
 
 on_both_engines!(nothing_that_a_program_sends_approves, answers_hold_nothing_that_approves);
@@ -145,19 +146,21 @@ impl Attempts<'_> {
 }
 
 async fn nothing_that_a_program_sends_approves(engine: Engine) {
-    let gate = Gate::start(engine).await;
+    let gate = gate_with_credentials(engine).await;
     let mut alice = gate.approver("alice").await;
+    let (_, credential) = issue(&mut alice).await;
     let id = Agent::new(&gate).await.asked(json!({})).await;
     let loot = alice.statement(&id, json!({"decision": "approve"})).await.unwrap();
     let mut attempts = Attempts { gate: &gate, id, made: 0, loot };
-    for issuer in ["agent", "github"] {
-        let token = gate.token(json!({"issuer": issuer})).await;
+    let agents = gate.token(json!({"issuer": "agent"})).await;
+    let jobs = gate.token(json!({"issuer": "github"})).await;
+    for token in [agents, jobs, credential] {
         by_tools(&mut attempts, &token).await;
         by_methods(&mut attempts, &token).await;
         by_answers_to_questions(&mut attempts, &token).await;
         by_routes(&mut attempts, &token).await;
         by_pages(&mut attempts, &token).await;
-        attempts.nothing_is_approved(issuer).await;
+        attempts.nothing_is_approved(&token).await;
     }
     by_sessions_without_assertion(&mut attempts, &mut alice).await;
     attempts.nothing_is_approved("sessions").await;
@@ -165,7 +168,7 @@ async fn nothing_that_a_program_sends_approves(engine: Engine) {
     attempts.nothing_is_approved("assertions").await;
     by_forged_attestations(&mut attempts).await;
     attempts.nothing_is_approved("attestations").await;
-    assert!(attempts.made >= 800, "{}", attempts.made);
+    assert!(attempts.made >= 1000, "{}", attempts.made);
     // All of it cost nothing: the person signs as if nothing had happened.
     alice.approve(&attempts.id).await.unwrap();
     let waits = Agent::new(&gate).await;

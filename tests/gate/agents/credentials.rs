@@ -24,7 +24,7 @@ on_both_engines!(
 );
 
 /// A gate that lets agents with credentials ask.
-async fn gate(engine: Engine) -> Gate {
+pub async fn gate(engine: Engine) -> Gate {
     Gate::start_with(engine, |config| {
         config.replace("requesters = [", "requesters = [\n    { issuer = \"agent-credential\" },")
     })
@@ -36,7 +36,7 @@ fn wanted(agent: &str, days: u32) -> Value {
 }
 
 /// Issues a credential as the page does, and gives its number and its bearer value.
-async fn issue(approver: &mut Approver) -> (u64, String) {
+pub async fn issue(approver: &mut Approver) -> (u64, String) {
     let prepared = approver
         .browser
         .post("/agents/statements", &wanted("Release assistant", 30))
