@@ -18,7 +18,7 @@ use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
 use crate::integrations::witness::Witnesses;
-use crate::integrations::workload_oidc::Verifier;
+use crate::integrations::workload_oidc::{Verifier, WorkloadIssuer};
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
 use crate::proof::log_head::SeenHead;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub http: OutboundHttp,
     /// Who asks.
     pub workloads: Verifier,
+    /// The gate itself as an issuer, where agents with its credentials may ask.
+    pub agents: Option<WorkloadIssuer>,
     /// Who signs in.
     pub login: LoginProvider,
     /// What evidence is verified against, before anything is called: from the configuration alone.

@@ -84,6 +84,8 @@
 //! The digest waits in a cookie of the browser that made the key: rows alone make no directory sign.
 //! [`gate::endorse`]: where `[enrolment]` asks for it, other approvers sign the record of the enrolment, in chains
 //! that end at the keys of `[trust]`; [`gate::first_key`] and [`cli::keys`] lead to the first of these.
+//! [`gate::agent_credentials`]: an approver's key signs that an agent may ask. The credential is the entry that
+//! says so and no row; [`api::bearer`] makes it a token for one request.
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
 //! a rollout begins.
 //!

@@ -20,8 +20,8 @@ use crate::app::App;
 use crate::domain::log_fault::LogFault;
 use crate::web::same_origin::require_same_origin;
 use crate::web::{
-    approvals, assets, decisions, endorsements, first_key, inbox, keys, recovery, security_headers,
-    sign_in,
+    agents, approvals, assets, decisions, endorsements, first_key, inbox, keys, recovery,
+    security_headers, sign_in,
 };
 use crate::{api, mcp, web};
 
@@ -37,6 +37,10 @@ pub fn routes(app: App) -> Router {
     let description = axum::Json(description);
     let pages = Router::new()
         .route("/", get(inbox::page))
+        .route("/agents", get(agents::page))
+        .route("/agents/statements", post(agents::statement))
+        .route("/agents/credentials", post(agents::credential))
+        .route("/agents/{index}/revocations", post(agents::revocation))
         .route("/approvals/{id}", get(approvals::page))
         .route("/approvals/{id}/status", get(decisions::status))
         .route("/approvals/{id}/statements", post(decisions::statement))

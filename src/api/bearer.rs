@@ -2,10 +2,11 @@
 
 use axum::http::{HeaderMap, StatusCode, header};
 
-use crate::api::problem::Problem;
+use crate::api::problem::{Problem, sentence};
 use crate::app::App;
+use crate::gate::agent_credentials::{self, AgentRefusal};
 use crate::gate::refusals;
-use crate::integrations::workload_oidc::VerifiedRequester;
+use crate::integrations::workload_oidc::{VerifiedRequester, verify_own};
 use crate::storage::{Session, StoredApproval};
 use crate::web::session::find_session;
 
@@ -41,12 +42,35 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<VerifiedRequ
     });
     let token = token
         .ok_or_else(|| missing("The Authorization header is not of the form Bearer TOKEN."))?;
+    if token.starts_with(agent_credentials::PREFIX) {
+        return authenticate_agent(app, token).await;
+    }
     app.workloads.verify(token, app.now()).await.map_err(|refused| {
         let refusal = &refused.refusal;
         tracing::warn!(code = refusal.code(), %refusal, "a workload token was refused");
         refusals::of_token(&app.storage, &refused, app.now());
         refusal.into()
     })
+}
+
+/// The requester that a credential of the gate's own stands for, with a token made for this request.
+async fn authenticate_agent(app: &App, bearer: &str) -> Result<VerifiedRequester, Problem> {
+    let now = app.now();
+    let refused = |code: &'static str, error: &dyn std::fmt::Display| {
+        tracing::warn!(code, %error, "a credential of an agent was refused");
+        app.storage.note_stranger(refusals::TOKEN, code, now);
+        Problem::new(StatusCode::UNAUTHORIZED, code, sentence(error))
+    };
+    let Some(issuer) = &app.agents else {
+        let refusal = AgentRefusal::Unknown;
+        return Err(refused(refusal.code(), &refusal));
+    };
+    let kept = agent_credentials::present(&app.storage, bearer, now).await?;
+    let kept = kept.map_err(|refusal| refused(refusal.code(), &refusal))?;
+    let token =
+        agent_credentials::own_token(&app.storage, &kept, &issuer.issuer, &issuer.audience, now);
+    let key = agent_credentials::own_key(&app.storage);
+    verify_own(issuer, &key, &token, now).map_err(|refusal| Problem::from(&refusal))
 }
 
 /// Finds out who reads: by token if there is one, else by session.

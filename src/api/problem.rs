@@ -180,9 +180,9 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
-            CeremonyRefusal::ReasonTooLong | CeremonyRefusal::ReasonMissing => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            CeremonyRefusal::ReasonTooLong
+            | CeremonyRefusal::ReasonMissing
+            | CeremonyRefusal::AgentGrant => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, refusal.code(), sentence(&refusal))
     }
@@ -191,7 +191,7 @@ impl From<CeremonyRefusal> for Problem {
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         use crate::domain::approval::TransitionRefusal::{
-            AlreadyDecided, Closed, Expired, NotAnApprover,
+            AlreadyDecided, Closed, Expired, NotAnApprover, OwnRequest,
         };
         match error {
             GateError::Request(refusal) => refusal.into(),
@@ -202,7 +202,7 @@ impl From<GateError> for Problem {
             }
             GateError::Transition(refusal) => {
                 let status = match &refusal {
-                    NotAnApprover(_) => StatusCode::FORBIDDEN,
+                    NotAnApprover(_) | OwnRequest(_) => StatusCode::FORBIDDEN,
                     Closed(_) | Expired(_) | AlreadyDecided(_) => StatusCode::CONFLICT,
                 };
                 Self::new(status, refusal.code(), sentence(&refusal))

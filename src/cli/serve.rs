@@ -254,6 +254,7 @@ pub fn build(
         storage,
         clock,
         workloads: Verifier::new(config.workload_issuers.clone(), http.clone()),
+        agents: config.agent_issuer(),
         login: LoginProvider::new(config.login.clone(), http.clone()),
         log_head: LogHead::new(config.log_head.clone(), &http),
         trust: config.trust(),

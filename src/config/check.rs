@@ -15,6 +15,7 @@ use crate::config::file::{
     WorkloadIssuerSection,
 };
 use crate::config::{Config, database, environments, log_head, loopback, secret, trust, witness};
+use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
 use crate::gate::decide::RelyingParty;
@@ -247,6 +248,11 @@ impl Check {
             let name = &section.name;
             if name.trim().is_empty() {
                 self.problem("workload_issuer.name", "is empty: give every issuer a name");
+            } else if name == AGENT_ISSUER {
+                self.problem(
+                    &format!("workload_issuer.{name}"),
+                    "has the name that stands for the gate's own credentials of agents: choose another",
+                );
             } else if kinds.insert(name.clone(), section.kind).is_some() {
                 self.problem(
                     &format!("workload_issuer.{name}.name"),

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::config::Pins;
 use crate::config::check::Check;
-use crate::config::file::{EnvironmentSection, RequesterSection, RuleSection};
+use crate::config::file::{EnvironmentSection, OneOrMany, RequesterSection, RuleSection};
+use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::policy::{
@@ -191,6 +192,9 @@ impl Environment<'_> {
         issuers: &BTreeMap<String, WorkloadKind>,
     ) -> RequesterMatch {
         let issuer = section.issuer;
+        if issuer == AGENT_ISSUER {
+            return self.agents_with_credentials(number, &section.claims);
+        }
         let claims: BTreeMap<String, Vec<String>> =
             section.claims.into_iter().map(|(name, values)| (name, values.into_values())).collect();
         let complain = |this: &mut Self, text: String| {
@@ -229,6 +233,22 @@ impl Environment<'_> {
             }
         }
         RequesterMatch { issuer, claims }
+    }
+
+    /// Agents with credentials of the gate: each is for one environment, and may ask in no other.
+    fn agents_with_credentials(
+        &mut self,
+        number: usize,
+        claims: &BTreeMap<String, OneOrMany>,
+    ) -> RequesterMatch {
+        if !claims.is_empty() {
+            self.problem(
+                "requesters",
+                format!("requester {number} names claims of {AGENT_ISSUER}, whose credentials are for this environment alone: leave claims out"),
+            );
+        }
+        let environment = ("environment".to_owned(), vec![self.name.to_owned()]);
+        RequesterMatch { issuer: AGENT_ISSUER.to_owned(), claims: [environment].into() }
     }
 
     fn rules(&mut self, sections: Vec<RuleSection>) -> Vec<Rule> {

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::digest::Digest;
 use crate::domain::log_key::LogKey;
@@ -37,8 +38,9 @@ use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::witness::WitnessSettings;
-use crate::integrations::workload_oidc::WorkloadIssuer;
+use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadIssuer, WorkloadKind};
 use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
+use crate::proof::jwk::ed25519_key;
 use crate::web::proxy::TrustedProxies;
 
 pub use error::ConfigError;
@@ -133,6 +135,12 @@ impl Config {
     /// What the evidence of this gate is verified against: by the worker before each call, and by
     /// whoever gets it as trust.json.
     pub fn trust(&self) -> Trust {
+        let own = self.agent_issuer().map(|issuer| TrustedIssuer {
+            name: issuer.name,
+            issuer: issuer.issuer,
+            audience: issuer.audience,
+            keys: vec![ed25519_key(&self.log_key.public().0)],
+        });
         let RelyingParty { origin, id } = &self.relying_party;
         let issuer = |issuer: &WorkloadIssuer| TrustedIssuer {
             name: issuer.name.clone(),
@@ -155,10 +163,28 @@ impl Config {
                 groups_claim: self.login.groups_claim.clone(),
                 keys: self.pins.login_keys.clone(),
             },
-            workload_issuers: self.workload_issuers.iter().map(issuer).collect(),
+            workload_issuers: self.workload_issuers.iter().map(issuer).chain(own).collect(),
             witnesses: self.witnesses.iter().map(|witness| witness.key.clone()).collect(),
             witnesses_required: self.pins.witnesses_required,
         }
+    }
+
+    /// The gate itself as the issuer of what agents with its credentials ask with, where an environment
+    /// lets them.
+    pub fn agent_issuer(&self) -> Option<WorkloadIssuer> {
+        let lets_them =
+            |policy: &Policy| policy.requesters.iter().any(|one| one.issuer == AGENT_ISSUER);
+        let origin = &self.relying_party.origin;
+        self.environments.values().any(lets_them).then(|| WorkloadIssuer {
+            name: AGENT_ISSUER.to_owned(),
+            issuer: format!("{origin}/agents"),
+            jwks_uri: None,
+            algorithm: TokenAlgorithm::EdDSA,
+            audience: origin.clone(),
+            requester_claim: None,
+            kind: WorkloadKind::Generic,
+            refused_events: Vec::new(),
+        })
     }
 
     /// SHA-256 of what the configuration comes to, in canonical JSON and without secrets.

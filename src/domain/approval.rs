@@ -8,6 +8,7 @@ mod state;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::agent_credential::person_behind;
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ids::ApprovalId;
@@ -87,6 +88,11 @@ pub enum TransitionRefusal {
     /// The person decided before.
     #[error("{0} has already signed this approval; a person counts once")]
     AlreadyDecided(String),
+    /// The person issued the credential that the request was made with.
+    #[error(
+        "{0} issued the credential that this was asked for with, and counts as its requester: somebody else has to decide"
+    )]
+    OwnRequest(String),
 }
 
 impl TransitionRefusal {
@@ -97,6 +103,7 @@ impl TransitionRefusal {
             Self::Expired(_) => "approval_expired",
             Self::NotAnApprover(_) => "not_an_approver",
             Self::AlreadyDecided(_) => "already_decided",
+            Self::OwnRequest(_) => "own_request",
         }
     }
 }
@@ -154,6 +161,9 @@ impl Approval {
         }
         if self.decisions.iter().any(|decision| decision.person == *person) {
             return Err(TransitionRefusal::AlreadyDecided(name.to_owned()));
+        }
+        if person_behind(&self.deployment.requester).as_ref() == Some(person) {
+            return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {
             return Err(TransitionRefusal::NotAnApprover(name.to_owned()));

@@ -1,5 +1,6 @@
 //! The rules of the house, pure: no async, no input or output, nothing of the crate outside `domain`.
 
+pub mod agent_credential;
 pub mod approval;
 pub mod canonical;
 pub mod csv;

@@ -168,6 +168,13 @@ fn of_event(record: &Record) -> String {
             format!("{} signed in, as a member of {groups}.", text("name"))
         }
         "credential.registered" => format!("{who} registered the key {}.", text("credential")),
+        "agent_credential.issued" => format!(
+            "{} issued a credential for the agent {}, for {} until {}.",
+            text("by_name"),
+            data["grant"]["agent"].as_str().unwrap_or("?"),
+            data["grant"]["environment"].as_str().unwrap_or("?"),
+            data["grant"]["valid_until"].as_str().unwrap_or("?")
+        ),
         "credential.suspended" => {
             format!("The key {} was suspended: {}.", text("credential"), text("reason"))
         }

@@ -3,6 +3,7 @@
 //! Nothing here talks to the network. What a use case must know of the outside is read before
 //! and handed in; what it causes outside is a job that it commits and the worker does.
 
+pub mod agent_credentials;
 pub mod authorise;
 pub mod cancel;
 pub mod decide;
@@ -209,6 +210,11 @@ pub enum CeremonyRefusal {
     /// The key is registered already.
     #[error("this key is registered already")]
     AlreadyRegistered,
+    /// A credential for an agent without a name, of an impossible length, or where it may not be.
+    #[error(
+        "give the agent a name of 1 to 60 plain characters, at most 90 days, and an environment that lets agents with credentials ask and in which you may sign"
+    )]
+    AgentGrant,
     /// A link that works once is used up.
     #[error(
         "this link is unknown, was opened before, or is older than 15 minutes: ask whoever runs the gate for a new one"
@@ -249,6 +255,7 @@ impl CeremonyRefusal {
             Self::UnknownEnrolment => "unknown_enrolment",
             Self::OtherPerson => "other_person",
             Self::AlreadyRegistered => "already_registered",
+            Self::AgentGrant => "invalid_agent_credential",
             Self::LinkOver => "link_over",
             Self::NothingToRecover => "nothing_to_recover",
             Self::RecoveryStale => "recovery_stale",

@@ -9,6 +9,7 @@
 
 mod claims;
 mod issuer_keys;
+mod own;
 mod refusal;
 
 use aws_lc_rs::digest;
@@ -25,6 +26,7 @@ use crate::proof::token::CompactToken;
 use claims::Checked;
 use issuer_keys::{IssuerKeys, NoKey};
 
+pub use own::verify_own;
 pub use refusal::{Refusal, Refused, Signed};
 
 /// An issuer whose workloads may ask, as the configuration names it.

@@ -22,6 +22,11 @@ pub fn canonical_key(jwk: &Value) -> Option<String> {
     to_canonical_json(&canonical).ok()
 }
 
+/// An Ed25519 public key in [`canonical_key`] form (RFC 8037).
+pub fn ed25519_key(public: &[u8; 32]) -> String {
+    format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, base64url::encode(public))
+}
+
 /// Whether `text` is a key in [`canonical_key`] form, byte for byte: of a known type and curve, its
 /// numbers in canonical base64url and of the one length that they may have. Whether they are a key
 /// shows when it verifies something.

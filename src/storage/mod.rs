@@ -5,6 +5,7 @@
 //! registrations under way, statements given out, leases) are written beside it. What is read is
 //! checked while it is read: an impossible row is an error that names it, never a value.
 
+mod agent_credentials;
 mod approvals;
 pub mod audit;
 mod ceremonies;
@@ -41,6 +42,7 @@ use tokio::task::AbortHandle;
 use crate::domain::ledger::Frontier;
 use crate::domain::log_key::{LogKey, LogPublicKey};
 
+pub use agent_credentials::KeptAgentCredential;
 pub use approvals::{NewApproval, StoredApproval};
 pub use ceremonies::{Ceremony, IssuedStatement, Login};
 pub use endorsements::KeptEndorsement;
@@ -179,6 +181,11 @@ impl Storage {
     /// The log key's signature over the payload of a DSSE envelope.
     pub fn sign_envelope(&self, payload_type: &str, payload: &[u8]) -> Vec<u8> {
         self.inner.log_key.sign_envelope(payload_type, payload)
+    }
+
+    /// Signs a token of the gate's own with the log key.
+    pub fn sign_token(&self, signing_input: &str) -> Vec<u8> {
+        self.inner.log_key.sign_token(signing_input)
     }
 
     /// A number that grows after every change, ours or another gate's. A hint to look and never

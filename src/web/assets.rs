@@ -22,11 +22,16 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 9] = [
+const ASSETS: [Asset; 10] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
         content: include_str!("../../templates/countersign.css"),
+    },
+    Asset {
+        name: "agents.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/agents.js"),
     },
     Asset {
         name: "approval.js",

@@ -104,8 +104,9 @@ pub async fn receive(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevocationForm {
+    /// In the person's words.
     #[serde(default)]
-    reason: String,
+    pub reason: String,
 }
 
 /// `POST /keys/{credential}/revocations`: takes a key out of use, at once and for good. A form, so that

@@ -1,5 +1,6 @@
 //! The pages that people read: view models, templates, assets, sessions and the handlers.
 
+pub mod agents;
 pub mod approvals;
 pub mod assets;
 pub mod audit;

@@ -8,6 +8,10 @@ use crate::domain::ids::ApprovalId;
 pub const INBOX: &str = "/";
 /// A person's own keys.
 pub const KEYS: &str = "/keys";
+/// The credentials of agents.
+pub const AGENTS: &str = "/agents";
+/// The credentials of agents, after one of them was revoked.
+pub const AGENT_REVOKED: &str = "/agents?revoked=1";
 /// The keys of all approvers.
 pub const ALL_KEYS: &str = "/keys/all";
 /// A person's own keys, after one of them was revoked.

@@ -1,8 +1,12 @@
 //! AI agents at `/mcp`: the official SDK runs the whole story, and nothing that an agent can hold or say
 //! approves anything.
 
+mod attacks;
+mod credentials;
+mod injections;
 mod refusals;
 mod stories;
+mod waiting;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -13,8 +17,12 @@ use crate::support::gate::{Answer, Gate, SERVICE, send};
 pub struct Agent<'a> {
     gate: &'a Gate,
     token: String,
-    revision: &'static str,
+    /// Where it reaches the gate: the origin, or one of several instances.
+    address: String,
 }
+
+/// The revision that needs the least around a message.
+const REVISION: &str = "2025-11-25";
 
 impl<'a> Agent<'a> {
     pub async fn new(gate: &'a Gate) -> Self {
@@ -22,16 +30,24 @@ impl<'a> Agent<'a> {
     }
 
     pub fn with_token(gate: &'a Gate, token: String) -> Self {
-        Self { gate, token, revision: "2025-11-25" }
+        Self { gate, token, address: gate.servers.gate.clone() }
+    }
+
+    /// The same agent at another instance of the gate, as a balancer leads there.
+    pub fn at(&self, address: &str) -> Self {
+        Self { gate: self.gate, token: self.token.clone(), address: address.to_owned() }
     }
 
     /// A request with everything that the transport asks for, and this body.
     pub fn post(&self, body: String) -> reqwest::RequestBuilder {
-        let request = self.gate.http.post(self.gate.url("/mcp")).bearer_auth(&self.token);
+        let request = self.gate.http.post(format!("{}/mcp", self.address));
+        let host = self.gate.servers.gate.trim_start_matches("http://");
         request
+            .bearer_auth(&self.token)
+            .header("Host", host)
             .header("Accept", "application/json, text/event-stream")
             .header("Content-Type", "application/json")
-            .header("MCP-Protocol-Version", self.revision)
+            .header("MCP-Protocol-Version", REVISION)
             .body(body)
     }
 

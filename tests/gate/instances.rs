@@ -20,14 +20,14 @@ on_both_engines!(a_shutdown_answers_waiters_at_once, a_shutdown_ends_in_the_midd
 const LEASE_OVER: Duration = Duration::from_secs(33);
 
 /// Some gates behind a balancer.
-struct Fleet {
-    gate: Gate,
+pub struct Fleet {
+    pub gate: Gate,
     balancer: Balancer,
-    instances: Vec<GateProcess>,
+    pub instances: Vec<GateProcess>,
 }
 
 impl Fleet {
-    async fn of(size: usize) -> Self {
+    pub async fn of(size: usize) -> Self {
         let port = free_port();
         let gate = Gate::around(Engine::Postgres, port).await;
         let mut instances = vec![GateProcess::start_another(&gate).await];
@@ -50,7 +50,7 @@ impl Fleet {
         send(self.gate.http.get(url).bearer_auth(token)).await
     }
 
-    async fn finish(self) {
+    pub async fn finish(self) {
         join_all(self.instances.into_iter().map(GateProcess::end)).await;
         self.gate.finish().await;
     }

@@ -4,11 +4,15 @@ use std::fs;
 use std::path::Path;
 
 use askama::Template;
+use countersign::domain::agent_credential::{AgentGrant, IssuedAgentCredential};
 use countersign::domain::approval::{Approval, Status};
 use countersign::domain::deployment::Preconditions;
+use countersign::domain::digest::Digest;
 use countersign::domain::policy::TrustLevel;
+use countersign::storage::KeptAgentCredential;
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
+use countersign::web::views::agents::{AgentListing, AgentsPage};
 use countersign::web::views::approval::ApprovalPage;
 use countersign::web::views::endorsement::EndorsementPage;
 use countersign::web::views::inbox::InboxPage;
@@ -16,11 +20,13 @@ use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeysPage};
 use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
 use countersign::web::views::recovery::RecoveryPage;
 
+use jiff::SignedDuration;
+
 use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
-    after_pending, approval_of, calls, deployment, minutes_ago, now, pending, running, share,
-    signed_once, viewer,
+    after_pending, approval_of, calls, deployment, minutes_ago, now, pending, person, running,
+    share, signed_once, viewer,
 };
 
 #[test]
@@ -94,6 +100,7 @@ fn pages() -> Vec<(String, String)> {
         ("recovery".to_owned(), RecoveryPage::new(&statement, &lost, alarmed).render().unwrap()),
         ("recovery-link".to_owned(), RecoveryPage::without_link(alarmed).render().unwrap()),
         ("recovery-done".to_owned(), RecoveryPage::done(nobody).render().unwrap()),
+        ("agents".to_owned(), agents(bobs)),
         ("first-key".to_owned(), FirstKeyPage::new(nobody).render().unwrap()),
         ("keys-empty".to_owned(), KeysPage::new(&[], None, false, bobs).render().unwrap()),
         ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),
@@ -102,6 +109,40 @@ fn pages() -> Vec<(String, String)> {
     let others = after_pending();
     pages.extend(others.iter().map(|(name, one)| ((*name).to_owned(), show(one, bobs))));
     pages
+}
+
+fn agents(around: Surroundings<'_>) -> String {
+    let listing = |index, agent: &str, days: i64, is_revoked| AgentListing {
+        kept: KeptAgentCredential {
+            index,
+            at: minutes_ago(90),
+            issued: IssuedAgentCredential {
+                grant: AgentGrant {
+                    agent: agent.into(),
+                    environment: "production".into(),
+                    valid_until: now() + SignedDuration::from_hours(24 * days),
+                    secret_digest: Digest::of("secret"),
+                },
+                by: person("u-alice"),
+                by_name: "Alice Moreau".into(),
+                signed_with: String::new(),
+                statement: String::new(),
+                authenticator_data: String::new(),
+                client_data_json: String::new(),
+                signature: String::new(),
+                sign_in_key: String::new(),
+            },
+        },
+        is_revoked,
+    };
+    let listings = [
+        listing(17, "Old assistant", -1, false),
+        listing(40, "Lost assistant", 20, true),
+        listing(52, "Release assistant", 30, false),
+    ];
+    AgentsPage::new(&listings, vec!["production".into(), "staging".into()], None, around)
+        .render()
+        .unwrap()
 }
 
 fn problem(around: Surroundings<'_>) -> String {

@@ -24,10 +24,9 @@ def require(holds, detail="", code=None):
 
 def read_json(data):
     """The value of a JSON text in UTF-8 without byte order mark, repeated members or lone surrogates."""
-    text = data if isinstance(data, str) else data.decode()
     numbers = dict.fromkeys(["parse_float", "parse_int", "parse_constant"], _number)
     once = lambda pairs: dict(pairs) if len(dict(pairs)) == len(pairs) else require(False, "a member is repeated")
-    value = json.loads(text, object_pairs_hook=once, **numbers)
+    value = json.loads(data if isinstance(data, str) else data.decode(), object_pairs_hook=once, **numbers)
     require(_depth(value) <= 127, "JSON is nested too deeply")
     encode_scalar(value).encode()
     return value
@@ -65,8 +64,7 @@ def from_base64url(text):
 
 def nanoseconds(text):
     """A time in its one spelling: no offset but Z, no zero at the end of a fraction."""
-    form = r"((?!0000|9999)\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,8}[1-9]))?Z"
-    parts = re.fullmatch(form, text, re.ASCII)
+    parts = re.fullmatch(r"((?!0000|9999)\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,8}[1-9]))?Z", text, re.ASCII)
     require(parts, "this is no time")
     since = datetime.datetime(*map(int, parts.groups()[:6])) - datetime.datetime(1970, 1, 1)
     return (since.days * 86400 + since.seconds) * 10**9 + int((parts[7] or "0").ljust(9, "0"))
@@ -110,7 +108,6 @@ def has_form(value, form):
 @functools.lru_cache(maxsize=256)
 def read(data, form):
     """The value of a JSON text that is in its canonical spelling and of this form. Nobody changes it."""
-    value = read_json(data)
-    is_canonical = canonical(value).encode() == (data.encode() if isinstance(data, str) else data)
+    is_canonical = canonical(value := read_json(data)).encode() == (data.encode() if isinstance(data, str) else data)
     require(is_canonical and has_form(value, form), f"the {form.lower()} has another form or spelling")
     return value

@@ -4,6 +4,7 @@ use super::failure::{Code, Failure};
 use super::form::Form;
 use super::ledger::Chain;
 use super::was_approved;
+use crate::domain::agent_credential::person_behind;
 use crate::domain::approval::State;
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::person::Person;
@@ -34,11 +35,14 @@ pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
 
 /// The groups are those of the sign-ins: they were compared with what is recorded.
 pub(super) fn check_quorum(form: &Form<'_>, chain: &Chain<'_>) -> Result<(), Failure> {
+    // Whoever issued an agent's credential asked through it.
+    let asked = person_behind(&form.deployment.requester);
+    let asked = asked.as_ref();
     let signers: Vec<(Person, Vec<String>)> = chain
         .last
         .decisions
         .iter()
-        .filter(|decision| decision.verdict == Verdict::Approve)
+        .filter(|decision| decision.verdict == Verdict::Approve && asked != Some(&decision.person))
         .map(|decision| (decision.person.clone(), decision.groups.clone()))
         .collect();
     if !was_approved(chain.last.state.status()) || form.policy.is_met(&signers) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::domain::agent_credential::AGENT_REVOCATION;
 use crate::domain::digest::Digest;
 use crate::domain::endorsement::ENDORSED;
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Record};
@@ -54,7 +55,7 @@ impl People {
         match record.kind.as_str() {
             "credential.registered" => self.key(data).registered = Some((record.at, data.clone())),
             "credential.suspended" => self.key(data).suspended = true,
-            CREDENTIAL_REVOKED => self.key(data).revoked = true,
+            CREDENTIAL_REVOKED if !is_of_agent(data) => self.key(data).revoked = true,
             ENDORSED => {
                 let keys = &self.keys;
                 let is_revoked = |id: &str| keys.get(id).is_some_and(|key| key.revoked);
@@ -91,6 +92,11 @@ impl People {
             self.sessions.remove(&place);
         }
     }
+}
+
+/// Agents' credentials are entries and nothing else: there is no row to compare.
+fn is_of_agent(data: &Value) -> bool {
+    data["credential"].as_str().is_some_and(|name| name.starts_with(AGENT_REVOCATION))
 }
 
 impl Audit {

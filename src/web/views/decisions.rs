@@ -114,6 +114,11 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
         Some(TransitionRefusal::AlreadyDecided(_)) => {
             Turn::MayNot { why: Inert::new("You have signed this approval. A person counts once.") }
         }
+        Some(TransitionRefusal::OwnRequest(_)) => Turn::MayNot {
+            why: Inert::new(
+                "You issued the credential that this was asked for with, so you count as its requester. Somebody else has to decide.",
+            ),
+        },
         Some(TransitionRefusal::NotAnApprover(_)) => {
             Turn::MayNot { why: not_an_approver(approval) }
         }

@@ -1,5 +1,6 @@
 //! What each page shows, computed from domain values by pure functions.
 
+pub mod agents;
 pub mod approval;
 pub mod audit;
 mod calls;

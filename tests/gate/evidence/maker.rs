@@ -70,6 +70,18 @@ pub struct Maker {
     pub witnesses: Vec<usize>,
 }
 
+/// What a decision leads to at a gate that does not ask who is behind the requester.
+fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition {
+    let asked = approval.deployment.clone();
+    let mut of_nobody = asked.deployment().clone();
+    of_nobody.requester.issuer.clear();
+    let of_nobody = FrozenDeployment::freeze(of_nobody).unwrap();
+    let mut transition =
+        Approval { deployment: of_nobody, ..approval }.decide(decision, at).unwrap();
+    transition.approval.deployment = asked;
+    transition
+}
+
 impl Maker {
     /// Makes the evidence of a deployment that two people approved and that was rolled out.
     pub fn new(keys: &Arc<Keys>) -> Self {
@@ -176,7 +188,7 @@ impl Maker {
             let at = start + SignedDuration::from_secs(60 * (i64::try_from(place).unwrap() + 1));
             let (decision, evidence) = self.decide(&frozen, signer, &mut people[place], at);
             decisions.push(evidence);
-            approval = story.tell(&self, approval.decide(decision, at).unwrap(), Value::Null, at);
+            approval = story.tell(&self, decided(approval, decision, at), Value::Null, at);
         }
         if self.rolls_out {
             self.roll_out(&mut story, approval);
