@@ -131,7 +131,11 @@ impl Story {
     /// too: the caller comes again, and then hears why.
     async fn next(&mut self) -> Option<Event> {
         if self.told.is_empty() && !self.is_over {
-            self.read().await.ok()?;
+            let read = self.read().await;
+            read.inspect_err(|error| {
+                tracing::warn!(approval = %self.approval.id(), %error, "a stream of events ends early");
+            })
+            .ok()?;
         }
         self.told.pop_front()
     }

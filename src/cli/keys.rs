@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::cli::{failed, logging, serve, shutdown_signal};
+use crate::cli::{USAGE, failed, logging, serve, shutdown_signal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::digest::Digest;
@@ -23,8 +23,6 @@ use crate::storage::{Credential, Engine};
 
 /// How often the database is asked whether the key is there.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The command cannot be carried out as it was given.
-const USAGE: u8 = 2;
 
 /// Gives the one-time link of the first key on this terminal, waits for the key and prints what to pin.
 /// Exit code 0: it is registered; 1: it is not; 2: this is no terminal.

@@ -18,6 +18,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// The exit code of a command that cannot be carried out as it was given. `request` and `wait` tell a
+/// pipeline more, and have a table of their own.
+const USAGE: u8 = 2;
+
 /// A human-approval gate for CI/CD.
 #[derive(Parser)]
 #[command(version, about)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
-use crate::cli::{failed, keys, logging, serve, shutdown_signal};
+use crate::cli::{USAGE, failed, keys, logging, serve, shutdown_signal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::approval::Status;
@@ -27,8 +27,6 @@ use crate::storage::{ApprovalFilter, Storage};
 const PAUSE: Duration = Duration::from_millis(500);
 /// How many entries are verified at once.
 const AT_ONCE: u64 = 500;
-/// The command cannot be carried out as it was given.
-const USAGE: u8 = 2;
 
 /// Says on this terminal what the database lost, gives the links of those who must sign, and waits until
 /// the gate goes on. Exit code 0: it does; 1: it does not, and says why; 2: this is no terminal.

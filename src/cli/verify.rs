@@ -8,6 +8,7 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::cli::USAGE;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
 use crate::domain::deployment::Step;
@@ -35,8 +36,6 @@ pub struct VerifyArguments {
 const NOT_APPROVED: u8 = 3;
 /// Something does not hold.
 const INVALID: u8 = 1;
-/// The command cannot be carried out as it was given.
-const USAGE: u8 = 2;
 
 /// Verifies a file. Exit code 0: approved, and everything holds; 3: genuine but not approved;
 /// 1: something does not hold; 2: the files cannot be read, or the trust anchors not used.

@@ -19,7 +19,7 @@ use crate::domain::person::Person;
 use crate::domain::service::ServiceName;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
-pub use findings::{KnownSigner, PolicyFinding};
+pub use findings::PolicyFinding;
 pub use replay::{Ending, Replayed, replay};
 
 /// Names the form of a policy's bytes.

@@ -11,7 +11,7 @@ use crate::storage::Storage;
 use crate::storage::column::{Row, json_text};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::ledger;
-use crate::storage::writer::Writer;
+use crate::storage::writer::{Writer, step};
 
 /// One person's link. What it holds is compared and verified by whoever goes by it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -165,11 +165,7 @@ impl Writer {
     /// Ends whatever was open in a database that is older than those who look at it think: sessions,
     /// sign-ins, registrations, statements, links, and leases of jobs.
     pub async fn void_what_is_open(&mut self, now: Timestamp) -> Result<()> {
-        // Until it is done it counts as failed, as every step of a writer.
-        let failed = std::mem::replace(&mut self.failed, true);
-        void_what_is_open(&mut self.transaction, now).await?;
-        self.failed = failed;
-        Ok(())
+        step!(self, void_what_is_open(&mut self.transaction, now))
     }
 }
 

@@ -90,6 +90,7 @@ macro_rules! step {
         result
     }};
 }
+pub(super) use step;
 
 impl Writer {
     /// The approval of this name, as it is inside this change.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
-use crate::domain::ledger::{Frontier, Revoked};
+use crate::domain::ledger::{Frontier, Record, Revoked};
 use crate::domain::log_fault::LogFault;
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, Lineage, NamedHead, successor};
 use crate::integrations::log_head::LogHead;
@@ -281,19 +281,12 @@ impl LogFollower {
             while tree.size() < end {
                 let count = (end - tree.size()).min(AT_ONCE);
                 let followed = self.go_along(tree, count).await?;
-                for (below, record) in &followed.recovered {
-                    if below.size() >= state.vouched {
-                        let known = state.revoked.iter().chain(&followed.revoked);
-                        let known = known.filter(|(_, index)| **index < below.size());
-                        let known = known.map(|(credential, index)| (credential.clone(), *index));
-                        let known = known.collect();
-                        let verified = verify(record, &self.trust, &known);
-                        let verified = verified.map_err(not_recovered)?;
-                        verified
-                            .stands_on(below.size(), &below.root(), state.lineage)
-                            .map_err(not_recovered)?;
-                        state.lineage = verified.lineage();
-                    }
+                let recovered = followed.recovered.iter();
+                for (below, record) in recovered.filter(|(below, _)| below.size() >= state.vouched)
+                {
+                    let known = state.revoked.iter().chain(&followed.revoked);
+                    let known = known.filter(|(_, index)| **index < below.size());
+                    state.lineage = self.pass(below, record, known, state.lineage)?;
                 }
                 *tree = followed.tree;
                 for (credential, index) in followed.revoked {
@@ -309,6 +302,21 @@ impl LogFollower {
             return Err(LogFault::Forked { size: tree.size() }.into());
         }
         Ok(tree.clone())
+    }
+
+    /// Verifies the record of a recovery on top of `below`, of a log of this lineage in which these keys were
+    /// revoked before, and gives the lineage after it.
+    fn pass<'a>(
+        &self,
+        below: &Frontier,
+        record: &Record,
+        revoked: impl Iterator<Item = (&'a String, &'a u64)>,
+        lineage: Lineage,
+    ) -> Result<Lineage, StorageError> {
+        let revoked = revoked.map(|(credential, index)| (credential.clone(), *index)).collect();
+        let verified = verify(record, &self.trust, &revoked).map_err(not_recovered)?;
+        verified.stands_on(below.size(), &below.root(), lineage).map_err(not_recovered)?;
+        Ok(verified.lineage())
     }
 
     /// Verifies so many entries on top of a tree. Where the database has another tree below them, that

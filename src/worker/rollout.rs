@@ -120,7 +120,7 @@ async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Tu
     match rollout::begin(&worker.storage, job, now).await? {
         Begun::Now => Ok(Turn::Again),
         Begun::Behind(other) => {
-            tracing::info!(approval = %job.approval, %other, "the rollout waits for another one of the same service");
+            tracing::debug!(approval = %job.approval, %other, "the rollout waits for another one of the same service");
             Ok(Turn::Later(LATER, None))
         }
         Begun::Lost => Ok(Turn::Over),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::failed;
+use crate::cli::{USAGE, failed};
 use crate::config::Config;
 
 pub use export::{Exported, export};
@@ -17,8 +17,6 @@ pub use folder::check_folder;
 
 /// Something does not hold.
 const INVALID: u8 = 1;
-/// The command cannot be carried out as it was given.
-const USAGE: u8 = 2;
 
 /// The commands.
 #[derive(Subcommand)]

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::{CheckArguments, NO, answer};
 use crate::config::{Config, ConfigError, load_rules};
-use crate::domain::policy::{KnownSigner, Policy, PolicyFinding};
+use crate::domain::person::Person;
+use crate::domain::policy::{Policy, PolicyFinding};
 use crate::proof::token::unverified_claims;
 use crate::storage::{CredentialStatus, Storage};
 
@@ -73,7 +74,7 @@ fn in_words(
 }
 
 /// Everybody who has a key, with the groups of the sign-in that vouched for the newest.
-async fn known_signers(path: &Path) -> Result<Vec<KnownSigner>, String> {
+async fn known_signers(path: &Path) -> Result<Vec<(Person, Vec<String>)>, String> {
     let config = Config::load_from_process(path).map_err(|_| {
         "the configuration is not complete here (countersign config check says why)".to_owned()
     })?;
@@ -83,14 +84,13 @@ async fn known_signers(path: &Path) -> Result<Vec<KnownSigner>, String> {
     let credentials = storage.credentials().await;
     storage.close().await;
     let credentials = credentials.map_err(|error| format!("the keys cannot be read ({error})"))?;
-    let mut known: BTreeMap<String, KnownSigner> = BTreeMap::new();
+    let mut known: BTreeMap<Person, Vec<String>> = BTreeMap::new();
     // The newest comes last and stays.
     for credential in credentials.into_iter().filter(|one| one.status == CredentialStatus::Active) {
         let claims = unverified_claims(&credential.id_token).unwrap_or_default();
         let groups = claims[&config.login.groups_claim].as_array().cloned().unwrap_or_default();
         let groups = groups.iter().filter_map(|group| group.as_str().map(str::to_owned)).collect();
-        let subject = credential.person.subject;
-        known.insert(subject.clone(), KnownSigner { subject, groups });
+        known.insert(credential.person, groups);
     }
-    Ok(known.into_values().collect())
+    Ok(known.into_iter().collect())
 }

@@ -14,14 +14,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::failed;
+use crate::cli::{USAGE, failed};
 use crate::config::load_rules;
 use crate::domain::policy::Policy;
 
 /// The answer is no: findings, a refusal, differences.
 const NO: u8 = 1;
-/// The command cannot be carried out as it was given.
-const USAGE: u8 = 2;
 
 /// The commands.
 #[derive(Subcommand)]

@@ -8,6 +8,9 @@ use super::report::Ended;
 use crate::client::tokens::{Platform, Tokens, Wish};
 use crate::client::{Client, gate_address};
 
+/// The heading of the options of which one is enough.
+const TOKEN: &str = "Identity token (found by itself on the platforms below)";
+
 /// Where the gate is and who we are.
 #[derive(clap::Args)]
 pub struct Connection {
@@ -22,7 +25,7 @@ pub struct Connection {
         long,
         value_name = "PATH",
         group = "token",
-        help_heading = "Identity token (found by itself on the platforms below)"
+        help_heading = TOKEN
     )]
     token_file: Option<PathBuf>,
     /// A variable that holds the token (GitLab's id_tokens); COUNTERSIGN_TOKEN is looked at by itself.
@@ -30,7 +33,7 @@ pub struct Connection {
         long,
         value_name = "NAME",
         group = "token",
-        help_heading = "Identity token (found by itself on the platforms below)"
+        help_heading = TOKEN
     )]
     token_env: Option<String>,
     /// A command line for sh that prints a token for $COUNTERSIGN_AUDIENCE, run for each call.
@@ -38,7 +41,7 @@ pub struct Connection {
         long,
         value_name = "COMMAND",
         group = "token",
-        help_heading = "Identity token (found by itself on the platforms below)"
+        help_heading = TOKEN
     )]
     token_command: Option<String>,
     /// The platform that gives the token.
@@ -47,7 +50,7 @@ pub struct Connection {
         value_name = "PLATFORM",
         group = "token",
         value_enum,
-        help_heading = "Identity token (found by itself on the platforms below)"
+        help_heading = TOKEN
     )]
     token_from: Option<Platform>,
 }

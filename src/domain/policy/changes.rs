@@ -1,10 +1,11 @@
 //! What differs between two texts of the rules: who may do more than before, and who less.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::Serialize;
 
-use super::{NewerRequest, Policy, Principal, RequesterMatch, Rule, TrustLevel};
+use super::{EnrolmentRules, NewerRequest, Policy, Principal, RequesterMatch, Rule, TrustLevel};
 
 /// One difference between the rules of an environment before and after.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -78,34 +79,20 @@ impl Changes {
     }
 
     fn of_environment(&mut self, old: &Policy, new: &Policy) {
-        self.of_lists(&old.services, &new.services, "the service", "is covered");
-        self.of_lists(&old.images, &new.images, "images of", "may be deployed");
+        self.of_lists(&old.services, &new.services, "the service", ("is", "covered"));
+        self.of_lists(&old.images, &new.images, "images of", ("may", "be deployed"));
         let words = |requesters: &[RequesterMatch]| -> Vec<String> {
             requesters.iter().map(RequesterMatch::in_words).collect()
         };
-        self.of_lists(&words(&old.requesters), &words(&new.requesters), "workloads of", "may ask");
+        self.of_lists(
+            &words(&old.requesters),
+            &words(&new.requesters),
+            "workloads of",
+            ("may", "ask"),
+        );
         self.of_signers(old, new);
         self.of_rules(&old.rules, &new.rules);
-        let enrolment = (&old.enrolment, &new.enrolment);
-        let pinned = |level| u64::from(level == TrustLevel::Pinned);
-        self.of_amount(
-            (u64::from(enrolment.0.endorsements), u64::from(enrolment.1.endorsements)),
-            Effect::Narrower,
-            "endorsements that a new key needs",
-        );
-        self.of_amount(
-            (pinned(enrolment.0.trust), pinned(enrolment.1.trust)),
-            Effect::Narrower,
-            "whether anchors are pinned (0 or 1)",
-        );
-        self.of_amount(
-            (
-                u64::from(enrolment.0.requires_pinned_trust),
-                u64::from(enrolment.1.requires_pinned_trust),
-            ),
-            Effect::Narrower,
-            "whether pinned anchors are required (0 or 1)",
-        );
+        self.of_enrolment(&old.enrolment, &new.enrolment);
         self.of_amount(
             (old.expires_in_seconds, new.expires_in_seconds),
             Effect::Wider,
@@ -135,13 +122,44 @@ impl Changes {
         }
     }
 
+    /// What makes a key count.
+    fn of_enrolment(&mut self, old: &EnrolmentRules, new: &EnrolmentRules) {
+        self.of_amount(
+            (u64::from(old.endorsements), u64::from(new.endorsements)),
+            Effect::Narrower,
+            "endorsements that a new key needs",
+        );
+        match (old.trust, new.trust) {
+            (TrustLevel::Unpinned, TrustLevel::Pinned) => {
+                self.add(Effect::Narrower, "anchors are pinned now");
+            }
+            (TrustLevel::Pinned, TrustLevel::Unpinned) => {
+                self.add(Effect::Wider, "anchors are no longer pinned");
+            }
+            _ => {}
+        }
+        match (old.requires_pinned_trust, new.requires_pinned_trust) {
+            (false, true) => {
+                self.add(Effect::Narrower, "nothing is done without pinned anchors now")
+            }
+            (true, false) => self.add(Effect::Wider, "pinned anchors are no longer required"),
+            _ => {}
+        }
+    }
+
     /// Members of a list that give somebody or something a right.
-    fn of_lists<T: PartialEq + ToString>(&mut self, old: &[T], new: &[T], what: &str, may: &str) {
+    fn of_lists<T: PartialEq + fmt::Display>(
+        &mut self,
+        old: &[T],
+        new: &[T],
+        what: &str,
+        (may, right): (&str, &str),
+    ) {
         for added in new.iter().filter(|one| !old.contains(one)) {
-            self.add(Effect::Wider, format!("{what} {} {may} now", added.to_string()));
+            self.add(Effect::Wider, format!("{what} {added} {may} {right} now"));
         }
         for removed in old.iter().filter(|one| !new.contains(one)) {
-            self.add(Effect::Narrower, format!("{what} {}: no longer {may}", removed.to_string()));
+            self.add(Effect::Narrower, format!("{what} {removed} {may} no longer {right}"));
         }
     }
 

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Policy, Principal, RequesterMatch, TrustLevel, matches_pattern};
+use super::{Policy, Principal, RequesterMatch, RuleProgress, TrustLevel, matches_pattern};
+use crate::domain::person::Person;
 
 /// One finding.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -13,15 +14,6 @@ pub struct PolicyFinding {
     pub code: &'static str,
     /// What it is, and what to do.
     pub sentence: String,
-}
-
-/// What may be known of a person who has a key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KnownSigner {
-    /// The directory's name for the person.
-    pub subject: String,
-    /// The groups of the newest sign-in that is known.
-    pub groups: Vec<String>,
 }
 
 impl Policy {
@@ -65,14 +57,15 @@ impl Policy {
         found
     }
 
-    /// Who would have to sign and has no key: `known` are the people who have one.
-    pub fn without_keys(&self, known: &[KnownSigner]) -> Vec<PolicyFinding> {
+    /// Who would have to sign and has no key: `known` are the people who have one, with the groups of the
+    /// newest sign-in that is known.
+    pub fn without_keys(&self, known: &[(Person, Vec<String>)]) -> Vec<PolicyFinding> {
         let mut found = Vec::new();
-        for (index, rule) in self.rules.iter().enumerate() {
+        for (index, (rule, progress)) in self.rules.iter().zip(self.progress(known)).enumerate() {
             let number = index + 1;
             for principal in &rule.from {
                 if let Principal::Person(subject) = principal
-                    && !known.iter().any(|signer| signer.subject == *subject)
+                    && !known.iter().any(|(person, _)| person.subject == *subject)
                 {
                     found.push(self.finding(
                         "person_without_key",
@@ -80,18 +73,12 @@ impl Policy {
                     ));
                 }
             }
-            let can_sign = |signer: &&KnownSigner| {
-                rule.from.iter().any(|principal| match principal {
-                    Principal::Group(name) => signer.groups.contains(name),
-                    Principal::Person(subject) => *subject == signer.subject,
-                })
-            };
-            let count = known.iter().filter(can_sign).count();
-            if count < usize::from(rule.count) {
+            let RuleProgress { met, needed } = progress;
+            if met < needed {
                 found.push(self.finding(
                     "too_few_keys",
                     format!(
-                        "rule {number} needs {}, and {count} of those who have a key were of them when they last signed in: nothing can be approved until more register one",
+                        "rule {number} needs {}, and those who have a key make up {met} of them, by their groups when they last signed in: nothing can be approved until more register one",
                         rule.in_words()
                     ),
                 ));
@@ -112,13 +99,16 @@ impl RequesterMatch {
             && self.claims.iter().all(|(name, allowed)| {
                 let others = other.claims.get(name);
                 others.is_some_and(|others| {
-                    others.iter().all(|value| {
-                        allowed.iter().any(|pattern| {
-                            pattern == value
-                                || matches_pattern(pattern, value.trim_end_matches('*'))
-                        })
-                    })
+                    others.iter().all(|value| allowed.iter().any(|pattern| covers(pattern, value)))
                 })
             })
+    }
+}
+
+/// Whether everything that `value` matches is matched by `pattern`.
+fn covers(pattern: &str, value: &str) -> bool {
+    match value.strip_suffix('*') {
+        Some(prefix) => pattern.ends_with('*') && matches_pattern(pattern, prefix),
+        None => matches_pattern(pattern, value),
     }
 }
