@@ -99,8 +99,15 @@ impl Offering {
         }
         let offering = async {
             let mut memories = vec![Memory::default(); self.witnesses.settings().len()];
+            let mut name = current_log_name(&self.storage, &self.origin);
             loop {
-                let pause = if self.round(&mut memories).await { PAUSE } else { LOOK };
+                let current = current_log_name(&self.storage, &self.origin);
+                if current != name {
+                    // After a recovery it is another log, of which nobody has signed anything.
+                    memories.fill(Memory::default());
+                    name = current;
+                }
+                let pause = if self.round(&mut memories, &name).await { PAUSE } else { LOOK };
                 tokio::time::sleep(pause).await;
             }
         };
@@ -112,7 +119,7 @@ impl Offering {
 
     /// Offers the newest verified head to every witness that has not signed it: all the same one, so that
     /// they can be counted together. False: there was nothing to offer.
-    async fn round(&self, memories: &mut [Memory]) -> bool {
+    async fn round(&self, memories: &mut [Memory], name: &str) -> bool {
         let Some(head) = self.head() else { return false };
         let settings = self.witnesses.settings().iter();
         let due: Vec<_> = (0..)
@@ -120,10 +127,9 @@ impl Offering {
             .filter(|(_, (_, memory))| memory.signed < head.size())
             .collect();
         let is_round = !due.is_empty();
-        join_all(
-            due.into_iter()
-                .map(|(place, (settings, memory))| self.ask(place, settings, memory, head.clone())),
-        )
+        join_all(due.into_iter().map(|(place, (settings, memory))| {
+            self.ask(place, settings, memory, (name, head.clone()))
+        }))
         .await;
         is_round
     }
@@ -139,13 +145,13 @@ impl Offering {
         place: usize,
         settings: &WitnessSettings,
         memory: &mut Memory,
-        head: Frontier,
+        head: (&str, Frontier),
     ) {
         if memory.rounds_out > 0 {
             memory.rounds_out -= 1;
             return;
         }
-        let name = settings.name();
+        let witness = settings.name();
         match self.offer(settings, memory, head).await {
             Ok(signed) => {
                 memory.failures = 0;
@@ -153,7 +159,7 @@ impl Offering {
                 let standing = Standing { signed: Some(signed), ..Standing::default() };
                 self.witnesses.note(place, |kept| before = std::mem::replace(kept, standing));
                 if before.fault.is_some() {
-                    tracing::info!(witness = name, "the witness signs the log again");
+                    tracing::info!(witness, "the witness signs the log again");
                 }
             }
             Err(unsigned) => {
@@ -162,13 +168,13 @@ impl Offering {
                 let (fault, is_alarm) = (unsigned.to_string(), unsigned.is_alarm());
                 if is_alarm {
                     tracing::error!(
-                        witness = name,
+                        witness,
                         fault,
                         "ALARM: a witness says that the log is not the one that it saw before"
                     );
                 } else {
                     tracing::warn!(
-                        witness = name,
+                        witness,
                         fault,
                         "a witness did not sign the log; it is asked again"
                     );
@@ -184,21 +190,21 @@ impl Offering {
         }
     }
 
-    /// Offers a head and keeps the cosignature. Gives its size, and the time of the signature.
+    /// Offers a head of the log of this name, and keeps the cosignature. Gives its size, and the time
+    /// of the signature.
     async fn offer(
         &self,
         settings: &WitnessSettings,
         memory: &mut Memory,
-        mut head: Frontier,
+        (name, mut head): (&str, Frontier),
     ) -> Result<(u64, jiff::Timestamp), Unsigned> {
         for _ in 0..MOST_TRIES {
-            let name = current_log_name(&self.storage, &self.origin);
             let proof = self.storage.consistency(memory.old, head.size()).await?;
             let offer = Offer {
                 old: memory.old,
                 proof: &proof,
-                text: &checkpoint_text(&name, head.size(), &head.root()),
-                checkpoint: &self.storage.sign_checkpoint(&name, &head),
+                text: &checkpoint_text(name, head.size(), &head.root()),
+                checkpoint: &self.storage.sign_checkpoint(name, &head),
             };
             match self.witnesses.offer(settings, &offer, self.clock.now()).await? {
                 Answer::Cosigned(cosignature, at) => {

@@ -9,6 +9,7 @@ use countersign::domain::recovery::{FrozenRecovery, RecoverySignature};
 use countersign::gate::decide::encode;
 use countersign::gate::recover;
 use countersign::proof::assertion::UnverifiedAssertion;
+use countersign::sandbox::witness::verifier_key;
 use serde_json::{Value, json};
 
 use super::scene::Scene;
@@ -132,10 +133,24 @@ async fn a_log_that_forked_goes_on_too(engine: Engine) {
 #[tokio::test(flavor = "multi_thread")]
 async fn gates_that_run_through_a_failover_go_on_together() {
     let mut scene = Scene::new(Engine::Postgres, 1).await;
+    let witness = format!(
+        "\n[[witness]]\nkey = \"{}\"\nurl = \"{}/witness/w\"\n",
+        verifier_key("w"),
+        scene.gate.servers.sandbox
+    );
+    scene.gate.servers.files.edit_config(|text| text + &witness).unwrap();
+    scene.watched(&scene.trust()).await;
     let behind = scene.backup().await;
     let other = GateProcess::start_another(&scene.gate).await;
     scene.assert_works().await;
     scene.gate.asked(json!({})).await;
+    let signed_by_witness = async || {
+        let health = send(scene.gate.http.get(format!("{}/health/ready", other.address))).await;
+        health.body["witnesses"][0]["signed"].as_u64()
+    };
+    let note = scene.checkpoint().await;
+    let lost: u64 = note.lines().nth(1).unwrap().parse().unwrap();
+    scene.gate.until("the witness signs", async || signed_by_witness().await >= Some(lost)).await;
     scene.gate.clear_journal().await;
     // Both are connected, and know entries that the replica never got.
     behind.restore().await;
@@ -151,6 +166,13 @@ async fn gates_that_run_through_a_failover_go_on_together() {
             send(scene.gate.http.get(&readiness)).await.status == 200
         })
         .await;
+    // A gate that offered the longer log before offers the one that goes on.
+    scene.watched(&scene.trust().after(1)).await;
+    let signs_the_new = async || {
+        let health = send(scene.gate.http.get(format!("{}/health/ready", other.address))).await;
+        health.body["witnesses"][0]["signed"].as_u64().is_some_and(|size| size < lost)
+    };
+    scene.gate.until("the witness signs the log that goes on", signs_the_new).await;
     assert_eq!(scene.gate.changes_of_cloud_run().await, 0);
     for address in [&scene.gate.servers.gate, &other.address] {
         let shown = send(scene.gate.http.get(format!("{address}/log/checkpoint"))).await;

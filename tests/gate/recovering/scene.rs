@@ -16,6 +16,7 @@ use countersign::proof::checkpoint::TrustedLog;
 use countersign::proof::evidence::Trust;
 use countersign::proof::log_head::SeenHead;
 use countersign::sandbox::authenticator::Fault;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::cloud_run::{FOR_EVER, fault_at};
@@ -198,6 +199,12 @@ impl Scene {
         let id = self.gate.asked(json!({"subject": {"steps": [100]}})).await;
         self.alice.approve(&id).await.unwrap();
         assert_eq!(self.gate.ended(&id).await["status"], "succeeded");
+    }
+
+    /// A witness of the sandbox watches the log that `trust` names, too.
+    pub async fn watched(&self, trust: &Trust) {
+        let lever = json!({"log": trust.log});
+        self.gate.sandbox(Method::PUT, "/_sandbox/witness/w", Some(lever)).await;
     }
 
     /// The checkpoint that the gate shows.
