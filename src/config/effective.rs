@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use crate::config::{Config, Pins};
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
+use crate::integrations::github::GitHubSettings;
+use crate::integrations::github::app::AppSettings;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::witness::WitnessSettings;
 use crate::integrations::workload_oidc::WorkloadIssuer;
@@ -80,9 +82,7 @@ fn value(config: &Config) -> Value {
             "endpoint": cloud_run.endpoint.as_ref().map(ToString::to_string),
             "credentials": format!("{:?}", cloud_run.credentials),
         },
-        "github": github.as_ref().map(|github| {
-            json!({"api": github.api, "has_token": github.token.is_some()})
-        }),
+        "github": github.as_ref().map(self::github),
         "proxies": {
             "trusted": proxies.ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "header": proxies.header.map(|header| format!("{header:?}")),
@@ -90,6 +90,19 @@ fn value(config: &Config) -> Value {
         "audit_readers": audit_readers,
         "environments": environments,
     })
+}
+
+fn github(github: &GitHubSettings) -> Value {
+    let GitHubSettings { api, token, app } = github;
+    let app = app.as_ref().map(|app| {
+        let AppSettings { id, private_key: _, webhook_secret: _, installations, shows } = app;
+        let installations: Vec<Value> = installations
+            .iter()
+            .map(|one| json!({"id": one.id, "repositories": one.repositories}))
+            .collect();
+        json!({"id": id, "installations": installations, "shows": shows})
+    });
+    json!({"api": api, "has_token": token.is_some(), "app": app})
 }
 
 fn witness(witness: &WitnessSettings) -> Value {

@@ -1,13 +1,14 @@
 //! What the configuration file says, word for word. Nothing is judged here but form: unknown keys
 //! and wrong types are refused by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::policy::{NewerRequest, Principal};
+use crate::integrations::github::app::Shown;
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
 
 /// The whole file. Keys that a variable can give are optional here and required by the check.
@@ -198,12 +199,46 @@ pub struct GitHubSection {
     /// The token of the environment.
     #[serde(skip)]
     pub token: Option<SecretString>,
+    /// The gate's GitHub App.
+    pub app: Option<GitHubAppSection>,
 }
 
 impl Default for GitHubSection {
     fn default() -> Self {
-        Self { api: "https://api.github.com".to_owned(), token_file: None, token: None }
+        Self { api: "https://api.github.com".to_owned(), token_file: None, token: None, app: None }
     }
+}
+
+/// `[github.app]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct GitHubAppSection {
+    /// GitHub's number of the App.
+    pub id: u64,
+    /// The file that holds its private key.
+    pub private_key_file: Option<PathBuf>,
+    /// The private key of the environment.
+    #[serde(skip)]
+    pub private_key: Option<SecretString>,
+    /// The file that holds the secret of its webhook.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// The webhook's secret of the environment.
+    #[serde(skip)]
+    pub webhook_secret: Option<SecretString>,
+    /// Where it is installed.
+    pub installation: Vec<InstallationSection>,
+    /// What GitHub is shown of each approval.
+    pub shows: Option<BTreeSet<Shown>>,
+}
+
+/// `[[github.app.installation]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallationSection {
+    /// GitHub's number of the installation.
+    pub id: u64,
+    /// GitHub's numbers of the repositories that count; no other one does.
+    pub repositories: BTreeSet<u64>,
 }
 
 /// `[proxy]`

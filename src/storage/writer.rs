@@ -23,7 +23,7 @@ use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, Revocation};
 use crate::storage::tokens::{self, SpentToken};
-use crate::storage::{Inner, Storage, engine, events, first_keys, ledger, outage};
+use crate::storage::{Inner, Storage, engine, events, first_keys, github, ledger, outage};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -366,6 +366,7 @@ impl Writer {
         self.append(&record).await?;
         let approval = transition.approval;
         jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        github::want(&mut self.transaction, &approval, now).await?;
         self.changed.push(approval.clone());
         Ok(approval)
     }

@@ -1,6 +1,7 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
 mod environments;
+mod github;
 mod log_head;
 mod trust;
 
@@ -13,6 +14,8 @@ use countersign::config::overrides::OVERRIDES;
 use countersign::config::{Config, ConfigError};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
+
+use crate::support::github::private_key;
 
 const EXAMPLE: &str = include_str!("../../src/config/example.toml");
 const LOG_KEY: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
@@ -158,6 +161,8 @@ fn the_example_is_a_configuration() {
     folder.write("secrets/log-key", LOG_KEY);
     folder.write("secrets/login-client-secret", "s3cret");
     folder.write("secrets/github-token", "s3cret");
+    folder.write("secrets/github-app.pem", &private_key());
+    folder.write("secrets/github-webhook", &"s3cret".repeat(6));
     let config = folder.accepted();
     assert_eq!(config.warnings, Vec::<String>::new());
     assert!(!format!("{config:?}").contains("s3cret"));
@@ -177,6 +182,7 @@ fn the_example_is_a_configuration() {
                       a rollout waits for none of them
     cloud run         at Google, with Google's application default credentials
     github            https://api.github.com, with a token
+                      App 123456, repositories pinned: 1, shown there: deployments, checks, comments
     proxies           35.191.0.0/16, 130.211.0.0/22 are believed in x-forwarded-for
     workload issuers  github: https://token.actions.githubusercontent.com, RS256, for https://gate.example.com, told apart by repository_id
                       google: https://accounts.google.com, RS256, for https://gate.example.com, told apart by sub
@@ -269,7 +275,10 @@ fn secret_files() {
 
 #[test]
 fn variables_take_the_place_of_keys() {
-    let folder = Folder::new(GOOD)
+    let app = "[github.app]\nid = 1\ninstallation = [{ id = 2, repositories = [3] }]";
+    let folder = Folder::new(&format!("{GOOD}\n{app}\n"))
+        .variable("COUNTERSIGN_GITHUB_APP_KEY", &private_key())
+        .variable("COUNTERSIGN_GITHUB_WEBHOOK_SECRET", &"s3cret".repeat(6))
         .variable("COUNTERSIGN_PUBLIC_ORIGIN", "https://other.example.com")
         .variable("COUNTERSIGN_LISTEN", "[::]:9000")
         .variable("PORT", "7000")
@@ -292,7 +301,11 @@ fn variables_take_the_place_of_keys() {
     assert_eq!(config.login.issuer, "https://people.example.com");
     assert_eq!(config.login.client_id, "other");
     assert_eq!(config.login.client_secret.expose_secret(), "s3cret");
-    assert!(config.github.as_ref().is_some_and(|github| github.token.is_some()));
+    let github = config.github.as_ref().unwrap();
+    assert!(github.token.is_some());
+    let app = github.app.as_ref().unwrap();
+    assert_eq!(app.webhook_secret.expose_secret().len(), 36);
+    assert!(app.private_key.expose_secret().starts_with("-----BEGIN PRIVATE KEY-----"));
     assert_ne!(config.log_key.public(), Folder::new(GOOD).accepted().log_key.public());
     assert!(!config.summary().contains("s3cret") && !format!("{config:?}").contains("s3cret"));
 }
