@@ -146,7 +146,7 @@ fn proxies(config: &Config) -> String {
 fn plan(lines: &mut Lines, policy: &Policy) {
     let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
     lines.add("  steps", &format!("{} percent", steps.join(", ")));
-    lines.list("  plans", policy.plan.in_words().into_iter());
+    lines.list("  plans", policy.plan.in_words());
 }
 
 fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
