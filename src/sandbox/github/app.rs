@@ -56,14 +56,14 @@ pub(super) async fn register(
     StatusCode::NO_CONTENT
 }
 
-/// Whether a token is good for a repository.
-pub(super) fn check(github: &GitHub, token: &str, repository: u64) -> Result<(), Response> {
+/// The refusal of a token that is not good for a repository.
+pub(super) fn refused(github: &GitHub, token: &str, repository: u64) -> Option<Response> {
     let kept = github.kept();
     let found = kept.tokens.get(token).filter(|found| github.now() < found.expires_at);
     match found {
-        None => Err(refusal(StatusCode::UNAUTHORIZED, "Bad credentials")),
-        Some(found) if !found.repositories.contains(&repository) => Err(super::not_found()),
-        Some(_) => Ok(()),
+        None => Some(refusal(StatusCode::UNAUTHORIZED, "Bad credentials")),
+        Some(found) if !found.repositories.contains(&repository) => Some(super::not_found()),
+        Some(_) => None,
     }
 }
 

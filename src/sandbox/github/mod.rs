@@ -146,7 +146,7 @@ async fn check(State(github): State<GitHub>, request: Request, next: Next) -> Re
     if let Some(problem) = problem_of_call(parts.method.as_str(), &path, query, &bytes) {
         return refusal(StatusCode::UNPROCESSABLE_ENTITY, &format!("Validation Failed: {problem}"));
     }
-    if let Err(refused) = may_call(&github, &path, &parts.headers) {
+    if let Some(refused) = refused_call(&github, &path, &parts.headers) {
         return refused;
     }
     let method = parts.method.clone();
@@ -165,21 +165,21 @@ async fn check(State(github): State<GitHub>, request: Request, next: Next) -> Re
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// What is public needs no token; a token reaches the repositories that it was made for.
-fn may_call(github: &GitHub, path: &str, headers: &HeaderMap) -> Result<(), Response> {
+/// The refusal of a call that its token does not cover. What is public needs none.
+fn refused_call(github: &GitHub, path: &str, headers: &HeaderMap) -> Option<Response> {
     let mut segments = path.trim_start_matches('/').split('/');
     if segments.next() != Some("repositories") {
-        return Ok(());
+        return None;
     }
     let repository: Option<u64> = segments.next().and_then(|id| id.parse().ok());
     let rest: Vec<&str> = segments.collect();
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
     match (repository, token) {
-        (Some(_), None) if matches!(rest[..], ["commits", _]) => Ok(()),
-        (Some(_), Some(token)) if !token.starts_with(app::PREFIX) && rest.len() == 2 => Ok(()),
-        (Some(repository), Some(token)) => app::check(github, token, repository),
-        _ => Err(refusal(StatusCode::UNAUTHORIZED, "Bad credentials")),
+        (Some(_), None) if matches!(rest[..], ["commits", _]) => None,
+        (Some(_), Some(token)) if !token.starts_with(app::PREFIX) && rest.len() == 2 => None,
+        (Some(repository), Some(token)) => app::refused(github, token, repository),
+        _ => Some(refusal(StatusCode::UNAUTHORIZED, "Bad credentials")),
     }
 }
 
