@@ -2,6 +2,7 @@
 
 mod environments;
 mod github;
+mod live;
 mod log_head;
 mod trust;
 
