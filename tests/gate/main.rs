@@ -29,6 +29,7 @@ mod next_action;
 mod notices;
 mod pages;
 mod pipelines;
+mod plans;
 mod policies;
 mod previews;
 mod public_keys;
