@@ -57,6 +57,7 @@ const EVENTS: &[Told] = &[
     Told { event: "approval.requested", kind: "approval.requested", when: always, says: |about| format!("{} waits for signatures.", about.deployment()) },
     Told { event: "approval.expiring", kind: EXPIRING, when: always, says: |about| format!("{} still waits for signatures and expires at {}.", about.deployment(), about.expires_at()) },
     Told { event: "approval.decided", kind: "approval.decided", when: always, says: |about| about.decided() },
+    Told { event: "approval.withdrawn", kind: "approval.withdrawn", when: always, says: |about| about.decided() },
     Told { event: "approval.cancelled", kind: "approval.cancelled", when: always, says: |about| format!("{} was taken back by whoever asked for it.", about.deployment()) },
     Told { event: "approval.superseded", kind: "approval.superseded", when: always, says: |about| format!("{} was superseded by a newer request.", about.deployment()) },
     Told { event: "approval.expired", kind: "approval.expired", when: always, says: |about| format!("{} expired.", about.deployment()) },
@@ -126,11 +127,12 @@ impl About<'_> {
             return format!("{} was decided on.", self.deployment());
         };
         let word = match decision.verdict {
-            Verdict::Approve => "yes",
-            Verdict::Reject => "no",
+            Verdict::Approve => "signed yes",
+            Verdict::Reject => "signed no",
+            Verdict::Withdraw => "took their signature back",
         };
         let (name, deployment, status) = (&decision.name, self.deployment(), self.status());
-        format!("{deployment} is {status}: {name} signed {word}.")
+        format!("{deployment} is {status}: {name} {word}.")
     }
 
     fn who(&self) -> String {
@@ -213,7 +215,8 @@ impl Notice {
         put("environment", environment.clone().map(Value::from));
         put("approval", approval.map(|approval| facts(approval, record)));
         let decisions = record.approval.as_ref().map(|approval| &approval.decisions);
-        let is_decision = record.kind == "approval.decided";
+        let is_decision =
+            ["approval.decided", "approval.withdrawn"].contains(&record.kind.as_str());
         put(
             "decision",
             decisions
