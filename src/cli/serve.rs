@@ -25,6 +25,7 @@ use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
+use crate::integrations::receiver::Receivers;
 use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::Verifier;
 use crate::proof::checkpoint::TrustedLog;
@@ -33,6 +34,7 @@ use crate::storage::{Storage, StorageError};
 use crate::worker::Worker;
 use crate::worker::github::Voice;
 use crate::worker::log::LogFollower;
+use crate::worker::notices::Courier;
 use crate::worker::witness::Offering;
 
 /// How often the keys of token issuers are read again, and with them the clocks compared.
@@ -131,6 +133,7 @@ pub fn unusable(config: &Config, error: &StorageError) -> String {
 /// Those of [`Storage::open`] and [`Storage::refuse_another_log_key`].
 pub async fn open(config: &Config) -> Result<Storage, StorageError> {
     let storage = Storage::open(config.database.expose_secret(), config.log_key.clone()).await?;
+    storage.subscribe(config.receivers.iter().map(|one| one.subscription.clone()).collect());
     let checked = storage.refuse_another_log_key().await;
     if checked.is_err() {
         storage.close().await;
@@ -181,6 +184,12 @@ pub async fn serve_app(
         let voice = Voice::new(storage, clock, trust, github, app.relying_party.origin.clone());
         tokio::spawn(voice.run(shutdown.clone()))
     });
+    let courier = Courier::new(
+        storage.clone(),
+        clock.clone(),
+        Arc::clone(&app.receivers),
+        app.relying_party.origin.clone(),
+    );
     let worker = Worker::new(storage, cloud_run, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let follower = tokio::spawn({
@@ -188,11 +197,11 @@ pub async fn serve_app(
         async move { log.run(shutdown).await }
     });
     let offering = tokio::spawn(offering.run(shutdown.clone()));
+    let courier = tokio::spawn(courier.run(shutdown.clone()));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    for task in
-        [watcher, worker, follower, offering, refresher].into_iter().chain(starter).chain(voice)
-    {
+    let tasks = [watcher, worker, follower, offering, courier, refresher];
+    for task in tasks.into_iter().chain(starter).chain(voice) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -274,6 +283,7 @@ pub fn build(
         github: github.map_err(|error| error.to_string())?,
         github_app: github_app.map(Arc::new),
         witnesses: Arc::new(Witnesses::new(config.witnesses.clone(), http.clone())),
+        receivers: Arc::new(Receivers::new(config.receivers.clone(), config.reach)?),
         http,
         proxies: config.proxies.clone(),
         notice: config.notice.clone(),

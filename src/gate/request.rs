@@ -22,6 +22,8 @@ pub struct Attempt<'a> {
     pub request_digest: Digest,
     /// The commit at which GitHub is shown what becomes of it, where it is.
     pub commit: Option<CommitAtGitHub>,
+    /// The webhook that is to be told of it, one that the configuration knows.
+    pub notify: Option<&'a str>,
 }
 
 /// The requester as the signed bytes name it.
@@ -75,6 +77,7 @@ pub async fn create(
         token: attempt.requester.token().to_owned(),
         token_key: attempt.requester.key().to_owned(),
         token_key_thumbprint: thumbprint(attempt.requester.key()),
+        notify: attempt.notify.map(str::to_owned),
     };
     let superseded = make_room(&mut writer, &deployment, policy).await?;
     let stored = writer.create(Approval::request(deployment, policy.clone()), &asked, now).await?;

@@ -5,6 +5,7 @@
 
 pub mod github;
 pub mod log;
+pub mod notices;
 mod rollout;
 mod sweep;
 pub mod witness;

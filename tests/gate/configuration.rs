@@ -4,6 +4,7 @@ mod environments;
 mod github;
 mod live;
 mod log_head;
+mod receivers;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -164,6 +165,8 @@ fn the_example_is_a_configuration() {
     folder.write("secrets/github-token", "s3cret");
     folder.write("secrets/github-app.pem", &private_key());
     folder.write("secrets/github-webhook", &"s3cret".repeat(6));
+    folder.write("secrets/webhook", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+    folder.write("secrets/slack-production", "https://hooks.slack.com/services/T0/B0/s3cret");
     let config = folder.accepted();
     assert_eq!(config.warnings, Vec::<String>::new());
     assert!(!format!("{config:?}").contains("s3cret"));
@@ -181,6 +184,8 @@ fn the_example_is_a_configuration() {
                       keys pinned: 1 of endorsers, 0 of the directory, 0 of workload issuers
     witnesses         witness.example.org/w1 at https://witness.example.org/w1
                       a rollout waits for none of them
+    receivers         deploys at https://hooks.example.com, told of approval.decided, approval.requested, rollout.failed, rollout.succeeded
+                      slack:production at https://hooks.slack.com, told of everything
     cloud run         at Google, with Google's application default credentials
     github            https://api.github.com, with a token
                       App 123456, repositories pinned: 1, shown there: deployments, checks, comments
