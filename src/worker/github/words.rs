@@ -140,6 +140,7 @@ fn summary(approval: &Approval, origin: &str, now: Timestamp) -> String {
         let verdict = match decision.verdict {
             Verdict::Approve => "Approved by",
             Verdict::Reject => "Rejected by",
+            Verdict::Withdraw => "Taken back by",
         };
         let at = second(decision.decided_at);
         row(verdict, format!("{}, {at}", code(&decision.name)));
