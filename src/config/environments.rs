@@ -120,6 +120,7 @@ impl Environment<'_> {
                 trust: pins.level(),
                 requires_pinned_trust: section.require_pinned_trust,
             },
+            actions: Vec::new(),
         }
     }
 
@@ -320,6 +321,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         max_pending: 0,
         default_steps: Vec::new(),
         enrolment: EnrolmentRules::default(),
+        actions: Vec::new(),
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

@@ -12,11 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::domain::action::ActionType;
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::service::ServiceName;
+use crate::domain::subject::Subject;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
 pub use findings::PolicyFinding;
@@ -53,6 +55,9 @@ pub struct Policy {
     pub default_steps: Vec<u8>,
     /// What makes a key count.
     pub enrolment: EnrolmentRules,
+    /// The tools that may be asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<ActionType>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -273,6 +278,21 @@ impl Policy {
         self.images.iter().any(|repository| repository == image.repository())
     }
 
+    /// The tool of this name.
+    pub fn action(&self, tool: &str) -> Option<&ActionType> {
+        self.actions.iter().find(|action| action.tool == tool)
+    }
+
+    /// Whether this may be asked for at all, whoever asks.
+    pub fn covers(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Deployment(deployment) => {
+                self.services.contains(&deployment.service) && self.admits_image(&deployment.image)
+            }
+            Subject::Action(action) => self.action(&action.tool).is_some(),
+        }
+    }
+
     /// Until when a rollout may begin whose last needed signature came at `approved_at`.
     pub fn must_begin_before(&self, approved_at: Timestamp) -> Timestamp {
         let seconds = i64::try_from(self.execute_within_seconds).unwrap_or(i64::MAX);
@@ -379,6 +399,7 @@ mod tests {
             max_pending: 10,
             default_steps: vec![100],
             enrolment: EnrolmentRules::default(),
+            actions: vec![],
         }
     }
 

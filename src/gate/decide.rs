@@ -63,7 +63,7 @@ pub async fn prepare(
         sign_in_digest: Digest::of(&session.id_token),
     };
     let statement = FrozenStatement::prepare(
-        &stored.approval.deployment,
+        &stored.approval.subject,
         verdict,
         reason.filter(|reason| !reason.trim().is_empty()),
         decider,
@@ -139,7 +139,7 @@ async fn commit(
     now: Timestamp,
 ) -> Result<Approval, GateError> {
     let predicate = signed.statement.predicate();
-    let id = &predicate.deployment.approval;
+    let id = &predicate.subject.facts().approval;
     let mut writer = storage.begin().await?;
     signed.use_up(&mut writer, now).await?;
     let stored = writer.approval(id).await?.ok_or(GateError::NotFound)?;

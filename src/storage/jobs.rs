@@ -1,14 +1,15 @@
 //! The worker's jobs and their leases.
 //!
-//! A job stands in its table exactly while its approval is approved or executing. A lease is
+//! A job stands in its table exactly while a rollout is approved or executing. A lease is
 //! taken, kept and given back by compare-and-set on its epoch, so a worker that slept too long
 //! finds out that it lost the job before it writes anything.
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{AnyConnection, FromRow};
 
-use crate::domain::approval::Status;
+use crate::domain::approval::{Approval, Status};
 use crate::domain::ids::ApprovalId;
+use crate::domain::subject::Subject;
 use crate::storage::column::Row;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::{Engine, Storage};
@@ -164,22 +165,22 @@ pub(super) async fn hold(connection: &mut AnyConnection, job: &Job) -> Result<bo
     Ok(touched == 1)
 }
 
-/// Whether an approval with this status has a job.
-pub(crate) fn needs_job(status: Status) -> bool {
-    matches!(status, Status::Approved | Status::Executing)
+/// Whether an approval of this subject with this status has a job. Only a rollout is the gate's to do.
+pub(crate) fn needs_job(subject: &Subject, status: Status) -> bool {
+    subject.deployment().is_some() && matches!(status, Status::Approved | Status::Executing)
 }
 
-/// Makes a job stand there exactly if the status asks for one.
+/// Makes a job stand there exactly if the approval asks for one.
 pub(super) async fn settle(
     connection: &mut AnyConnection,
-    id: &ApprovalId,
-    status: Status,
+    approval: &Approval,
     now: Timestamp,
 ) -> Result<()> {
     const OPEN: &str = "INSERT INTO jobs (approval_id, due_at, epoch, attempts) \
                         VALUES ($1, $2, 0, 0) ON CONFLICT (approval_id) DO NOTHING";
     const CLOSE: &str = "DELETE FROM jobs WHERE approval_id = $1";
-    let query = if needs_job(status) {
+    let id = approval.id();
+    let query = if needs_job(approval.subject.subject(), approval.status()) {
         sqlx::query(OPEN).bind(id.as_str()).bind(now.as_microsecond())
     } else {
         sqlx::query(CLOSE).bind(id.as_str())

@@ -330,7 +330,7 @@ impl Writer {
         if approval.version != 1 {
             return Err(StorageError::Contradiction("a new approval does not have version 1"));
         }
-        if asked.requester_key != approval.deployment.requester.key {
+        if asked.requester_key != approval.subject.requester.key {
             return Err(StorageError::Contradiction("the request is of another requester"));
         }
         let first_entry = self.head.size();
@@ -344,7 +344,7 @@ impl Writer {
         let record = Record::of_transition(&transition, None, data, now);
         self.append(&record).await?;
         let approval = transition.approval;
-        jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        jobs::settle(&mut self.transaction, &approval, now).await?;
         Ok(StoredApproval {
             approval,
             requester_key: asked.requester_key.clone(),
@@ -365,7 +365,7 @@ impl Writer {
         let record = Record::of_transition(&transition, previous, Value::Null, now);
         self.append(&record).await?;
         let approval = transition.approval;
-        jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        jobs::settle(&mut self.transaction, &approval, now).await?;
         self.changed.push(approval.clone());
         Ok(approval)
     }

@@ -36,7 +36,7 @@ pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
 /// The groups are those of the sign-ins: they were compared with what is recorded.
 pub(super) fn check_quorum(form: &Form<'_>, chain: &Chain<'_>) -> Result<(), Failure> {
     // Whoever issued an agent's credential asked through it.
-    let asked = person_behind(&form.deployment.requester);
+    let asked = person_behind(&form.subject.requester);
     let asked = asked.as_ref();
     let signers: Vec<(Person, Vec<String>)> = chain
         .last

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::domain::decision::{Decision, SignedDecision};
-use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
 use crate::domain::statement::FrozenStatement;
+use crate::domain::subject::FrozenSubject;
 use crate::storage::approvals::decision_rows;
 use crate::storage::audit::Audit;
 use crate::storage::error::Result;
@@ -17,7 +17,7 @@ impl Audit {
         &mut self,
         id: &str,
         told: &[Decision],
-        deployment: Option<&FrozenDeployment>,
+        deployment: Option<&FrozenSubject>,
     ) -> Result<()> {
         let mut kept = BTreeMap::new();
         let mut order = Vec::new();
@@ -71,7 +71,7 @@ fn name(id: &str, person: &Person) -> String {
 fn differences(
     decision: &Decision,
     signed: &SignedDecision,
-    deployment: Option<&FrozenDeployment>,
+    asked: Option<&FrozenSubject>,
 ) -> Vec<&'static str> {
     let credential = data_encoding::BASE64URL_NOPAD.encode(&signed.credential_id);
     let statement = FrozenStatement::thaw(&signed.statement).ok();
@@ -80,8 +80,8 @@ fn differences(
         predicate.approver == decision.person
             && predicate.decision == decision.verdict
             && predicate.reason == decision.reason
-            && deployment.is_none_or(|frozen| {
-                predicate.deployment == *frozen.deployment() && statement.is_well_formed(frozen)
+            && asked.is_none_or(|frozen| {
+                predicate.subject == *frozen.subject() && statement.is_well_formed(frozen)
             })
     });
     let is_same_statement = decision.statement_digest == Digest::of(&signed.statement);
