@@ -12,7 +12,7 @@ use crate::cli::USAGE;
 use crate::domain::action::Action;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
-use crate::domain::deployment::{Deployment, Step};
+use crate::domain::deployment::Deployment;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::TrustLevel;
 use crate::domain::rollout::recorded_calls;
@@ -285,11 +285,17 @@ fn describe_rollout(lines: &mut Lines, deployment: &Deployment) {
     lines.add("service", deployment.service.as_str());
     lines.add("image", &deployment.image.to_string());
     lines.add("revision", &deployment.plan.revision);
-    for Step { percent, traffic } in &deployment.plan.steps {
-        lines.add("traffic", &format!("{percent} %: {}", shares(traffic)));
+    for step in &deployment.plan.steps {
+        lines.add("traffic", &format!("{} %: {}", step.percent, shares(&step.traffic)));
+        for detail in step.details() {
+            lines.add("then", &detail);
+        }
     }
     let way_back = shares(&deployment.plan.rollback);
     lines.add("way back", if way_back.is_empty() { "none: the service is new" } else { &way_back });
+    if !deployment.plan.rollback.is_empty() {
+        lines.add("on failure", deployment.plan.on_failure.in_words());
+    }
 }
 
 fn describe_action(lines: &mut Lines, action: &Action) {

@@ -1,11 +1,12 @@
 //! One sentence for every state of an approval: who has to do what next.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::{Approval, State};
 use crate::domain::deployment::Plan;
 use crate::domain::ids::ApprovalId;
-use crate::domain::rollout::{Call, Progress, Serving};
+use crate::domain::plan::in_words;
+use crate::domain::rollout::{Call, Progress, Serving, Watched};
 use crate::domain::subject::Subject;
 
 /// What an approval waits for and who has to act, for pages, the API and the pipeline's log.
@@ -25,7 +26,7 @@ pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
             )
         }
         State::Approved { .. } => approved(approval),
-        State::Executing { progress, .. } => executing(approval.subject.subject(), progress),
+        State::Executing { progress, .. } => executing(approval.subject.subject(), progress, now),
         State::Succeeded { serving: Some(serving), .. } => {
             succeeded(approval.subject.subject(), serving)
         }
@@ -125,7 +126,7 @@ fn pending(approval: &Approval, now: Timestamp) -> String {
     format!("Waiting for {}, until {}.", missing.join(" and "), moment(expires_at))
 }
 
-fn executing(subject: &Subject, progress: &Progress) -> String {
+fn executing(subject: &Subject, progress: &Progress, now: Timestamp) -> String {
     let Subject::Deployment(deployment) = subject else {
         return "It is under way. Nobody has to do anything.".to_owned();
     };
@@ -136,6 +137,9 @@ fn executing(subject: &Subject, progress: &Progress) -> String {
              anything yet.",
             clause(reason)
         );
+    }
+    if let Some(watched) = progress.watched(plan) {
+        return watching(plan, &watched, now);
     }
     let doing = match progress.intent.as_ref().map(|intent| intent.call) {
         Some(Call::CreateService {}) => format!("creating the service {service}"),
@@ -148,6 +152,24 @@ fn executing(subject: &Subject, progress: &Progress) -> String {
         _ => "checking that everything serves as signed".to_owned(),
     };
     format!("The gate is {doing}. Nobody has to do anything.")
+}
+
+fn watching(plan: &Plan, watched: &Watched<'_>, now: Timestamp) -> String {
+    let Watched { number, step, until } = watched;
+    let left = until.duration_since(now);
+    let (percent, of) = (step.percent, plan.steps.len());
+    let serves =
+        format!("{} serves {percent} % of the traffic (step {number} of {of})", plan.revision);
+    if left.is_positive() {
+        let minutes = SignedDuration::from_mins(left.as_secs() / 60);
+        let left =
+            if left.as_mins() > 0 { in_words(minutes) } else { "less than a minute".to_owned() };
+        return format!(
+            "{serves} and is watched until {}, {left} from now. Nobody has to do anything.",
+            moment(*until)
+        );
+    }
+    format!("{serves} and was watched for {}. Nobody has to do anything.", in_words(step.bake()))
 }
 
 fn moving(plan: &Plan, step: usize) -> String {

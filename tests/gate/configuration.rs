@@ -191,6 +191,9 @@ fn the_example_is_a_configuration() {
       must sign       1 of release-managers
                       1 of security or 00u1a2b3c4EXAMPLE5d7
       steps           10, 50, 100 percent
+      plans           at 50 % watched for 10 minutes
+                      a step is watched for at most 2 hours
+                      steps may give the new revision an address of its own
       trust           must be pinned
       expires in      8h
       begins within   1h of the last signature

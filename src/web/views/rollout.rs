@@ -22,6 +22,7 @@ pub struct RolloutView {
     pub is_new_service: bool,
     pub difference: Difference,
     pub steps: Vec<StepView>,
+    pub on_failure: &'static str,
     pub calls: Vec<CallView>,
     pub is_rolling: bool,
     pub before_words: &'static str,
@@ -52,7 +53,8 @@ impl RolloutView {
             revision: Inert::new(&deployment.plan.revision),
             is_new_service: running(deployment).is_none(),
             difference: difference(running(deployment), &deployment.proposed),
-            steps: steps(&approval.state, deployment),
+            steps: steps(&approval.state, deployment, around),
+            on_failure: deployment.plan.on_failure.in_words(),
             calls: calls(recorded, approval.status(), around),
             // While something moves, how far it is comes first.
             is_rolling: matches!(approval.status(), Status::Executing | Status::NeedsAttention),
