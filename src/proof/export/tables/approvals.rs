@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use super::{Population, Table};
+use crate::domain::decision::standing;
 use crate::domain::deployment::Preconditions;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::Record;
@@ -70,7 +71,8 @@ pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Valu
     let deployment = asked.deployment();
     let requester = &asked.requester;
     let state = json!(verified.state());
-    let approvers = verified.decisions().iter().map(|decision| &decision.person.subject);
+    let approvers = standing(verified.decisions());
+    let approvers = approvers.iter().map(|decision| &decision.person.subject);
     let steps = deployment.map(|it| it.plan.steps.iter().map(|step| step.percent));
     let changes = match asked.subject() {
         Subject::Deployment(deployment) => match &deployment.preconditions {
