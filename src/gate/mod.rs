@@ -12,6 +12,7 @@ pub mod enrol;
 pub mod evidence;
 pub mod first_key;
 mod newest;
+pub mod notices;
 pub mod recover;
 pub mod refusals;
 pub mod request;
