@@ -62,7 +62,7 @@ impl Voice {
             Err(finding) => return Err(Unsaid::Unproved(finding.to_string())),
         };
         Ok(Approval {
-            deployment: verified.deployment().clone(),
+            subject: verified.subject().clone(),
             policy: verified.policy().clone(),
             version: verified.version(),
             decisions: verified.decisions().to_vec(),
@@ -138,7 +138,7 @@ impl Voice {
             Some(deployment) => deployment,
             None => {
                 self.announce(speaker, report, Making::Deployment).await?;
-                let environment = &approval.deployment.environment;
+                let environment = &approval.subject.environment;
                 let title = words::deployment_title(approval);
                 self.github.create_deployment(repository, &sha, environment, id, &title).await?
             }

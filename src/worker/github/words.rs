@@ -16,7 +16,11 @@ const LONGEST_QUOTE: usize = 300;
 
 /// What a deployment is called.
 pub(super) fn deployment_title(approval: &Approval) -> String {
-    cut(&format!("{} to {}", approval.deployment.image, approval.deployment.service.service()))
+    let subject = approval.subject.subject();
+    match subject.deployment() {
+        Some(deployment) => cut(&format!("{} to {}", deployment.image, subject.target_name())),
+        None => cut(&one_line(subject.target_name())),
+    }
 }
 
 /// A deployment status ("Create a deployment status"). GitHub itself alone can set `waiting`; `pending` is
@@ -40,7 +44,7 @@ pub(super) fn deployment_status(approval: &Approval, origin: &str) -> Value {
         "state": state,
         "description": cut(&one_line(&description)),
         "log_url": page(approval, origin),
-        "environment": approval.deployment.environment,
+        "environment": approval.subject.environment,
     });
     if let State::Succeeded { serving, .. } = &approval.state {
         status["environment_url"] = serving.uri.clone().into();
@@ -51,12 +55,11 @@ pub(super) fn deployment_status(approval: &Approval, origin: &str) -> Value {
 /// A check run ("Update a check run"): the plan, who decided, and where the evidence is.
 pub(super) fn check_run(approval: &Approval, origin: &str, now: Timestamp) -> Value {
     let (status, conclusion) = standing(&approval.state);
-    let deployment = &approval.deployment;
     let mut run = json!({
-        "name": format!("Countersign: {} to {}", deployment.service.service(), deployment.environment),
+        "name": format!("Countersign: {}", heading(approval)),
         "external_id": approval.id(),
         "details_url": page(approval, origin),
-        "started_at": second(deployment.requested_at),
+        "started_at": second(approval.subject.requested_at),
         "status": status,
         "output": {
             "title": title(approval),
@@ -74,15 +77,17 @@ pub(super) fn check_run(approval: &Approval, origin: &str, now: Timestamp) -> Va
 pub(super) fn comment(approvals: &[Approval], origin: &str, now: Timestamp) -> String {
     let mut text = mark(origin);
     for approval in approvals {
-        let heading = format!(
-            "{} to {}",
-            approval.deployment.service.service(),
-            approval.deployment.environment
-        );
+        let heading = heading(approval);
         text += &format!("\n\n### {heading}: {}\n\n", title(approval));
         text += &summary(approval, origin, now);
     }
     text
+}
+
+/// What goes where.
+fn heading(approval: &Approval) -> String {
+    let subject = &approval.subject;
+    format!("{} to {}", one_line(subject.subject().target_name()), subject.environment)
 }
 
 /// Marks the comment as this gate's, for whoever looks for it.
@@ -116,26 +121,31 @@ fn title(approval: &Approval) -> String {
     match &approval.state {
         State::Pending {} => "waits for signatures".to_owned(),
         State::Executing { progress, .. } => {
-            format!("step {} of {}", progress.steps_done, approval.deployment.plan.steps.len())
+            let steps = approval.subject.deployment().map_or(0, |one| one.plan.steps.len());
+            format!("step {} of {steps}", progress.steps_done)
         }
         _ => words,
     }
 }
 
 fn summary(approval: &Approval, origin: &str, now: Timestamp) -> String {
-    let deployment = &approval.deployment;
-    let steps: Vec<String> =
-        deployment.plan.steps.iter().map(|step| format!("{} %", step.percent)).collect();
-    let mut text = format!("{}\n\n", quoted_sentence(approval, now));
-    text += "| | |\n| --- | --- |\n";
+    let subject = &approval.subject;
+    let mut text = format!("{}\n\n| | |\n| --- | --- |\n", quoted_sentence(approval, now));
     let mut row = |name: &str, value: String| text += &format!("| {name} | {value} |\n");
-    row("Service", code(deployment.service.as_str()));
-    row("Image", code(&deployment.image.to_string()));
-    row("Revision", code(&deployment.plan.revision));
-    row("Traffic", steps.join(", "));
-    row("Code", code(&deployment.short_code()));
-    row("Asked by", code(deployment.requester.display_name()));
-    row("Reason, in their words", code(&deployment.reason));
+    match subject.deployment() {
+        Some(deployment) => {
+            let steps = deployment.plan.steps.iter();
+            let steps: Vec<String> = steps.map(|step| format!("{} %", step.percent)).collect();
+            row("Service", code(deployment.service.as_str()));
+            row("Image", code(&deployment.image.to_string()));
+            row("Revision", code(&deployment.plan.revision));
+            row("Traffic", steps.join(", "));
+        }
+        None => row("What", code(subject.subject().target())),
+    }
+    row("Code", code(&subject.short_code()));
+    row("Asked by", code(subject.requester.display_name()));
+    row("Reason, in their words", code(&subject.reason));
     for decision in &approval.decisions {
         let verdict = match decision.verdict {
             Verdict::Approve => "Approved by",
