@@ -266,8 +266,9 @@ fn commit_at_github(app: &App, verified: &VerifiedRequester) -> Option<CommitAtG
     let github = app.github_app.as_ref()?;
     let claim = |name: &str| verified.claim(name).and_then(Value::as_str);
     let (repository, sha) = (claim("repository_id")?.parse().ok()?, claim("sha")?.to_owned());
+    let run = claim("run_id").and_then(|run| run.parse().ok());
     let is_of_github = app.workloads.is_github(verified.issuer_name());
-    (is_of_github && github.knows(repository)).then_some(CommitAtGitHub { repository, sha })
+    (is_of_github && github.knows(repository)).then_some(CommitAtGitHub { repository, sha, run })
 }
 
 /// What GitHub says of the commit that the token names. Context only: without an answer the

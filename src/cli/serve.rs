@@ -181,7 +181,14 @@ pub async fn serve_app(
     );
     let voice = app.github_app.clone().map(|github| {
         let (storage, clock, trust) = (storage.clone(), clock.clone(), trust.clone());
-        let voice = Voice::new(storage, clock, trust, github, app.relying_party.origin.clone());
+        let voice = Voice::new(
+            storage,
+            clock,
+            trust,
+            Arc::clone(&log),
+            github,
+            app.relying_party.origin.clone(),
+        );
         tokio::spawn(voice.run(shutdown.clone()))
     });
     let courier = Courier::new(

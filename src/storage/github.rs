@@ -28,6 +28,8 @@ pub struct CommitAtGitHub {
     pub repository: u64,
     /// The commit.
     pub sha: String,
+    /// GitHub's number of the run that asked, where the token names one.
+    pub run: Option<u64>,
 }
 
 /// What there is at GitHub of an approval, as the gate remembers it.
@@ -96,6 +98,7 @@ struct ReportRow {
     approval_id: String,
     repository_id: i64,
     commit_sha: String,
+    run_id: Option<i64>,
     pull: Option<i64>,
     wanted: i64,
     made: String,
@@ -110,6 +113,7 @@ impl ReportRow {
             commit: CommitAtGitHub {
                 repository: row.number("repository_id", self.repository_id)?,
                 sha: self.commit_sha,
+                run: self.run_id.map(|run| row.number("run_id", run)).transpose()?,
             },
             pull: self.pull.map(|pull| row.number("pull", pull)).transpose()?,
             wanted: row.number("wanted", self.wanted)?,
@@ -137,12 +141,13 @@ async fn insert(
     commit: &CommitAtGitHub,
     now: Timestamp,
 ) -> Result<()> {
-    const SQL: &str = "INSERT INTO github_reports (approval_id, repository_id, commit_sha, wanted, \
-                       shown, made, due_at, attempts) VALUES ($1, $2, $3, $4, 0, $5, $6, 0)";
+    const SQL: &str = "INSERT INTO github_reports (approval_id, repository_id, commit_sha, run_id, \
+         wanted, shown, made, due_at, attempts) VALUES ($1, $2, $3, $4, $5, 0, $6, $7, 0)";
     sqlx::query(SQL)
         .bind(approval.id().as_str())
         .bind(big_int(commit.repository)?)
         .bind(&commit.sha)
+        .bind(commit.run.map(big_int).transpose()?)
         .bind(big_int(approval.version)?)
         .bind(json_text(&Made::default())?)
         .bind(now.as_microsecond())
@@ -237,7 +242,7 @@ impl Storage {
 
     /// The report that is due longest, if one is.
     pub async fn due_report(&self, now: Timestamp) -> Result<Option<Report>> {
-        const SQL: &str = "SELECT approval_id, repository_id, commit_sha, pull, wanted, made, attempts \
+        const SQL: &str = "SELECT approval_id, repository_id, commit_sha, run_id, pull, wanted, made, attempts \
              FROM github_reports WHERE shown < wanted AND due_at <= $1 \
              ORDER BY due_at, approval_id LIMIT 1";
         let row: Option<ReportRow> = sqlx::query_as(SQL)

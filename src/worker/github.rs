@@ -1,10 +1,11 @@
-//! Speaks to GitHub: shows it what becomes of approvals.
+//! Speaks to GitHub: shows it what becomes of approvals, and answers runs that wait for them.
 //!
 //! Nothing is handed over in memory: rows that commit together with the ledger's entries say what GitHub has
 //! not been shown yet, and any instance can go on where another stopped. One speaks at a time, since GitHub
 //! asks Apps to make their calls one after the other.
 
 mod report;
+mod rule;
 mod words;
 
 use std::sync::Arc;
@@ -14,10 +15,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::gate::GateError;
 use crate::integrations::github::app::{AppError, GitHubApp};
 use crate::proof::evidence::Trust;
 use crate::randomness;
-use crate::storage::{Speaker, Storage, StorageError};
+use crate::storage::{Report, Speaker, Storage, StorageError, WaitingRule};
+use crate::worker::log::LogFollower;
 
 /// Longer than any single call to GitHub, after each of which it is kept.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -31,12 +34,15 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often one version is tried: for about an hour. The next version is tried anew.
 const MOST_ATTEMPTS: u64 = 20;
+/// How long it is left alone after that, unless something changes.
+const HOPELESS: Duration = Duration::from_secs(24 * 3600);
 
 /// The gate's voice at GitHub. One per process.
 pub struct Voice {
     storage: Storage,
     clock: Clock,
     trust: Trust,
+    log: Arc<LogFollower>,
     github: Arc<GitHubApp>,
     /// The gate's origin, which links begin with.
     origin: String,
@@ -57,17 +63,49 @@ enum Unsaid {
     Lost,
 }
 
+impl From<GateError> for Unsaid {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Storage(error) => Self::Storage(error),
+            other => Self::Unproved(other.to_string()),
+        }
+    }
+}
+
+/// Whether there is more to say.
+enum Spoken {
+    GoOn,
+    /// Not before this time.
+    Paused(Timestamp),
+    /// Somebody else speaks.
+    Lost,
+}
+
+/// What an error means: a sentence of why it has to be tried again, or that nobody speaks for now.
+fn sort(error: Unsaid, now: Timestamp) -> Result<Result<String, Spoken>, StorageError> {
+    match error {
+        Unsaid::Lost => Ok(Err(Spoken::Lost)),
+        Unsaid::Storage(error) => Err(error),
+        Unsaid::GitHub(AppError::NotNow { limited_for: Some(pause), .. }) => {
+            Ok(Err(Spoken::Paused(after(now, pause))))
+        }
+        other => Ok(Ok(other.to_string())),
+    }
+}
+
 impl Voice {
     /// A voice for the gate at `origin`. `trust` is what it believes without asking the database: GitHub is
-    /// shown nothing that its evidence does not prove.
+    /// shown nothing that its evidence does not prove, and `log` says before each answer whether the database is
+    /// still the one that was seen.
     pub fn new(
         storage: Storage,
         clock: Clock,
         trust: Trust,
+        log: Arc<LogFollower>,
         github: Arc<GitHubApp>,
         origin: String,
     ) -> Self {
-        Self { storage, clock, trust, github, origin, name: randomness::token::<12>() }
+        Self { storage, clock, trust, log, github, origin, name: randomness::token::<12>() }
     }
 
     /// Speaks until `shutdown` turns true. What is cut off then is looked for by whoever goes on.
@@ -109,7 +147,9 @@ impl Voice {
             return Ok(());
         }
         let now = self.clock.now();
-        if self.storage.due_report(now).await?.is_none() {
+        let is_silent = self.storage.due_report(now).await?.is_none()
+            && self.storage.due_rule(now).await?.is_none();
+        if is_silent {
             return Ok(());
         }
         let speaker = self.storage.become_speaker(&self.name, now, LEASE).await?;
@@ -120,35 +160,70 @@ impl Voice {
         said.map(|_| ())
     }
 
-    /// The same with the right to. Gives the time before which GitHub asked for silence.
+    /// The same with the right to: answers first, since runs wait for them. Gives the time before which GitHub
+    /// asked for silence.
     async fn say(&self, speaker: &Speaker) -> Result<Option<Timestamp>, StorageError> {
-        while let Some(mut report) = self.storage.due_report(self.clock.now()).await? {
-            let outcome = self.show(speaker, &mut report).await;
+        loop {
             let now = self.clock.now();
-            let error = match outcome {
-                Ok((version, problem)) => {
-                    self.storage.note_shown(&report, version, problem.as_deref()).await?;
-                    continue;
-                }
-                Err(Unsaid::Lost) => return Ok(None),
-                Err(Unsaid::Storage(error)) => return Err(error),
-                Err(error) => error,
-            };
-            let approval = &report.approval;
-            if let Unsaid::GitHub(AppError::NotNow { limited_for: Some(pause), why }) = &error {
-                tracing::warn!(%approval, why, ?pause, "GitHub asks to be left alone for a while");
-                return Ok(Some(after(now, *pause)));
-            }
-            tracing::warn!(%approval, %error, "GitHub could not be shown an approval; it is tried again");
-            let pause = if report.attempts >= MOST_ATTEMPTS {
-                // Until something changes, or for a day.
-                Duration::from_secs(24 * 3600)
+            let paused = if let Some(rule) = self.storage.due_rule(now).await? {
+                self.answer_one(speaker, rule).await?
+            } else if let Some(report) = self.storage.due_report(now).await? {
+                self.show_one(speaker, report).await?
             } else {
-                pause_after(report.attempts)
+                return Ok(None);
             };
-            self.storage.postpone_report(&report, after(now, pause), &error.to_string()).await?;
+            match paused {
+                Spoken::GoOn => {}
+                Spoken::Paused(until) => return Ok(Some(until)),
+                Spoken::Lost => return Ok(None),
+            }
         }
-        Ok(None)
+    }
+
+    async fn answer_one(
+        &self,
+        speaker: &Speaker,
+        mut rule: WaitingRule,
+    ) -> Result<Spoken, StorageError> {
+        let error = match self.answer(speaker, &mut rule).await {
+            Ok(()) => return Ok(Spoken::GoOn),
+            Err(error) => error,
+        };
+        tracing::warn!(run = rule.run, environment = rule.environment, %error, "a run could not be answered; it is tried again");
+        let now = self.clock.now();
+        match sort(error, now)? {
+            Err(spoken) => Ok(spoken),
+            Ok(why) => {
+                let due = after(now, pause_after(rule.attempts));
+                self.storage.postpone_rule(&rule, due, Some(&why)).await?;
+                Ok(Spoken::GoOn)
+            }
+        }
+    }
+
+    async fn show_one(
+        &self,
+        speaker: &Speaker,
+        mut report: Report,
+    ) -> Result<Spoken, StorageError> {
+        let error = match self.show(speaker, &mut report).await {
+            Ok((version, problem)) => {
+                self.storage.note_shown(&report, version, problem.as_deref()).await?;
+                return Ok(Spoken::GoOn);
+            }
+            Err(error) => error,
+        };
+        tracing::warn!(approval = %report.approval, %error, "GitHub could not be shown an approval; it is tried again");
+        let now = self.clock.now();
+        match sort(error, now)? {
+            Err(spoken) => Ok(spoken),
+            Ok(why) => {
+                let is_hopeless = report.attempts >= MOST_ATTEMPTS;
+                let pause = if is_hopeless { HOPELESS } else { pause_after(report.attempts) };
+                self.storage.postpone_report(&report, after(now, pause), &why).await?;
+                Ok(Spoken::GoOn)
+            }
+        }
     }
 
     /// Keeps the right to speak before each call.

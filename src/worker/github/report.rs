@@ -46,7 +46,7 @@ impl Voice {
     }
 
     /// An approval as its evidence proves it, which is all that GitHub is told.
-    async fn proved(&self, id: &ApprovalId) -> Result<Approval, Unsaid> {
+    pub(super) async fn proved(&self, id: &ApprovalId) -> Result<Approval, Unsaid> {
         let stored = match self.storage.approval(id).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Err(Unsaid::Unproved("its row is gone".to_owned())),

@@ -30,7 +30,7 @@ pub(super) fn deployment_status(approval: &Approval, origin: &str) -> Value {
         State::Pending {} => ("pending", "Waits for people to read and sign it".to_owned()),
         State::Approved { .. } => ("queued", "Signed; the rollout begins by itself".to_owned()),
         State::Executing { .. } => ("in_progress", "The rollout runs".to_owned()),
-        State::Succeeded { .. } => ("success", "The service serves what was signed".to_owned()),
+        State::Succeeded { .. } => ("success", "What was signed is done".to_owned()),
         State::Failed { reason, .. } => ("failure", format!("It failed: {reason}")),
         State::RolledBack { reason, .. } => ("failure", format!("Rolled back: {reason}")),
         State::NeedsAttention { .. } => ("error", "Somebody has to look at the service".to_owned()),
@@ -46,7 +46,7 @@ pub(super) fn deployment_status(approval: &Approval, origin: &str) -> Value {
         "log_url": page(approval, origin),
         "environment": approval.subject.environment,
     });
-    if let State::Succeeded { serving, .. } = &approval.state {
+    if let State::Succeeded { serving: Some(serving), .. } = &approval.state {
         status["environment_url"] = serving.uri.clone().into();
     }
     status

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair, RsaKeyPair};
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::gate::{Engine, Gate};
+use crate::support::gate::{Answer, Engine, Gate, send};
 
 /// The repository of the sandbox's usual requester.
 pub const REPOSITORY: u64 = 1001;
@@ -101,4 +102,22 @@ impl Gate {
         let statuses = self.at_github("statuses").await;
         statuses.iter().map(|status| status["state"].as_str().unwrap().to_owned()).collect()
     }
+
+    /// Sends a webhook with these headers and body.
+    pub async fn webhook(&self, signature: &str, id: &str, event: &str, body: &[u8]) -> Answer {
+        let request = self
+            .http
+            .post(self.url("/v1/github/webhooks"))
+            .header("content-type", "application/json")
+            .header("x-hub-signature-256", signature)
+            .header("x-github-delivery", id)
+            .header("x-github-event", event);
+        send(request.body(body.to_vec())).await
+    }
+}
+
+/// The signature that GitHub sends with a body.
+pub fn signature_of(secret: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    format!("sha256={}", HEXLOWER.encode(hmac::sign(&key, body).as_ref()))
 }
