@@ -14,7 +14,9 @@ use crate::config::file::{
     ConfigFile, Credentials, GitHubSection, Header, LoginSection, ProxySection,
     WorkloadIssuerSection,
 };
-use crate::config::{Config, database, environments, log_head, loopback, secret, trust, witness};
+use crate::config::{
+    Config, database, environments, log_head, loopback, roles, secret, trust, witness,
+};
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
@@ -100,6 +102,7 @@ impl Check {
         let pins =
             trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
         let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
+        let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
             (public_origin, listen, database, log_key, login, self.problems.is_empty())
@@ -123,6 +126,7 @@ impl Check {
             github,
             proxies,
             audit_readers: file.audit.readers,
+            roles,
             environments,
             warnings: self.warnings,
         })

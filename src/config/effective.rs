@@ -42,6 +42,7 @@ fn value(config: &Config) -> Value {
         github,
         proxies,
         audit_readers,
+        roles,
         environments,
         warnings: _,
     } = config;
@@ -88,6 +89,7 @@ fn value(config: &Config) -> Value {
             "header": proxies.header.map(|header| format!("{header:?}")),
         },
         "audit_readers": audit_readers,
+        "roles": roles,
         "environments": environments,
     })
 }

@@ -16,7 +16,7 @@ use crate::storage::column::Row;
 use crate::storage::error::{Result, StorageError};
 
 pub(super) use written::{
-    count_pending, insert_approval, insert_decision, insert_policy, pending_for, rollout_beside,
+    count_pending, insert_approval, insert_decision, insert_policy, pending_for, rollouts_beside,
     update_approval,
 };
 
