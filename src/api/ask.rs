@@ -12,6 +12,7 @@ use crate::domain::canonical::to_canonical_json;
 use crate::domain::deployment::{Commit, FrozenDeployment, Link};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
+use crate::domain::plan::{AskedStep, InvalidSteps, OnFailure, StepPlan};
 use crate::domain::policy::Policy;
 use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
 use crate::gate::request::{Attempt, create, find_earlier, requester_of};
@@ -48,6 +49,9 @@ pub struct AskBody {
     /// How long it may stay open: seconds, or text such as `8h` or `30m`.
     #[schema(value_type = Option<String>, example = "8h")]
     expires_in: Option<Value>,
+    /// A webhook of the gate's configuration, by its name, that is told of everything about this approval.
+    #[schema(example = "deploys")]
+    notify: Option<String>,
 }
 
 /// What is asked for.
@@ -67,8 +71,10 @@ enum AskSubject {
         /// Changes of the revision template, as the Cloud Run Admin API v2 writes it.
         #[schema(value_type = Option<Object>)]
         template: Option<Value>,
-        /// Percent of traffic at each step, rising to 100.
-        steps: Option<Vec<u8>>,
+        /// The steps of the traffic, rising to 100: percentages, or objects that say more.
+        steps: Option<Vec<AskedStep>>,
+        /// What happens when a step fails; the environment says it where this does not.
+        on_failure: Option<OnFailure>,
     },
 }
 
@@ -95,11 +101,16 @@ pub async fn ask(
     body: AskBody,
 ) -> Result<(StoredApproval, bool), Problem> {
     let request_digest = Digest::of(to_canonical_json(json).map_err(GateError::from)?);
-    let attempt = Attempt { requester: verified, idempotency_key, request_digest };
+    let notify = body.notify.clone();
+    let notify = notify.as_deref();
+    let attempt = Attempt { requester: verified, idempotency_key, request_digest, notify };
     if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
         return Ok((earlier, false));
     }
     let policy = find_policy(app, &body.environment, verified)?;
+    if let Some(receiver) = notify.filter(|name| !app.receivers.is_webhook(name)) {
+        return Err(unknown_receiver(receiver));
+    }
     let request = request_of(body)?;
     let deployment = freeze(app, &request, policy, verified).await?;
     let (stored, is_new) = create(&app.storage, &attempt, deployment, policy, app.now()).await?;
@@ -107,6 +118,18 @@ pub async fn ask(
         tracing::info!(approval = %stored.approval.id(), requester = stored.requester_key, "an approval was asked for");
     }
     Ok((stored, is_new))
+}
+
+/// Which receivers there are is for those who configure them.
+fn unknown_receiver(name: &str) -> Problem {
+    let shown: String = name.chars().take(100).collect();
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "unknown_receiver",
+        format!(
+            "There is no webhook {shown:?} in the gate's configuration: leave notify out, or have it added there."
+        ),
+    )
 }
 
 /// The environment that the body of a request names, and what it asks for.
@@ -159,7 +182,10 @@ fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
     let invalid = |code: &'static str, error: &dyn std::fmt::Display| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, sentence(error))
     };
-    let Object(AskSubject::Deployment { service, image, template, steps }) = ask.subject;
+    let Object(AskSubject::Deployment { service, image, template, steps, on_failure }) =
+        ask.subject;
+    let steps: Option<Result<Vec<StepPlan>, InvalidSteps>> =
+        steps.map(|steps| steps.into_iter().map(AskedStep::plan).collect());
     let template = match template {
         Some(template) => {
             Some(check_template(&template).map_err(|error| invalid("invalid_template", &error))?)
@@ -170,7 +196,8 @@ fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
         service: service.parse().map_err(|error| invalid("invalid_service", &error))?,
         image: image.parse().map_err(|error| invalid("image_not_by_digest", &error))?,
         template,
-        steps,
+        steps: steps.transpose().map_err(|error| invalid("invalid_steps", &error))?,
+        on_failure,
         reason: ask.reason,
         title: ask.title,
         body: ask.body,

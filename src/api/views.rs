@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::approval::{Approval, State, Status};
-use crate::domain::decision::Verdict;
+use crate::domain::decision::{Verdict, with_withdrawals};
 use crate::domain::deployment::Requester;
 use crate::domain::hold::{Freezes, Hold, hold_now};
 use crate::domain::observation::TrafficShare;
+use crate::domain::plan::{OnFailure, Step};
 use crate::domain::policy::{NewerRequest, Policy, TrustLevel};
 use crate::domain::sentence::status_sentence;
 
@@ -88,6 +89,27 @@ pub struct SubjectView {
     pub image: String,
     /// The new revision's share at each step.
     pub steps: Vec<u8>,
+    /// The steps and what happens at each.
+    pub plan: Vec<StepView>,
+    /// What happens when a step fails.
+    pub on_failure: OnFailure,
+}
+
+/// One step of the traffic.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct StepView {
+    /// The new revision's share.
+    pub percent: u8,
+    /// How long the step is watched before the rollout goes on, in seconds.
+    pub bake_seconds: u32,
+    /// The tag that gives the new revision an address of its own during this step.
+    pub tag: Option<String>,
+}
+
+impl From<&Step> for StepView {
+    fn from(step: &Step) -> Self {
+        Self { percent: step.percent, bake_seconds: step.bake_seconds, tag: step.tag.clone() }
+    }
 }
 
 /// Who asked.
@@ -128,13 +150,17 @@ pub struct RuleView {
 pub struct DecisionView {
     /// Who decided.
     pub approver: ApproverView,
-    /// Approve or reject.
+    /// `approve` or `reject`.
+    #[schema(value_type = String)]
     pub decision: Verdict,
     /// Why.
     pub reason: Option<String>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub decided_at: Timestamp,
+    /// When the person took it back, if they did: it counts no more.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub withdrawn_at: Option<Timestamp>,
 }
 
 /// A person.
@@ -161,6 +187,9 @@ pub struct RolloutView {
     pub steps_done: usize,
     /// How many there are.
     pub steps_total: usize,
+    /// Until when the step that serves now is watched, if it is.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub watched_until: Option<Timestamp>,
     /// The service's address, once it was seen to serve.
     pub uri: Option<String>,
     /// The shares that were last seen to serve.
@@ -224,6 +253,8 @@ pub struct EnvironmentView {
     pub max_pending: u64,
     /// The steps of a request that names none.
     pub steps: Vec<u8>,
+    /// What the environment says of plans beside that, in words.
+    pub plan: Vec<String>,
     /// Whether the anchors that approvals rest on are pinned in the gate's configuration.
     pub trust: TrustLevel,
     /// Whether nothing may be asked for while they are not.
@@ -238,16 +269,6 @@ impl ApprovalView {
     /// The view of an approval as it is while these freezes are in force.
     pub fn new(approval: &Approval, url: String, freezes: &Freezes, now: Timestamp) -> Self {
         let deployment = &approval.deployment;
-        let decisions = approval.decisions.iter().map(|decision| DecisionView {
-            approver: ApproverView {
-                issuer: decision.person.issuer.clone(),
-                subject: decision.person.subject.clone(),
-                name: decision.name.clone(),
-            },
-            decision: decision.verdict,
-            reason: decision.reason.clone(),
-            decided_at: decision.decided_at,
-        });
         Self {
             id: deployment.approval.to_string(),
             status: approval.status(),
@@ -264,6 +285,8 @@ impl ApprovalView {
                 service: deployment.service.to_string(),
                 image: deployment.image.to_string(),
                 steps: deployment.plan.steps.iter().map(|step| step.percent).collect(),
+                plan: deployment.plan.steps.iter().map(StepView::from).collect(),
+                on_failure: deployment.plan.on_failure,
             },
             deployment_digest: deployment.digest().to_string(),
             short_code: deployment.short_code(),
@@ -274,7 +297,7 @@ impl ApprovalView {
             created_at: deployment.requested_at,
             expires_at: deployment.expires_at,
             rules: rules_of(&approval.policy, Some(approval)),
-            decisions: decisions.collect(),
+            decisions: decisions_of(approval),
             rollout: rollout_of(approval),
             hold: hold_now(approval, freezes, now).as_ref().map(HoldView::from),
         }
@@ -321,6 +344,7 @@ impl EnvironmentView {
             newer_request: policy.newer_request,
             max_pending: policy.max_pending,
             steps: policy.default_steps.clone(),
+            plan: policy.plan.in_words(),
             trust: policy.enrolment.trust,
             requires_pinned_trust: policy.enrolment.requires_pinned_trust,
             endorsements: policy.enrolment.endorsements,
@@ -343,6 +367,23 @@ fn rules_of(policy: &Policy, approval: Option<&Approval>) -> Vec<RuleView> {
     views.collect()
 }
 
+/// Each yes and no, with the time at which its person took it back, if they did.
+fn decisions_of(approval: &Approval) -> Vec<DecisionView> {
+    let told = with_withdrawals(&approval.decisions);
+    let views = told.into_iter().map(|(decision, withdrawal)| DecisionView {
+        approver: ApproverView {
+            issuer: decision.person.issuer.clone(),
+            subject: decision.person.subject.clone(),
+            name: decision.name.clone(),
+        },
+        decision: decision.verdict,
+        reason: decision.reason.clone(),
+        decided_at: decision.decided_at,
+        withdrawn_at: withdrawal.map(|withdrawal| withdrawal.decided_at),
+    });
+    views.collect()
+}
+
 fn rollout_of(approval: &Approval) -> Option<RolloutView> {
     let deployment = &approval.deployment;
     let plan = &deployment.plan;
@@ -352,6 +393,7 @@ fn rollout_of(approval: &Approval) -> Option<RolloutView> {
         digest: format!("sha256:{}", deployment.image.digest()),
         steps_done,
         steps_total: plan.steps.len(),
+        watched_until: None,
         uri: None,
         traffic: Vec::new(),
         generation: None,
@@ -362,6 +404,10 @@ fn rollout_of(approval: &Approval) -> Option<RolloutView> {
             let served = progress.steps_done.checked_sub(1).and_then(|last| plan.steps.get(last));
             let traffic = served.map_or(&plan.rollback, |step| &step.traffic);
             Some(RolloutView {
+                watched_until: match approval.status() {
+                    Status::Executing => progress.watched(plan).map(|watched| watched.until),
+                    _ => None,
+                },
                 traffic: traffic.iter().map(Share::from).collect(),
                 ..view(progress.steps_done)
             })

@@ -15,7 +15,7 @@ use crate::config::file::{
     WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, database, environments, log_head, loopback, roles, secret, trust, witness,
+    Config, database, environments, log_head, loopback, receivers, roles, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -101,6 +101,8 @@ impl Check {
         let witnesses = witness::witnesses(&mut self, file.witness);
         let pins =
             trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
+        let reach = receivers::reach(public_origin.as_ref());
+        let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
         let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
         let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
@@ -122,6 +124,8 @@ impl Check {
             workload_issuers,
             pins,
             witnesses,
+            receivers,
+            reach,
             cloud_run: CloudRunSettings { endpoint, credentials },
             github,
             proxies,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
 
@@ -50,6 +51,9 @@ pub struct ConfigFile {
     /// The witnesses of the log.
     #[serde(default)]
     pub witness: Vec<WitnessSection>,
+    /// Who is told what happened.
+    #[serde(default)]
+    pub webhook: Vec<WebhookSection>,
     /// Cloud Run.
     #[serde(default)]
     pub cloud_run: CloudRunSection,
@@ -169,6 +173,20 @@ pub struct WitnessSection {
     pub url: String,
 }
 
+/// `[[webhook]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSection {
+    /// What requesters and the outbox call it.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// The file that holds the secret that notices are signed with.
+    pub secret_file: PathBuf,
+    /// Which events it is told of; of all if absent.
+    pub events: Option<Vec<String>>,
+}
+
 /// `[cloud_run]`
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -263,6 +281,8 @@ pub struct EnvironmentSection {
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,
+    /// The file that holds the address of an incoming webhook of Slack.
+    pub slack_webhook_file: Option<PathBuf>,
     /// Whether it does nothing until anchors are pinned.
     #[serde(default)]
     pub require_pinned_trust: bool,
@@ -279,7 +299,10 @@ pub struct EnvironmentSection {
     pub max_pending: i64,
     /// The steps of a request that names none.
     #[serde(default = "all_at_once")]
-    pub steps: Vec<u8>,
+    pub steps: Vec<AskedStep>,
+    /// What requests may say of their plans.
+    #[serde(default)]
+    pub plan: PlanSection,
 }
 
 /// A yes is one to the world of its moment.
@@ -292,8 +315,24 @@ fn a_thousand() -> i64 {
     1_000
 }
 
-fn all_at_once() -> Vec<u8> {
-    vec![100]
+fn all_at_once() -> Vec<AskedStep> {
+    vec![AskedStep::Percent(100)]
+}
+
+/// `[environment.NAME.plan]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanSection {
+    /// Whether every rollout takes the steps of the environment.
+    pub fixed: bool,
+    /// How long each step before the last is watched at least.
+    pub shortest_bake: Option<String>,
+    /// How long a step may be watched.
+    pub longest_bake: Option<String>,
+    /// Whether steps may give the new revision an address of its own.
+    pub tags: bool,
+    /// What happens when a step fails.
+    pub on_failure: OnFailure,
 }
 
 /// One entry of `requesters`.

@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 
 use crate::config::Config;
+use crate::domain::notice::Event;
 use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
 use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::log_head::LogHeadPlace;
@@ -47,6 +48,7 @@ pub(super) fn of(config: &Config) -> String {
         .add("", &format!("scopes {}, groups from {}", login.scopes.join(" "), login.groups_claim));
     lines.list("trust", trust(config));
     lines.list("witnesses", witnesses(config));
+    lines.list("receivers", receivers(config));
     lines.add("cloud run", &cloud_run(config));
     lines.add("github", &github(config));
     lines.add("proxies", &proxies(config));
@@ -130,6 +132,23 @@ fn witnesses(config: &Config) -> Vec<String> {
     told
 }
 
+fn receivers(config: &Config) -> Vec<String> {
+    config
+        .receivers
+        .iter()
+        .map(|receiver| {
+            let events = receiver.subscription.events.iter().map(|event| event.name());
+            let events: Vec<&str> = events.collect();
+            let events = match events.len() {
+                0 => "what requesters ask it to be told".to_owned(),
+                count if count == Event::names().count() => "everything".to_owned(),
+                _ => events.join(", "),
+            };
+            format!("{} at {}, told of {events}", receiver.name(), receiver.shown())
+        })
+        .collect()
+}
+
 fn github(config: &Config) -> String {
     match &config.github {
         Some(github) if github.token.is_some() => format!("{}, with a token", github.api),
@@ -148,14 +167,19 @@ fn proxies(config: &Config) -> String {
     format!("{} are believed in {header}", ranges.join(", "))
 }
 
+fn plan(lines: &mut Lines, policy: &Policy) {
+    let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
+    lines.add("  steps", &format!("{} percent", steps.join(", ")));
+    lines.list("  plans", policy.plan.in_words());
+}
+
 fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.0.push_str(&format!("\nenvironment {name}\n"));
     lines.list("  services", policy.services.iter().map(ToString::to_string));
     lines.list("  images", policy.images.iter().cloned());
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
-    let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
-    lines.add("  steps", &format!("{} percent", steps.join(", ")));
+    plan(lines, policy);
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
     if policy.enrolment.requires_pinned_trust {
         lines.add("  trust", "must be pinned");

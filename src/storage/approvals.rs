@@ -16,8 +16,8 @@ use crate::storage::column::Row;
 use crate::storage::error::{Result, StorageError};
 
 pub(super) use written::{
-    count_pending, insert_approval, insert_decision, insert_policy, pending_for, rollouts_beside,
-    update_approval,
+    count_pending, insert_approval, insert_decision, insert_policy, newer_open, pending_for,
+    rollouts_beside, update_approval,
 };
 
 /// How many older approvals a page names: one in the usual case.
@@ -53,6 +53,8 @@ pub struct NewApproval {
     pub token_key: String,
     /// That key's thumbprint, for the ledger.
     pub token_key_thumbprint: String,
+    /// The webhook that is told of it, if the requester named one.
+    pub notify: Option<String>,
 }
 
 /// The columns of [`ApprovalRow`], with the policy's text beside them.

@@ -23,6 +23,7 @@ mod guard;
 mod jobs;
 mod ledger;
 mod listing;
+mod notices;
 mod outage;
 mod people;
 mod recovery;
@@ -33,7 +34,7 @@ mod tokens;
 mod writer;
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Transaction};
@@ -42,6 +43,7 @@ use tokio::task::AbortHandle;
 
 use crate::domain::ledger::Frontier;
 use crate::domain::log_key::{LogKey, LogPublicKey};
+use crate::domain::notice::Subscription;
 
 pub use agent_credentials::KeptAgentCredential;
 pub use approvals::{NewApproval, StoredApproval};
@@ -54,6 +56,7 @@ pub use first_keys::FirstKeyLink;
 pub use follow::LogStretch;
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
+pub use notices::{DueNotice, NoticeStanding};
 pub use people::{Credential, CredentialStatus, Session};
 pub use recovery::RecoveryLink;
 pub use refusals::{REFUSAL_PAUSE, Refusal};
@@ -77,6 +80,7 @@ struct Inner {
     readers: AnyPool,
     log_key: Arc<LogKey>,
     refusals: refusals::Refusals,
+    subscriptions: OnceLock<Vec<Subscription>>,
     /// A random name, by which a gate knows its own notifications.
     name: String,
     wakeups: watch::Sender<u64>,
@@ -86,6 +90,13 @@ struct Inner {
     listener: Option<AbortHandle>,
     /// Keeps other processes away from a SQLite file.
     _lock: Option<File>,
+}
+
+impl Inner {
+    /// Who wants to be told of what; nobody where that was not said.
+    fn subscriptions(&self) -> &[Subscription] {
+        self.subscriptions.get().map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 impl Drop for Inner {
@@ -144,6 +155,7 @@ impl Storage {
             readers,
             log_key,
             refusals: refusals::Refusals::default(),
+            subscriptions: OnceLock::new(),
             name,
             wakeups,
             commits: broadcast::Sender::new(COMMITS_KEPT),

@@ -23,7 +23,7 @@ use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, Revocation};
 use crate::storage::tokens::{self, SpentToken};
-use crate::storage::{Inner, Storage, engine, events, first_keys, ledger, outage};
+use crate::storage::{Inner, Storage, engine, events, first_keys, ledger, notices, outage};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -124,6 +124,11 @@ impl Writer {
         step!(self, approvals::pending_for(&mut self.transaction, environment, service))
     }
 
+    /// The newest approval of the same environment and service that was asked for later and has not ended.
+    pub async fn newer_open(&mut self, approval: &Approval) -> Result<Option<ApprovalId>> {
+        step!(self, approvals::newer_open(&mut self.transaction, approval))
+    }
+
     /// Other approvals whose rollout of the same service runs or comes first: of two that may begin, the
     /// one that was asked for first does.
     pub async fn rollouts_beside(
@@ -168,10 +173,10 @@ impl Writer {
         step!(self, self.append(&record))
     }
 
-    /// Keeps what proves a decision.
+    /// Keeps what proves a decision. The next entry of this change must be the one about it.
     ///
     /// # Errors
-    /// [`StorageError::Duplicate`] if the person has decided on this approval before.
+    /// [`StorageError::Duplicate`] if a decision with this entry is kept already.
     pub async fn insert_decision(
         &mut self,
         approval: &ApprovalId,
@@ -337,6 +342,9 @@ impl Writer {
         approvals::insert_policy(&mut self.transaction, approval).await?;
         approvals::insert_approval(&mut self.transaction, approval, asked, first_entry, now)
             .await?;
+        if let Some(receiver) = &asked.notify {
+            notices::name_receiver(&mut self.transaction, approval.id(), receiver).await?;
+        }
         let data = serde_json::json!({
             "token_digest": Digest::of(&asked.token),
             "token_key": asked.token_key_thumbprint,
@@ -344,7 +352,7 @@ impl Writer {
         let record = Record::of_transition(&transition, None, data, now);
         self.append(&record).await?;
         let approval = transition.approval;
-        jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        jobs::settle(&mut self.transaction, &approval, now).await?;
         Ok(StoredApproval {
             approval,
             requester_key: asked.requester_key.clone(),
@@ -365,7 +373,7 @@ impl Writer {
         let record = Record::of_transition(&transition, previous, Value::Null, now);
         self.append(&record).await?;
         let approval = transition.approval;
-        jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        jobs::settle(&mut self.transaction, &approval, now).await?;
         self.changed.push(approval.clone());
         Ok(approval)
     }
@@ -374,6 +382,8 @@ impl Writer {
         let (entry, completed) =
             self.head.write(record, randomness::bytes(), &self.storage.log_key)?;
         ledger::insert_entry(&mut self.transaction, &entry, record).await?;
-        ledger::insert_nodes(&mut self.transaction, &completed).await
+        ledger::insert_nodes(&mut self.transaction, &completed).await?;
+        let subscriptions = self.storage.subscriptions();
+        notices::announce(&mut self.transaction, subscriptions, entry.index, record).await
     }
 }

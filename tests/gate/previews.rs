@@ -10,7 +10,7 @@ use countersign::domain::deployment::Preconditions;
 use countersign::domain::digest::Digest;
 use countersign::domain::hold::Freezes;
 use countersign::domain::policy::TrustLevel;
-use countersign::storage::KeptAgentCredential;
+use countersign::storage::{KeptAgentCredential, NoticeStanding};
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
 use countersign::web::views::agents::{AgentListing, AgentsPage};
@@ -18,6 +18,7 @@ use countersign::web::views::approval::ApprovalPage;
 use countersign::web::views::endorsement::EndorsementPage;
 use countersign::web::views::inbox::InboxPage;
 use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeysPage};
+use countersign::web::views::notices::{NoticesPage, ReceiverListing};
 use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
 use countersign::web::views::recovery::RecoveryPage;
 
@@ -26,8 +27,8 @@ use jiff::SignedDuration;
 use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
-    after_pending, approval_of, calls, deployment, minutes_ago, now, pending, person, running,
-    share, signed_once, viewer,
+    after_pending, approval_of, approved, calls, deployment, minutes_ago, now, pending, person,
+    running, share, signed_once, taken_back, viewer,
 };
 
 #[test]
@@ -46,6 +47,7 @@ fn every_page_is_written_out() {
 fn pages() -> Vec<(String, String)> {
     let bob = viewer("Bob Lindqvist", &["release-managers"], &["Blue YubiKey", "Phone"]);
     let newcomer = viewer("Dan Okafor", &["release-managers"], &[]);
+    let signer = viewer("Alice Moreau", &["release-managers"], &["Blue YubiKey"]);
     let visitor = viewer("Eve Park", &["marketing"], &["Phone"]);
     let notice = "This gate is a demo: everything runs on this machine and nothing is deployed.";
     let bobs = Surroundings {
@@ -86,6 +88,9 @@ fn pages() -> Vec<(String, String)> {
         |message| KeysPage::new(&keys(minutes_ago(9)), message, true, bobs).render().unwrap();
     let mut pages = vec![
         ("pending".to_owned(), show(&signed_once(), bobs)),
+        ("pending-take-back".to_owned(), show(&signed_once(), of(&signer))),
+        ("approved-take-back".to_owned(), show(&approved(), of(&signer))),
+        ("pending-taken-back".to_owned(), show(&taken_back(), bobs)),
         ("pending-signed-out".to_owned(), show(&pending(), nobody)),
         ("pending-no-key".to_owned(), show(&pending(), of(&newcomer))),
         ("pending-not-allowed".to_owned(), show(&pending(), of(&visitor))),
@@ -104,6 +109,8 @@ fn pages() -> Vec<(String, String)> {
         ("recovery-link".to_owned(), RecoveryPage::without_link(alarmed).render().unwrap()),
         ("recovery-done".to_owned(), RecoveryPage::done(nobody).render().unwrap()),
         ("agents".to_owned(), agents(bobs)),
+        ("notices".to_owned(), notices(bobs)),
+        ("notices-empty".to_owned(), NoticesPage::new(&[], bobs).render().unwrap()),
         ("first-key".to_owned(), FirstKeyPage::new(nobody).render().unwrap()),
         ("keys-empty".to_owned(), KeysPage::new(&[], None, false, bobs).render().unwrap()),
         ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),
@@ -146,6 +153,32 @@ fn agents(around: Surroundings<'_>) -> String {
     AgentsPage::new(&listings, vec!["production".into(), "staging".into()], None, around)
         .render()
         .unwrap()
+}
+
+fn notices(around: Surroundings<'_>) -> String {
+    let listing = |name: &str, standing| ReceiverListing {
+        name: name.to_owned(),
+        place: Some(format!("https://{name}.example.com")),
+        events: vec!["approval.requested", "approval.decided", "rollout.failed"],
+        standing,
+    };
+    let standing = |waiting, given_up, fault: Option<&str>| {
+        Some(NoticeStanding {
+            receiver: String::new(),
+            waiting,
+            oldest: Some(minutes_ago(9)),
+            given_up,
+            last_error: fault.map(str::to_owned),
+        })
+    };
+    let gone = "it answered 410: it is gone, remove it from the configuration";
+    let listings = [
+        listing("deploys", None),
+        listing("tickets", standing(3, 0, Some("it answered 503 Service Unavailable"))),
+        listing("archive", standing(0, 2, Some(gone))),
+        ReceiverListing { place: None, ..listing("old", standing(1, 0, None)) },
+    ];
+    NoticesPage::new(&listings, around).render().unwrap()
 }
 
 fn problem(around: Surroundings<'_>) -> String {

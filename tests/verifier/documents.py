@@ -57,7 +57,6 @@ def canonical(value):
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 def from_base64url(text):
-    require(isinstance(text, str), "what should be base64url is no text")
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     require(to_base64url(data) == text, "base64url is not canonical")
     return data
@@ -92,8 +91,7 @@ for line in Path(__file__).with_name("shapes.txt").read_text().splitlines():
 def has_form(value, form):
     """Whether it has this form. What the reader of a text refuses, raises that reader's ValueError."""
     if form[-1] in "*+":
-        is_list = type(value) is list and len(value) >= (form[-1] == "+")
-        return is_list and all(has_form(item, form[:-1]) for item in value)
+        return type(value) is list and len(value) >= (form[-1] == "+") and all(has_form(item, form[:-1]) for item in value)
     known = FORMS.get(form)
     if form[0] == "=" or callable(known):
         return value == form[1:] if form[0] == "=" else known(value)

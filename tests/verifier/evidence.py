@@ -12,6 +12,8 @@ from .signatures import Entry, is_signed, part_of, read_key
 LARGEST_FILE, LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 4 * 1024**2, 30 * 10**9, 300 * 10**9, 900 * 10**9
 STATEMENT, PREDICATE = {"_type": "https://in-toto.io/Statement/v1"}, "urn:countersign:predicate:"
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
+# What everybody said last: a person decides once, or again after taking it back.
+newest = lambda decisions: {canonical(one["person"]): one for one in decisions}
 person_of = lambda claims: {"issuer": claims.get("iss"), "subject": claims.get("sub")}
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
 CODES = dict(line.split(" ", 1) for line in Path(__file__).with_name("codes.txt").read_text().splitlines())
@@ -40,8 +42,8 @@ def verify(data, trust):
         code, detail = getattr(broken, "code", None) or code, str(broken) and f" ({broken})"
         return found | {"verdict": "invalid", "code": code, "sentence": CODES[code] + detail}
     status, found["approval"] = case.state["status"], case.deployment["approval"]
-    found |= {"verdict": "approved" if status in APPROVED else "not_approved", "status": status}
-    return found | {"sentence": f"Everything holds. The approval is {status}."}
+    found["verdict"] = "approved" if status in APPROVED else "not_approved"
+    return found | {"status": status, "sentence": f"Everything holds. The approval is {status}."}
 
 def of_form(case):
     yield "malformed"
@@ -135,7 +137,8 @@ def require_recorded(entry, kind, data):
 def require_statement(one, kind, subjects, ours):
     """Its statement is of this kind, about these subjects, and says what is ours. Gives the digests of it."""
     subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects]
-    members = {"predicateType": PREDICATE + kind, "subject": subjects, "predicate": one.said | ours}
+    predicate = {name: value for name, value in (one.said | ours).items() if value is not None}
+    members = {"predicateType": PREDICATE + kind, "subject": subjects, "predicate": predicate}
     is_ours = canonical(STATEMENT | members) == one.file["statement"]
     require(is_ours and one.file["credential_id"] in one.said["credentials"], "it says something else")
     assertion = canonical({name: one.file[name] for name in ASSERTION if name in one.file})
@@ -182,12 +185,14 @@ def of_statements(case):
     require(len(case.decisions) == len(case.recorded), "the log recorded another number of decisions")
     subjects = deployment["image"].split("@sha256:"), (deployment["approval"], case.digest)
     ours = {"deployment": deployment} | {name: deployment[name] for name in ("policy_digest", "audience")}
-    for one, one.recorded in zip(case.decisions, case.recorded):
+    for place, (one, one.recorded) in enumerate(zip(case.decisions, case.recorded)):
         found = {"person": one.person, "verdict": one.said["decision"], "reason": one.said.get("reason")}
-        found |= {"credential": one.file["credential_id"]} | require_statement(one, "decision:v1", subjects, ours)
-        require(found.items() <= one.recorded.items(), "another decision was recorded")
-    once = [{canonical(one.said[name]) for one in case.decisions} for name in ("nonce", "approver")]
-    require(all(len(values) == len(case.decisions) for values in once), "two have one nonce or one approver")
+        takes_back, before = one.said["decision"] == "withdraw", newest(case.recorded[:place]).get(canonical(one.person), {})
+        kind, ours["withdraws"] = ("withdrawal:v1", before.get("statement_digest")) if takes_back else ("decision:v1", None)
+        found |= {"credential": one.file["credential_id"]} | require_statement(one, kind, subjects, ours)
+        is_next = takes_back == (before.get("verdict", "withdraw") != "withdraw")
+        require(found.items() <= one.recorded.items() and is_next, "another one was recorded, or the person decided twice")
+    require(len({one.said["nonce"] for one in case.decisions}) == len(case.decisions), "two have one nonce")
     yield "statement_time"
     for one in case.statements:
         issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
@@ -231,21 +236,20 @@ def of_statements(case):
     yield "unused_credential"
     require([key[0] for key in keys] == [*dict.fromkeys(one.file["credential_id"] for one in case.statements)])
     yield "state_mismatch"
-    refusals = [decision for decision in case.recorded if decision["verdict"] == "reject"]
-    require(bool(refusals) == (case.state["status"] == "rejected"))
-    for refusal in refusals:
-        words = {"by": refusal["person"], "name": refusal["name"], "reason": refusal["reason"]}
-        require([refusal] == case.recorded[-1:] == refusals and words.items() <= case.state.items())
+    refusals = [one["verdict"] == "reject" and [one["person"], one["name"], one["reason"]] for one in case.recorded]
+    told = case.state["status"] == "rejected" and [case.state[name] for name in ("by", "name", "reason")]
+    require(not any(refusals[:-1]) and (refusals or [False])[-1] == told)
     yield "quorum_not_met"
     # Whoever issued the credential of an agent asked through it, and counts for nothing.
     said, asks = case.deployment["requester"]["claims"], case.deployment["requester"]["issuer"] == "agent-credential"
-    behind = {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
-    people = [(one["person"]["subject"], one["groups"]) for one in case.recorded if not asks or one["person"] != behind]
-    require(case.state["status"] not in APPROVED or is_met(case.policy["rules"], people))
+    behind = asks and {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
+    for told in (entry.record["approval"] for entry in case.entries):
+        people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and one["person"] != behind]
+        require(told["state"]["status"] not in APPROVED or is_met(case.policy["rules"], people))
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""
-    people = [{f"person:{subject}", *map("group:{}".format, groups)} for subject, groups in people]
+    people = [{f"person:{one['person']['subject']}", *map("group:{}".format, one["groups"])} for one in people]
     chosen = itertools.chain.from_iterable(itertools.combinations(rules, size + 1) for size in range(len(rules)))
     return bool(rules) and all(rule["count"] for rule in rules) and all(
         sum(rule["count"] for rule in some) <= sum(any(person & {*rule["from"]} for rule in some) for person in people)
