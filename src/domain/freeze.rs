@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::decision::SignedDecision;
-use crate::domain::deployment::Requester;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::Record;
 use crate::domain::person::Person;
@@ -18,6 +17,7 @@ use crate::domain::statement::{
     Act, Decider, Frozen, STATEMENT_LIFETIME, STATEMENT_TYPE, Signable, Statement, Subject,
     SubjectDigest,
 };
+use crate::domain::subject::Requester;
 use crate::domain::time;
 
 /// Names the form of the predicate that begins a freeze.

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::approval::{Approval, State};
-use crate::domain::deployment::Requester;
 use crate::domain::digest::Digest;
 use crate::domain::freeze::{FREEZE_BEGUN, FreezeChange, FreezeScope, RecordedFreeze};
 use crate::domain::ledger::Record;
 use crate::domain::person::Person;
+use crate::domain::subject::Requester;
 use crate::domain::time;
 
 /// A freeze that somebody signed.
@@ -197,7 +197,7 @@ pub fn hold_now(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Optio
 /// What stops the next step of a rollout that has begun. The hours of its rules do not: half-way is no place to
 /// wait for the morning.
 pub fn stop_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
-    let deployment = &approval.deployment;
-    let freeze = freezes.holding(&deployment.environment, &deployment.requester, now);
+    let asked = &approval.subject;
+    let freeze = freezes.holding(&asked.environment, &asked.requester, now);
     freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone())))
 }

@@ -238,7 +238,7 @@ fn recent(approval: &Approval, around: Surroundings<'_>) -> RecentView {
         href: paths::approval(approval.id()),
         headline: Inert::new(&headline_of(approval)),
         status: StatusView::new(approval.status()),
-        requested: Moment::new(approval.deployment.requested_at, around.now),
+        requested: Moment::new(approval.subject.requested_at, around.now),
     }
 }
 
@@ -275,7 +275,7 @@ fn whose<'a>(listings: impl Iterator<Item = &'a EnvironmentListing<'a>>) -> Vec<
         }
         let agents = listing.agents.iter().map(|name| (AGENT_ISSUER.to_owned(), name.clone()));
         let asked = listing.recent.iter().map(|approval| {
-            let requester = &approval.deployment.requester;
+            let requester = &approval.subject.requester;
             (requester.issuer.clone(), requester.display_name().to_owned())
         });
         for (issuer, name) in agents.chain(asked) {
