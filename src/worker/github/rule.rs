@@ -1,7 +1,7 @@
 //! Answers runs that wait at an environment.
 //!
 //! A run goes on when the deployments that this very attempt of it asked for, in the environment of the same
-//! name, were approved: their signed bytes name the run, so that what people signed is what the run waits for.
+//! name, were approved and their rollouts began: their signed bytes name the run, so that what people signed is what the run waits for.
 //! The webhook says only that there is something to look at. What waits is read at GitHub, and what was signed
 //! from verified evidence, right before the answer.
 
@@ -123,7 +123,9 @@ impl Voice {
         if let Some(refused) = asked.iter().find(|approval| is_refused(&approval.state)) {
             return Ok(Some(reject(&asked, &in_words(refused, &self.origin))));
         }
-        if asked.iter().any(|approval| matches!(approval.state, State::Pending {})) {
+        // Whatever keeps a rollout from beginning (a freeze, another one before it) keeps the run as well.
+        let waits = |state: &State| matches!(state, State::Pending {} | State::Approved { .. });
+        if asked.iter().any(|approval| waits(&approval.state)) {
             return Ok(None);
         }
         for approval in &asked {
