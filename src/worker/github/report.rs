@@ -155,7 +155,8 @@ impl Voice {
         approval: &Approval,
     ) -> Result<(), Unsaid> {
         let (repository, sha) = (report.commit.repository, report.commit.sha.clone());
-        let mut run = words::check_run(approval, &self.origin, self.clock.now());
+        let mut run =
+            words::check_run(approval, &self.origin, &self.storage.freezes(), self.clock.now());
         let digest = digest_of(&run)?;
         if report.made.check == Some(digest) {
             return Ok(());
@@ -209,7 +210,7 @@ impl Voice {
                 Err(error) => return Err(error),
             }
         }
-        let text = words::comment(&told, &self.origin, self.clock.now());
+        let text = words::comment(&told, &self.origin, &self.storage.freezes(), self.clock.now());
         let digest = Digest::of(&text);
         let kept = self.storage.comment(repository, pull).await?;
         if kept.as_ref().is_some_and(|kept| kept.id.is_some() && kept.text == digest) {

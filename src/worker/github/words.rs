@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::domain::approval::{Approval, State};
 use crate::domain::decision::Verdict;
+use crate::domain::hold::Freezes;
 use crate::domain::sentence::status_sentence;
 use crate::domain::text::one_line;
 
@@ -53,7 +54,12 @@ pub(super) fn deployment_status(approval: &Approval, origin: &str) -> Value {
 }
 
 /// A check run ("Update a check run"): the plan, who decided, and where the evidence is.
-pub(super) fn check_run(approval: &Approval, origin: &str, now: Timestamp) -> Value {
+pub(super) fn check_run(
+    approval: &Approval,
+    origin: &str,
+    freezes: &Freezes,
+    now: Timestamp,
+) -> Value {
     let (status, conclusion) = standing(&approval.state);
     let mut run = json!({
         "name": format!("Countersign: {}", heading(approval)),
@@ -63,7 +69,7 @@ pub(super) fn check_run(approval: &Approval, origin: &str, now: Timestamp) -> Va
         "status": status,
         "output": {
             "title": title(approval),
-            "summary": summary(approval, origin, now),
+            "summary": summary(approval, origin, freezes, now),
         },
     });
     if let Some((conclusion, at)) = conclusion {
@@ -74,12 +80,17 @@ pub(super) fn check_run(approval: &Approval, origin: &str, now: Timestamp) -> Va
 }
 
 /// The comment of a pull request that these approvals belong to, the newest first.
-pub(super) fn comment(approvals: &[Approval], origin: &str, now: Timestamp) -> String {
+pub(super) fn comment(
+    approvals: &[Approval],
+    origin: &str,
+    freezes: &Freezes,
+    now: Timestamp,
+) -> String {
     let mut text = mark(origin);
     for approval in approvals {
         let heading = heading(approval);
         text += &format!("\n\n### {heading}: {}\n\n", title(approval));
-        text += &summary(approval, origin, now);
+        text += &summary(approval, origin, freezes, now);
     }
     text
 }
@@ -128,9 +139,9 @@ fn title(approval: &Approval) -> String {
     }
 }
 
-fn summary(approval: &Approval, origin: &str, now: Timestamp) -> String {
+fn summary(approval: &Approval, origin: &str, freezes: &Freezes, now: Timestamp) -> String {
     let subject = &approval.subject;
-    let mut text = format!("{}\n\n| | |\n| --- | --- |\n", quoted_sentence(approval, now));
+    let mut text = format!("{}\n\n| | |\n| --- | --- |\n", quoted_sentence(approval, freezes, now));
     let mut row = |name: &str, value: String| text += &format!("| {name} | {value} |\n");
     match subject.deployment() {
         Some(deployment) => {
@@ -167,8 +178,8 @@ fn summary(approval: &Approval, origin: &str, now: Timestamp) -> String {
 }
 
 /// The sentence of the state, which may hold words of others.
-fn quoted_sentence(approval: &Approval, now: Timestamp) -> String {
-    code(&status_sentence(approval, now))
+fn quoted_sentence(approval: &Approval, freezes: &Freezes, now: Timestamp) -> String {
+    code(&status_sentence(approval, freezes, now))
 }
 
 /// A text as a code span of one line, fit for a table. A run of backticks longer than any in the text ends it.
