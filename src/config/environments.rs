@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use crate::config::Pins;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, OneOrMany, RequesterSection, RuleSection};
+use crate::config::key_rules;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
@@ -115,6 +116,7 @@ impl Environment<'_> {
             newer_request: section.newer_request,
             max_pending: self.max_pending(section.max_pending),
             default_steps: section.steps,
+            keys: key_rules::rules(&mut |key, text| self.problem(key, text), section.keys),
             enrolment: EnrolmentRules {
                 endorsements: pins.endorsements,
                 trust: pins.level(),
@@ -289,7 +291,11 @@ impl Environment<'_> {
 }
 
 /// The whole seconds of a time such as `8h`, if it is one within these bounds.
-fn seconds_of(text: &str, shortest: SignedDuration, longest: SignedDuration) -> Option<u64> {
+pub(super) fn seconds_of(
+    text: &str,
+    shortest: SignedDuration,
+    longest: SignedDuration,
+) -> Option<u64> {
     let span = text.parse::<Span>().ok()?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
     (shortest..=longest).contains(&duration).then(|| duration.as_secs().unsigned_abs())
@@ -320,6 +326,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         max_pending: 0,
         default_steps: Vec::new(),
         enrolment: EnrolmentRules::default(),
+        keys: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

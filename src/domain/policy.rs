@@ -15,11 +15,12 @@ use serde_json::{Map, Value};
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
+use crate::domain::key_rules::KeyRules;
 use crate::domain::person::Person;
 use crate::domain::service::ServiceName;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
-pub use findings::PolicyFinding;
+pub use findings::{KeyOwner, PolicyFinding};
 pub use replay::{Ending, Replayed, replay};
 
 /// Names the form of a policy's bytes.
@@ -53,6 +54,9 @@ pub struct Policy {
     pub default_steps: Vec<u8>,
     /// What makes a key count.
     pub enrolment: EnrolmentRules,
+    /// What the keys must be that sign, where anything is asked of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeyRules>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -379,6 +383,7 @@ mod tests {
             max_pending: 10,
             default_steps: vec![100],
             enrolment: EnrolmentRules::default(),
+            keys: None,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
 use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::{Decider, FrozenStatement, Predicate};
-use crate::gate::endorse::signing_keys;
+use crate::gate::keys::accepted_keys;
 use crate::gate::signature::{Signed, check, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::{CredentialRecord, UnverifiedAssertion};
@@ -55,8 +55,8 @@ pub async fn prepare(
     let stored = storage.approval(id).await?.ok_or(GateError::NotFound)?;
     let profile = &session.profile;
     stored.approval.may_decide(&profile.person, &profile.name, &profile.groups, now)?;
-    let needed = stored.approval.policy.enrolment.endorsements.max(trust.endorsements);
-    let credentials = signing_keys(storage, trust, needed, &profile.person).await?;
+    let policy = &stored.approval.policy;
+    let credentials = accepted_keys(storage, trust, policy, &profile.person, now).await?.keys;
     let decider = Decider {
         approver: profile.person.clone(),
         credentials: credentials.iter().map(|known| encode(&known.id)).collect(),

@@ -1,18 +1,25 @@
 //! Gathers the evidence of an approval from storage. Nothing here judges it: `proof` does.
 
+use std::collections::BTreeMap;
+
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 
 use crate::domain::decision::SignedDecision;
+use crate::domain::key_rules::KeyRules;
 use crate::domain::ledger::{Entry, Frontier, Record};
+use crate::domain::person::Person;
+use crate::domain::policy::Policy;
 use crate::domain::recovery::successor;
 use crate::gate::GateError;
 use crate::gate::decide::encode;
+use crate::gate::keys::{facts_of, revocation_of};
 use crate::gate::witnessed::{cosignatures, newest_cosigned};
 use crate::proof::evidence::{
     CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
     Evidence, SignIn, SignedToken, Trust,
 };
-use crate::storage::{Storage, StoredApproval};
+use crate::storage::{Credential, RecordedRevocation, Storage, StoredApproval};
 
 /// The name with which a gate's log begins: its origin without the scheme (C2SP tlog-checkpoint).
 pub fn log_name(origin: &str) -> String {
@@ -57,24 +64,22 @@ pub async fn gather_at(
     let mut signed = storage.signed_decisions(approval.id()).await?;
     let mut own_entries = storage.entries_of(approval.id()).await?;
     own_entries.retain(|entry| entry.index < head.size());
-    let last = own_entries.last().map(|last| Record::parse(&last.record)).transpose()?;
-    if let Some(told) = last.and_then(|last| last.approval) {
-        signed.truncate(told.decisions.len());
-    }
+    let decided = decided(&own_entries)?;
+    signed.truncate(decided.len());
     let mut entries = Vec::with_capacity(own_entries.len());
     for entry in own_entries {
         entries.push(entry_evidence(storage, entry, head).await?);
     }
     let name = current_log_name(storage, &trust.origin);
     let checkpoint = storage.sign_checkpoint(&name, head);
-    let needed = approval.policy.enrolment.endorsements;
     let (policy, _) = approval.policy.canonical()?;
     Ok(Evidence {
         schema: EVIDENCE_SCHEMA.to_owned(),
         deployment: approval.deployment.text().to_owned(),
         policy,
         requester: SignedToken { token, key },
-        credentials: credentials_of(storage, trust, needed, &signed, head).await?,
+        credentials: credentials_of(storage, trust, &approval.policy, &signed, &decided, head)
+            .await?,
         decisions: signed.into_iter().map(decision_evidence).collect(),
         entries,
         checkpoint,
@@ -82,15 +87,39 @@ pub async fn gather_at(
     })
 }
 
-/// The enrolment of each credential that signed, in the order of first use: for decisions, then for
-/// the endorsements of the credentials before it. An anchor of `trust` ends the chain.
+/// Whoever decided, with the place and the time of the entry in which the decision first appears.
+struct Decided {
+    person: Person,
+    index: u64,
+    at: Timestamp,
+}
+
+fn decided(own: &[Entry]) -> Result<Vec<Decided>, GateError> {
+    let mut decided = Vec::new();
+    for entry in own {
+        let record = Record::parse(&entry.record)?;
+        let decisions = record.approval.map(|approval| approval.decisions).unwrap_or_default();
+        let new = decisions.into_iter().skip(decided.len());
+        let new: Vec<Decided> = new
+            .map(|one| Decided { person: one.person, index: entry.index, at: record.at })
+            .collect();
+        decided.extend(new);
+    }
+    Ok(decided)
+}
+
+/// The enrolment of each credential that signed, in the order of first use: for decisions, then the other
+/// keys that whoever decided must have, then for the endorsements of the credentials before it. An anchor of
+/// `trust` ends the chain.
 async fn credentials_of(
     storage: &Storage,
     trust: &Trust,
-    needed: u8,
+    policy: &Policy,
     signed: &[SignedDecision],
+    decided: &[Decided],
     head: &Frontier,
 ) -> Result<Vec<CredentialEvidence>, GateError> {
+    let needed = policy.enrolment.endorsements;
     let mut ids: Vec<Vec<u8>> = Vec::new();
     let note = |ids: &mut Vec<Vec<u8>>, id: &Vec<u8>| {
         if !ids.contains(id) {
@@ -98,6 +127,17 @@ async fn credentials_of(
         }
     };
     signed.iter().for_each(|decision| note(&mut ids, &decision.credential_id));
+    let mut revoked = BTreeMap::new();
+    if let Some(rules) = policy.keys.as_ref().filter(|rules| rules.needed() > 1) {
+        let others =
+            Others { storage, trust, needed, rules, revocations: storage.revocations().await? };
+        for (signed, decided) in signed.iter().zip(decided) {
+            for (id, revocation) in others.of(&signed.credential_id, decided).await? {
+                note(&mut ids, &id);
+                revoked.extend(revocation.map(|index| (id, index)));
+            }
+        }
+    }
     let mut credentials = Vec::new();
     while let Some(id) = ids.get(credentials.len()).cloned() {
         let credential = storage.credential(&id).await?.ok_or(GateError::NotFound)?;
@@ -117,9 +157,71 @@ async fn credentials_of(
             sign_in: SignIn { id_token: credential.id_token, key: credential.issuer_key },
             entry: entry_evidence(storage, entry, head).await?,
             endorsements,
+            revoked: match revoked.get(&id) {
+                None => None,
+                Some(index) => {
+                    let entry = storage.entry(*index).await?.ok_or(GateError::NotFound)?;
+                    Some(entry_evidence(storage, entry, head).await?)
+                }
+            },
         });
     }
     Ok(credentials)
+}
+
+/// What shows that whoever decided had other keys than the one that signed.
+struct Others<'a> {
+    storage: &'a Storage,
+    trust: &'a Trust,
+    needed: u8,
+    rules: &'a KeyRules,
+    revocations: Vec<RecordedRevocation>,
+}
+
+impl Others<'_> {
+    /// As many other keys of the person as the rules ask for, if there are, those in use first; with the entry
+    /// that revoked it for each that counts since it could not be replaced yet.
+    async fn of(
+        &self,
+        signer: &[u8],
+        decided: &Decided,
+    ) -> Result<Vec<(Vec<u8>, Option<u64>)>, GateError> {
+        let signer_enrolled = self.storage.enrolment_of(signer).await?.map(|entry| entry.index);
+        let (mut in_use, mut given_up) = (Vec::new(), Vec::new());
+        for key in self.storage.credentials_of(&decided.person).await? {
+            if key.id == signer || !self.counts(&key, decided.index).await? {
+                continue;
+            }
+            let revoked = revocation_of(&self.revocations, &key);
+            match revoked.filter(|revoked| revoked.index < decided.index) {
+                None => in_use.push((key.id, None)),
+                Some(revoked) => {
+                    let is_held = Some(revoked.index) > signer_enrolled
+                        && self.rules.counts_still(revoked.at, decided.at);
+                    given_up.extend(is_held.then_some((key.id, Some(revoked.index))));
+                }
+            }
+        }
+        in_use.extend(given_up);
+        in_use.truncate(usize::from(self.rules.needed()) - 1);
+        Ok(in_use)
+    }
+
+    /// Whether a key is one of those that the rules ask for, and was before the entry at `before`.
+    async fn counts(&self, key: &Credential, before: u64) -> Result<bool, GateError> {
+        let enrolled = self.storage.enrolment_of(&key.id).await?;
+        if enrolled.is_none_or(|entry| entry.index >= before)
+            || self.rules.accept(&facts_of(key)).is_err()
+        {
+            return Ok(false);
+        }
+        if self.needed == 0 || self.trust.is_anchor(&key.public_key) {
+            return Ok(true);
+        }
+        let endorsements = self.storage.endorsements_of(&key.id).await?;
+        let before = endorsements.iter().filter(|kept| kept.entry < before).count();
+        Ok(before >= usize::from(self.needed))
+    }
 }
 
 async fn entry_evidence(

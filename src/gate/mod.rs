@@ -11,6 +11,7 @@ pub mod endorse;
 pub mod enrol;
 pub mod evidence;
 pub mod first_key;
+pub mod keys;
 mod newest;
 pub mod recover;
 pub mod refusals;
@@ -26,6 +27,7 @@ pub mod witnessed;
 
 use crate::domain::approval::TransitionRefusal;
 use crate::domain::canonical::CanonicalError;
+use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::domain::service::ServiceName;
 use crate::proof::assertion::AssertionRefusal;
@@ -160,6 +162,14 @@ pub enum CeremonyRefusal {
         "your key waits for other approvers to endorse it, and signs nothing before: ask one of them to open the keys of all approvers, and compare the code of the key with the one on your keys page"
     )]
     NotEndorsed,
+    /// None of the person's keys is what the rules of the environment ask for.
+    #[error("the key {name:?} does not sign here: {refusal}")]
+    KeyNotAccepted {
+        /// What the person calls it.
+        name: String,
+        /// What speaks against it.
+        refusal: KeyRefusal,
+    },
     /// Nobody endorses a key of their own.
     #[error("a key is endorsed by somebody else than its owner: ask another approver")]
     OwnKey,
@@ -244,6 +254,7 @@ impl CeremonyRefusal {
             Self::StatementExpired => "statement_expired",
             Self::NoCredential => "no_credential",
             Self::NotEndorsed => "not_endorsed",
+            Self::KeyNotAccepted { refusal, .. } => refusal.code(),
             Self::OwnKey => "own_key",
             Self::AlreadyEndorsed => "already_endorsed",
             Self::NothingToEndorse => "nothing_to_endorse",

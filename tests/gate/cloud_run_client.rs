@@ -57,6 +57,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenD
         max_pending: 100,
         default_steps: vec![10, 100],
         enrolment: EnrolmentRules::default(),
+        keys: None,
     };
     let request = DeploymentRequest {
         service: web(),

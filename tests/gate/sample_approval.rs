@@ -91,6 +91,7 @@ pub fn policy() -> Policy {
         max_pending: 100,
         default_steps: vec![100],
         enrolment: EnrolmentRules::default(),
+        keys: None,
     }
 }
 
@@ -182,6 +183,8 @@ pub fn decision(name: &str, group: &str, verdict: Verdict, reason: Option<&str>)
 
 pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
     Viewer {
+        keys_refused: None,
+        keys_until: None,
         profile: Profile {
             person: person(&name.to_lowercase().replace(' ', ".")),
             name: name.into(),

@@ -65,6 +65,7 @@ pub(super) struct UnverifiedCredential<'a> {
     pub registration: &'a str,
     pub sign_in: &'a SignIn,
     pub entry: UnverifiedEntry,
+    pub revoked: Option<UnverifiedEntry>,
     pub endorsements: Vec<UnverifiedEndorsement<'a>>,
 }
 
@@ -112,11 +113,12 @@ impl<'a> Form<'a> {
         self.credentials.iter().flat_map(|credential| &credential.endorsements)
     }
 
-    /// The approval's entries, then those of the credentials, each with those of its endorsements.
+    /// The approval's entries, then those of the credentials, each with the one that revoked it and those
+    /// of its endorsements.
     pub(super) fn all_entries(&self) -> impl Iterator<Item = &UnverifiedEntry> {
         let of_credentials = self.credentials.iter().flat_map(|credential| {
             let endorsements = credential.endorsements.iter().map(|one| &one.entry);
-            std::iter::once(&credential.entry).chain(endorsements)
+            std::iter::once(&credential.entry).chain(&credential.revoked).chain(endorsements)
         });
         self.entries.iter().chain(of_credentials)
     }
@@ -207,6 +209,7 @@ fn credential(evidence: &CredentialEvidence) -> Result<UnverifiedCredential<'_>,
         registration: &evidence.registration,
         sign_in: &evidence.sign_in,
         entry: entry(&evidence.entry)?,
+        revoked: evidence.revoked.as_ref().map(entry).transpose()?,
         endorsements: evidence.endorsements.iter().map(endorsement).collect::<Result<_, _>>()?,
     })
 }

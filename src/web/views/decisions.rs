@@ -58,12 +58,19 @@ pub enum Turn {
     },
     /// The person may sign and has no key.
     NeedsKey,
+    /// The person may sign, and none of their keys is what the rules ask for.
+    OtherKey {
+        /// Why, and what would do.
+        why: Inert,
+    },
     /// The person may sign with these keys.
     Sign {
         /// Their names.
         keys: Vec<Inert>,
         /// Whether nobody else has to sign after this person.
         completes: bool,
+        /// Until when they may although another key has to be registered.
+        until: Option<Moment>,
     },
 }
 
@@ -123,8 +130,13 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
             Turn::MayNot { why: not_an_approver(approval) }
         }
         Some(TransitionRefusal::Closed(_) | TransitionRefusal::Expired(_)) => Turn::Over,
+        None if viewer.keys_refused.is_some() => {
+            let why = viewer.keys_refused.as_deref().unwrap_or_default();
+            Turn::OtherKey { why: Inert::new(why) }
+        }
         None if viewer.keys.is_empty() => Turn::NeedsKey,
         None => Turn::Sign {
+            until: viewer.keys_until.map(|until| Moment::new(until, around.now)),
             keys: viewer.keys.iter().map(|name| Inert::new(name)).collect(),
             completes: completes(approval, viewer),
         },
