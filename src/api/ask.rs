@@ -12,6 +12,7 @@ use crate::domain::canonical::to_canonical_json;
 use crate::domain::deployment::{Commit, FrozenDeployment, Link};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
+use crate::domain::plan::{AskedStep, InvalidSteps, OnFailure, StepPlan};
 use crate::domain::policy::Policy;
 use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
 use crate::gate::request::{Attempt, create, find_earlier, requester_of};
@@ -67,8 +68,10 @@ enum AskSubject {
         /// Changes of the revision template, as the Cloud Run Admin API v2 writes it.
         #[schema(value_type = Option<Object>)]
         template: Option<Value>,
-        /// Percent of traffic at each step, rising to 100.
-        steps: Option<Vec<u8>>,
+        /// The steps of the traffic, rising to 100: percentages, or objects that say more.
+        steps: Option<Vec<AskedStep>>,
+        /// What happens when a step fails; the environment says it where this does not.
+        on_failure: Option<OnFailure>,
     },
 }
 
@@ -158,7 +161,10 @@ fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
     let invalid = |code: &'static str, error: &dyn std::fmt::Display| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, sentence(error))
     };
-    let Object(AskSubject::Deployment { service, image, template, steps }) = ask.subject;
+    let Object(AskSubject::Deployment { service, image, template, steps, on_failure }) =
+        ask.subject;
+    let steps: Option<Result<Vec<StepPlan>, InvalidSteps>> =
+        steps.map(|steps| steps.into_iter().map(AskedStep::plan).collect());
     let template = match template {
         Some(template) => {
             Some(check_template(&template).map_err(|error| invalid("invalid_template", &error))?)
@@ -169,7 +175,8 @@ fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
         service: service.parse().map_err(|error| invalid("invalid_service", &error))?,
         image: image.parse().map_err(|error| invalid("image_not_by_digest", &error))?,
         template,
-        steps,
+        steps: steps.transpose().map_err(|error| invalid("invalid_steps", &error))?,
+        on_failure,
         reason: ask.reason,
         title: ask.title,
         body: ask.body,

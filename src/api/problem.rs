@@ -138,6 +138,7 @@ impl From<RequestRefusal> for Problem {
             | RequestRefusal::Text { .. }
             | RequestRefusal::Steps(_)
             | RequestRefusal::StepsOfNewService(_)
+            | RequestRefusal::PlanFixed { .. }
             | RequestRefusal::Expiry { .. }
             | RequestRefusal::Template { .. }
             | RequestRefusal::PlainCredential { .. } => StatusCode::UNPROCESSABLE_ENTITY,

@@ -8,6 +8,7 @@ use crate::domain::decision::Verdict;
 use crate::domain::deployment::Requester;
 use crate::domain::key_rules::KeyRules;
 use crate::domain::observation::TrafficShare;
+use crate::domain::plan::{OnFailure, Step};
 use crate::domain::policy::{NewerRequest, Policy, TrustLevel};
 use crate::domain::sentence::status_sentence;
 
@@ -67,6 +68,27 @@ pub struct SubjectView {
     pub image: String,
     /// The new revision's share at each step.
     pub steps: Vec<u8>,
+    /// The steps and what happens at each.
+    pub plan: Vec<StepView>,
+    /// What happens when a step fails.
+    pub on_failure: OnFailure,
+}
+
+/// One step of the traffic.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct StepView {
+    /// The new revision's share.
+    pub percent: u8,
+    /// How long the step is watched before the rollout goes on, in seconds.
+    pub bake_seconds: u32,
+    /// The tag that gives the new revision an address of its own during this step.
+    pub tag: Option<String>,
+}
+
+impl From<&Step> for StepView {
+    fn from(step: &Step) -> Self {
+        Self { percent: step.percent, bake_seconds: step.bake_seconds, tag: step.tag.clone() }
+    }
 }
 
 /// Who asked.
@@ -140,6 +162,9 @@ pub struct RolloutView {
     pub steps_done: usize,
     /// How many there are.
     pub steps_total: usize,
+    /// Until when the step that serves now is watched, if it is.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub watched_until: Option<Timestamp>,
     /// The service's address, once it was seen to serve.
     pub uri: Option<String>,
     /// The shares that were last seen to serve.
@@ -203,6 +228,8 @@ pub struct EnvironmentView {
     pub max_pending: u64,
     /// The steps of a request that names none.
     pub steps: Vec<u8>,
+    /// What the environment says of plans beside that, in words.
+    pub plan: Vec<String>,
     /// Whether the anchors that approvals rest on are pinned in the gate's configuration.
     pub trust: TrustLevel,
     /// Whether nothing may be asked for while they are not.
@@ -245,6 +272,8 @@ impl ApprovalView {
                 service: deployment.service.to_string(),
                 image: deployment.image.to_string(),
                 steps: deployment.plan.steps.iter().map(|step| step.percent).collect(),
+                plan: deployment.plan.steps.iter().map(StepView::from).collect(),
+                on_failure: deployment.plan.on_failure,
             },
             deployment_digest: deployment.digest().to_string(),
             short_code: deployment.short_code(),
@@ -301,6 +330,7 @@ impl EnvironmentView {
             newer_request: policy.newer_request,
             max_pending: policy.max_pending,
             steps: policy.default_steps.clone(),
+            plan: policy.plan.in_words(),
             trust: policy.enrolment.trust,
             requires_pinned_trust: policy.enrolment.requires_pinned_trust,
             endorsements: policy.enrolment.endorsements,
@@ -333,6 +363,7 @@ fn rollout_of(approval: &Approval) -> Option<RolloutView> {
         digest: format!("sha256:{}", deployment.image.digest()),
         steps_done,
         steps_total: plan.steps.len(),
+        watched_until: None,
         uri: None,
         traffic: Vec::new(),
         generation: None,
@@ -343,6 +374,10 @@ fn rollout_of(approval: &Approval) -> Option<RolloutView> {
             let served = progress.steps_done.checked_sub(1).and_then(|last| plan.steps.get(last));
             let traffic = served.map_or(&plan.rollback, |step| &step.traffic);
             Some(RolloutView {
+                watched_until: match approval.status() {
+                    Status::Executing => progress.watched(plan).map(|watched| watched.until),
+                    _ => None,
+                },
                 traffic: traffic.iter().map(Share::from).collect(),
                 ..view(progress.steps_done)
             })

@@ -11,7 +11,6 @@ use serde::Serialize;
 use crate::cli::USAGE;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
-use crate::domain::deployment::Step;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::TrustLevel;
 use crate::domain::rollout::recorded_calls;
@@ -253,11 +252,17 @@ fn describe_deployment(lines: &mut Lines, verified: &Verified) {
     lines.add("service", deployment.service.as_str());
     lines.add("image", &deployment.image.to_string());
     lines.add("revision", &deployment.plan.revision);
-    for Step { percent, traffic } in &deployment.plan.steps {
-        lines.add("traffic", &format!("{percent} %: {}", shares(traffic)));
+    for step in &deployment.plan.steps {
+        lines.add("traffic", &format!("{} %: {}", step.percent, shares(&step.traffic)));
+        for detail in step.details() {
+            lines.add("then", &detail);
+        }
     }
     let way_back = shares(&deployment.plan.rollback);
     lines.add("way back", if way_back.is_empty() { "none: the service is new" } else { &way_back });
+    if !deployment.plan.rollback.is_empty() {
+        lines.add("on failure", deployment.plan.on_failure.in_words());
+    }
     lines.add("environment", &deployment.environment);
     let requester = &deployment.requester;
     lines.add("requester", &format!("{} ({})", requester.display_name(), requester.subject));

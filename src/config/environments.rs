@@ -7,15 +7,18 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::config::Pins;
 use crate::config::check::Check;
-use crate::config::file::{EnvironmentSection, OneOrMany, RequesterSection, RuleSection};
+use crate::config::file::{
+    EnvironmentSection, OneOrMany, PlanSection, RequesterSection, RuleSection,
+};
 use crate::config::key_rules;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
+use crate::domain::plan::{AskedStep, LONGEST_BAKE, PlanRules, StepPlan, check_steps};
 use crate::domain::policy::{
     EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, RequesterMatch, Rule,
 };
-use crate::domain::request::{SHORTEST_EXPIRY, check_steps};
+use crate::domain::request::SHORTEST_EXPIRY;
 use crate::domain::service::ServiceName;
 use crate::integrations::workload_oidc::WorkloadKind;
 
@@ -97,15 +100,16 @@ impl Environment<'_> {
         for image in &section.images {
             self.check_image(image);
         }
-        if let Err(error) = check_steps(&section.steps) {
-            self.problem("steps", error.to_string());
-        }
+        let steps = self.steps(section.steps);
+        let services: Vec<ServiceName> =
+            section.services.iter().filter_map(|text| self.service(text)).collect();
+        let plan = self.plan(&section.plan, &steps, &services);
         let expires_in = self.expires_in(&section.expires_in);
         let requesters = section.requesters.into_iter().enumerate();
         Policy {
             schema: POLICY_SCHEMA.to_owned(),
             environment: self.name.to_owned(),
-            services: section.services.iter().filter_map(|text| self.service(text)).collect(),
+            services,
             images: section.images,
             requesters: requesters
                 .map(|(index, requester)| self.requester(index + 1, requester, issuers))
@@ -115,7 +119,8 @@ impl Environment<'_> {
             execute_within_seconds: self.execute_within(&section.execute_within, expires_in),
             newer_request: section.newer_request,
             max_pending: self.max_pending(section.max_pending),
-            default_steps: section.steps,
+            default_steps: steps.iter().map(|step| step.percent).collect(),
+            plan,
             keys: key_rules::rules(&mut |key, text| self.problem(key, text), section.keys),
             enrolment: EnrolmentRules {
                 endorsements: pins.endorsements,
@@ -123,6 +128,68 @@ impl Environment<'_> {
                 requires_pinned_trust: section.require_pinned_trust,
             },
         }
+    }
+
+    fn steps(&mut self, asked: Vec<AskedStep>) -> Vec<StepPlan> {
+        let steps = asked.into_iter().map(AskedStep::plan).collect::<Result<Vec<_>, _>>();
+        match steps.and_then(|steps| check_steps(&steps).map(|()| steps)) {
+            Ok(steps) => steps,
+            Err(error) => {
+                self.problem("steps", error.to_string());
+                Vec::new()
+            }
+        }
+    }
+
+    /// The limits of plans, which the environment's own steps keep to.
+    fn plan(
+        &mut self,
+        section: &PlanSection,
+        steps: &[StepPlan],
+        services: &[ServiceName],
+    ) -> PlanRules {
+        let is_more = steps.iter().any(|step| *step != StepPlan::of_percent(step.percent));
+        let rules = PlanRules {
+            steps: if is_more { steps.to_vec() } else { Vec::new() },
+            fixed: section.fixed,
+            shortest_bake_seconds: self
+                .bake("shortest_bake", section.shortest_bake.as_deref())
+                .unwrap_or(0),
+            longest_bake_seconds: self
+                .bake("longest_bake", section.longest_bake.as_deref())
+                .map(u64::from),
+            tags: section.tags,
+            on_failure: section.on_failure,
+        };
+        let shortest = SignedDuration::from_secs(rules.shortest_bake_seconds.into());
+        if shortest > rules.longest_bake() {
+            self.problem(
+                "plan.shortest_bake",
+                "is longer than the longest bake: correct one of them",
+            );
+        }
+        for service in services {
+            if let Err(error) = rules.check(steps, service) {
+                self.problem(
+                    "steps",
+                    format!("are none that the environment's own plan section allows: {error}"),
+                );
+                break;
+            }
+        }
+        rules
+    }
+
+    fn bake(&mut self, key: &str, text: Option<&str>) -> Option<u32> {
+        let text = text?;
+        let seconds = seconds_of(text, SignedDuration::ZERO, LONGEST_BAKE);
+        if seconds.is_none() {
+            self.problem(
+                &format!("plan.{key}"),
+                format!("{text:?} is no time of at most 24 hours: write \"10m\" or \"1h\", say"),
+            );
+        }
+        seconds.and_then(|seconds| u32::try_from(seconds).ok())
     }
 
     fn check_name(&mut self) {
@@ -325,6 +392,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         newer_request: NewerRequest::default(),
         max_pending: 0,
         default_steps: Vec::new(),
+        plan: PlanRules::default(),
         enrolment: EnrolmentRules::default(),
         keys: None,
     };

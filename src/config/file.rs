@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
 
@@ -269,7 +270,10 @@ pub struct EnvironmentSection {
     pub max_pending: i64,
     /// The steps of a request that names none.
     #[serde(default = "all_at_once")]
-    pub steps: Vec<u8>,
+    pub steps: Vec<AskedStep>,
+    /// What requests may say of their plans.
+    #[serde(default)]
+    pub plan: PlanSection,
 }
 
 /// `[environment.NAME.keys]`
@@ -328,8 +332,24 @@ fn a_thousand() -> i64 {
     1_000
 }
 
-fn all_at_once() -> Vec<u8> {
-    vec![100]
+fn all_at_once() -> Vec<AskedStep> {
+    vec![AskedStep::Percent(100)]
+}
+
+/// `[environment.NAME.plan]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanSection {
+    /// Whether every rollout takes the steps of the environment.
+    pub fixed: bool,
+    /// How long each step before the last is watched at least.
+    pub shortest_bake: Option<String>,
+    /// How long a step may be watched.
+    pub longest_bake: Option<String>,
+    /// Whether steps may give the new revision an address of its own.
+    pub tags: bool,
+    /// What happens when a step fails.
+    pub on_failure: OnFailure,
 }
 
 /// One entry of `requesters`.

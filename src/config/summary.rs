@@ -144,6 +144,12 @@ fn proxies(config: &Config) -> String {
     format!("{} are believed in {header}", ranges.join(", "))
 }
 
+fn plan(lines: &mut Lines, policy: &Policy) {
+    let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
+    lines.add("  steps", &format!("{} percent", steps.join(", ")));
+    lines.list("  plans", policy.plan.in_words());
+}
+
 fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.0.push_str(&format!("\nenvironment {name}\n"));
     lines.list("  services", policy.services.iter().map(ToString::to_string));
@@ -151,8 +157,7 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
     lines.list("  keys", policy.keys.iter().flat_map(KeyRules::in_words));
-    let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
-    lines.add("  steps", &format!("{} percent", steps.join(", ")));
+    plan(lines, policy);
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
     if policy.enrolment.requires_pinned_trust {
         lines.add("  trust", "must be pinned");

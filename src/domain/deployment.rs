@@ -9,6 +9,7 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::{ApprovalId, short_code};
 use crate::domain::image::ImageReference;
 use crate::domain::observation::TrafficShare;
+pub use crate::domain::plan::{Plan, Step};
 use crate::domain::service::ServiceName;
 use crate::domain::time;
 
@@ -62,28 +63,6 @@ pub struct Deployment {
     /// Until when it may be decided and its rollout be begun.
     #[serde(deserialize_with = "time::deserialize")]
     pub expires_at: Timestamp,
-}
-
-/// How the traffic moves.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// The short name of the revision that is created, chosen beforehand.
-    pub revision: String,
-    /// The steps in order; the last gives the new revision everything.
-    pub steps: Vec<Step>,
-    /// The shares that are restored when a step fails; empty for a service that does not exist yet.
-    pub rollback: Vec<TrafficShare>,
-}
-
-/// One step of the traffic.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// The new revision's share, 1 to 100.
-    pub percent: u8,
-    /// The exact shares of all revisions at this step.
-    pub traffic: Vec<TrafficShare>,
 }
 
 /// What must hold before the first change of the world.

@@ -17,6 +17,7 @@ pub mod log_key;
 pub mod observation;
 pub mod period;
 pub mod person;
+pub mod plan;
 pub mod platform_defaults;
 pub mod policy;
 pub mod recovery;

@@ -17,6 +17,7 @@ use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
 use crate::domain::key_rules::KeyRules;
 use crate::domain::person::Person;
+use crate::domain::plan::{PlanRules, StepPlan};
 use crate::domain::service::ServiceName;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
@@ -50,8 +51,11 @@ pub struct Policy {
     pub newer_request: NewerRequest,
     /// How many requests may wait for people at once.
     pub max_pending: u64,
-    /// The steps of a request that names none.
+    /// The percentages of the steps of a request that names none.
     pub default_steps: Vec<u8>,
+    /// What else there is to say of plans.
+    #[serde(default, skip_serializing_if = "PlanRules::is_usual")]
+    pub plan: PlanRules,
     /// What makes a key count.
     pub enrolment: EnrolmentRules,
     /// What the keys must be that sign, where anything is asked of them.
@@ -283,6 +287,15 @@ impl Policy {
         approved_at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     }
 
+    /// The steps of a request that names none.
+    pub fn steps(&self) -> Vec<StepPlan> {
+        if self.plan.steps.is_empty() {
+            self.default_steps.iter().map(|percent| StepPlan::of_percent(*percent)).collect()
+        } else {
+            self.plan.steps.clone()
+        }
+    }
+
     /// Whether this person may sign for at least one rule.
     pub fn admits_approver(&self, person: &Person, groups: &[String]) -> bool {
         self.rules.iter().any(|rule| rule.admits(person, groups))
@@ -382,6 +395,7 @@ mod tests {
             newer_request: NewerRequest::default(),
             max_pending: 10,
             default_steps: vec![100],
+            plan: PlanRules::default(),
             enrolment: EnrolmentRules::default(),
             keys: None,
         }

@@ -5,11 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::canonical::CanonicalError;
 use crate::domain::deployment::{
     Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester,
-    Step,
 };
 use crate::domain::ids::ApprovalId;
 use crate::domain::image::ImageReference;
 use crate::domain::observation::{ObservedService, Readiness};
+use crate::domain::plan::{InvalidSteps, OnFailure, StepPlan, check_steps};
 use crate::domain::policy::{Policy, TrustLevel};
 use crate::domain::rollout::shares_at;
 use crate::domain::service::ServiceName;
@@ -26,8 +26,6 @@ pub const LONGEST_BODY: usize = 16 * 1024;
 pub const MOST_LINKS: usize = 20;
 /// The longest link, in bytes.
 pub const LONGEST_LINK: usize = 2_000;
-/// The most steps of a rollout.
-pub const MOST_STEPS: usize = 20;
 /// The shortest time that a request may be open: less cannot be read and signed.
 pub const SHORTEST_EXPIRY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -40,8 +38,10 @@ pub struct DeploymentRequest {
     pub image: ImageReference,
     /// Changes of the revision template, in the API's JSON.
     pub template: Option<serde_json::Value>,
-    /// Percent of traffic at each step.
-    pub steps: Option<Vec<u8>>,
+    /// The steps of the traffic.
+    pub steps: Option<Vec<StepPlan>>,
+    /// What happens when a step fails.
+    pub on_failure: Option<OnFailure>,
     /// Why.
     pub reason: String,
     /// A headline.
@@ -83,6 +83,11 @@ pub enum RequestRefusal {
         "{0} does not exist yet, so there is nothing to share traffic with: leave steps out or make them [100]"
     )]
     StepsOfNewService(String),
+    /// The environment's plan is the only one.
+    #[error(
+        "the environment {environment} sets the plan of every rollout: leave steps and on_failure out"
+    )]
+    PlanFixed { environment: String },
     /// The expiry is out of bounds.
     #[error("expires_in must be between {shortest} and {longest} seconds for this environment")]
     Expiry { shortest: i64, longest: u64 },
@@ -107,14 +112,6 @@ pub enum RequestRefusal {
     )]
     ServiceBusy { service: String, why: String },
 }
-
-/// The steps of a rollout do not rise to 100.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "steps must be whole percents that rise to 100, such as [10, 50, 100], at most {MOST_STEPS} \
-     of them; these do not: {0:?}"
-)]
-pub struct InvalidSteps(pub Vec<u8>);
 
 /// When, where and under which name a request is frozen.
 pub struct Occasion<'a> {
@@ -148,6 +145,7 @@ impl RequestRefusal {
             Self::RequesterNotAllowed { .. } => "requester_not_allowed",
             Self::Text { .. } => "invalid_text",
             Self::Steps(_) | Self::StepsOfNewService(_) => "invalid_steps",
+            Self::PlanFixed { .. } => "plan_fixed",
             Self::Expiry { .. } => "invalid_expiry",
             Self::Template { .. } => "invalid_template",
             Self::PlainCredential { .. } => "plain_credential",
@@ -192,7 +190,7 @@ impl DeploymentRequest {
             });
         }
         self.check_texts()?;
-        check_steps(self.steps(policy))?;
+        self.check_plan(policy)?;
         self.expires_in(policy).map(|_| ())
     }
 
@@ -233,8 +231,48 @@ impl DeploymentRequest {
         Ok(())
     }
 
-    fn steps<'a>(&'a self, policy: &'a Policy) -> &'a [u8] {
-        self.steps.as_deref().unwrap_or(&policy.default_steps)
+    /// The plan is one that can be carried out, and one that the environment allows.
+    fn check_plan(&self, policy: &Policy) -> Result<(), RequestRefusal> {
+        let steps = self.steps(policy);
+        check_steps(&steps)?;
+        let has_own = self.steps.is_some() && steps != policy.steps();
+        if policy.plan.fixed && (has_own || self.on_failure.is_some()) {
+            return Err(RequestRefusal::PlanFixed { environment: policy.environment.clone() });
+        }
+        Ok(policy.plan.check(&steps, &self.service)?)
+    }
+
+    fn steps(&self, policy: &Policy) -> Vec<StepPlan> {
+        self.steps.clone().unwrap_or_else(|| policy.steps())
+    }
+
+    /// The steps for the service as it was seen. A new one has nothing to share with, so what a policy
+    /// says of its last step is all that is left of its steps.
+    fn steps_for(
+        &self,
+        policy: &Policy,
+        observed: Option<&ObservedService>,
+    ) -> Result<Vec<StepPlan>, RequestRefusal> {
+        let mut steps = self.steps(policy);
+        match observed {
+            None if self.steps.is_none() => {
+                steps.drain(..steps.len().saturating_sub(1));
+            }
+            None if steps.len() != 1 => {
+                return Err(RequestRefusal::StepsOfNewService(self.service.to_string()));
+            }
+            Some(observed) => {
+                let tags = steps.iter().filter_map(|step| step.tag.as_ref());
+                let mut taken = tags.filter(|tag| observed.tags.iter().any(|one| one.tag == **tag));
+                if let Some(tag) = taken.next() {
+                    return Err(RequestRefusal::Steps(InvalidSteps(format!(
+                        "the tag {tag} is another revision's already: choose one that nobody uses"
+                    ))));
+                }
+            }
+            None => {}
+        }
+        Ok(steps)
     }
 
     fn expires_in(&self, policy: &Policy) -> Result<SignedDuration, RequestRefusal> {
@@ -265,20 +303,15 @@ impl DeploymentRequest {
             Preconditions::Absent {} => (None, [].as_slice()),
             Preconditions::Present { running, serving, .. } => (Some(running), serving.as_slice()),
         };
-        let steps = match observed {
-            None if self.steps.is_none() => &[100],
-            None if self.steps != Some(vec![100]) => {
-                return Err(RequestRefusal::StepsOfNewService(self.service.to_string()).into());
-            }
-            _ => self.steps(policy),
-        };
-        let steps = steps
-            .iter()
-            .map(|&percent| Step { percent, traffic: shares_at(percent, &revision, before) })
-            .collect();
+        let steps = self.steps_for(policy, observed)?.into_iter().map(|step| {
+            let traffic = shares_at(step.percent, &revision, before);
+            step.with_traffic(traffic)
+        });
+        let steps = steps.collect();
         let template = self.template.as_ref();
         let proposed = propose(running, template, &self.image, &revision, id.as_str())?;
-        let plan = Plan { revision, steps, rollback: before.to_vec() };
+        let on_failure = self.on_failure.unwrap_or(policy.plan.on_failure);
+        let plan = Plan { revision, steps, rollback: before.to_vec(), on_failure };
         let lifetime = self.expires_in(policy)?;
         let expires_at = requested_at.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
         Ok(FrozenDeployment::freeze(Deployment {
@@ -345,17 +378,6 @@ fn is_plain_https(link: &str) -> bool {
         })
 }
 
-/// Whether these are the steps of a rollout: percents of at least 1 that rise and end at 100.
-pub fn check_steps(steps: &[u8]) -> Result<(), InvalidSteps> {
-    let rises = steps.windows(2).all(|pair| pair[0] < pair[1]);
-    let starts = steps.first().is_some_and(|first| *first >= 1);
-    if rises && starts && steps.last() == Some(&100) && steps.len() <= MOST_STEPS {
-        Ok(())
-    } else {
-        Err(InvalidSteps(steps.to_vec()))
-    }
-}
-
 /// The claims that requester rules usually match, so that a refused author sees what to compare.
 fn seen_claims(requester: &Requester) -> String {
     let mut seen = vec![format!("issuer {}", requester.issuer)];
@@ -373,21 +395,4 @@ fn seen_claims(requester: &Requester) -> String {
 /// the approval's random letters (60 bits).
 pub fn revision_name(service: &ServiceName, id: &ApprovalId) -> String {
     format!("{}-{}", service.service(), &id.as_str()[4..16])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_rise_to_100() {
-        for steps in [&[100][..], &[1, 100], &[5, 25, 50, 100]] {
-            assert_eq!(check_steps(steps), Ok(()));
-        }
-        for steps in
-            [&[][..], &[0, 100], &[50], &[50, 50, 100], &[100, 50], &[10, 100, 101], &[100, 100]]
-        {
-            assert!(check_steps(steps).is_err(), "{steps:?}");
-        }
-    }
 }

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::observation::TrafficShare;
+use crate::domain::plan::{Plan, Step};
 use crate::domain::time;
 
 pub use calls::{RecordedCall, recorded_calls};
 pub use next_action::{Action, Change, World, next_action};
-use trouble::restore;
+use trouble::after_failure;
 pub use trouble::{after_exhaustion, after_refusal};
 
 /// How far an executing rollout is. Every change of it is an entry of the ledger.
@@ -27,6 +28,13 @@ pub struct Progress {
     /// else may have changed anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
+    /// When the last of these steps was first seen to serve, while it is watched before the next.
+    #[serde(
+        default,
+        deserialize_with = "time::deserialize_some",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub served_at: Option<Timestamp>,
     /// Why the signed shares from before are being restored, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restoring: Option<String>,
@@ -34,6 +42,28 @@ pub struct Progress {
     /// announcement leaves it here: recovery observes before it does anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<Intent>,
+}
+
+/// A step that serves and is watched before the rollout goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watched<'a> {
+    /// Its number, from 1.
+    pub number: usize,
+    /// The step.
+    pub step: &'a Step,
+    /// Until when it is watched.
+    pub until: Timestamp,
+}
+
+impl Progress {
+    /// The step of `plan` that is watched, if one is.
+    pub fn watched<'a>(&self, plan: &'a Plan) -> Option<Watched<'a>> {
+        let number = self.steps_done;
+        let step = plan.steps.get(number.checked_sub(1)?)?;
+        let until = self.served_at?.saturating_add(step.bake()).unwrap_or(Timestamp::MAX);
+        let moves_on = self.restoring.is_some() || self.intent.is_some();
+        (!moves_on).then_some(Watched { number, step, until })
+    }
 }
 
 /// A call to Cloud Run that was announced in the ledger before it is made.
@@ -172,8 +202,8 @@ pub enum Outcome {
 pub fn shares_at(percent: u8, new_revision: &str, before: &[TrafficShare]) -> Vec<TrafficShare> {
     let left = 100 - u32::from(percent.min(100));
     let total: u32 = before.iter().map(|share| u32::from(share.percent)).sum();
-    let mut shares =
-        vec![TrafficShare { revision: new_revision.to_owned(), percent: percent.min(100) }];
+    let new = TrafficShare { revision: new_revision.to_owned(), percent: percent.min(100) };
+    let mut shares: Vec<TrafficShare> = (percent > 0).then_some(new).into_iter().collect();
     if left > 0 && total > 0 {
         let exact: Vec<u32> = before.iter().map(|share| u32::from(share.percent) * left).collect();
         let mut whole: Vec<u32> = exact.iter().map(|numerator| numerator / total).collect();
@@ -210,6 +240,7 @@ mod tests {
             assert_eq!(shares[0], share("new", percent));
         }
         assert_eq!(shares_at(10, "new", &[share("a", 100)]), [share("new", 10), share("a", 90)]);
+        assert_eq!(shares_at(0, "new", &before), before);
         assert_eq!(shares_at(100, "new", &before), [share("new", 100)]);
     }
 }

@@ -1,10 +1,11 @@
 //! One sentence for every state of an approval: who has to do what next.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::{Approval, State};
 use crate::domain::ids::ApprovalId;
-use crate::domain::rollout::{Call, Progress, Serving};
+use crate::domain::plan::in_words;
+use crate::domain::rollout::{Call, Progress, Serving, Watched};
 
 /// What an approval waits for and who has to act, for pages, the API and the pipeline's log.
 ///
@@ -21,7 +22,7 @@ pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
         State::Approved { .. } => "Everybody who has to sign has signed. The rollout begins by \
              itself; nobody has to do anything."
             .to_owned(),
-        State::Executing { progress, .. } => executing(approval, progress),
+        State::Executing { progress, .. } => executing(approval, progress, now),
         State::Succeeded { serving, .. } => succeeded(approval, serving),
         State::Failed { reason, .. } => format!(
             "The rollout failed: {}. {requester} has to remove the cause and ask again.",
@@ -84,7 +85,7 @@ fn pending(approval: &Approval, now: Timestamp) -> String {
     format!("Waiting for {}, until {}.", missing.join(" and "), moment(expires_at))
 }
 
-fn executing(approval: &Approval, progress: &Progress) -> String {
+fn executing(approval: &Approval, progress: &Progress, now: Timestamp) -> String {
     let plan = &approval.deployment.plan;
     let service = approval.deployment.service.service();
     if let Some(reason) = &progress.restoring {
@@ -93,6 +94,9 @@ fn executing(approval: &Approval, progress: &Progress) -> String {
              anything yet.",
             clause(reason)
         );
+    }
+    if let Some(watched) = progress.watched(plan) {
+        return watching(approval, &watched, now);
     }
     let doing = match progress.intent.as_ref().map(|intent| intent.call) {
         Some(Call::CreateService {}) => format!("creating the service {service}"),
@@ -105,6 +109,25 @@ fn executing(approval: &Approval, progress: &Progress) -> String {
         _ => "checking that everything serves as signed".to_owned(),
     };
     format!("The gate is {doing}. Nobody has to do anything.")
+}
+
+fn watching(approval: &Approval, watched: &Watched<'_>, now: Timestamp) -> String {
+    let Watched { number, step, until } = watched;
+    let plan = &approval.deployment.plan;
+    let left = until.duration_since(now);
+    let (percent, of) = (step.percent, plan.steps.len());
+    let serves =
+        format!("{} serves {percent} % of the traffic (step {number} of {of})", plan.revision);
+    if left.is_positive() {
+        let minutes = SignedDuration::from_mins(left.as_secs() / 60);
+        let left =
+            if left.as_mins() > 0 { in_words(minutes) } else { "less than a minute".to_owned() };
+        return format!(
+            "{serves} and is watched until {}, {left} from now. Nobody has to do anything.",
+            moment(*until)
+        );
+    }
+    format!("{serves} and was watched for {}. Nobody has to do anything.", in_words(step.bake()))
 }
 
 fn moving(approval: &Approval, step: usize) -> String {

@@ -188,7 +188,7 @@ impl CloudRun {
         self.patch(&attempt, observed, service, &["template", "traffic", "annotations"]).await
     }
 
-    /// Moves the traffic to these shares. The template is not sent: Cloud Run would take it for a
+    /// Moves the traffic to these shares, and gives the new revision this tag and no other. The template is not sent: Cloud Run would take it for a
     /// change.
     ///
     /// # Errors
@@ -199,12 +199,18 @@ impl CloudRun {
         deployment: &Deployment,
         observed: &ObservedService,
         traffic: &[TrafficShare],
+        tag: Option<&str>,
     ) -> Result<(), CloudRunError> {
         let attempt = Attempt { request: Request::MoveTraffic, service: &deployment.service };
         let ours = traffic.iter().find(|share| share.revision == deployment.plan.revision);
+        let revision = &deployment.plan.revision;
+        let mut tags = observed.tags.clone();
+        tags.retain(|tag| tag.revision != *revision);
+        let signed = tag.map(|tag| TrafficTag { tag: tag.to_owned(), revision: revision.clone() });
+        tags.extend(signed);
         let step = format!("traffic {}%", ours.map_or(0, |share| share.percent));
         let service = Service::new()
-            .set_traffic(traffic_targets(traffic, &observed.tags, &attempt)?)
+            .set_traffic(traffic_targets(traffic, &tags, &attempt)?)
             .set_annotations(annotations(deployment, &observed.annotations, &step));
         self.patch(&attempt, observed, service, &["traffic", "annotations"]).await
     }

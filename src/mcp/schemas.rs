@@ -68,7 +68,7 @@ pub fn body_of(mut arguments: JsonObject) -> Option<Value> {
         return None;
     }
     let mut subject = object(json!({"kind": "deployment"}));
-    for name in ["service", "image", "template", "steps"] {
+    for name in ["service", "image", "template", "steps", "on_failure"] {
         if let Some(value) = arguments.remove(name) {
             subject.insert(name.to_owned(), value);
         }

@@ -28,6 +28,8 @@ const KEEP_LEASE: Duration = Duration::from_secs(9);
 const SOON: Duration = Duration::from_millis(300);
 /// and this soon when it takes longer.
 const LATER: Duration = Duration::from_secs(2);
+/// While a step is watched it is looked at this often: a failure is undone within half a minute of it.
+const WATCHING: Duration = Duration::from_secs(5);
 /// What "longer" means.
 const LONG: SignedDuration = SignedDuration::from_secs(15);
 /// How many times in a row Cloud Run may fail to answer. With pauses that double up to
@@ -142,6 +144,10 @@ async fn go_on(
             make(worker, job, stored, progress, call, world.service.as_ref()).await
         }
         Action::Wait => Ok(Turn::Later(look_again(progress, world.now), None)),
+        Action::WaitUntil(until) => {
+            let left = until.duration_since(world.now).unsigned_abs();
+            Ok(Turn::Later(left.min(WATCHING), None))
+        }
         Action::Write(change) => write_down(worker, job, stored, change).await,
     }
 }
@@ -198,7 +204,8 @@ async fn make(
     match came_back {
         Ok(()) => Ok(Turn::Again),
         Err(CloudRunError::Refused(why)) => {
-            write_down(worker, job, stored, after_refusal(progress, call, &why)).await
+            let on_failure = stored.approval.deployment.plan.on_failure;
+            write_down(worker, job, stored, after_refusal(on_failure, progress, call, &why)).await
         }
         Err(error) => trouble(worker, job, stored, &answered, &error).await,
     }
@@ -245,11 +252,14 @@ async fn call_cloud_run(
             cloud_run.create_revision(deployment, service).await
         }
         (Call::MoveTraffic { step }, Some(service)) => match plan.steps.get(step) {
-            Some(step) => cloud_run.move_traffic(deployment, service, &step.traffic).await,
+            Some(step) => {
+                let tag = step.tag.as_deref();
+                cloud_run.move_traffic(deployment, service, &step.traffic, tag).await
+            }
             None => Err(CloudRunError::Refused(format!("the signed plan has no step {step}"))),
         },
         (Call::Restore {}, Some(service)) => {
-            cloud_run.move_traffic(deployment, service, &plan.rollback).await
+            cloud_run.move_traffic(deployment, service, &plan.rollback, None).await
         }
         (Call::CreateService {}, Some(_)) => {
             Err(CloudRunError::Refused("the service exists already".to_owned()))

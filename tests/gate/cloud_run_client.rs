@@ -56,6 +56,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenD
         newer_request: NewerRequest::Supersede,
         max_pending: 100,
         default_steps: vec![10, 100],
+        plan: Default::default(),
         enrolment: EnrolmentRules::default(),
         keys: None,
     };
@@ -64,6 +65,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenD
         image: image('2').parse().unwrap(),
         template: changes.map(|changes| check_template(&changes).unwrap()),
         steps: None,
+        on_failure: None,
         reason: "A test".to_owned(),
         title: None,
         body: None,

@@ -195,6 +195,9 @@ fn the_example_is_a_configuration() {
                       whoever signs has at least 2 such keys
                       after the loss of one the others go on signing for 168h
       steps           10, 50, 100 percent
+      plans           at 50 % watched for 10 minutes
+                      a step is watched for at most 2 hours
+                      steps may give the new revision an address of its own
       trust           must be pinned
       expires in      8h
       begins within   1h of the last signature

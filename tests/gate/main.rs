@@ -29,6 +29,7 @@ mod newer_requests;
 mod next_action;
 mod pages;
 mod pipelines;
+mod plans;
 mod policies;
 mod previews;
 mod public_keys;

@@ -1,9 +1,12 @@
 //! What a rollout does next: one function for the first attempt, the retry and the recovery.
 
+mod watching;
+
 use countersign::domain::deployment::{Deployment, Preconditions};
 use countersign::domain::observation::{
     ObservedRevision, ObservedService, Readiness, TrafficShare,
 };
+use countersign::domain::plan::OnFailure;
 use countersign::domain::rollout::{
     Action, Call, Change, Intent, Outcome, Progress, World, after_exhaustion, after_refusal,
     next_action,
@@ -342,7 +345,7 @@ fn a_refusal_says_nothing_of_an_earlier_attempt() {
     for call in [Call::CreateService {}, Call::CreateRevision {}] {
         let announced = Scene::new().announced(call).progress;
         let Change::End(Outcome::NeedsAttention(reason)) =
-            after_refusal(&announced, call, "no right")
+            after_refusal(OnFailure::Restore, &announced, call, "no right")
         else {
             panic!("{call:?}")
         };
@@ -364,7 +367,7 @@ fn a_service_that_is_never_ready_gets_no_traffic() {
 #[test]
 fn refusals_of_cloud_run_are_final() {
     let progress = Scene::revision_ready().progress;
-    let refused = |call| after_refusal(&progress, call, "no right");
+    let refused = |call| after_refusal(OnFailure::Restore, &progress, call, "no right");
     assert!(matches!(
         refused(Call::CreateRevision {}),
         Change::End(Outcome::Failed(reason)) if reason.contains("no right")

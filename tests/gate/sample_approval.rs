@@ -4,12 +4,12 @@ use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::{Decision, Verdict};
 use countersign::domain::deployment::{
     Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester,
-    Step,
 };
 use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::TrafficShare;
 use countersign::domain::person::{Person, Profile};
+use countersign::domain::plan::{OnFailure, StepPlan};
 use countersign::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Rule};
 use countersign::domain::rollout::{
     Answer, Call, Intent, Progress, RecordedCall, Serving, shares_at,
@@ -90,6 +90,7 @@ pub fn policy() -> Policy {
         newer_request: NewerRequest::Supersede,
         max_pending: 100,
         default_steps: vec![100],
+        plan: Default::default(),
         enrolment: EnrolmentRules::default(),
         keys: None,
     }
@@ -97,7 +98,8 @@ pub fn policy() -> Policy {
 
 pub fn deployment() -> Deployment {
     let before = [share("checkout-00041-zed", 100)];
-    let step = |percent| Step { percent, traffic: shares_at(percent, REVISION, &before) };
+    let step =
+        |percent| StepPlan::of_percent(percent).with_traffic(shares_at(percent, REVISION, &before));
     let claims = json!({
         "repository": "acme/checkout",
         "repository_id": "712345",
@@ -121,6 +123,7 @@ pub fn deployment() -> Deployment {
             revision: REVISION.into(),
             steps: vec![step(10), step(50), step(100)],
             rollback: before.to_vec(),
+            on_failure: OnFailure::Restore,
         },
         preconditions: Preconditions::Present {
             uid: "c0ffee".into(),
@@ -217,7 +220,7 @@ pub fn in_state(state: State) -> Approval {
 
 pub fn progress(revision_ready: bool, steps_done: usize, call: Option<Call>) -> Progress {
     let intent = call.map(|call| Intent { call, etag: None, at: minutes_ago(0), answer: None });
-    Progress { revision_ready, steps_done, generation: None, restoring: None, intent }
+    Progress { revision_ready, steps_done, intent, ..Progress::default() }
 }
 
 pub fn executing(progress: Progress) -> Approval {

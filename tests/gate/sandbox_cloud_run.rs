@@ -3,6 +3,7 @@
 mod clients;
 mod contract;
 mod faults;
+mod knative;
 mod refusals;
 mod rollout;
 

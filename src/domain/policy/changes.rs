@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::domain::key_rules::{Aaguid, KeyKind, KeyRules};
+use crate::domain::plan::PlanRules;
 
 use super::{EnrolmentRules, NewerRequest, Policy, Principal, RequesterMatch, Rule, TrustLevel};
 
@@ -33,6 +34,14 @@ pub enum Effect {
 }
 
 impl Effect {
+    fn opposite(self) -> Self {
+        match self {
+            Self::Wider => Self::Narrower,
+            Self::Narrower => Self::Wider,
+            Self::Different => Self::Different,
+        }
+    }
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,6 +131,45 @@ impl Changes {
             let sentence =
                 format!("the steps of a request that names none are {after:?}; before, {before:?}");
             self.add(Effect::Different, sentence);
+        } else if old.plan.steps != new.plan.steps {
+            let sentence = "what happens between the steps of a request that names none is another";
+            self.add(Effect::Different, sentence);
+        }
+        self.of_plan(&old.plan, &new.plan);
+    }
+
+    /// What requests may say of their plans.
+    fn of_plan(&mut self, old: &PlanRules, new: &PlanRules) {
+        for (before, after, effect, what) in [
+            (old.fixed, new.fixed, Effect::Narrower, "every rollout takes the environment's steps"),
+            (
+                old.tags,
+                new.tags,
+                Effect::Wider,
+                "steps may give a new revision an address of its own",
+            ),
+        ] {
+            match (before, after) {
+                (false, true) => self.add(effect, format!("{what} now")),
+                (true, false) => self.add(effect.opposite(), format!("no longer so: {what}")),
+                _ => {}
+            }
+        }
+        self.of_amount(
+            (old.shortest_bake_seconds.into(), new.shortest_bake_seconds.into()),
+            Effect::Narrower,
+            "seconds that each step before the last is watched at least",
+        );
+        let longest = |rules: &PlanRules| rules.longest_bake().as_secs().unsigned_abs();
+        self.of_amount(
+            (longest(old), longest(new)),
+            Effect::Wider,
+            "seconds that a step may be watched",
+        );
+        if old.on_failure != new.on_failure {
+            let sentence =
+                format!("where a request says nothing else: {}", new.on_failure.in_words());
+            self.add(Effect::Different, sentence.trim_end_matches('.'));
         }
     }
 

@@ -3,12 +3,14 @@
 //! The one function behind the first attempt, the retry and the recovery after a crash: each looks
 //! at the world and asks it. It knows nothing of attempts that are not recorded.
 
+mod traffic;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::deployment::{Deployment, Preconditions};
 use crate::domain::observation::{ObservedRevision, ObservedService, Readiness, TrafficShare};
 use crate::domain::platform_defaults::template_difference;
-use crate::domain::rollout::{Call, Outcome, Progress, Serving, restore};
+use crate::domain::rollout::{Call, Outcome, Progress};
 use crate::domain::template::APPROVAL_ANNOTATION;
 
 /// How long Cloud Run may work on one change. Its own limit for a container to start is four
@@ -34,6 +36,8 @@ pub enum Action {
     Make(Call),
     /// Cloud Run works on it: look again in a moment.
     Wait,
+    /// The step is watched until this time: look again and again.
+    WaitUntil(Timestamp),
     /// Nothing is to be called: this is to be written down.
     Write(Change),
 }
@@ -209,15 +213,18 @@ impl Rollout<'_> {
                 service.last_modifier, service.latest_created_revision
             ));
         }
+        if let Readiness::Failed(why) = &revision.readiness {
+            return self.fail(why.clone());
+        }
         self.traffic(service)
     }
 
     fn revision_is_ready(&self, service: &ObservedService) -> Action {
         // A new service comes up with everything on its first revision: that is its one step.
         if matches!(self.deployment.preconditions, Preconditions::Absent {}) {
-            return self.step_in_effect(service, 0, &self.deployment.plan.steps[0].traffic);
+            return self.step_in_effect(service, 0);
         }
-        if !same_shares(&service.wanted, self.expected()) {
+        if !self.is_as_left(service) {
             return self.traffic_surprise(service);
         }
         match &service.readiness {
@@ -236,151 +243,12 @@ impl Rollout<'_> {
         })
     }
 
-    /// Moves the traffic step by step.
-    fn traffic(&self, service: &ObservedService) -> Action {
-        let plan = &self.deployment.plan;
-        let step = self.progress.steps_done;
-        let announced = matches!(
-            self.progress.intent.as_ref().map(|intent| intent.call),
-            Some(Call::MoveTraffic { .. })
-        );
-        let Some(next) = plan.steps.get(step) else { return self.finish(service) };
-        if announced && same_shares(&service.wanted, &next.traffic) {
-            return self.step_in_effect(service, step, &next.traffic);
-        }
-        if !same_shares(&service.wanted, self.expected()) {
-            return self.traffic_surprise(service);
-        }
-        if self.progress.generation != Some(service.generation) {
-            return self.surprised(format!(
-                "{} changed it in the middle of the rollout",
-                service.last_modifier
-            ));
-        }
-        match &service.readiness {
-            Readiness::Failed(why) => Action::Write(restore(self.progress, why.clone())),
-            Readiness::Reconciling => Action::Wait,
-            Readiness::Ready => Action::Make(Call::MoveTraffic { step }),
-        }
-    }
-
-    /// The shares of a step are asked for: are they in effect?
-    fn step_in_effect(
-        &self,
-        service: &ObservedService,
-        step: usize,
-        shares: &[TrafficShare],
-    ) -> Action {
-        let percent = self.deployment.plan.steps[step].percent;
-        match &service.readiness {
-            Readiness::Failed(why) => self.undo(service, why),
-            Readiness::Ready if same_shares(&service.serving, shares) => record(Progress {
-                revision_ready: true,
-                steps_done: step + 1,
-                generation: Some(service.generation),
-                restoring: None,
-                intent: None,
-            }),
-            Readiness::Ready | Readiness::Reconciling if self.is_overdue() => {
-                self.undo(service, &format!("{percent} % did not take effect in time"))
-            }
-            Readiness::Ready | Readiness::Reconciling => Action::Wait,
-        }
-    }
-
-    /// Every step was seen to serve: is it still so?
-    fn finish(&self, service: &ObservedService) -> Action {
-        let plan = &self.deployment.plan;
-        if !same_shares(&service.wanted, self.expected()) {
-            return self.traffic_surprise(service);
-        }
-        if !same_shares(&service.serving, self.expected()) {
-            return self.surprised(format!("it serves {}", in_words(&service.serving)));
-        }
-        if service.readiness != Readiness::Ready {
-            let by = &service.last_modifier;
-            return self.surprised(format!("it is not ready any more; {by} changed it last"));
-        }
-        end(Outcome::Succeeded(Serving {
-            revision: plan.revision.clone(),
-            uri: service.uri.clone(),
-            traffic: service.serving.clone(),
-            generation: service.generation,
-            observed_at: self.world.now,
-        }))
-    }
-
-    /// Something failed. Where the traffic never moved there is nothing to restore.
-    fn undo(&self, service: &ObservedService, why: &str) -> Action {
-        let plan = &self.deployment.plan;
-        if plan.rollback.is_empty() {
-            return end(Outcome::Failed(format!(
-                "the new service does not come up, and there is nothing to go back to: {why}"
-            )));
-        }
-        let untouched = same_shares(&service.wanted, &plan.rollback)
-            && same_shares(&service.serving, &plan.rollback);
-        if untouched {
-            return end(Outcome::RolledBack(format!(
-                "the revision {} did not come up, and no traffic was moved: {why}",
-                plan.revision
-            )));
-        }
-        Action::Write(restore(self.progress, why.to_owned()))
-    }
-
-    /// The shares from before are to serve again. A newest revision that failed keeps the whole
-    /// service from being called ready, so only the shares count here.
-    fn restoring(&self, service: &ObservedService, reason: &str) -> Action {
-        let plan = &self.deployment.plan;
-        let back = same_shares(&service.wanted, &plan.rollback);
-        if back && same_shares(&service.serving, &plan.rollback) {
-            return end(Outcome::RolledBack(reason.to_owned()));
-        }
-        let announced = matches!(
-            self.progress.intent.as_ref().map(|intent| intent.call),
-            Some(Call::Restore {})
-        );
-        if announced && back {
-            return if self.is_overdue() {
-                end(Outcome::NeedsAttention(format!(
-                    "{reason}; and what served before does not serve again"
-                )))
-            } else {
-                Action::Wait
-            };
-        }
-        let is_signed = plan.steps.iter().any(|step| same_shares(&service.wanted, &step.traffic));
-        if !is_signed && !back {
-            return self.traffic_surprise(service);
-        }
-        Action::Make(Call::Restore {})
-    }
-
-    /// The shares that our last recorded effect left.
-    fn expected(&self) -> &[TrafficShare] {
-        let plan = &self.deployment.plan;
-        match self.progress.steps_done.checked_sub(1).and_then(|last| plan.steps.get(last)) {
-            Some(step) => &step.traffic,
-            None => &plan.rollback,
-        }
-    }
-
     /// Whether the announced call has had all the time that it may take.
     fn is_overdue(&self) -> bool {
         self.progress
             .intent
             .as_ref()
             .is_some_and(|intent| self.world.now.duration_since(intent.at) > RECONCILE_PATIENCE)
-    }
-
-    fn traffic_surprise(&self, service: &ObservedService) -> Action {
-        self.surprised(format!(
-            "its traffic is {} and not {} as signed; {} changed it last",
-            in_words(&service.wanted),
-            in_words(self.expected()),
-            service.last_modifier
-        ))
     }
 
     /// The world is not as signed. Before the first change that is a failure that harmed nobody;

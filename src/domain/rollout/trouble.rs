@@ -1,10 +1,11 @@
 //! What a rollout writes down when Cloud Run says no, or nothing.
 
+use crate::domain::plan::OnFailure;
 use crate::domain::rollout::{Call, Change, Outcome, Progress};
 
 /// What follows when Cloud Run refuses a call for good. It did not take effect, but an earlier
 /// attempt whose outcome is unknown still may: `progress` is what was recorded before this attempt.
-pub fn after_refusal(progress: &Progress, call: Call, why: &str) -> Change {
+pub fn after_refusal(on_failure: OnFailure, progress: &Progress, call: Call, why: &str) -> Change {
     match call {
         Call::CreateService {} | Call::CreateRevision {} if progress.intent.is_some() => {
             Change::End(Outcome::NeedsAttention(format!(
@@ -16,7 +17,8 @@ pub fn after_refusal(progress: &Progress, call: Call, why: &str) -> Change {
             Change::End(Outcome::Failed(format!("Cloud Run refused the change: {why}")))
         }
         Call::MoveTraffic { .. } => {
-            restore(progress, format!("Cloud Run refused to move the traffic: {why}"))
+            let why = format!("Cloud Run refused to move the traffic: {why}");
+            after_failure(on_failure, progress, why)
         }
         Call::Restore {} => Change::End(Outcome::NeedsAttention(format!(
             "{}; and Cloud Run refused to restore what served before: {why}",
@@ -38,7 +40,17 @@ pub fn after_exhaustion(progress: &Progress, why: &str) -> Change {
     )))
 }
 
-/// From now on what served before is to serve again.
-pub(super) fn restore(progress: &Progress, why: String) -> Change {
-    Change::Record(Progress { restoring: Some(why), intent: None, ..progress.clone() })
+/// What follows when a step failed: what served before is to serve again from now on, or people decide.
+pub(super) fn after_failure(on_failure: OnFailure, progress: &Progress, why: String) -> Change {
+    match on_failure {
+        OnFailure::Restore => Change::Record(Progress {
+            restoring: Some(why),
+            served_at: None,
+            intent: None,
+            ..progress.clone()
+        }),
+        OnFailure::Hold => Change::End(Outcome::NeedsAttention(format!(
+            "a step failed, and the signed plan says to leave the traffic where it is: {why}"
+        ))),
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::change::{self, Patch};
 use super::faults::{Injected, Rule};
 use super::refusal::{Code, Refusal};
-use super::state::{ServiceName, State as SandboxState};
+use super::state::{Health, ServiceName, State as SandboxState};
 use super::{CloudRun, render};
 
 /// An edit by somebody who is not the gate.
@@ -36,12 +36,25 @@ struct ReadyDelay {
     milliseconds: u32,
 }
 
+/// A revision that falls ill while it serves, or recovers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevisionHealth {
+    /// The service's resource name.
+    service: String,
+    /// The revision's short name.
+    revision: String,
+    /// What Cloud Run says is wrong with it; nothing, if it is well again.
+    message: Option<String>,
+}
+
 /// The routes of the controls.
 pub fn router(run: &CloudRun) -> Router {
     Router::new()
         .route("/_sandbox/faults", get(list_faults).post(add_fault).delete(clear_faults))
         .route("/_sandbox/outside-edit", post(outside_edit))
         .route("/_sandbox/ready-delay", post(ready_delay))
+        .route("/_sandbox/revision-health", post(revision_health))
         .with_state(run.clone())
 }
 
@@ -83,6 +96,29 @@ async fn outside_edit(
 async fn ready_delay(State(run): State<CloudRun>, Json(delay): Json<ReadyDelay>) -> Json<Value> {
     run.set_ready_delay(SignedDuration::from_millis(i64::from(delay.milliseconds)));
     Json(json!({}))
+}
+
+async fn revision_health(
+    State(run): State<CloudRun>,
+    Json(health): Json<RevisionHealth>,
+) -> Result<Json<Value>, Refusal> {
+    let name = ServiceName::parse(&health.service);
+    let name = required(name.as_ref())?;
+    run.change(|state| {
+        let version = state.next();
+        let service = state.services.get_mut(&name.to_string());
+        let service = service.ok_or_else(|| Refusal::not_found(&name.to_string()))?;
+        let id = &health.revision;
+        let revision = service.revisions.get_mut(id);
+        let revision = revision.ok_or_else(|| Refusal::not_found(&name.revision(id)))?;
+        let shown = health.message.clone().map_or(Health::Ready, Health::Failed);
+        revision.health = shown.clone();
+        if service.latest_created.as_ref() == Some(id) {
+            service.configuration = shown;
+        }
+        service.version = version;
+        Ok(Json(json!({})))
+    })
 }
 
 /// Edits a service as somebody else would, in effect after the usual delay, and answers with it.

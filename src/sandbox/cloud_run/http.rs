@@ -15,7 +15,7 @@ use super::operation;
 use super::query::Query;
 use super::refusal::{Code, Refusal};
 use super::state::{Kind, ServiceName, State as SandboxState};
-use super::{CloudRun, render, schema};
+use super::{CloudRun, knative, render, schema};
 
 /// How often a wait looks whether its operation is done.
 const WAIT_STEP: Duration = Duration::from_millis(20);
@@ -45,6 +45,7 @@ pub fn router(run: &CloudRun) -> Router {
         .route(&under_parent("/operations"), get(list_operations).fallback(unknown))
         .route(&under_parent("/operations/{operation}"), operation)
         .route("/v2/{*rest}", any(unknown))
+        .merge(knative::routes())
         .layer(middleware::from_fn_with_state(run.clone(), faults::inject))
         .with_state(run.clone())
 }
@@ -290,7 +291,7 @@ fn start(
     })
 }
 
-fn read_body(body: &[u8]) -> Result<Value, Refusal> {
+pub(super) fn read_body(body: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
         let message = format!("Invalid JSON payload received. {error}");
         Refusal::new(Code::InvalidArgument, message)

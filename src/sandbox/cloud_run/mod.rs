@@ -7,12 +7,14 @@
 //!
 //! `schema` checks and normalises JSON, `mask` `template` `traffic` know the rules, `change`
 //! accepts changes, `reconcile` puts them into effect, `render` and `operation` show them, `state`
-//! keeps them, `http` and `query` are the API itself, `faults` and `control` are the sandbox's own.
+//! keeps them, `http` and `query` are the API itself, `knative` is the older one that `gcloud` speaks, `faults`
+//! and `control` are the sandbox's own.
 
 mod change;
 mod control;
 pub mod faults;
 mod http;
+mod knative;
 mod mask;
 mod operation;
 mod query;

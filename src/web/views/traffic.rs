@@ -6,6 +6,7 @@ use crate::domain::observation::TrafficShare;
 use crate::domain::rollout::Progress;
 
 use super::inert::Inert;
+use super::{Moment, Surroundings};
 
 /// One line of the plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +15,10 @@ pub struct StepView {
     pub title: String,
     /// The shares of the revisions then, the new one first.
     pub shares: Vec<ShareView>,
+    /// What else happens at it.
+    pub details: Vec<Inert>,
+    /// Until when it is watched, if it is now.
+    pub until: Option<Moment>,
     /// How far it is.
     pub stage: Stage,
 }
@@ -69,7 +74,7 @@ impl Stage {
 }
 
 /// The plan from what serves when it is asked for to everything on the new revision.
-pub fn steps(approval: &Approval) -> Vec<StepView> {
+pub fn steps(approval: &Approval, around: Surroundings<'_>) -> Vec<StepView> {
     let deployment = &approval.deployment;
     let plan = &deployment.plan;
     let stage = |number: usize| stage_of(&approval.state, number);
@@ -79,25 +84,45 @@ pub fn steps(approval: &Approval) -> Vec<StepView> {
             steps.push(StepView {
                 title: "Before".to_owned(),
                 shares: shares(serving, &plan.revision),
+                details: Vec::new(),
+                until: None,
                 stage: Stage::Planned,
             });
             steps.push(StepView {
                 title: "New revision, without traffic".to_owned(),
                 shares: Vec::new(),
+                details: Vec::new(),
+                until: None,
                 stage: stage(0),
             });
         }
         Preconditions::Absent {} => steps.push(StepView {
             title: "New service with its first revision".to_owned(),
             shares: Vec::new(),
+            details: Vec::new(),
+            until: None,
             stage: stage(0),
         }),
     }
+    let watched = match &approval.state {
+        State::Executing { progress, .. } => progress.watched(plan),
+        _ => None,
+    };
     let count = plan.steps.len();
-    steps.extend(plan.steps.iter().enumerate().map(|(index, step)| StepView {
-        title: format!("Step {} of {count}: {} %", index + 1, step.percent),
-        shares: shares(&step.traffic, &plan.revision),
-        stage: stage(index + 1),
+    steps.extend(plan.steps.iter().enumerate().map(|(index, step)| {
+        StepView {
+            title: format!("Step {} of {count}: {} %", index + 1, step.percent),
+            shares: shares(&step.traffic, &plan.revision),
+            details: step
+                .details()
+                .iter()
+                .map(|detail| Inert::new(&sentence_case(detail)))
+                .collect(),
+            until: watched
+                .filter(|watched| watched.number == index + 1)
+                .map(|watched| Moment::new(watched.until, around.now)),
+            stage: stage(index + 1),
+        }
     }));
     steps
 }
@@ -106,6 +131,9 @@ pub fn steps(approval: &Approval) -> Vec<StepView> {
 fn stage_of(state: &State, number: usize) -> Stage {
     let of = |progress: &Progress| {
         let done = if progress.revision_ready { progress.steps_done + 1 } else { 0 };
+        // A step that is watched is not over.
+        let watched = progress.served_at.is_some() && progress.intent.is_none();
+        let done = done.saturating_sub(usize::from(watched && progress.restoring.is_none()));
         match number {
             number if number < done => Stage::Done,
             number if number == done && progress.restoring.is_none() => Stage::Current,
@@ -123,6 +151,12 @@ fn stage_of(state: &State, number: usize) -> Stage {
         State::Approved { .. } => Stage::Next,
         _ => Stage::Planned,
     }
+}
+
+fn sentence_case(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 /// The colours of revisions that served before.

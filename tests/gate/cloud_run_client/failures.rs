@@ -21,7 +21,7 @@ async fn assert_writes(fault: Value, expected: &str) {
         sandbox.fault("PATCH", fault.clone()).await;
         let failed = if moves_traffic {
             let traffic = &deployment.plan.rollback;
-            cloud_run.move_traffic(&deployment, &observed, traffic).await
+            cloud_run.move_traffic(&deployment, &observed, traffic, None).await
         } else {
             cloud_run.create_revision(&deployment, &observed).await
         };
@@ -173,7 +173,7 @@ async fn the_sentences_say_what_to_do() {
     sandbox.fault("PATCH", status(403)).await;
     let written = cloud_run.create_revision(&deployment, &observed).await.unwrap_err().to_string();
     sandbox.fault("PATCH", json!({ "kind": "lost_reply" })).await;
-    let lost = cloud_run.move_traffic(&deployment, &observed, &observed.serving).await;
+    let lost = cloud_run.move_traffic(&deployment, &observed, &observed.serving, None).await;
     let lost = lost.unwrap_err().to_string();
     insta::assert_snapshot!([read, written, lost].join("\n"), @"
     Cloud Run refuses to read projects/demo/locations/europe-west1/services/web: said Google (403 PERMISSION_DENIED). Grant the gate's service account run.services.get on projects/demo/locations/europe-west1/services/web (roles/run.viewer has it)

@@ -81,7 +81,7 @@ async fn the_traffic_moves_without_an_echo_of_the_template() {
     let created = settled(&cloud_run).await;
     sandbox.call("DELETE", "/_sandbox/journal", None).await;
     let step = &deployment.plan.steps[0];
-    cloud_run.move_traffic(&deployment, &created, &step.traffic).await.unwrap();
+    cloud_run.move_traffic(&deployment, &created, &step.traffic, None).await.unwrap();
     let call = only_call(&sandbox, "PATCH").await;
     assert_eq!(parameter(&call, "updateMask"), "traffic,annotations");
     assert_eq!(parameter(&call, "allowMissing"), "false");
@@ -96,7 +96,7 @@ async fn the_traffic_moves_without_an_echo_of_the_template() {
     expected.sort();
     assert_eq!((&moved.serving, &moved.wanted), (&expected, &expected));
     assert_eq!(moved.template, created.template);
-    cloud_run.move_traffic(&deployment, &moved, &deployment.plan.rollback).await.unwrap();
+    cloud_run.move_traffic(&deployment, &moved, &deployment.plan.rollback, None).await.unwrap();
     let restored = settled(&cloud_run).await;
     assert_eq!(restored.serving, before.serving);
     assert_eq!(restored.annotations["countersign.dev/step"], "traffic 0%");
@@ -122,7 +122,7 @@ async fn tags_survive_and_none_follows_to_the_new_revision() {
     let created = settled(&cloud_run).await;
     assert_eq!(created.tags, before.tags);
     let everything = &deployment.plan.steps[1].traffic;
-    cloud_run.move_traffic(&deployment, &created, everything).await.unwrap();
+    cloud_run.move_traffic(&deployment, &created, everything, None).await.unwrap();
     let moved = settled(&cloud_run).await;
     assert_eq!((&moved.serving, &moved.tags), (everything, &before.tags));
 }
@@ -156,7 +156,8 @@ async fn what_would_be_dangerous_to_send_is_not_sent() {
     let cloud_run = client(&sandbox);
     let (observed, deployment) = asked(&cloud_run).await;
     for traffic in [vec![], vec![share("web-x", 99)], vec![share("", 100)]] {
-        let refused = cloud_run.move_traffic(&deployment, &observed, &traffic).await.unwrap_err();
+        let refused =
+            cloud_run.move_traffic(&deployment, &observed, &traffic, None).await.unwrap_err();
         assert_eq!(refused.code(), "cloud_run_refused", "{refused}");
     }
     let idle = ObservedService { serving: Vec::new(), ..observed.clone() };

@@ -1,0 +1,267 @@
+//! The plan: how the traffic moves, how long each step is watched, and the way back.
+//!
+//! A person signs all of it. What a plan does not use is absent from its bytes.
+
+mod asked;
+mod rules;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::observation::TrafficShare;
+use crate::domain::service::ServiceName;
+
+pub use asked::AskedStep;
+pub use rules::PlanRules;
+
+/// The most steps of a rollout.
+pub const MOST_STEPS: usize = 20;
+/// The longest time that a step may be watched, where the environment says nothing else.
+pub const LONGEST_BAKE: SignedDuration = SignedDuration::from_hours(24);
+/// A tag and the name of its service are one label of a host name, with three hyphens between them;
+/// Cloud Run allows both together 46 characters.
+const LONGEST_TAG_AND_SERVICE: usize = 46;
+
+/// How the traffic moves.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The short name of the revision that is created, chosen beforehand.
+    pub revision: String,
+    /// The steps in order; the last gives the new revision everything.
+    pub steps: Vec<Step>,
+    /// The shares that are restored when a step fails; empty for a service that does not exist yet.
+    pub rollback: Vec<TrafficShare>,
+    /// What the gate does when a step fails.
+    #[serde(default, skip_serializing_if = "OnFailure::is_restore")]
+    pub on_failure: OnFailure,
+}
+
+/// One step of the traffic.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The new revision's share, 0 to 100.
+    pub percent: u8,
+    /// The exact shares of all revisions at this step.
+    pub traffic: Vec<TrafficShare>,
+    /// How long the step is watched before the rollout goes on, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bake_seconds: u32,
+    /// The tag that gives the new revision an address of its own during this step, and no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// One step as it is asked for or configured: everything but the shares, which follow from what serves.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepPlan {
+    /// The new revision's share, 0 to 100.
+    pub percent: u8,
+    /// As [`Step::bake_seconds`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bake_seconds: u32,
+    /// As [`Step::tag`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// What the gate does when a step fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// It restores the shares from before.
+    #[default]
+    Restore,
+    /// It leaves the traffic where it is, and people decide.
+    Hold,
+}
+
+impl OnFailure {
+    fn is_restore(&self) -> bool {
+        *self == Self::Restore
+    }
+
+    /// What happens when a step fails, as a sentence.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Restore => "If a step fails, the gate restores the shares from before.",
+            Self::Hold => {
+                "If a step fails, the gate leaves the traffic where it is, and people decide."
+            }
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the member over like this")]
+fn is_zero(seconds: &u32) -> bool {
+    *seconds == 0
+}
+
+/// The steps of a rollout are none that can be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidSteps(pub String);
+
+impl StepPlan {
+    /// A step of this share and nothing else.
+    pub fn of_percent(percent: u8) -> Self {
+        Self { percent, bake_seconds: 0, tag: None }
+    }
+
+    /// The step with the shares that it comes to.
+    pub fn with_traffic(&self, traffic: Vec<TrafficShare>) -> Step {
+        let Self { percent, bake_seconds, tag } = self.clone();
+        Step { percent, traffic, bake_seconds, tag }
+    }
+
+    /// What happens at it beside the shares, as clauses.
+    pub fn details(&self) -> Vec<String> {
+        self.with_traffic(Vec::new()).details()
+    }
+}
+
+impl Step {
+    /// How long it is watched.
+    pub fn bake(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.bake_seconds.into())
+    }
+
+    /// Whether the rollout does something between this step and the next.
+    pub fn has_wait(&self) -> bool {
+        self.bake_seconds > 0
+    }
+
+    /// What happens at it beside the shares, as clauses.
+    pub fn details(&self) -> Vec<String> {
+        let mut details = Vec::new();
+        if let Some(tag) = &self.tag {
+            details.push(format!(
+                "the new revision has an address of its own with the tag {tag} until the next step"
+            ));
+        }
+        if self.bake_seconds > 0 {
+            details.push(format!("watched for {}", in_words(self.bake())));
+        }
+        details
+    }
+}
+
+/// A time as people say it: `10 minutes`, `1 hour 30 minutes`.
+pub fn in_words(time: SignedDuration) -> String {
+    let seconds = time.as_secs().max(0);
+    let parts = [
+        (seconds / 86_400, "day"),
+        (seconds % 86_400 / 3600, "hour"),
+        (seconds % 3600 / 60, "minute"),
+        (seconds % 60, "second"),
+    ];
+    let words: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .take(2)
+        .map(|(count, unit)| format!("{count} {unit}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    if words.is_empty() { "no time".to_owned() } else { words.join(" ") }
+}
+
+/// Whether these are the steps of a rollout: percents that rise and end at 100, beginning with 0 only
+/// where a tag makes a difference.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_steps(steps: &[StepPlan]) -> Result<(), InvalidSteps> {
+    let percents: Vec<u8> = steps.iter().map(|step| step.percent).collect();
+    let rises = percents.windows(2).all(|pair| pair[0] < pair[1]);
+    if !rises || percents.last() != Some(&100) || percents.len() > MOST_STEPS {
+        return Err(InvalidSteps(format!(
+            "steps must be whole percents that rise to 100, such as [10, 50, 100], at most \
+             {MOST_STEPS} of them; these do not: {percents:?}"
+        )));
+    }
+    for step in steps {
+        let percent = step.percent;
+        if percent == 0 && step.tag.is_none() {
+            return Err(InvalidSteps(
+                "a step of 0 % needs a tag, since without an address of its own nobody can try the new revision: {\"percent\": 0, \"tag\": \"try\"}; without one, steps are percents of at least 1 that rise to 100"
+                    .to_owned(),
+            ));
+        }
+        if percent == 100 && step.tag.is_some() {
+            return Err(InvalidSteps(
+                "the last step has a tag, and a tag lasts until the next step: give it to an earlier one"
+                    .to_owned(),
+            ));
+        }
+        if let Some(tag) = step.tag.as_ref().filter(|tag| !is_tag(tag)) {
+            return Err(InvalidSteps(format!(
+                "the tag {tag:?} is none: write lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the tag fits beside the service's name in a host name.
+pub(super) fn fits(tag: &str, service: &ServiceName) -> bool {
+    tag.len() + service.service().len() <= LONGEST_TAG_AND_SERVICE
+}
+
+fn is_tag(tag: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    tag.starts_with(|letter: char| letter.is_ascii_lowercase())
+        && !tag.ends_with('-')
+        && tag.len() <= LONGEST_TAG_AND_SERVICE
+        && tag.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(percents: &[u8]) -> Vec<StepPlan> {
+        percents.iter().map(|percent| StepPlan::of_percent(*percent)).collect()
+    }
+
+    #[test]
+    fn steps_rise_to_100() {
+        for steps in [&[100][..], &[1, 100], &[5, 25, 50, 100]] {
+            assert_eq!(check_steps(&plain(steps)), Ok(()));
+        }
+        for steps in
+            [&[][..], &[0, 100], &[50], &[50, 50, 100], &[100, 50], &[10, 100, 101], &[100, 100]]
+        {
+            assert!(check_steps(&plain(steps)).is_err(), "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_labels_and_end_before_the_last_step() {
+        let tagged = |place: usize, tag: &str| {
+            let mut steps = plain(&[0, 50, 100]);
+            steps[0].tag = Some("try".into());
+            steps[place].tag = Some(tag.into());
+            check_steps(&steps)
+        };
+        assert_eq!(tagged(0, "try-it-2"), Ok(()));
+        assert_eq!(tagged(1, "try"), Ok(()));
+        assert!(tagged(2, "try").is_err());
+        for tag in ["", "-a", "a-", "A", "a_b", "1a", &"a".repeat(47)] {
+            assert!(tagged(0, tag).is_err(), "{tag:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        for (seconds, words) in [
+            (0, "no time"),
+            (1, "1 second"),
+            (90, "1 minute 30 seconds"),
+            (600, "10 minutes"),
+            (90_000, "1 day 1 hour"),
+        ] {
+            assert_eq!(in_words(SignedDuration::from_secs(seconds)), words);
+        }
+    }
+}

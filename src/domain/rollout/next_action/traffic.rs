@@ -1,0 +1,204 @@
+//! The traffic: step by step forward, watched in between, and back.
+
+use super::{Action, Rollout, end, in_words, record, same_shares};
+use crate::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
+use crate::domain::plan::Step;
+use crate::domain::rollout::{Call, Outcome, Progress, Serving, Watched, after_failure};
+
+impl Rollout<'_> {
+    /// Moves the traffic step by step.
+    pub(super) fn traffic(&self, service: &ObservedService) -> Action {
+        let plan = &self.deployment.plan;
+        let step = self.progress.steps_done;
+        let announced = matches!(
+            self.progress.intent.as_ref().map(|intent| intent.call),
+            Some(Call::MoveTraffic { .. })
+        );
+        let next = plan.steps.get(step);
+        if announced && next.is_some_and(|next| self.asks_for(service, next)) {
+            return self.step_in_effect(service, step);
+        }
+        if !self.is_as_left(service) {
+            return self.traffic_surprise(service);
+        }
+        if let Some(watched) = self.progress.watched(plan)
+            && let Some(action) = self.watch(service, watched)
+        {
+            return action;
+        }
+        if next.is_none() {
+            return self.finish(service);
+        }
+        if self.progress.generation != Some(service.generation) {
+            return self.changed_meanwhile(service);
+        }
+        match &service.readiness {
+            Readiness::Failed(why) => self.fail(why.clone()),
+            Readiness::Reconciling => Action::Wait,
+            Readiness::Ready => Action::Make(Call::MoveTraffic { step }),
+        }
+    }
+
+    /// A step is watched: nothing may change, and what serves must stay well. `None`: it is over.
+    fn watch(&self, service: &ObservedService, watched: Watched<'_>) -> Option<Action> {
+        if self.progress.generation != Some(service.generation) {
+            return Some(self.changed_meanwhile(service));
+        }
+        let until = watched.until;
+        match &service.readiness {
+            Readiness::Failed(why) => Some(self.fail(why.clone())),
+            Readiness::Reconciling => Some(Action::Wait),
+            Readiness::Ready if !same_shares(&service.serving, &watched.step.traffic) => {
+                Some(self.surprised(format!("it serves {}", in_words(&service.serving))))
+            }
+            Readiness::Ready => (self.world.now < until).then_some(Action::WaitUntil(until)),
+        }
+    }
+
+    fn changed_meanwhile(&self, service: &ObservedService) -> Action {
+        let by = &service.last_modifier;
+        self.surprised(format!("{by} changed it in the middle of the rollout"))
+    }
+
+    /// The shares of a step are asked for: are they in effect?
+    pub(super) fn step_in_effect(&self, service: &ObservedService, place: usize) -> Action {
+        let step = &self.deployment.plan.steps[place];
+        let percent = step.percent;
+        match &service.readiness {
+            Readiness::Failed(why) => self.undo(service, why),
+            Readiness::Ready if same_shares(&service.serving, &step.traffic) => record(Progress {
+                revision_ready: true,
+                steps_done: place + 1,
+                generation: Some(service.generation),
+                served_at: step.has_wait().then_some(self.world.now),
+                restoring: None,
+                intent: None,
+            }),
+            Readiness::Ready | Readiness::Reconciling if self.is_overdue() => {
+                self.undo(service, &format!("{percent} % did not take effect in time"))
+            }
+            Readiness::Ready | Readiness::Reconciling => Action::Wait,
+        }
+    }
+
+    /// Every step was seen to serve: is it still so?
+    fn finish(&self, service: &ObservedService) -> Action {
+        let plan = &self.deployment.plan;
+        if !same_shares(&service.serving, self.expected()) {
+            return self.surprised(format!("it serves {}", in_words(&service.serving)));
+        }
+        if service.readiness != Readiness::Ready {
+            let by = &service.last_modifier;
+            return self.surprised(format!("it is not ready any more; {by} changed it last"));
+        }
+        end(Outcome::Succeeded(Serving {
+            revision: plan.revision.clone(),
+            uri: service.uri.clone(),
+            traffic: service.serving.clone(),
+            generation: service.generation,
+            observed_at: self.world.now,
+        }))
+    }
+
+    /// Something failed. Where the traffic never moved there is nothing to restore.
+    pub(super) fn undo(&self, service: &ObservedService, why: &str) -> Action {
+        let plan = &self.deployment.plan;
+        if plan.rollback.is_empty() {
+            return end(Outcome::Failed(format!(
+                "the new service does not come up, and there is nothing to go back to: {why}"
+            )));
+        }
+        let untouched = self.is_back(service) && same_shares(&service.serving, &plan.rollback);
+        if untouched {
+            return end(Outcome::RolledBack(format!(
+                "the revision {} did not come up, and no traffic was moved: {why}",
+                plan.revision
+            )));
+        }
+        self.fail(why.to_owned())
+    }
+
+    /// What the plan says of a failure after the traffic moved.
+    pub(super) fn fail(&self, why: String) -> Action {
+        Action::Write(after_failure(self.deployment.plan.on_failure, self.progress, why))
+    }
+
+    /// The shares from before are to serve again. A newest revision that failed keeps the whole
+    /// service from being called ready, so only the shares count here.
+    pub(super) fn restoring(&self, service: &ObservedService, reason: &str) -> Action {
+        let plan = &self.deployment.plan;
+        let back = self.is_back(service);
+        if back && same_shares(&service.serving, &plan.rollback) {
+            return end(Outcome::RolledBack(reason.to_owned()));
+        }
+        let announced = matches!(
+            self.progress.intent.as_ref().map(|intent| intent.call),
+            Some(Call::Restore {})
+        );
+        if announced && back {
+            return if self.is_overdue() {
+                end(Outcome::NeedsAttention(format!(
+                    "{reason}; and what served before does not serve again"
+                )))
+            } else {
+                Action::Wait
+            };
+        }
+        let is_signed = plan.steps.iter().any(|step| same_shares(&service.wanted, &step.traffic));
+        if !is_signed && !back {
+            return self.traffic_surprise(service);
+        }
+        Action::Make(Call::Restore {})
+    }
+
+    /// Whether exactly this step is asked for, with its tag and no other.
+    fn asks_for(&self, service: &ObservedService, step: &Step) -> bool {
+        same_shares(&service.wanted, &step.traffic)
+            && self.own_tags(service).eq(step.tag.as_deref())
+    }
+
+    /// Whether what served before is asked for, without an address for the new revision.
+    fn is_back(&self, service: &ObservedService) -> bool {
+        same_shares(&service.wanted, &self.deployment.plan.rollback)
+            && self.own_tags(service).next().is_none()
+    }
+
+    /// Whether what our last recorded effect left is asked for.
+    pub(super) fn is_as_left(&self, service: &ObservedService) -> bool {
+        match self.last_step() {
+            Some(step) => self.asks_for(service, step),
+            None => self.is_back(service),
+        }
+    }
+
+    /// The tags that lead to the new revision.
+    fn own_tags<'a>(&'a self, service: &'a ObservedService) -> impl Iterator<Item = &'a str> {
+        let own = |tag: &&TrafficTag| tag.revision == self.deployment.plan.revision;
+        service.tags.iter().filter(own).map(|tag| tag.tag.as_str())
+    }
+
+    fn last_step(&self) -> Option<&Step> {
+        self.progress
+            .steps_done
+            .checked_sub(1)
+            .and_then(|last| self.deployment.plan.steps.get(last))
+    }
+
+    pub(super) fn traffic_surprise(&self, service: &ObservedService) -> Action {
+        let mut asked = in_words(&service.wanted);
+        let tags: Vec<&str> = self.own_tags(service).collect();
+        if !tags.is_empty() {
+            asked.push_str(&format!(" with the tag {}", tags.join(", ")));
+        }
+        self.surprised(format!(
+            "its traffic is {asked} and not {} as signed; {} changed it last",
+            in_words(self.expected()),
+            service.last_modifier
+        ))
+    }
+
+    /// The shares that our last recorded effect left.
+    fn expected(&self) -> &[TrafficShare] {
+        self.last_step().map_or(&self.deployment.plan.rollback, |step| &step.traffic)
+    }
+}
