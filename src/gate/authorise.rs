@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use crate::domain::approval::State;
-use crate::domain::decision::Decision;
+use crate::domain::decision::{Decision, standing};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN};
 use crate::domain::policy::TrustLevel;
@@ -176,12 +176,13 @@ pub async fn authorise(
 
 /// The row says since when an approval was approved; how long that counts, the signed entries say.
 fn refuse_begun_late(verified: &Verified) -> Result<(), NotAuthorised> {
-    let mut ran_out = verified.deployment().expires_at;
+    let expires_at = verified.deployment().expires_at;
+    let mut ran_out = expires_at;
     for record in verified.records() {
         let state = record.approval.as_ref().map(|approval| &approval.state);
         match state {
             Some(State::Approved { at }) => {
-                ran_out = verified.policy().must_begin_before(*at).min(ran_out);
+                ran_out = verified.policy().must_begin_before(*at).min(expires_at);
             }
             Some(State::Executing { .. })
                 if record.kind == ROLLOUT_BEGUN && record.at >= ran_out =>
@@ -228,15 +229,17 @@ async fn refuse_revoked(
     let mut entries = evidence.entries.iter().zip(verified.records());
     let first_call = entries.find(|(_, record)| record.kind == CALL_ANNOUNCED);
     let first_call = first_call.map_or(u64::MAX, |(entry, _)| entry.index);
+    // A signature that was taken back counts for nothing, whatever became of its key.
+    let standing = standing(verified.decisions());
     let revocations = storage.revocations().await.map_err(GateError::from)?;
     let revoked = revocations.into_iter().find(|found| {
-        let signed = |decision: &Decision| decision.credential == found.revocation.credential;
-        found.index < first_call && verified.decisions().iter().any(signed)
+        let signed = |decision: &&Decision| decision.credential == found.revocation.credential;
+        found.index < first_call && standing.iter().any(signed)
     });
     if let Some(found) = revoked {
         return Err(NotAuthorised::Revoked(Box::new(found)));
     }
-    for decision in verified.decisions() {
+    for decision in standing {
         let revoked_at = storage.revoked_at(&decision.credential);
         if revoked_at.is_some_and(|index| index < first_call) {
             return Err(NotAuthorised::RevokedBefore(decision.credential.clone()));

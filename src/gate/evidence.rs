@@ -1,11 +1,9 @@
 //! Gathers the evidence of an approval from storage. Nothing here judges it: `proof` does.
 
-use std::collections::BTreeMap;
-
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
-use crate::domain::decision::SignedDecision;
+use crate::domain::decision::{SignedDecision, Verdict};
 use crate::domain::key_rules::KeyRules;
 use crate::domain::ledger::{Entry, Frontier, Record};
 use crate::domain::person::Person;
@@ -92,6 +90,8 @@ struct Decided {
     person: Person,
     index: u64,
     at: Timestamp,
+    /// Whether an earlier yes was taken back, for which every key is good.
+    withdraws: bool,
 }
 
 fn decided(own: &[Entry]) -> Result<Vec<Decided>, GateError> {
@@ -101,7 +101,12 @@ fn decided(own: &[Entry]) -> Result<Vec<Decided>, GateError> {
         let decisions = record.approval.map(|approval| approval.decisions).unwrap_or_default();
         let new = decisions.into_iter().skip(decided.len());
         let new: Vec<Decided> = new
-            .map(|one| Decided { person: one.person, index: entry.index, at: record.at })
+            .map(|one| Decided {
+                person: one.person,
+                index: entry.index,
+                at: record.at,
+                withdraws: one.verdict == Verdict::Withdraw,
+            })
             .collect();
         decided.extend(new);
     }
@@ -127,17 +132,17 @@ async fn credentials_of(
         }
     };
     signed.iter().for_each(|decision| note(&mut ids, &decision.credential_id));
-    let mut revoked = BTreeMap::new();
-    if let Some(rules) = policy.keys.as_ref().filter(|rules| rules.needed() > 1) {
-        let others =
-            Others { storage, trust, needed, rules, revocations: storage.revocations().await? };
+    let keys = policy.keys.as_ref();
+    let revocations = if keys.is_some() { storage.revocations().await? } else { Vec::new() };
+    if let Some(rules) = keys.filter(|rules| rules.needed() > 1) {
+        let others = Others { storage, trust, needed, rules, revocations: &revocations };
         for (signed, decided) in signed.iter().zip(decided) {
-            for (id, revocation) in others.of(&signed.credential_id, decided).await? {
+            for id in others.of(&signed.credential_id, decided, &ids).await? {
                 note(&mut ids, &id);
-                revoked.extend(revocation.map(|index| (id, index)));
             }
         }
     }
+    let last_decided = decided.last().map_or(0, |last| last.index);
     let mut credentials = Vec::new();
     while let Some(id) = ids.get(credentials.len()).cloned() {
         let credential = storage.credential(&id).await?.ok_or(GateError::NotFound)?;
@@ -152,18 +157,20 @@ async fn credentials_of(
                 entry: entry_evidence(storage, entry, head).await?,
             });
         }
+        let revoked = revocation_of(&revocations, &credential).map(|found| found.index);
+        let revoked = match revoked.filter(|index| *index < last_decided) {
+            None => None,
+            Some(index) => {
+                let entry = storage.entry(index).await?.ok_or(GateError::NotFound)?;
+                Some(entry_evidence(storage, entry, head).await?)
+            }
+        };
         credentials.push(CredentialEvidence {
             registration: credential.registration,
             sign_in: SignIn { id_token: credential.id_token, key: credential.issuer_key },
             entry: entry_evidence(storage, entry, head).await?,
             endorsements,
-            revoked: match revoked.get(&id) {
-                None => None,
-                Some(index) => {
-                    let entry = storage.entry(*index).await?.ok_or(GateError::NotFound)?;
-                    Some(entry_evidence(storage, entry, head).await?)
-                }
-            },
+            revoked,
         });
     }
     Ok(credentials)
@@ -175,36 +182,39 @@ struct Others<'a> {
     trust: &'a Trust,
     needed: u8,
     rules: &'a KeyRules,
-    revocations: Vec<RecordedRevocation>,
+    revocations: &'a [RecordedRevocation],
 }
 
 impl Others<'_> {
-    /// As many other keys of the person as the rules ask for, if there are, those in use first; with the entry
-    /// that revoked it for each that counts since it could not be replaced yet.
+    /// As many other keys of the person as the rules ask for, if there are: those that are `listed` already
+    /// first, in that order, as whoever verifies it takes them; then those in use.
     async fn of(
         &self,
         signer: &[u8],
         decided: &Decided,
-    ) -> Result<Vec<(Vec<u8>, Option<u64>)>, GateError> {
+        listed: &[Vec<u8>],
+    ) -> Result<Vec<Vec<u8>>, GateError> {
+        if decided.withdraws {
+            return Ok(Vec::new());
+        }
         let signer_enrolled = self.storage.enrolment_of(signer).await?.map(|entry| entry.index);
-        let (mut in_use, mut given_up) = (Vec::new(), Vec::new());
+        let mut held = Vec::new();
         for key in self.storage.credentials_of(&decided.person).await? {
             if key.id == signer || !self.counts(&key, decided.index).await? {
                 continue;
             }
-            let revoked = revocation_of(&self.revocations, &key);
-            match revoked.filter(|revoked| revoked.index < decided.index) {
-                None => in_use.push((key.id, None)),
-                Some(revoked) => {
-                    let is_held = Some(revoked.index) > signer_enrolled
-                        && self.rules.counts_still(revoked.at, decided.at);
-                    given_up.extend(is_held.then_some((key.id, Some(revoked.index))));
-                }
-            }
+            let revoked = revocation_of(self.revocations, &key);
+            let revoked = revoked.filter(|revoked| revoked.index < decided.index);
+            let is_held = revoked.is_none_or(|revoked| {
+                Some(revoked.index) > signer_enrolled
+                    && self.rules.counts_still(revoked.at, decided.at)
+            });
+            let place = listed.iter().position(|id| *id == key.id).unwrap_or(usize::MAX);
+            held.extend(is_held.then_some((place, revoked.is_some(), key.id)));
         }
-        in_use.extend(given_up);
-        in_use.truncate(usize::from(self.rules.needed()) - 1);
-        Ok(in_use)
+        held.sort();
+        held.truncate(usize::from(self.rules.needed()) - 1);
+        Ok(held.into_iter().map(|(_, _, id)| id).collect())
     }
 
     /// Whether a key is one of those that the rules ask for, and was before the entry at `before`.

@@ -109,8 +109,7 @@ pub struct CredentialEvidence {
     /// The signatures of other approvers for it, in the order of the record: as many as the policy
     /// asks for, and none for an anchor.
     pub endorsements: Vec<EndorsementEvidence>,
-    /// The entry that revoked it, where it counts as another key of an approver all the same, since they had
-    /// time to replace it.
+    /// The entry that revoked it before the last decision, where the policy asks for something of keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<EntryEvidence>,
 }

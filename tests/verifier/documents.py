@@ -88,8 +88,7 @@ for line in Path(__file__).with_name("shapes.txt").read_text().splitlines():
 def has_form(value, form):
     """Whether it has this form. What the reader of a text refuses, raises that reader's ValueError."""
     if form[-1] in "*+":
-        is_list = type(value) is list and len(value) >= (form[-1] == "+")
-        return is_list and all(has_form(item, form[:-1]) for item in value)
+        return type(value) is list and len(value) >= (form[-1] == "+") and all(has_form(item, form[:-1]) for item in value)
     known = FORMS.get(form)
     if form[0] == "=" or callable(known):
         return value == form[1:] if form[0] == "=" else known(value)

@@ -12,6 +12,8 @@ from .signatures import Entry, is_signed, part_of, read_key
 LARGEST_FILE, LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 4 * 1024**2, 30 * 10**9, 300 * 10**9, 900 * 10**9
 STATEMENT, PREDICATE = {"_type": "https://in-toto.io/Statement/v1"}, "urn:countersign:predicate:"
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
+# What everybody said last: a person decides once, or again after taking it back.
+newest = lambda decisions: {canonical(one["person"]): one for one in decisions}
 person_of = lambda claims: {"issuer": claims.get("iss"), "subject": claims.get("sub")}
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
 CODES = dict(line.split(" ", 1) for line in Path(__file__).with_name("codes.txt").read_text().splitlines())
@@ -21,7 +23,7 @@ def read_trust(data):
     require(has_form(trust, "Trust"), "the trust anchors have members that are missing, unknown or malformed")
     signatures.read_verifier_key(trust["log"])
     issuers, endorsers = trust["workload_issuers"], trust["endorsers"]
-    list(map(read_key, sum((one["keys"] for one in [trust["login"], *issuers]), [])))
+    list(map(read_key, (key for one in [trust["login"], *issuers] for key in one["keys"])))
     list(map(webauthn.read_cose_key, map(from_base64url, endorsers)))
     witnesses = [signatures.read_verifier_key(one, 4)[2] for one in trust.get("witnesses", [])]
     is_once = all(len({*some}) == len(some) for some in ([one["name"] for one in issuers], endorsers, witnesses))
@@ -38,9 +40,9 @@ def verify(data, trust):
     except (ValueError, RecursionError) as broken:
         code, detail = getattr(broken, "code", None) or code, str(broken) and f" ({broken})"
         return found | {"verdict": "invalid", "code": code, "sentence": CODES[code] + detail}
-    found |= {"status": (status := case.state["status"]), "approval": case.deployment["approval"]}
-    verdict = "approved" if status in APPROVED else "not_approved"
-    return found | {"verdict": verdict, "sentence": f"Everything holds. The approval is {status}."}
+    status, found["approval"] = case.state["status"], case.deployment["approval"]
+    found["verdict"] = "approved" if status in APPROVED else "not_approved"
+    return found | {"status": status, "sentence": f"Everything holds. The approval is {status}."}
 
 def of_form(case):
     yield "malformed"
@@ -132,7 +134,8 @@ def require_recorded(entry, kind, data):
 def require_statement(one, kind, subjects, ours):
     """Its statement is of this kind, about these subjects, and says what is ours. Gives the digests of it."""
     subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects]
-    members = {"predicateType": PREDICATE + kind, "subject": subjects, "predicate": one.said | ours}
+    predicate = {name: value for name, value in (one.said | ours).items() if value is not None}
+    members = {"predicateType": PREDICATE + kind, "subject": subjects, "predicate": predicate}
     is_ours = canonical(STATEMENT | members) == one.file["statement"]
     require(is_ours and one.file["credential_id"] in one.said["credentials"], "it says something else")
     assertion = canonical({name: one.file[name] for name in ASSERTION if name in one.file})
@@ -156,12 +159,12 @@ def of_keys(case):
     yield "sign_in_invalid"
     login = trust["login"]
     # A decision that was not recorded is left to the next check, an endorsement and its record too.
-    recorded = [{}] * (len(case.signers) - len(case.decisions)) + case.recorded + [{}] * len(case.decisions)
-    for signer, noted in zip(case.signers, recorded):
+    signed = itertools.chain([{}] * (len(case.signers) - len(case.decisions)), case.recorded, itertools.repeat({}))
+    for signer, noted in zip(case.signers, signed):
         claims, client = part_of(signer["id_token"], 1), login["client_id"]
         audience = claims["aud"] if isinstance(claims.get("aud"), list) else [claims.get("aud")]
-        is_for_us = audience and all(one == client for one in [*audience, claims.get("azp", client)])
-        require(claims.get("iss") == login["issuer"] and is_for_us)
+        others = [one for one in [*audience, claims.get("azp", client)] if one != client]
+        require(claims.get("iss") == login["issuer"] and audience and not others)
         require_signed(signer["id_token"], signer["key"], login["keys"])
         require(noted.get("sign_in_key") in (None, thumbprint(signer["key"])))
 
@@ -181,12 +184,14 @@ def of_statements(case):
     require(len(case.decisions) == len(case.recorded), "the log recorded another number of decisions")
     subjects = deployment["image"].split("@sha256:"), (deployment["approval"], case.digest)
     ours = {"deployment": deployment} | {name: deployment[name] for name in ("policy_digest", "audience")}
-    for one, one.recorded in zip(case.decisions, case.recorded):
+    for place, (one, one.recorded) in enumerate(zip(case.decisions, case.recorded)):
         found = {"person": one.person, "verdict": one.said["decision"], "reason": one.said.get("reason")}
-        found |= {"credential": one.file["credential_id"]} | require_statement(one, "decision:v1", subjects, ours)
-        require(found.items() <= one.recorded.items(), "another decision was recorded")
-    once = [{canonical(one.said[name]) for one in case.decisions} for name in ("nonce", "approver")]
-    require(all(len(values) == len(case.decisions) for values in once), "two have one nonce or one approver")
+        takes_back, before = one.said["decision"] == "withdraw", newest(case.recorded[:place]).get(canonical(one.person), {})
+        kind, ours["withdraws"] = ("withdrawal:v1", before.get("statement_digest")) if takes_back else ("decision:v1", None)
+        found |= {"credential": one.file["credential_id"]} | require_statement(one, kind, subjects, ours)
+        is_next = takes_back == (before.get("verdict", "withdraw") != "withdraw")
+        require(found.items() <= one.recorded.items() and is_next, "another one was recorded, or the person decided twice")
+    require(len({one.said["nonce"] for one in case.decisions}) == len(case.decisions), "two have one nonce")
     yield "statement_time"
     for one in case.statements:
         issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
@@ -218,17 +223,16 @@ def of_statements(case):
                 counts[place] = max([entry.index, *(one.entry.index for one in own)])
     require(len(counts) == len(keys) and all(map(is_before, case.decisions)), "a key did not count, or signed before it did")
     yield "key_not_accepted"
-    rules, others = case.policy.get("keys", {}), []
+    rules, others = case.policy.get("keys", {}), [] # Others: in use, or given up a short time before together with it.
     fits = [model in rules.get("allow", [model]) and model not in rules.get("deny", []) and rules.get("kind", kind) == kind
         for one in case.enrolments for model in [str(uuid.UUID(one.record["data"]["aaguid"]))]
         for kind in ["synced" if one.record["data"]["backup_eligible"] else "device_bound"]]
-    for one in case.decisions if "keys" in case.policy else []:
-        # Whoever decided had other keys: in use, or given up a short time before, together with this one.
+    for one in (one for one in case.decisions if "keys" in case.policy and one.said["decision"] != "withdraw"):
         is_over = lambda begin, name: one.entry.at - begin.at >= rules.get(name + "_seconds", 0) * 10**9
         ended = lambda end: end and end.index < one.entry.index
         is_held = lambda end: not ended(end) or end.index > keys[one.by][2].index and not is_over(end, "replacement_grace")
-        own = [key[0] for place, key in enumerate(keys) if place != one.by and key[1] == one.person and is_held(
-            case.ends[place]) and counts[place] < one.entry.index and fits[place]]
+        own = [key[0] for at, key in enumerate(keys) if at != one.by and key[1] == one.person and fits[at] and is_held(
+            case.ends[at]) and counts[at] < one.entry.index]
         require(fits[one.by] and is_over(keys[one.by][2], "cool_down") and not ended(case.ends[one.by]))
         require(len(own) + 1 >= (needed := max(rules.get("minimum_keys", 1), 1)), "its owner has too few")
         others += own[:needed - 1]
@@ -237,29 +241,28 @@ def of_statements(case):
         issuer, subject = (one.person[name].encode() for name in ("issuer", "subject"))
         handle = sha256(b"countersign user handle v1\0", len(issuer).to_bytes(8), issuer, subject)
         require(one.file.get("user_handle") in (None, to_base64url(handle)), "it names another person")
-        statement = one.file["statement"].encode()
-        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(statement), statement)
+        data = one.file["statement"].encode()
+        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(data), data)
         parts = [from_base64url(one.file[name]) for name in ASSERTION[:3]]
         webauthn.check_assertion(keys[one.by][3], *parts, challenge, trust["origin"], trust["rp_id"])
     yield "unused_credential"
-    decided, endorsed = ([one.file["credential_id"] for one in some] for some in (case.decisions, case.endorsements))
-    require([key[0] for key in keys] == [*dict.fromkeys(decided + others + endorsed)])
+    signed = [[one.file["credential_id"] for one in some] for some in (case.decisions, case.endorsements)]
+    require([key[0] for key in keys] == [*dict.fromkeys(signed[0] + others + signed[1])])
     yield "state_mismatch"
-    refusals = [decision for decision in case.recorded if decision["verdict"] == "reject"]
-    require(bool(refusals) == (case.state["status"] == "rejected"))
-    for refusal in refusals:
-        words = {"by": refusal["person"], "name": refusal["name"], "reason": refusal["reason"]}
-        require([refusal] == case.recorded[-1:] == refusals and words.items() <= case.state.items())
+    refusals = [one["verdict"] == "reject" and [one["person"], one["name"], one["reason"]] for one in case.recorded]
+    told = case.state["status"] == "rejected" and [case.state[name] for name in ("by", "name", "reason")]
+    require(not any(refusals[:-1]) and (refusals or [False])[-1] == told)
     yield "quorum_not_met"
     # Whoever issued the credential of an agent asked through it, and counts for nothing.
     said, asks = case.deployment["requester"]["claims"], case.deployment["requester"]["issuer"] == "agent-credential"
-    behind = {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
-    people = [(one["person"]["subject"], one["groups"]) for one in case.recorded if not asks or one["person"] != behind]
-    require(case.state["status"] not in APPROVED or is_met(case.policy["rules"], people))
+    behind = asks and {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
+    for told in (entry.record["approval"] for entry in case.entries):
+        people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and one["person"] != behind]
+        require(told["state"]["status"] not in APPROVED or is_met(case.policy["rules"], people))
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""
-    people = [{f"person:{subject}", *map("group:{}".format, groups)} for subject, groups in people]
+    people = [{f"person:{one['person']['subject']}", *map("group:{}".format, one["groups"])} for one in people]
     chosen = itertools.chain.from_iterable(itertools.combinations(rules, size + 1) for size in range(len(rules)))
     return bool(rules) and all(rule["count"] for rule in rules) and all(
         sum(rule["count"] for rule in some) <= sum(any(person & {*rule["from"]} for rule in some) for person in people)

@@ -10,7 +10,7 @@ from .documents import from_base64url, has_form, nanoseconds, read, read_json, r
 
 CURVES, COORDINATE_BYTES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}, {"ES256": 32, "ES384": 48}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
-KINDS = {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"} | {kind + size: "RSA" for kind in ("RS", "PS") for size in HASHES}
+KINDS = {a + b: "RSA" for a in ("RS", "PS") for b in HASHES} | {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}
 PARAMETERS = {
     "ES": lambda hashed: (ec.ECDSA(hashed),), "Ed": lambda hashed: (), "RS": lambda hashed: (padding.PKCS1v15(), hashed),
     "PS": lambda hashed: (padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed),
@@ -70,8 +70,7 @@ def read_verifier_key(text, signature_type=1):
 
 def read_checkpoint(text, verifier_key):
     name, key_id, material = read_verifier_key(verifier_key)
-    form = rf"({re.escape(name)}\n(0|[1-9][0-9]{{0,19}})\n(.*)\n)\n\u2014 {re.escape(name)} (.*)\n"
-    parts = re.fullmatch(form, text)
+    parts = re.fullmatch(rf"({re.escape(name)}\n(0|[1-9][0-9]{{0,19}})\n(.*)\n)\n\u2014 {re.escape(name)} (.*)\n", text)
     require(parts and int(parts[2]) < 2**64, "its lines are not those of this log")
     root, signature = from_base64url(parts[3], 32), from_base64url(parts[4], 68)
     require(signature[:4] == key_id and verifies(material, "EdDSA", signature[4:], parts[1].encode()))

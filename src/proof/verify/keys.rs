@@ -8,6 +8,7 @@ use super::failure::{Code, Failure};
 use super::form::Form;
 use super::judge::Judge;
 use super::ledger::{Chain, Moment};
+use crate::domain::decision::Verdict;
 use crate::domain::key_rules::{KeyRefusal, KeyRules};
 use crate::proof::evidence::Trust;
 
@@ -32,7 +33,7 @@ impl Spare {
     }
 }
 
-/// Each key that signed a decision is accepted, was old enough, and was not the only one; `used` are those
+/// Each key that signed a yes or a no is accepted, was old enough, and was not the only one; `used` are those
 /// keys. Gives the others that show it.
 pub(super) fn check(
     form: &Form<'_>,
@@ -46,7 +47,11 @@ pub(super) fn check(
     let Some(rules) = &form.policy.keys else { return Ok(Vec::new()) };
     let counts = counts_from(credentials, links, form.policy.enrolment.endorsements, trust);
     let mut spares = Vec::new();
-    for (&place, decided) in used.iter().zip(&chain.decided) {
+    let decisions = chain.last.decisions.iter().zip(&chain.decided);
+    for (&place, (decision, decided)) in used.iter().zip(decisions) {
+        if decision.verdict == Verdict::Withdraw {
+            continue;
+        }
         let signer = &credentials[place];
         let others = (0..credentials.len()).filter(|&other| {
             let key = &credentials[other];

@@ -17,7 +17,7 @@ mod sign_in;
 mod witness;
 
 use crate::domain::approval::{State, Status};
-use crate::domain::decision::{Decision, Verdict};
+use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::person::Person;
@@ -98,7 +98,7 @@ impl Verified {
         &self.last.state
     }
 
-    /// Its decisions then.
+    /// Its decisions then, those that were taken back and the taking back among them.
     pub fn decisions(&self) -> &[Decision] {
         &self.last.decisions
     }
@@ -211,7 +211,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     judge.pass(endorsement::check_assertions(&form, &credentials, &links, trust))?;
     judge.pass(decisions::check_all_used(&used, &spares, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
-    judge.pass(outcome::check_quorum(&form, &chain))?;
+    judge.pass(outcome::check_quorum(&form))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
     let mut checks = held(&form, &chain, &checkpoint, trust);
@@ -283,7 +283,8 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         held.push(format!("{}: over exactly this deployment, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision")));
     }
     if was_approved(status) {
-        let yes = chain.last.decisions.iter().filter(|one| one.verdict == Verdict::Approve).count();
+        let yes = standing(&chain.last.decisions);
+        let yes = yes.iter().filter(|one| one.verdict == Verdict::Approve).count();
         let rules: Vec<String> = form.policy.rules.iter().map(|rule| rule.in_words()).collect();
         held.push(format!(
             "The policy of {} asks for {}; {} said yes, which meets it, and nobody said no.",
