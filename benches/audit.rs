@@ -280,6 +280,7 @@ fn request(keys: &Keys, number: u64) -> (FrozenDeployment, NewApproval) {
         token,
         token_key: keys.workload.text(),
         token_key_thumbprint: thumbprint(&keys.workload.text()),
+        notify: None,
     };
     (frozen, new)
 }

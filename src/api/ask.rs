@@ -49,6 +49,9 @@ pub struct AskBody {
     /// How long it may stay open: seconds, or text such as `8h` or `30m`.
     #[schema(value_type = Option<String>, example = "8h")]
     expires_in: Option<Value>,
+    /// A webhook of the gate's configuration, by its name, that is told of everything about this approval.
+    #[schema(example = "deploys")]
+    notify: Option<String>,
 }
 
 /// What is asked for.
@@ -98,11 +101,16 @@ pub async fn ask(
     body: AskBody,
 ) -> Result<(StoredApproval, bool), Problem> {
     let request_digest = Digest::of(to_canonical_json(json).map_err(GateError::from)?);
-    let attempt = Attempt { requester: verified, idempotency_key, request_digest };
+    let notify = body.notify.clone();
+    let notify = notify.as_deref();
+    let attempt = Attempt { requester: verified, idempotency_key, request_digest, notify };
     if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
         return Ok((earlier, false));
     }
     let policy = find_policy(app, &body.environment, verified)?;
+    if let Some(receiver) = notify.filter(|name| !app.receivers.is_webhook(name)) {
+        return Err(unknown_receiver(receiver));
+    }
     let request = request_of(body)?;
     let deployment = freeze(app, &request, policy, verified).await?;
     let (stored, is_new) = create(&app.storage, &attempt, deployment, policy, app.now()).await?;
@@ -110,6 +118,18 @@ pub async fn ask(
         tracing::info!(approval = %stored.approval.id(), requester = stored.requester_key, "an approval was asked for");
     }
     Ok((stored, is_new))
+}
+
+/// Which receivers there are is for those who configure them.
+fn unknown_receiver(name: &str) -> Problem {
+    let shown: String = name.chars().take(100).collect();
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "unknown_receiver",
+        format!(
+            "There is no webhook {shown:?} in the gate's configuration: leave notify out, or have it added there."
+        ),
+    )
 }
 
 /// The environment that the body of a request names, and what it asks for.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::domain::approval::State;
 use crate::domain::decision::Verdict;
 use crate::domain::ledger::{ApprovalRecord, Record};
+use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
 use crate::domain::rollout::{Answer, Call};
 
@@ -181,6 +182,15 @@ fn of_event(record: &Record) -> String {
         "credential.suspended" => {
             format!("The key {} was suspended: {}.", text("credential"), text("reason"))
         }
+        EXPIRING => {
+            format!("The request {} expires soon and still waits for signatures.", text("approval"))
+        }
+        UNDELIVERED => format!(
+            "{} could not be told of entry {}: {}.",
+            text("receiver"),
+            data["entry"],
+            text("reason")
+        ),
         LOG_RECOVERED => recovered(data).unwrap_or_else(|| "Log recovered.".to_owned()),
         "strangers.refused" => {
             format!("Refused without knowing from whom: {}.", counted(&data["counts"]))

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod first_key;
 pub mod keys;
 mod newest;
+pub mod notices;
 pub mod recover;
 pub mod refusals;
 pub mod request;

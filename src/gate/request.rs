@@ -20,6 +20,8 @@ pub struct Attempt<'a> {
     pub idempotency_key: &'a str,
     /// The digest of the body's canonical JSON.
     pub request_digest: Digest,
+    /// The webhook that is to be told of it, one that the configuration knows.
+    pub notify: Option<&'a str>,
 }
 
 /// The requester as the signed bytes name it.
@@ -73,6 +75,7 @@ pub async fn create(
         token: attempt.requester.token().to_owned(),
         token_key: attempt.requester.key().to_owned(),
         token_key_thumbprint: thumbprint(attempt.requester.key()),
+        notify: attempt.notify.map(str::to_owned),
     };
     let superseded = make_room(&mut writer, &deployment, policy).await?;
     let stored = writer.create(Approval::request(deployment, policy.clone()), &asked, now).await?;

@@ -53,6 +53,8 @@ pub struct NewApproval {
     pub token_key: String,
     /// That key's thumbprint, for the ledger.
     pub token_key_thumbprint: String,
+    /// The webhook that is told of it, if the requester named one.
+    pub notify: Option<String>,
 }
 
 /// The columns of [`ApprovalRow`], with the policy's text beside them.

@@ -10,6 +10,7 @@ pub mod first_key;
 pub mod inbox;
 pub mod keys;
 pub mod keys_page;
+pub mod notices;
 pub mod page;
 pub mod paths;
 pub mod proxy;

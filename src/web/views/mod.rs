@@ -12,6 +12,7 @@ mod inert;
 pub mod keys;
 mod label;
 mod moment;
+pub mod notices;
 pub mod problem;
 pub mod recovery;
 mod requester;

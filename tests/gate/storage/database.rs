@@ -116,6 +116,7 @@ pub fn asked(transition: &Transition) -> NewApproval {
         token: "header.claims.signature".into(),
         token_key: "{}".into(),
         token_key_thumbprint: "thumbprint".into(),
+        notify: None,
     }
 }
 
