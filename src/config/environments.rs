@@ -127,6 +127,7 @@ impl Environment<'_> {
                 trust: pins.level(),
                 requires_pinned_trust: section.require_pinned_trust,
             },
+            actions: Vec::new(),
         }
     }
 
@@ -395,6 +396,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         plan: PlanRules::default(),
         enrolment: EnrolmentRules::default(),
         keys: None,
+        actions: Vec::new(),
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

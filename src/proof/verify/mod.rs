@@ -18,10 +18,10 @@ mod witness;
 
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::{Decision, Verdict, standing};
-use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::person::Person;
 use crate::domain::policy::Policy;
+use crate::domain::subject::FrozenSubject;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
 use crate::proof::evidence::{Evidence, Trust};
 
@@ -35,7 +35,7 @@ pub use witness::{Cosigned, verify_cosignatures};
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    deployment: FrozenDeployment,
+    subject: FrozenSubject,
     policy: Policy,
     records: Vec<Record>,
     last: ApprovalRecord,
@@ -74,8 +74,8 @@ pub struct OtherKey {
 
 impl Verified {
     /// What was asked for.
-    pub fn deployment(&self) -> &FrozenDeployment {
-        &self.deployment
+    pub fn subject(&self) -> &FrozenSubject {
+        &self.subject
     }
 
     /// The rules that were in force.
@@ -218,7 +218,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     checks.insert(2, witness::held(&cosigned, trust));
     let last = chain.last.clone();
     Ok(Verified {
-        deployment: form.deployment,
+        subject: form.subject,
         policy: form.policy,
         records: form.entries.into_iter().map(|entry| entry.record).collect(),
         last,
@@ -231,22 +231,23 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
 }
 
 fn check_audience(form: &Form<'_>, trust: &Trust) -> Result<(), Failure> {
-    let audience = &form.deployment.audience;
+    let audience = &form.subject.audience;
     if *audience == trust.origin {
         return Ok(());
     }
     Err(Code::AudienceMismatch.because(format!(
-        "the deployment was made for another gate than {}: {audience}",
+        "the {} was made for another gate than {}: {audience}",
+        form.subject.subject().kind(),
         trust.origin
     )))
 }
 
 fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
-    if form.deployment.policy_digest != form.policy_digest {
+    if form.subject.policy_digest != form.policy_digest {
         return Err(Code::PolicyMismatch
-            .because("the policy is not the one that the signed deployment names by digest"));
+            .because("the policy is not the one that the signed bytes name by digest"));
     }
-    if form.policy.environment != form.deployment.environment {
+    if form.policy.environment != form.subject.environment {
         return Err(Code::PolicyMismatch.because("the policy is one of another environment"));
     }
     Ok(())
@@ -270,7 +271,7 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         ),
         format!(
             "The requester's token is of {}, its signature holds, and the policy lets it ask for this.",
-            form.deployment.requester.issuer_url
+            form.subject.requester.issuer_url
         ),
     ];
     if decided > 0 {
@@ -280,7 +281,7 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         if let Some(rules) = &form.policy.keys {
             held.push(keys::held(rules));
         }
-        held.push(format!("{}: over exactly this deployment, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision")));
+        held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind()));
     }
     if was_approved(status) {
         let yes = standing(&chain.last.decisions);
