@@ -4,19 +4,21 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
 use crate::domain::decision::{SignedDecision, Verdict};
+use crate::domain::freeze::RecordedFreeze;
 use crate::domain::key_rules::KeyRules;
 use crate::domain::ledger::{Entry, Frontier, Record};
 use crate::domain::person::Person;
-use crate::domain::policy::Policy;
 use crate::domain::recovery::successor;
 use crate::gate::GateError;
 use crate::gate::decide::encode;
 use crate::gate::keys::{facts_of, revocation_of};
 use crate::gate::witnessed::{cosignatures, newest_cosigned};
+use crate::proof::base64url;
 use crate::proof::evidence::{
     CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
     Evidence, SignIn, SignedToken, Trust,
 };
+use crate::proof::verify::ActEvidence;
 use crate::storage::{Credential, RecordedRevocation, Storage, StoredApproval};
 
 /// The name with which a gate's log begins: its origin without the scheme (C2SP tlog-checkpoint).
@@ -71,13 +73,13 @@ pub async fn gather_at(
     let name = current_log_name(storage, &trust.origin);
     let checkpoint = storage.sign_checkpoint(&name, head);
     let (policy, _) = approval.policy.canonical()?;
+    let asked = (approval.policy.enrolment.endorsements, approval.policy.keys.as_ref());
     Ok(Evidence {
         schema: EVIDENCE_SCHEMA.to_owned(),
         deployment: approval.subject.text().to_owned(),
         policy,
         requester: SignedToken { token, key },
-        credentials: credentials_of(storage, trust, &approval.policy, &signed, &decided, head)
-            .await?,
+        credentials: credentials_of(storage, trust, asked, &signed, &decided, head).await?,
         decisions: signed.into_iter().map(decision_evidence).collect(),
         entries,
         checkpoint,
@@ -113,18 +115,54 @@ fn decided(own: &[Entry]) -> Result<Vec<Decided>, GateError> {
     Ok(decided)
 }
 
+/// Everything that proves a freeze or its end beside its entry, at this index and time: the sign-in that its
+/// signature rests on and how its key became its person's, with proofs that lead to the head of `tree`.
+///
+/// # Errors
+/// [`GateError::NotFound`] if a row that it needs is not there.
+pub async fn gather_act(
+    storage: &Storage,
+    trust: &Trust,
+    (index, at): (u64, Timestamp),
+    recorded: &RecordedFreeze,
+    tree: &Frontier,
+) -> Result<ActEvidence, GateError> {
+    let (id_token, issuer_key) = storage.freeze_sign_in(index).await?.ok_or(GateError::NotFound)?;
+    let bytes = |text: &str| base64url::decode(text).ok_or(GateError::NotFound);
+    let signed = SignedDecision {
+        statement: recorded.statement.clone(),
+        credential_id: bytes(&recorded.signed_with)?,
+        authenticator_data: bytes(&recorded.authenticator_data)?,
+        client_data_json: bytes(&recorded.client_data_json)?,
+        signature: bytes(&recorded.signature)?,
+        user_handle: recorded.user_handle.as_deref().map(bytes).transpose()?,
+        id_token,
+        issuer_key,
+        decided_at: at,
+    };
+    let needed = trust.endorsements;
+    let signatures = std::slice::from_ref(&signed);
+    Ok(ActEvidence {
+        index,
+        at,
+        sign_in_key: recorded.sign_in_key.clone(),
+        credentials: credentials_of(storage, trust, (needed, None), signatures, &[], tree).await?,
+        signed: decision_evidence(signed),
+        tree: (tree.size(), tree.root()),
+    })
+}
+
 /// The enrolment of each credential that signed, in the order of first use: for decisions, then the other
 /// keys that whoever decided must have, then for the endorsements of the credentials before it. An anchor of
 /// `trust` ends the chain.
 async fn credentials_of(
     storage: &Storage,
     trust: &Trust,
-    policy: &Policy,
+    (needed, keys): (u8, Option<&KeyRules>),
     signed: &[SignedDecision],
     decided: &[Decided],
     head: &Frontier,
 ) -> Result<Vec<CredentialEvidence>, GateError> {
-    let needed = policy.enrolment.endorsements;
     let mut ids: Vec<Vec<u8>> = Vec::new();
     let note = |ids: &mut Vec<Vec<u8>>, id: &Vec<u8>| {
         if !ids.contains(id) {
@@ -132,7 +170,6 @@ async fn credentials_of(
         }
     };
     signed.iter().for_each(|decision| note(&mut ids, &decision.credential_id));
-    let keys = policy.keys.as_ref();
     let revocations = if keys.is_some() { storage.revocations().await? } else { Vec::new() };
     if let Some(rules) = keys.filter(|rules| rules.needed() > 1) {
         let others = Others { storage, trust, needed, rules, revocations: &revocations };
