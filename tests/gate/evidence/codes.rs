@@ -69,8 +69,11 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     let mut add = |name: &str, code: Code, change: &dyn Fn(&mut Maker)| {
         let mut maker = Maker::short(keys);
         change(&mut maker);
-        let evidence = text(&maker.make());
-        bad.push(Bad { name: name.into(), code: code.as_str().into(), evidence });
+        bad.push(Bad {
+            name: name.into(),
+            code: code.as_str().into(),
+            evidence: text(&maker.make()),
+        });
     };
     file(&mut add);
     witnesses::add_bad(&mut add);
