@@ -19,7 +19,6 @@ use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
 use crate::evidence::{endorsements, key_rules, withdrawals, witnesses};
 use crate::sample_approval;
-
 /// Set it to write the vectors anew, after the format changed.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_VECTORS";
 
@@ -69,11 +68,8 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     let mut add = |name: &str, code: Code, change: &dyn Fn(&mut Maker)| {
         let mut maker = Maker::short(keys);
         change(&mut maker);
-        bad.push(Bad {
-            name: name.into(),
-            code: code.as_str().into(),
-            evidence: text(&maker.make()),
-        });
+        let evidence = text(&maker.make());
+        bad.push(Bad { name: name.into(), code: code.as_str().into(), evidence });
     };
     file(&mut add);
     witnesses::add_bad(&mut add);
