@@ -1,15 +1,15 @@
 //! What the configuration file says, word for word. Nothing is judged here but form: unknown keys
 //! and wrong types are refused by name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::config::github::GitHubSection;
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
-use crate::integrations::github::app::Shown;
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
 
 /// The whole file. Keys that a variable can give are optional here and required by the check.
@@ -207,59 +207,6 @@ pub enum Credentials {
     ApplicationDefault,
     /// None, for the sandbox.
     Anonymous,
-}
-
-/// `[github]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GitHubSection {
-    /// Where the API is.
-    pub api: String,
-    /// The file that holds a token.
-    pub token_file: Option<PathBuf>,
-    /// The token of the environment.
-    #[serde(skip)]
-    pub token: Option<SecretString>,
-    /// The gate's GitHub App.
-    pub app: Option<GitHubAppSection>,
-}
-
-impl Default for GitHubSection {
-    fn default() -> Self {
-        Self { api: "https://api.github.com".to_owned(), token_file: None, token: None, app: None }
-    }
-}
-
-/// `[github.app]`
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct GitHubAppSection {
-    /// GitHub's number of the App.
-    pub id: u64,
-    /// The file that holds its private key.
-    pub private_key_file: Option<PathBuf>,
-    /// The private key of the environment.
-    #[serde(skip)]
-    pub private_key: Option<SecretString>,
-    /// The file that holds the secret of its webhook.
-    pub webhook_secret_file: Option<PathBuf>,
-    /// The webhook's secret of the environment.
-    #[serde(skip)]
-    pub webhook_secret: Option<SecretString>,
-    /// Where it is installed.
-    pub installation: Vec<InstallationSection>,
-    /// What GitHub is shown of each approval.
-    pub shows: Option<BTreeSet<Shown>>,
-}
-
-/// `[[github.app.installation]]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InstallationSection {
-    /// GitHub's number of the installation.
-    pub id: u64,
-    /// GitHub's numbers of the repositories that count; no other one does.
-    pub repositories: BTreeSet<u64>,
 }
 
 /// `[proxy]`

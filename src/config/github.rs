@@ -1,18 +1,71 @@
 //! `[github]`: GitHub's API, and the gate's App there.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use crate::config::check::Check;
-use crate::config::file::{GitHubAppSection, GitHubSection};
 use crate::config::secret;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::github::app::{AppSettings, Installation, Shown, is_private_key};
 
 /// As long as the keys of SHA-256, which the signatures of webhooks are made with.
 const SHORTEST_SECRET: usize = 32;
+
+/// `[github]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GitHubSection {
+    /// Where the API is.
+    pub api: String,
+    /// The file that holds a token.
+    pub token_file: Option<PathBuf>,
+    /// The token of the environment.
+    #[serde(skip)]
+    pub token: Option<SecretString>,
+    /// The gate's GitHub App.
+    pub app: Option<GitHubAppSection>,
+}
+
+impl Default for GitHubSection {
+    fn default() -> Self {
+        Self { api: "https://api.github.com".to_owned(), token_file: None, token: None, app: None }
+    }
+}
+
+/// `[github.app]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct GitHubAppSection {
+    /// GitHub's number of the App.
+    pub id: u64,
+    /// The file that holds its private key.
+    pub private_key_file: Option<PathBuf>,
+    /// The private key of the environment.
+    #[serde(skip)]
+    pub private_key: Option<SecretString>,
+    /// The file that holds the secret of its webhook.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// The webhook's secret of the environment.
+    #[serde(skip)]
+    pub webhook_secret: Option<SecretString>,
+    /// Where it is installed.
+    pub installation: Vec<InstallationSection>,
+    /// What GitHub is shown of each approval.
+    pub shows: Option<BTreeSet<Shown>>,
+}
+
+/// `[[github.app.installation]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallationSection {
+    /// GitHub's number of the installation.
+    pub id: u64,
+    /// GitHub's numbers of the repositories that count; no other one does.
+    pub repositories: BTreeSet<u64>,
+}
 
 pub(super) fn settings(check: &mut Check, section: GitHubSection) -> GitHubSettings {
     check.endpoint("github.api", &section.api);

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 
 use crate::config::error::Problem;
-use crate::config::file::{ConfigFile, GitHubAppSection};
+use crate::config::file::ConfigFile;
+use crate::config::github::GitHubAppSection;
 
 /// What every variable of the gate begins with, so that a misspelt one is noticed.
 pub const PREFIX: &str = "COUNTERSIGN_";
