@@ -273,7 +273,7 @@ fn only_who_may_sign_sees_the_buttons() {
     says(Some(&viewer("Dan", &["security"], &[])), &pending(), "no key that can sign yet");
     says(Some(&viewer("Eve", &["marketing"], &["k"])), &pending(), "You may not sign for");
     let alice = viewer("Alice Moreau", &["release-managers"], &["k"]);
-    says(Some(&alice), &signed_once(), "A person counts once");
+    says(Some(&alice), &signed_once(), "Take it back…");
     let late = Surroundings { now: now() + SignedDuration::from_hours(3), ..around(None) };
     let page = ApprovalPage::new(&pending(), &[], &[], late).render().unwrap();
     assert!(page.contains("Not everybody who has to sign signed before it expired"));
