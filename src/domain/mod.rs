@@ -10,6 +10,7 @@ pub mod digest;
 pub mod endorsement;
 pub mod ids;
 pub mod image;
+pub mod intervention;
 pub mod ledger;
 pub mod log_fault;
 pub mod log_key;

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::{Approval, State};
 use crate::domain::ids::ApprovalId;
+use crate::domain::intervention::Orders;
 use crate::domain::plan::in_words;
 use crate::domain::rollout::{Call, Progress, Serving, Watched};
 
@@ -22,20 +23,20 @@ pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
         State::Approved { .. } => "Everybody who has to sign has signed. The rollout begins by \
              itself; nobody has to do anything."
             .to_owned(),
-        State::Executing { progress, .. } => executing(approval, progress, now),
+        State::Executing { progress, orders, .. } => executing(approval, progress, orders, now),
         State::Succeeded { serving, .. } => succeeded(approval, serving),
         State::Failed { reason, .. } => format!(
             "The rollout failed: {}. {requester} has to remove the cause and ask again.",
             clause(reason)
         ),
         State::RolledBack { reason, .. } => format!(
-            "The rollout failed, and what served before serves again: {}. {requester} has to \
+            "The rollout did not stay, and what served before serves again: {}. {requester} has to \
              remove the cause and ask again.",
             clause(reason)
         ),
         State::NeedsAttention { reason, .. } => format!(
             "Somebody who looks after {} has to look at it in Cloud Run: {}. The gate changes \
-             nothing more by itself.",
+             nothing more by itself; on this page an approver signs what becomes of it.",
             approval.deployment.service.service(),
             clause(reason)
         ),
@@ -85,9 +86,15 @@ fn pending(approval: &Approval, now: Timestamp) -> String {
     format!("Waiting for {}, until {}.", missing.join(" and "), moment(expires_at))
 }
 
-fn executing(approval: &Approval, progress: &Progress, now: Timestamp) -> String {
+fn executing(approval: &Approval, progress: &Progress, orders: &Orders, now: Timestamp) -> String {
     let plan = &approval.deployment.plan;
     let service = approval.deployment.service.service();
+    if let Some(reason) = &orders.restore {
+        return format!(
+            "{}. The gate is restoring what served before; nobody has to do anything yet.",
+            clause(reason)
+        );
+    }
     if let Some(reason) = &progress.restoring {
         return format!(
             "A step failed: {}. The gate is restoring what served before; nobody has to do \
@@ -96,7 +103,7 @@ fn executing(approval: &Approval, progress: &Progress, now: Timestamp) -> String
         );
     }
     if let Some(watched) = progress.watched(plan) {
-        return watching(approval, &watched, now);
+        return watching(approval, &watched, orders, now);
     }
     let doing = match progress.intent.as_ref().map(|intent| intent.call) {
         Some(Call::CreateService {}) => format!("creating the service {service}"),
@@ -111,7 +118,7 @@ fn executing(approval: &Approval, progress: &Progress, now: Timestamp) -> String
     format!("The gate is {doing}. Nobody has to do anything.")
 }
 
-fn watching(approval: &Approval, watched: &Watched<'_>, now: Timestamp) -> String {
+fn watching(approval: &Approval, watched: &Watched<'_>, orders: &Orders, now: Timestamp) -> String {
     let Watched { number, step, until } = watched;
     let plan = &approval.deployment.plan;
     let left = until.duration_since(now);
@@ -125,6 +132,11 @@ fn watching(approval: &Approval, watched: &Watched<'_>, now: Timestamp) -> Strin
         return format!(
             "{serves} and is watched until {}, {left} from now. Nobody has to do anything.",
             moment(*until)
+        );
+    }
+    if watched.waits_for_people(orders, now) {
+        return format!(
+            "{serves} and pauses there, as was signed. One of those who may sign has to sign on this page that it goes on, or that it stops."
         );
     }
     format!("{serves} and was watched for {}. Nobody has to do anything.", in_words(step.bake()))

@@ -1,5 +1,5 @@
-//! Statements: the exact bytes that a key signs. A decision is one; [`crate::domain::endorsement`] and
-//! [`crate::domain::recovery`] are others.
+//! Statements: the exact bytes that a key signs. A decision is one; [`crate::domain::endorsement`],
+//! [`crate::domain::intervention`] and [`crate::domain::recovery`] are others.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
@@ -201,7 +201,8 @@ impl<P: Serialize + DeserializeOwned> Frozen<P> {
     }
 }
 
-fn subjects_of(deployment: &FrozenDeployment) -> Vec<Subject> {
+/// The image and the deployment, each by digest.
+pub(super) fn subjects_of(deployment: &FrozenDeployment) -> Vec<Subject> {
     let subject = |name: String, sha256| Subject { name, digest: SubjectDigest { sha256 } };
     vec![
         subject(deployment.image.repository().to_owned(), *deployment.image.digest()),

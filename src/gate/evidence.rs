@@ -8,9 +8,10 @@ use crate::domain::recovery::successor;
 use crate::gate::GateError;
 use crate::gate::decide::encode;
 use crate::gate::witnessed::{cosignatures, newest_cosigned};
+use crate::proof::base64url;
 use crate::proof::evidence::{
     CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
-    Evidence, SignIn, SignedToken, Trust,
+    Evidence, RecordedIntervention, SignIn, SignedToken, Trust,
 };
 use crate::storage::{Storage, StoredApproval};
 
@@ -57,10 +58,15 @@ pub async fn gather_at(
     let mut signed = storage.signed_decisions(approval.id()).await?;
     let mut own_entries = storage.entries_of(approval.id()).await?;
     own_entries.retain(|entry| entry.index < head.size());
-    let last = own_entries.last().map(|last| Record::parse(&last.record)).transpose()?;
-    if let Some(told) = last.and_then(|last| last.approval) {
+    let records = own_entries.iter().map(|entry| Record::parse(&entry.record));
+    let records = records.collect::<Result<Vec<_>, _>>()?;
+    if let Some(told) = records.last().and_then(|last| last.approval.as_ref()) {
         signed.truncate(told.decisions.len());
     }
+    let decided = signed.iter().map(|decision| decision.credential_id.clone());
+    let intervened = records.iter().filter_map(RecordedIntervention::of_record);
+    let intervened = intervened.filter_map(|one| base64url::decode(&one.signed.credential_id));
+    let signers: Vec<Vec<u8>> = decided.chain(intervened).collect();
     let mut entries = Vec::with_capacity(own_entries.len());
     for entry in own_entries {
         entries.push(entry_evidence(storage, entry, head).await?);
@@ -74,7 +80,7 @@ pub async fn gather_at(
         deployment: approval.deployment.text().to_owned(),
         policy,
         requester: SignedToken { token, key },
-        credentials: credentials_of(storage, trust, needed, &signed, head).await?,
+        credentials: credentials_of(storage, trust, needed, &signers, head).await?,
         decisions: signed.into_iter().map(decision_evidence).collect(),
         entries,
         checkpoint,
@@ -83,12 +89,12 @@ pub async fn gather_at(
 }
 
 /// The enrolment of each credential that signed, in the order of first use: for decisions, then for
-/// the endorsements of the credentials before it. An anchor of `trust` ends the chain.
+/// interventions, then for the endorsements of the credentials before it. An anchor of `trust` ends the chain.
 async fn credentials_of(
     storage: &Storage,
     trust: &Trust,
     needed: u8,
-    signed: &[SignedDecision],
+    signers: &[Vec<u8>],
     head: &Frontier,
 ) -> Result<Vec<CredentialEvidence>, GateError> {
     let mut ids: Vec<Vec<u8>> = Vec::new();
@@ -97,7 +103,7 @@ async fn credentials_of(
             ids.push(id.clone());
         }
     };
-    signed.iter().for_each(|decision| note(&mut ids, &decision.credential_id));
+    signers.iter().for_each(|id| note(&mut ids, id));
     let mut credentials = Vec::new();
     while let Some(id) = ids.get(credentials.len()).cloned() {
         let credential = storage.credential(&id).await?.ok_or(GateError::NotFound)?;
@@ -142,7 +148,8 @@ async fn entry_evidence(
     })
 }
 
-fn decision_evidence(signed: SignedDecision) -> DecisionEvidence {
+/// A signed statement with the sign-in that it rests on, as evidence has it.
+pub(super) fn decision_evidence(signed: SignedDecision) -> DecisionEvidence {
     DecisionEvidence {
         credential_id: encode(&signed.credential_id),
         authenticator_data: encode(&signed.authenticator_data),

@@ -11,6 +11,7 @@ pub mod endorse;
 pub mod enrol;
 pub mod evidence;
 pub mod first_key;
+pub mod intervene;
 mod newest;
 pub mod recover;
 pub mod refusals;
@@ -116,6 +117,9 @@ pub enum Crowding {
         "an older request for {0} still waits for people, and this environment takes one at a time (newer_request = \"refuse\"): wait until it is decided, or cancel it"
     )]
     OlderWaits(ServiceName),
+    /// Another rollout of the service runs or is about to.
+    #[error("another rollout of {0} runs or is about to begin: wait for its end, or stop that one")]
+    OtherRollout(ServiceName),
     /// As many wait as the environment allows.
     #[error(
         "{most} requests for {environment} already wait for people, as many as its max_pending allows: cancel those that nobody needs, or have them decided"
@@ -133,6 +137,7 @@ impl Crowding {
     pub fn code(&self) -> &'static str {
         match self {
             Self::OlderWaits(_) => "older_request_pending",
+            Self::OtherRollout(_) => "other_rollout",
             Self::TooManyWait { .. } => "too_many_pending",
         }
     }

@@ -8,6 +8,7 @@ pub mod decisions;
 pub mod endorsements;
 pub mod first_key;
 pub mod inbox;
+pub mod interventions;
 pub mod keys;
 pub mod keys_page;
 pub mod page;

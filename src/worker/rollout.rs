@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::State;
 use crate::domain::deployment::Deployment;
+use crate::domain::intervention::Orders;
 use crate::domain::observation::ObservedService;
 use crate::domain::rollout::{
     Action, Answer, Call, Change, Intent, Outcome, Progress, World, after_exhaustion,
@@ -95,7 +96,9 @@ async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
     let stored = worker.storage.approval(&job.approval).await?.ok_or(GateError::NotFound)?;
     match &stored.approval.state {
         State::Approved { .. } => begin(worker, job, &stored).await,
-        State::Executing { progress, .. } => go_on(worker, job, &stored, progress).await,
+        State::Executing { progress, orders, .. } => {
+            go_on(worker, job, &stored, (progress, orders)).await
+        }
         State::Pending {}
         | State::Succeeded { .. }
         | State::Failed { .. }
@@ -133,17 +136,18 @@ async fn go_on(
     worker: &Worker,
     job: &Job,
     stored: &StoredApproval,
-    progress: &Progress,
+    (progress, orders): (&Progress, &Orders),
 ) -> Result<Turn, GateError> {
     let world = match observe(worker, &stored.approval.deployment).await {
         Ok(world) => world,
         Err(error) => return trouble(worker, job, stored, progress, &error).await,
     };
-    match next_action(&stored.approval.deployment, progress, &world) {
+    match next_action(&stored.approval.deployment, progress, orders, &world) {
         Action::Make(call) => {
             make(worker, job, stored, progress, call, world.service.as_ref()).await
         }
         Action::Wait => Ok(Turn::Later(look_again(progress, world.now), None)),
+        Action::WaitForPeople => Ok(Turn::Later(WATCHING, None)),
         Action::WaitUntil(until) => {
             let left = until.duration_since(world.now).unsigned_abs();
             Ok(Turn::Later(left.min(WATCHING), None))

@@ -22,6 +22,7 @@ mod forgery;
 mod fuzzing;
 mod identity_server;
 mod instances;
+mod intervening;
 mod ledger_page;
 mod log_followed;
 mod newer_requests;

@@ -54,11 +54,14 @@ def of_form(case):
     case.endorsements = [
         Namespace(form="Endorsed", file=one["signed"], entry=Entry(one["entry"]), endorses=place)
         for place, credential in enumerate(file["credentials"]) for one in credential["endorsements"]]
-    case.statements = case.decisions + case.endorsements
+    held = [(entry, entry.record.get("data")) for entry in case.entries if entry.record["kind"] == "rollout.intervened"]
+    require(all(has_form(data, "Intervened") for _, data in held), "an entry holds no intervention")
+    case.interventions = [Namespace(form="Intervening", file=data["signed"], entry=entry) for entry, data in held]
+    case.statements = case.decisions + case.interventions + case.endorsements
     for one in case.statements:
         one.said = read(one.file["statement"], one.form)["predicate"]
-        one.person = one.said["approver" if one.form == "Decided" else "endorser"]
-    signed = file["credentials"] + [one.file for one in case.endorsements] + file["decisions"]
+        one.person = one.said["endorser" if one.form == "Endorsed" else "approver"]
+    signed = file["credentials"] + [one.file for one in case.endorsements + case.interventions] + file["decisions"]
     case.signers = [one["sign_in"] for one in signed]
     list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
     yield "audience_mismatch"
@@ -186,8 +189,11 @@ def of_statements(case):
         found = {"person": one.person, "verdict": one.said["decision"], "reason": one.said.get("reason")}
         found |= {"credential": one.file["credential_id"]} | require_statement(one, "decision:v1", subjects, ours)
         require(found.items() <= one.recorded.items(), "another decision was recorded")
-    once = [{canonical(one.said[name]) for one in case.decisions} for name in ("nonce", "approver")]
-    require(all(len(values) == len(case.decisions) for values in once), "two have one nonce or one approver")
+    for one in case.interventions:
+        require_statement(one, "intervention:v1", subjects, {"audience": deployment["audience"]})
+        one.recorded = {"decided_at": one.entry.record["at"]}
+    for name, signed in ("nonce", case.decisions + case.interventions), ("approver", case.decisions):
+        require(len({canonical(one.said[name]) for one in signed}) == len(signed), f"two have one {name}")
     yield "statement_time"
     for one in case.statements:
         issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
@@ -197,7 +203,7 @@ def of_statements(case):
     for one in case.statements:
         claims = part_of(token := one.file["sign_in"]["id_token"], 1)
         require(digest_of(token) == one.said["sign_in_digest"] and person_of(claims) == one.person)
-        groups = claims.get(trust["login"]["groups_claim"], [])
+        one.groups = groups = claims.get(trust["login"]["groups_claim"], [])
         is_recent = -LEEWAY <= one.entry.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY
         require(groups == one.recorded.get("groups", groups) and is_recent)
     yield "credential_not_enrolled"
@@ -217,7 +223,7 @@ def of_statements(case):
                 counts[place] = entry.index
             elif len(own) == needed and all(map(is_before, own)):
                 counts[place] = max([entry.index, *(one.entry.index for one in own)])
-    is_complete = len(counts) == len(keys) and all(map(is_before, case.decisions))
+    is_complete = len(counts) == len(keys) and all(map(is_before, case.decisions + case.interventions))
     require(is_complete, "a chain does not end at an anchor, or a key signed before it counted")
     yield "assertion_invalid"
     for one in case.statements:
@@ -236,12 +242,21 @@ def of_statements(case):
     for refusal in refusals:
         words = {"by": refusal["person"], "name": refusal["name"], "reason": refusal["reason"]}
         require([refusal] == case.recorded[-1:] == refusals and words.items() <= case.state.items())
+    told = {}
+    for entry in case.entries:
+        told |= {one.said["act"]: one.said["steps_done"] for one in case.interventions if one.entry is entry}
+        orders = entry.record["approval"]["state"].get("orders", {})
+        acts = {{"go_on_after": "go_on", "overrides": "restore"}.get(name, name) for name in orders}
+        require(acts <= told.keys() and orders.get("go_on_after") in (None, told.get("go_on")), "nobody signed that")
     yield "quorum_not_met"
     # Whoever issued the credential of an agent asked through it, and counts for nothing.
     said, asks = case.deployment["requester"]["claims"], case.deployment["requester"]["issuer"] == "agent-credential"
     behind = {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
     people = [(one["person"]["subject"], one["groups"]) for one in case.recorded if not asks or one["person"] != behind]
     require(case.state["status"] not in APPROVED or is_met(case.policy["rules"], people))
+    everybody = [{"from": sum((rule["from"] for rule in case.policy["rules"]), []), "count": 1}]
+    for one in case.interventions:
+        require(is_met(everybody, [(one.person["subject"], one.groups)]) and not (asks and one.person == behind))
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""

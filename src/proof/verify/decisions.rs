@@ -204,15 +204,15 @@ pub(super) fn check_assertion<P: Signable>(
 }
 
 /// The credentials are those that signed, in the order of their first use, and no others: for decisions,
-/// then for the endorsements of each credential in turn.
+/// then for interventions, then for the endorsements of each credential in turn.
 pub(super) fn check_all_used(
-    used: &[usize],
+    signers: &[(usize, u64)],
     links: &[Link],
     credentials: &[Enrolled],
 ) -> Result<(), Failure> {
     let mut next = 0;
     let endorsers = links.iter().map(|link| link.by);
-    let in_order = used.iter().copied().chain(endorsers).all(|one| {
+    let in_order = signers.iter().map(|(place, _)| *place).chain(endorsers).all(|one| {
         let is_new = one == next;
         next += usize::from(is_new);
         is_new || one < next

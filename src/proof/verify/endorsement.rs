@@ -10,7 +10,6 @@ use super::decisions::{check_assertion, is_recent};
 use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedCredential, UnverifiedEndorsement};
-use super::ledger::Chain;
 use super::sign_in::VerifiedSignIn;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::decision::assertion_digest;
@@ -152,12 +151,12 @@ pub(super) fn check_credentials(
 }
 
 /// Each key is an anchor, or has the endorsements that it needs, each by a key that counted before;
-/// and each decision was signed with a key that counted before. `used` are the keys of the decisions.
+/// and whoever decided or intervened signed with a key that counted before. `signers` are the places of
+/// these keys, each with the index of the entry in which it signed.
 pub(super) fn check_chains(
     form: &Form<'_>,
-    chain: &Chain<'_>,
+    signers: &[(usize, u64)],
     credentials: &[Enrolled],
-    used: &[usize],
     links: &[Link],
     trust: &Trust,
 ) -> Result<(), Failure> {
@@ -178,9 +177,8 @@ pub(super) fn check_chains(
     if let Some(place) = counts_from.iter().position(Option::is_none) {
         return Err(not_endorsed(place));
     }
-    let decided = used.iter().zip(&chain.decided);
-    for (&place, moment) in decided {
-        if counts_from[place].is_none_or(|from| from >= moment.index) {
+    for &(place, index) in signers {
+        if counts_from[place].is_none_or(|from| from >= index) {
             return Err(not_endorsed(place));
         }
     }

@@ -5,13 +5,14 @@ use crate::domain::canonical::from_canonical_json;
 use crate::domain::deployment::{DEPLOYMENT_SCHEMA, FrozenDeployment};
 use crate::domain::digest::Digest;
 use crate::domain::endorsement::Endorsement;
+use crate::domain::intervention::{INTERVENED, Intervention};
 use crate::domain::ledger::{RECORD_SCHEMA, Record, entry_hash, leaf_hash};
 use crate::domain::policy::{POLICY_SCHEMA, Policy};
 use crate::domain::statement::{Frozen, Predicate, Signable};
 use crate::proof::base64url;
 use crate::proof::evidence::{
     Cosignature, CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence,
-    EntryEvidence, Evidence, SignIn, SignedToken,
+    EntryEvidence, Evidence, RecordedIntervention, SignIn, SignedToken,
 };
 use crate::proof::jwk::is_canonical_key;
 
@@ -29,6 +30,7 @@ pub(super) struct Form<'a> {
     pub decisions: Vec<UnverifiedDecision<'a>>,
     pub credentials: Vec<UnverifiedCredential<'a>>,
     pub entries: Vec<UnverifiedEntry>,
+    pub interventions: Vec<UnverifiedIntervention<'a>>,
     pub checkpoint: &'a str,
     pub cosignatures: &'a [Cosignature],
 }
@@ -61,6 +63,12 @@ pub(super) struct UnverifiedEndorsement<'a> {
     pub entry: UnverifiedEntry,
 }
 
+pub(super) struct UnverifiedIntervention<'a> {
+    /// The place of its entry among those of the approval.
+    pub place: usize,
+    pub signed: UnverifiedSigned<'a, Intervention>,
+}
+
 pub(super) struct UnverifiedCredential<'a> {
     pub registration: &'a str,
     pub sign_in: &'a SignIn,
@@ -82,8 +90,28 @@ pub(super) fn parse(file: &[u8]) -> Result<Evidence, Failure> {
         .map_err(|error| malformed(format!("the file is not evidence in canonical JSON: {error}")))
 }
 
+/// What the entries of interventions hold, each with the place of its entry.
+pub(super) fn interventions(
+    evidence: &Evidence,
+) -> Result<Vec<(usize, RecordedIntervention)>, Failure> {
+    let mut found = Vec::new();
+    for (place, entry) in evidence.entries.iter().enumerate() {
+        // A record that cannot be read is refused where all of them are read.
+        let Ok(record) = Record::parse(&entry.record) else { continue };
+        if record.kind == INTERVENED {
+            let held = RecordedIntervention::of_record(&record);
+            let held = held.ok_or_else(|| malformed("the entry of an intervention holds none"))?;
+            found.push((place, held));
+        }
+    }
+    Ok(found)
+}
+
 impl<'a> Form<'a> {
-    pub(super) fn read(evidence: &'a Evidence) -> Result<Self, Failure> {
+    pub(super) fn read(
+        evidence: &'a Evidence,
+        interventions: &'a [(usize, RecordedIntervention)],
+    ) -> Result<Self, Failure> {
         if evidence.schema != EVIDENCE_SCHEMA {
             return Err(malformed(format!("the file's schema is not {EVIDENCE_SCHEMA}")));
         }
@@ -102,6 +130,12 @@ impl<'a> Form<'a> {
             decisions: evidence.decisions.iter().map(decision).collect::<Result<_, _>>()?,
             credentials: evidence.credentials.iter().map(credential).collect::<Result<_, _>>()?,
             entries: evidence.entries.iter().map(entry).collect::<Result<_, _>>()?,
+            interventions: interventions
+                .iter()
+                .map(|(place, one)| {
+                    Ok(UnverifiedIntervention { place: *place, signed: signed(&one.signed)? })
+                })
+                .collect::<Result<_, _>>()?,
             checkpoint: &evidence.checkpoint,
             cosignatures: &evidence.cosignatures,
         })

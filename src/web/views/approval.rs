@@ -14,6 +14,7 @@ use crate::web::paths;
 use super::calls::{CallView, calls};
 use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
 use super::difference::{Difference, difference};
+use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::traffic::{ShareView, StepView, shares, steps};
 use super::{Frame, Inert, Moment, Surroundings};
@@ -51,6 +52,7 @@ pub struct ApprovalPage {
     rules: Vec<RuleView>,
     decisions: Vec<DecisionView>,
     turn: Turn,
+    offered: Option<InterventionsView>,
     result: Option<ResultView>,
     digest: String,
     shown_digest: Inert,
@@ -164,6 +166,7 @@ impl ApprovalPage {
             rules: rules(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),
+            offered: interventions(approval, around),
             result: result(approval, around),
             digest: frozen.digest().to_string(),
             shown_digest: Inert::new(&frozen.digest().to_string()),

@@ -122,7 +122,12 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
         Some(TransitionRefusal::NotAnApprover(_)) => {
             Turn::MayNot { why: not_an_approver(approval) }
         }
-        Some(TransitionRefusal::Closed(_) | TransitionRefusal::Expired(_)) => Turn::Over,
+        Some(
+            TransitionRefusal::Closed(_)
+            | TransitionRefusal::Expired(_)
+            | TransitionRefusal::NotPossible(..)
+            | TransitionRefusal::WindowOver(_),
+        ) => Turn::Over,
         None if viewer.keys.is_empty() => Turn::NeedsKey,
         None => Turn::Sign {
             keys: viewer.keys.iter().map(|name| Inert::new(name)).collect(),

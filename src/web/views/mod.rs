@@ -9,6 +9,7 @@ mod difference;
 pub mod endorsement;
 pub mod inbox;
 mod inert;
+pub mod interventions;
 pub mod keys;
 mod label;
 mod moment;
