@@ -26,7 +26,7 @@ use countersign::domain::period::Period;
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch, Rule};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
-use countersign::domain::statement::{Decider, FrozenStatement};
+use countersign::domain::statement::{Decider, FrozenStatement, Saying};
 use countersign::proof::assertion::UnverifiedAssertion;
 use countersign::proof::base64url;
 use countersign::proof::jwk::thumbprint;
@@ -298,8 +298,8 @@ fn sign(
         sign_in_digest: Digest::of(&id_token),
     };
     let (issued, nonce) = (at - SignedDuration::from_secs(20), randomness::token::<32>());
-    let statement =
-        FrozenStatement::prepare(frozen, Verdict::Approve, None, decider, nonce, issued).unwrap();
+    let saying = Saying { decision: Verdict::Approve, reason: None, withdraws: None };
+    let statement = FrozenStatement::prepare(frozen, saying, decider, nonce, issued).unwrap();
     let challenge = base64url::encode(statement.challenge().as_bytes());
     let options = json!({"challenge": challenge, "rpId": RP_ID});
     let assertion = signer.authenticator.assert(&options, ORIGIN).unwrap();

@@ -65,7 +65,8 @@
 //!    nonce and five minutes. Its pre-authentication encoding, hashed, is the WebAuthn challenge
 //!    ([`domain::statement`]). The page's script recomputes it before it calls the key.
 //! 4. The signature comes back ([`gate::decide::decide`]): verified by [`proof::assertion`], then decision,
-//!    nonce, signature counter, ledger entry and rollout job commit together.
+//!    nonce, signature counter, ledger entry and rollout job commit together. Until the rollout begins, whoever
+//!    signed a yes can take it back by the same way ([`domain::decision::standing`] says what counts then).
 //! 5. The worker ([`worker`]) takes the job under a lease, verifies log and evidence ([`gate::authorise`]),
 //!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, has the head that
 //!    covers it kept outside ([`worker::log`]), makes it, writes down what came back, and observes again,

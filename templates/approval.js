@@ -8,6 +8,14 @@ const WAIT_SECONDS = 25;
 const LONGEST_PAUSE = 30_000;
 const CLOCK_TICK = 20_000;
 
+/** What a person can sign: what they can do again if it fails, and what they have done then. */
+const DOING = { approve: "approve", reject: "reject", withdraw: "take it back" };
+const DONE = {
+  approve: "You approved it.",
+  reject: "You rejected it.",
+  withdraw: "You took your signature back.",
+};
+
 let signing = false;
 
 const page = () => document.querySelector("main[data-approval]");
@@ -27,6 +35,7 @@ async function checkBeforeSigning(prepared, decision, reason) {
     prepared.statement.includes(`"deployment":${deployment}`) &&
     subject.some((entry) => entry.digest.sha256 === digest) &&
     predicate.decision === decision &&
+    predicate.withdraws === find(decision).dataset.statement &&
     (predicate.reason ?? "") === reason &&
     predicate.audience === location.origin;
   if (!same) {
@@ -36,7 +45,7 @@ async function checkBeforeSigning(prepared, decision, reason) {
 }
 
 function allowSigning(allowed) {
-  for (const id of ["approve", "reject"]) {
+  for (const id of Object.keys(DONE)) {
     const button = find(id);
     if (button) {
       button.disabled = !allowed;
@@ -52,7 +61,7 @@ async function decide(decision) {
   allowSigning(false);
   const message = find("message");
   const address = `/approvals/${page().dataset.approval}`;
-  const reason = decision === "reject" ? find("reason").value.trim() : "";
+  const reason = decision === "approve" ? "" : find("reason").value.trim();
   try {
     show(message, "Preparing what you sign…");
     const request = reason ? { decision, reason } : { decision };
@@ -65,14 +74,14 @@ async function decide(decision) {
       nonce: prepared.nonce,
       credential,
     });
-    show(message, decision === "approve" ? "You approved it." : "You rejected it.", { tone: "good" });
+    show(message, DONE[decision], { tone: "good" });
     keepReason("");
     find("reason").value = "";
     signing = false;
     await refresh().catch(() => location.reload());
   } catch (error) {
     const signIn = error.sessionEnded ? page().dataset.signIn : null;
-    show(message, refusalOf(error, decision), { tone: "bad", signIn });
+    show(message, refusalOf(error, DOING[decision]), { tone: "bad", signIn });
   } finally {
     signing = false;
     prepareSigning();
@@ -97,7 +106,7 @@ function restoreReason() {
   const kept = sessionStorage.getItem(`reason of ${page().dataset.approval}`);
   if (kept && find("reason")) {
     find("reason").value = kept;
-    find("reject-details").open = true;
+    find("reason").closest("details").open = true;
   }
 }
 
@@ -219,7 +228,7 @@ function sessionEnded() {
 
 document.addEventListener("click", (event) => {
   const id = event.target.closest?.("button")?.id;
-  if (id === "approve" || id === "reject") {
+  if (id in DONE) {
     decide(id);
   } else if (id === "refresh") {
     refresh().catch(() => location.reload());

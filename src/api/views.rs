@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::approval::{Approval, State, Status};
-use crate::domain::decision::Verdict;
+use crate::domain::decision::{Verdict, with_withdrawals};
 use crate::domain::deployment::Requester;
 use crate::domain::observation::TrafficShare;
 use crate::domain::plan::{OnFailure, Step};
@@ -135,13 +135,17 @@ pub struct RuleView {
 pub struct DecisionView {
     /// Who decided.
     pub approver: ApproverView,
-    /// Approve or reject.
+    /// `approve` or `reject`.
+    #[schema(value_type = String)]
     pub decision: Verdict,
     /// Why.
     pub reason: Option<String>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub decided_at: Timestamp,
+    /// When the person took it back, if they did: it counts no more.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub withdrawn_at: Option<Timestamp>,
 }
 
 /// A person.
@@ -250,16 +254,6 @@ impl ApprovalView {
     /// The view of an approval as it is.
     pub fn new(approval: &Approval, url: String, now: Timestamp) -> Self {
         let deployment = &approval.deployment;
-        let decisions = approval.decisions.iter().map(|decision| DecisionView {
-            approver: ApproverView {
-                issuer: decision.person.issuer.clone(),
-                subject: decision.person.subject.clone(),
-                name: decision.name.clone(),
-            },
-            decision: decision.verdict,
-            reason: decision.reason.clone(),
-            decided_at: decision.decided_at,
-        });
         Self {
             id: deployment.approval.to_string(),
             status: approval.status(),
@@ -288,7 +282,7 @@ impl ApprovalView {
             created_at: deployment.requested_at,
             expires_at: deployment.expires_at,
             rules: rules_of(&approval.policy, Some(approval)),
-            decisions: decisions.collect(),
+            decisions: decisions_of(approval),
             rollout: rollout_of(approval),
         }
     }
@@ -353,6 +347,23 @@ fn rules_of(policy: &Policy, approval: Option<&Approval>) -> Vec<RuleView> {
         from: rule.from.iter().cloned().map(String::from).collect(),
         count: rule.count,
         met: progress.met,
+    });
+    views.collect()
+}
+
+/// Each yes and no, with the time at which its person took it back, if they did.
+fn decisions_of(approval: &Approval) -> Vec<DecisionView> {
+    let told = with_withdrawals(&approval.decisions);
+    let views = told.into_iter().map(|(decision, withdrawal)| DecisionView {
+        approver: ApproverView {
+            issuer: decision.person.issuer.clone(),
+            subject: decision.person.subject.clone(),
+            name: decision.name.clone(),
+        },
+        decision: decision.verdict,
+        reason: decision.reason.clone(),
+        decided_at: decision.decided_at,
+        withdrawn_at: withdrawal.map(|withdrawal| withdrawal.decided_at),
     });
     views.collect()
 }

@@ -1,6 +1,8 @@
 //! `countersign config`: whether the gate would start with a configuration, what it says, and what
 //! whoever verifies the gate's evidence pins.
 
+mod live;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,20 +14,31 @@ use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
 use crate::proof::log_head::SeenHead;
 
-/// Checks file and environment without network or database. Exit code 0: the gate can start with
-/// them; 1: it cannot, and standard error says why.
+/// Checks file and environment without network or database, and with `live` also whether Cloud Run would
+/// let the gate do its work. Exit code 0: the gate can start with them, and roll out; 1: it cannot, and
+/// standard error says why.
 #[expect(clippy::print_stdout, reason = "the answer of a command goes to standard output")]
 #[expect(clippy::print_stderr, reason = "warnings must not mix with the answer")]
-pub fn check(path: &Path) -> ExitCode {
-    match Config::load_from_process(path) {
-        Ok(config) => {
-            print!("{}", config.summary());
-            for warning in &config.warnings {
-                eprintln!("countersign: warning: {warning}");
-            }
-            ExitCode::SUCCESS
-        }
-        Err(error) => failed(&error.to_string()),
+pub async fn check(path: &Path, live: bool) -> ExitCode {
+    let config = match Config::load_from_process(path) {
+        Ok(config) => config,
+        Err(error) => return failed(&error.to_string()),
+    };
+    print!("{}", config.summary());
+    for warning in &config.warnings {
+        eprintln!("countersign: warning: {warning}");
+    }
+    if !live {
+        return ExitCode::SUCCESS;
+    }
+    let report = live::ask(&config).await;
+    print!("{}", report.text);
+    match report.problems {
+        0 => ExitCode::SUCCESS,
+        1 => failed("Cloud Run would not let the gate roll out: see the line above marked with !"),
+        count => failed(&format!(
+            "Cloud Run would not let the gate roll out: see the {count} lines above marked with !"
+        )),
     }
 }
 

@@ -75,6 +75,9 @@ enum ConfigCommand {
         /// The configuration file.
         #[arg(long, env = "COUNTERSIGN_CONFIG")]
         config: PathBuf,
+        /// Also ask Cloud Run whether it would let the gate roll out, and change nothing.
+        #[arg(long)]
+        live: bool,
     },
     /// Print what auditors pin to verify this gate's evidence (trust.json).
     Trust {
@@ -126,7 +129,9 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Serve { config } => serve::run(&config).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Sandbox(arguments) => sandbox::run(arguments).await,
-        Command::Config(ConfigCommand::Check { config }) => config::check(&config),
+        Command::Config(ConfigCommand::Check { config, live }) => {
+            config::check(&config, live).await
+        }
         Command::Request(arguments) => request::run(*arguments).await,
         Command::Wait(arguments) => wait::run(arguments).await,
         Command::Policy(command) => policy::run(command).await,

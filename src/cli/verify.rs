@@ -295,11 +295,12 @@ fn describe_people(lines: &mut Lines, verified: &Verified, trust: &Trust) {
         let decision = &decider.decision;
         let person = &decision.person;
         lines.item(&format!(
-            "{} signed {} at {}",
+            "{} {} at {}",
             decision.name,
             match decision.verdict {
-                Verdict::Approve => "yes",
-                Verdict::Reject => "no",
+                Verdict::Approve => "signed yes",
+                Verdict::Reject => "signed no",
+                Verdict::Withdraw => "took the signature back",
             },
             decision.decided_at
         ));

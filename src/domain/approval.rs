@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::agent_credential::person_behind;
-use crate::domain::decision::{Decision, Verdict};
+use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ids::ApprovalId;
 use crate::domain::intervention::{Act, Orders};
@@ -58,6 +58,8 @@ pub enum Event {
     Requested,
     #[serde(rename = "approval.decided")]
     Decided,
+    #[serde(rename = "approval.withdrawn")]
+    Withdrawn,
     #[serde(rename = "approval.cancelled")]
     Cancelled,
     #[serde(rename = "approval.expired")]
@@ -95,6 +97,9 @@ pub enum TransitionRefusal {
     /// The person decided before.
     #[error("{0} has already signed this approval; a person counts once")]
     AlreadyDecided(String),
+    /// The person has no yes that could be taken back.
+    #[error("{0} has no signature on this approval that could be taken back: nothing was changed")]
+    NothingToWithdraw(String),
     /// The person issued the credential that the request was made with.
     #[error(
         "{0} issued the credential that this was asked for with, and counts as its requester: somebody else has to decide"
@@ -118,6 +123,7 @@ impl TransitionRefusal {
             Self::Expired(_) => "approval_expired",
             Self::NotAnApprover(_) => "not_an_approver",
             Self::AlreadyDecided(_) => "already_decided",
+            Self::NothingToWithdraw(_) => "nothing_to_withdraw",
             Self::OwnRequest(_) => "own_request",
             Self::NotPossible(..) => "intervention_not_possible",
             Self::WindowOver(_) => "rollback_window_over",
@@ -148,10 +154,15 @@ impl Approval {
         self.state.status()
     }
 
+    /// What this person said that still stands.
+    pub fn standing_of(&self, person: &Person) -> Option<&Decision> {
+        standing(&self.decisions).into_iter().find(|decision| decision.person == *person)
+    }
+
     /// The people whose yes counts so far, with the groups of the sign-in they signed under.
     pub fn signers(&self) -> Vec<(Person, Vec<String>)> {
-        self.decisions
-            .iter()
+        standing(&self.decisions)
+            .into_iter()
             .filter(|decision| decision.verdict == Verdict::Approve)
             .map(|decision| (decision.person.clone(), decision.groups.clone()))
             .collect()
@@ -176,7 +187,7 @@ impl Approval {
         if now >= self.deployment.expires_at {
             return Err(TransitionRefusal::Expired(self.deployment.expires_at));
         }
-        if self.decisions.iter().any(|decision| decision.person == *person) {
+        if self.standing_of(person).is_some() {
             return Err(TransitionRefusal::AlreadyDecided(name.to_owned()));
         }
         if person_behind(&self.deployment.requester).as_ref() == Some(person) {
@@ -188,9 +199,51 @@ impl Approval {
         Ok(())
     }
 
+    /// The yes of this person, if they could take it back now, and why not. Whoever signed may, whatever
+    /// groups they are in by now.
+    pub fn may_withdraw(
+        &self,
+        person: &Person,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<&Decision, TransitionRefusal> {
+        self.must_not_have_begun()?;
+        if now >= self.runs_out_at() {
+            return Err(TransitionRefusal::Expired(self.runs_out_at()));
+        }
+        self.standing_of(person)
+            .ok_or_else(|| TransitionRefusal::NothingToWithdraw(name.to_owned()))
+    }
+
     /// A person's verified decision. One no of somebody who may sign ends it; a yes counts, and
-    /// when all rules are met the rollout starts.
+    /// when all rules are met the rollout starts. Who takes a yes back may decide again.
     pub fn decide(
+        self,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<Transition, TransitionRefusal> {
+        match decision.verdict {
+            Verdict::Approve | Verdict::Reject => self.count(decision, now),
+            Verdict::Withdraw => self.withdraw(decision, now),
+        }
+    }
+
+    /// Until the rollout begins. What is approved waits for people again, if the rules are no longer met.
+    fn withdraw(
+        mut self,
+        withdrawal: Decision,
+        now: Timestamp,
+    ) -> Result<Transition, TransitionRefusal> {
+        self.may_withdraw(&withdrawal.person, &withdrawal.name, now)?;
+        self.decisions.push(withdrawal);
+        let is_met = self.policy.is_met(&self.signers());
+        if !is_met {
+            self.state = State::Pending {};
+        }
+        Ok(self.next(Event::Withdrawn, is_met))
+    }
+
+    fn count(
         mut self,
         decision: Decision,
         now: Timestamp,

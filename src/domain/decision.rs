@@ -9,7 +9,7 @@ use crate::domain::digest::Digest;
 use crate::domain::person::Person;
 use crate::domain::time;
 
-/// Yes or no. Both are signed.
+/// Yes, no, or an earlier yes taken back. All are signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -17,6 +17,8 @@ pub enum Verdict {
     Approve,
     /// It may not.
     Reject,
+    /// The person's earlier yes counts no more.
+    Withdraw,
 }
 
 impl Verdict {
@@ -25,6 +27,7 @@ impl Verdict {
         match self {
             Self::Approve => "approve",
             Self::Reject => "reject",
+            Self::Withdraw => "withdraw",
         }
     }
 }
@@ -39,7 +42,7 @@ pub struct Decision {
     pub name: String,
     /// The groups that the sign-in named then.
     pub groups: Vec<String>,
-    /// Yes or no.
+    /// What they said.
     pub verdict: Verdict,
     /// Why, in the person's words.
     pub reason: Option<String>,
@@ -54,6 +57,29 @@ pub struct Decision {
     pub assertion_digest: Digest,
     /// The RFC 7638 thumbprint of the directory's key that signed the sign-in.
     pub sign_in_key: String,
+}
+
+/// Each yes and no of these decisions, with what took it back later, if anything did.
+pub fn with_withdrawals(decisions: &[Decision]) -> Vec<(&Decision, Option<&Decision>)> {
+    let mut told: Vec<(&Decision, Option<&Decision>)> = Vec::new();
+    for decision in decisions {
+        match decision.verdict {
+            Verdict::Approve | Verdict::Reject => told.push((decision, None)),
+            Verdict::Withdraw => {
+                let theirs =
+                    told.iter_mut().filter(|(earlier, _)| earlier.person == decision.person);
+                theirs.for_each(|(_, taken_back)| *taken_back = taken_back.or(Some(decision)));
+            }
+        }
+    }
+    told
+}
+
+/// What counts of these decisions: each yes and no that its person did not take back. Who takes a yes
+/// back may decide again, and still counts once.
+pub fn standing(decisions: &[Decision]) -> Vec<&Decision> {
+    let told = with_withdrawals(decisions).into_iter();
+    told.filter(|(_, taken_back)| taken_back.is_none()).map(|(decision, _)| decision).collect()
 }
 
 /// Everything that proves one decision, byte for byte as it was received.

@@ -16,6 +16,8 @@ use crate::domain::time;
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// Names the form of our predicate.
 pub const PREDICATE_TYPE: &str = "urn:countersign:predicate:decision:v1";
+/// Names the same form where a person takes an earlier yes back.
+pub const WITHDRAWAL_TYPE: &str = "urn:countersign:predicate:withdrawal:v1";
 /// The payload type of the pre-authentication encoding (DSSE v1).
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// How long a statement may be signed. Long enough to read it and find the key, short enough that
@@ -31,7 +33,7 @@ pub struct Statement<P = Predicate> {
     pub statement_type: String,
     /// The image and the canonical deployment, each by digest.
     pub subject: Vec<Subject>,
-    /// [`PREDICATE_TYPE`].
+    /// [`PREDICATE_TYPE`] or [`WITHDRAWAL_TYPE`].
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
     /// What is said.
@@ -60,8 +62,11 @@ pub struct SubjectDigest {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Predicate {
-    /// Approve or reject.
+    /// Approve, reject or withdraw.
     pub decision: Verdict,
+    /// SHA-256 of the statement that is taken back, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdraws: Option<Digest>,
     /// Why, in the person's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -85,6 +90,17 @@ pub struct Predicate {
     /// Until when it may be signed.
     #[serde(deserialize_with = "time::deserialize")]
     pub expires_at: Timestamp,
+}
+
+/// What a person wants to say about a deployment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Saying {
+    /// Approve, reject or withdraw.
+    pub decision: Verdict,
+    /// Why, in the person's words.
+    pub reason: Option<String>,
+    /// SHA-256 of the statement that is taken back, where one is.
+    pub withdraws: Option<Digest>,
 }
 
 /// Who is to sign a new statement.
@@ -129,8 +145,7 @@ impl FrozenStatement {
     /// Makes the statement that `decider` may sign about `deployment` from `now` on.
     pub fn prepare(
         deployment: &FrozenDeployment,
-        verdict: Verdict,
-        reason: Option<String>,
+        saying: Saying,
         decider: Decider,
         nonce: String,
         now: Timestamp,
@@ -138,8 +153,9 @@ impl FrozenStatement {
         let subject = subjects_of(deployment);
         let expires_at = now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now);
         let predicate = Predicate {
-            decision: verdict,
-            reason,
+            decision: saying.decision,
+            withdraws: saying.withdraws,
+            reason: saying.reason,
             deployment: deployment.deployment().clone(),
             policy_digest: deployment.policy_digest,
             approver: decider.approver,
@@ -153,17 +169,20 @@ impl FrozenStatement {
         let statement = Statement {
             statement_type: STATEMENT_TYPE.to_owned(),
             subject,
-            predicate_type: PREDICATE_TYPE.to_owned(),
+            predicate_type: type_of(predicate.decision).to_owned(),
             predicate,
         };
         Self::freeze(statement)
     }
 
-    /// Whether type, predicate type and subjects are exactly those of a statement about `deployment`.
+    /// Whether type, predicate type and subjects are exactly those of a statement about `deployment`,
+    /// which names an earlier statement if it takes one back.
     pub fn is_well_formed(&self, deployment: &FrozenDeployment) -> bool {
+        let Predicate { decision, withdraws, .. } = self.predicate();
         self.statement.statement_type == STATEMENT_TYPE
-            && self.statement.predicate_type == PREDICATE_TYPE
+            && self.statement.predicate_type == type_of(*decision)
             && self.statement.subject == subjects_of(deployment)
+            && withdraws.is_some() == (*decision == Verdict::Withdraw)
     }
 }
 
@@ -198,6 +217,13 @@ impl<P: Serialize + DeserializeOwned> Frozen<P> {
     /// nonce, and a commitment to every byte of the statement.
     pub fn challenge(&self) -> Digest {
         Digest::of(pre_authentication_encoding(PAYLOAD_TYPE, self.text.as_bytes()))
+    }
+}
+
+fn type_of(decision: Verdict) -> &'static str {
+    match decision {
+        Verdict::Approve | Verdict::Reject => PREDICATE_TYPE,
+        Verdict::Withdraw => WITHDRAWAL_TYPE,
     }
 }
 

@@ -16,7 +16,9 @@ impl Record {
     /// where the gate did it by itself, or where the record names nobody.
     pub fn party(&self) -> Option<&str> {
         if let Some(approval) = &self.approval {
-            let decided = (self.kind == "approval.decided").then(|| approval.decisions.last());
+            let by_a_person =
+                ["approval.decided", "approval.withdrawn"].contains(&self.kind.as_str());
+            let decided = by_a_person.then(|| approval.decisions.last());
             return decided.flatten().map(|decision| decision.person.subject.as_str());
         }
         let data = &self.data;
@@ -46,7 +48,7 @@ fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
     let status = approval.state.status().as_str().replace('_', " ");
     match kind {
         "approval.requested" => "A deployment was asked for.".to_owned(),
-        "approval.decided" => decided(approval, &status),
+        "approval.decided" | "approval.withdrawn" => decided(approval, &status),
         "approval.cancelled" => "The requester took the request back.".to_owned(),
         "approval.expired" => "The request expired.".to_owned(),
         "approval.superseded" => match &approval.state {
@@ -66,13 +68,14 @@ fn decided(approval: &ApprovalRecord, status: &str) -> String {
     let Some(decision) = approval.decisions.last() else {
         return format!("A decision; the approval is {status}.");
     };
-    let word = match decision.verdict {
-        Verdict::Approve => "yes",
-        Verdict::Reject => "no",
+    let did = match decision.verdict {
+        Verdict::Approve => "signed yes",
+        Verdict::Reject => "signed no",
+        Verdict::Withdraw => "took the signature back",
     };
     let reason = decision.reason.as_ref().map(|reason| format!(", because “{}”", reason.trim()));
     let reason = reason.unwrap_or_default();
-    format!("{} signed {word}{reason}; the approval is {status}.", decision.name)
+    format!("{} {did}{reason}; the approval is {status}.", decision.name)
 }
 
 fn intervened(data: &Value) -> String {

@@ -6,13 +6,14 @@
 use jiff::Timestamp;
 
 use crate::domain::approval::State;
-use crate::domain::decision::Decision;
+use crate::domain::decision::{Decision, standing};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN};
 use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
 use crate::gate::evidence::{gather, gather_at};
 use crate::gate::newest::refuse_later_entries;
+use crate::gate::orders::first_unsigned;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::{Evidence, Trust};
 use crate::proof::verify::{Code, Failure, Verified, verify_evidence};
@@ -65,6 +66,9 @@ pub enum NotAuthorised {
         /// Until when it had to.
         ran_out: Timestamp,
     },
+    /// An entry tells the rollout what nobody signed.
+    #[error("entry {0} of the log tells the rollout what no approver signed")]
+    UnsignedOrder(u64),
     /// The policy asks for pinned anchors, and this gate has none.
     #[error(
         "the environment {0} asks for pinned trust, and nothing is pinned in this gate's configuration: write [trust] again as it was, and ask again"
@@ -99,6 +103,7 @@ impl NotAuthorised {
             Self::RevokedBefore(_) => "credential_revoked",
             Self::Revoked(_) => "credential_revoked",
             Self::BegunLate { .. } => "begun_late",
+            Self::UnsignedOrder(_) => "order_unsigned",
             Self::Unpinned(_) => "trust_unpinned",
             Self::NotWitnessed(failure) => failure.code().as_str(),
             Self::LogGap(_) => "log_gap",
@@ -158,6 +163,10 @@ pub async fn authorise(
         return Err(NotAuthorised::Unpinned(policy.environment.clone()));
     }
     refuse_begun_late(&verified)?;
+    if let Some(place) = first_unsigned(verified.records()) {
+        let entry = evidence.entries.get(place).map_or(0, |entry| entry.index);
+        return Err(NotAuthorised::UnsignedOrder(entry));
+    }
     refuse_revoked(storage, &evidence, &verified).await?;
     let last = evidence.entries.last().map_or(0, |entry| entry.index);
     let log = TrustedLog::parse(&trust.log)
@@ -170,12 +179,13 @@ pub async fn authorise(
 
 /// The row says since when an approval was approved; how long that counts, the signed entries say.
 fn refuse_begun_late(verified: &Verified) -> Result<(), NotAuthorised> {
-    let mut ran_out = verified.deployment().expires_at;
+    let expires_at = verified.deployment().expires_at;
+    let mut ran_out = expires_at;
     for record in verified.records() {
         let state = record.approval.as_ref().map(|approval| &approval.state);
         match state {
             Some(State::Approved { at }) => {
-                ran_out = verified.policy().must_begin_before(*at).min(ran_out);
+                ran_out = verified.policy().must_begin_before(*at).min(expires_at);
             }
             Some(State::Executing { .. })
                 if record.kind == ROLLOUT_BEGUN && record.at >= ran_out =>
@@ -222,15 +232,17 @@ async fn refuse_revoked(
     let mut entries = evidence.entries.iter().zip(verified.records());
     let first_call = entries.find(|(_, record)| record.kind == CALL_ANNOUNCED);
     let first_call = first_call.map_or(u64::MAX, |(entry, _)| entry.index);
+    // A signature that was taken back counts for nothing, whatever became of its key.
+    let standing = standing(verified.decisions());
     let revocations = storage.revocations().await.map_err(GateError::from)?;
     let revoked = revocations.into_iter().find(|found| {
-        let signed = |decision: &Decision| decision.credential == found.revocation.credential;
-        found.index < first_call && verified.decisions().iter().any(signed)
+        let signed = |decision: &&Decision| decision.credential == found.revocation.credential;
+        found.index < first_call && standing.iter().any(signed)
     });
     if let Some(found) = revoked {
         return Err(NotAuthorised::Revoked(Box::new(found)));
     }
-    for decision in verified.decisions() {
+    for decision in standing {
         let revoked_at = storage.revoked_at(&decision.credential);
         if revoked_at.is_some_and(|index| index < first_call) {
             return Err(NotAuthorised::RevokedBefore(decision.credential.clone()));

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 
-use crate::domain::approval::Approval;
+use crate::domain::approval::{Approval, Status};
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
-use crate::domain::person::Person;
+use crate::domain::person::{Person, Profile};
+use crate::domain::policy::NewerRequest;
 use crate::domain::request::LONGEST_REASON;
-use crate::domain::statement::{Decider, FrozenStatement, Predicate};
+use crate::domain::statement::{Decider, FrozenStatement, Predicate, Saying};
 use crate::gate::endorse::signing_keys;
 use crate::gate::signature::{Signed, check, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
@@ -18,7 +19,7 @@ use crate::proof::jwk::thumbprint;
 use crate::proof::public_key::{PublicKey, PublicKeyRefusal};
 use crate::proof::user_handle::user_handle;
 use crate::randomness;
-use crate::storage::{Credential, IssuedStatement, Session, Storage};
+use crate::storage::{Credential, IssuedStatement, Session, Storage, Writer};
 
 /// Where assertions must come from.
 #[derive(Clone, Debug)]
@@ -54,7 +55,16 @@ pub async fn prepare(
     storage.refuse_if_stopped()?;
     let stored = storage.approval(id).await?.ok_or(GateError::NotFound)?;
     let profile = &session.profile;
-    stored.approval.may_decide(&profile.person, &profile.name, &profile.groups, now)?;
+    let Profile { person, name, groups, .. } = profile;
+    let withdraws = match verdict {
+        Verdict::Approve | Verdict::Reject => {
+            stored.approval.may_decide(person, name, groups, now)?;
+            None
+        }
+        Verdict::Withdraw => {
+            Some(stored.approval.may_withdraw(person, name, now)?.statement_digest)
+        }
+    };
     let needed = stored.approval.policy.enrolment.endorsements.max(trust.endorsements);
     let credentials = signing_keys(storage, trust, needed, &profile.person).await?;
     let decider = Decider {
@@ -64,8 +74,11 @@ pub async fn prepare(
     };
     let statement = FrozenStatement::prepare(
         &stored.approval.deployment,
-        verdict,
-        reason.filter(|reason| !reason.trim().is_empty()),
+        Saying {
+            decision: verdict,
+            reason: reason.filter(|reason| !reason.trim().is_empty()),
+            withdraws,
+        },
         decider,
         randomness::token::<32>(),
         now,
@@ -155,13 +168,41 @@ async fn commit(
         assertion_digest: signed.kept().assertion_digest()?,
         sign_in_key: thumbprint(&session.issuer_key),
     };
+    let person = &session.profile.person;
+    if predicate.withdraws.is_some() {
+        stored.approval.may_withdraw(person, &session.profile.name, now)?;
+        let stands = stored.approval.standing_of(person).map(|yes| yes.statement_digest);
+        if predicate.withdraws != stands {
+            // What the page showed was taken back in between, and another yes signed.
+            return Err(CeremonyRefusal::UnknownStatement.into());
+        }
+    }
     let transition = stored.approval.decide(decision, now)?;
-    writer.insert_decision(id, &session.profile.person, signed.kept()).await?;
-    let approval = writer.apply(transition, now).await?;
+    writer.insert_decision(id, person, signed.kept()).await?;
+    let mut approval = writer.apply(transition, now).await?;
+    if predicate.withdraws.is_some() {
+        approval = give_way(&mut writer, approval, now).await?;
+    }
     // After this commit the decision stands and the rollout will run, whatever happens to this
     // process; before it, nothing happened and the person can sign again.
     writer.commit().await?;
     Ok(approval)
+}
+
+/// What waits for people again takes the place that its environment gives an older request: a newer one
+/// for the same service that came in between supersedes it.
+async fn give_way(
+    writer: &mut Writer,
+    approval: Approval,
+    now: Timestamp,
+) -> Result<Approval, GateError> {
+    let yields = approval.status() == Status::Pending
+        && approval.policy.newer_request == NewerRequest::Supersede;
+    let newer = if yields { writer.newer_open(&approval).await? } else { None };
+    match newer {
+        Some(newer) => Ok(writer.apply(approval.supersede(newer, now)?, now).await?),
+        None => Ok(approval),
+    }
 }
 
 /// Unpadded base64url, as WebAuthn writes credential ids.

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod first_key;
 pub mod intervene;
 mod newest;
+mod orders;
 pub mod recover;
 pub mod refusals;
 pub mod request;

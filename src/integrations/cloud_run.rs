@@ -8,6 +8,7 @@ mod error;
 mod observed;
 mod revision_template;
 mod template;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::future::Future;

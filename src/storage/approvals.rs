@@ -16,8 +16,8 @@ use crate::storage::column::Row;
 use crate::storage::error::{Result, StorageError};
 
 pub(super) use written::{
-    count_pending, insert_approval, insert_decision, insert_policy, pending_for, rollout_beside,
-    update_approval,
+    count_pending, insert_approval, insert_decision, insert_policy, newer_open, pending_for,
+    rollout_beside, update_approval,
 };
 
 /// How many older approvals a page names: one in the usual case.

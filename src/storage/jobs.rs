@@ -7,9 +7,9 @@
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{AnyConnection, FromRow};
 
-use crate::domain::approval::Status;
+use crate::domain::approval::{Approval, Status};
 use crate::domain::ids::ApprovalId;
-use crate::storage::column::Row;
+use crate::storage::column::{Row, big_int};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::{Engine, Storage};
 
@@ -169,20 +169,26 @@ pub(crate) fn needs_job(status: Status) -> bool {
     matches!(status, Status::Approved | Status::Executing)
 }
 
-/// Makes a job stand there exactly if the status asks for one.
+/// How many leases a job may have before its epochs reach those of a later job of the same approval.
+const LEASES: u64 = 1 << 32;
+
+/// Makes a job stand there exactly if the status asks for one. An approval whose signature was taken back
+/// and signed again gets another job: its epochs begin above those of the first, so that a worker which
+/// still holds that lease does not take the new job for its own.
 pub(super) async fn settle(
     connection: &mut AnyConnection,
-    id: &ApprovalId,
-    status: Status,
+    approval: &Approval,
     now: Timestamp,
 ) -> Result<()> {
     const OPEN: &str = "INSERT INTO jobs (approval_id, due_at, epoch, attempts) \
-                        VALUES ($1, $2, 0, 0) ON CONFLICT (approval_id) DO NOTHING";
+                        VALUES ($1, $2, $3, 0) ON CONFLICT (approval_id) DO NOTHING";
     const CLOSE: &str = "DELETE FROM jobs WHERE approval_id = $1";
-    let query = if needs_job(status) {
-        sqlx::query(OPEN).bind(id.as_str()).bind(now.as_microsecond())
+    let id = approval.id().as_str();
+    let query = if needs_job(approval.status()) {
+        let first_epoch = big_int(approval.version.saturating_mul(LEASES))?;
+        sqlx::query(OPEN).bind(id).bind(now.as_microsecond()).bind(first_epoch)
     } else {
-        sqlx::query(CLOSE).bind(id.as_str())
+        sqlx::query(CLOSE).bind(id)
     };
     // One row if the job's standing changes, none if it stays as it is: the key allows no more.
     match query.execute(connection).await?.rows_affected() {

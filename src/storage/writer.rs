@@ -124,6 +124,11 @@ impl Writer {
         step!(self, approvals::pending_for(&mut self.transaction, environment, service))
     }
 
+    /// The newest approval of the same environment and service that was asked for later and has not ended.
+    pub async fn newer_open(&mut self, approval: &Approval) -> Result<Option<ApprovalId>> {
+        step!(self, approvals::newer_open(&mut self.transaction, approval))
+    }
+
     /// Another approval whose rollout of the same service runs or comes first: of two that may begin, the
     /// one that was asked for first does.
     pub async fn rollout_beside(
@@ -168,10 +173,10 @@ impl Writer {
         step!(self, self.append(&record))
     }
 
-    /// Keeps what proves a decision.
+    /// Keeps what proves a decision. The next entry of this change must be the one about it.
     ///
     /// # Errors
-    /// [`StorageError::Duplicate`] if the person has decided on this approval before.
+    /// [`StorageError::Duplicate`] if a decision with this entry is kept already.
     pub async fn insert_decision(
         &mut self,
         approval: &ApprovalId,
@@ -344,7 +349,7 @@ impl Writer {
         let record = Record::of_transition(&transition, None, data, now);
         self.append(&record).await?;
         let approval = transition.approval;
-        jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        jobs::settle(&mut self.transaction, &approval, now).await?;
         Ok(StoredApproval {
             approval,
             requester_key: asked.requester_key.clone(),
@@ -365,7 +370,7 @@ impl Writer {
         let record = Record::of_transition(&transition, previous, transition.data.clone(), now);
         self.append(&record).await?;
         let approval = transition.approval;
-        jobs::settle(&mut self.transaction, approval.id(), approval.status(), now).await?;
+        jobs::settle(&mut self.transaction, &approval, now).await?;
         self.changed.push(approval.clone());
         Ok(approval)
     }

@@ -1,6 +1,7 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
 mod environments;
+mod live;
 mod log_head;
 mod trust;
 

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod maker;
 pub mod people;
 mod spellings;
+mod withdrawals;
 pub mod witnesses;
 
 use std::collections::BTreeMap;

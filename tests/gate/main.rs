@@ -48,5 +48,6 @@ mod support;
 mod tidy;
 mod trail;
 mod trust;
+mod withdrawing;
 mod witnessing;
 mod workload_tokens;

@@ -25,8 +25,8 @@ use jiff::SignedDuration;
 use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
-    after_pending, approval_of, calls, deployment, minutes_ago, now, pending, person, running,
-    share, signed_once, viewer,
+    after_pending, approval_of, approved, calls, deployment, minutes_ago, now, pending, person,
+    running, share, signed_once, taken_back, viewer,
 };
 
 #[test]
@@ -45,6 +45,7 @@ fn every_page_is_written_out() {
 fn pages() -> Vec<(String, String)> {
     let bob = viewer("Bob Lindqvist", &["release-managers"], &["Blue YubiKey", "Phone"]);
     let newcomer = viewer("Dan Okafor", &["release-managers"], &[]);
+    let signer = viewer("Alice Moreau", &["release-managers"], &["Blue YubiKey"]);
     let visitor = viewer("Eve Park", &["marketing"], &["Phone"]);
     let notice = "This gate is a demo: everything runs on this machine and nothing is deployed.";
     let bobs = Surroundings {
@@ -83,6 +84,9 @@ fn pages() -> Vec<(String, String)> {
         |message| KeysPage::new(&keys(minutes_ago(9)), message, true, bobs).render().unwrap();
     let mut pages = vec![
         ("pending".to_owned(), show(&signed_once(), bobs)),
+        ("pending-take-back".to_owned(), show(&signed_once(), of(&signer))),
+        ("approved-take-back".to_owned(), show(&approved(), of(&signer))),
+        ("pending-taken-back".to_owned(), show(&taken_back(), bobs)),
         ("pending-signed-out".to_owned(), show(&pending(), nobody)),
         ("pending-no-key".to_owned(), show(&pending(), of(&newcomer))),
         ("pending-not-allowed".to_owned(), show(&pending(), of(&visitor))),

@@ -203,6 +203,13 @@ pub fn signed_once() -> Approval {
     pending().decide(yes, minutes_ago(2)).unwrap().approval
 }
 
+/// Alice took her yes back.
+pub fn taken_back() -> Approval {
+    let why = Some("The migration is not reviewed yet.");
+    let back = decision("Alice Moreau", "release-managers", Verdict::Withdraw, why);
+    signed_once().decide(back, minutes_ago(1)).unwrap().approval
+}
+
 pub fn approved() -> Approval {
     let mut approval = signed_once();
     for (name, group) in [("Bob Lindqvist", "release-managers"), ("Carol Ndiaye", "security")] {

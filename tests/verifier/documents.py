@@ -57,7 +57,6 @@ def canonical(value):
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 def from_base64url(text):
-    require(isinstance(text, str), "what should be base64url is no text")
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     require(to_base64url(data) == text, "base64url is not canonical")
     return data
@@ -92,17 +91,15 @@ for line in Path(__file__).with_name("shapes.txt").read_text().splitlines():
 def has_form(value, form):
     """Whether it has this form. What the reader of a text refuses, raises that reader's ValueError."""
     if form[-1] in "*+":
-        is_list = type(value) is list and len(value) >= (form[-1] == "+")
-        return is_list and all(has_form(item, form[:-1]) for item in value)
+        return type(value) is list and len(value) >= (form[-1] == "+") and all(has_form(item, form[:-1]) for item in value)
     known = FORMS.get(form)
     if form[0] == "=" or callable(known):
         return value == form[1:] if form[0] == "=" else known(value)
     if isinstance(known, re.Pattern):
         return not isinstance(value, dict | list) and known.fullmatch(canonical(value)) is not None
-    tag, variants = known
-    is_told = type(value) is dict and isinstance(value.get(tag), str | None) and value.get(tag) in variants
-    members = variants[value.get(tag)] if is_told else {}
-    return is_told and (value.keys() <= members.keys() or "..." in members) and all(
+    variants, told = known[1], type(value) is dict and value.get(known[0])
+    members = isinstance(told, str | None) and variants.get(told, variants.get(None))
+    return bool(members) and (value.keys() <= members.keys() or "..." in members) and all(
         has_form(value[one], kind) if one in value else may_lack for one, (kind, may_lack) in members.items())
 
 @functools.lru_cache(maxsize=256)

@@ -12,6 +12,8 @@ from .signatures import Entry, is_signed, part_of, read_key
 LARGEST_FILE, LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 4 * 1024**2, 30 * 10**9, 300 * 10**9, 900 * 10**9
 STATEMENT, PREDICATE = {"_type": "https://in-toto.io/Statement/v1"}, "urn:countersign:predicate:"
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
+# What everybody said last: a person decides once, or again after taking it back.
+newest = lambda decisions: {canonical(one["person"]): one for one in decisions}
 person_of = lambda claims: {"issuer": claims.get("iss"), "subject": claims.get("sub")}
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
 CODES = dict(line.split(" ", 1) for line in Path(__file__).with_name("codes.txt").read_text().splitlines())
@@ -31,8 +33,7 @@ def read_trust(data):
 
 def verify(data, trust):
     """The verdict on the bytes of a file. What else it raises is a defect of this program."""
-    case, code = Namespace(trust=trust, data=data), None
-    found = dict.fromkeys(["verdict", "status", "approval", "code"])
+    case, code, found = Namespace(trust=trust, data=data), None, dict.fromkeys(["verdict", "status", "approval", "code"])
     try:
         for code in itertools.chain(*(part(case) for part in (of_form, of_log, of_requester, of_keys, of_statements))):
             pass
@@ -40,8 +41,8 @@ def verify(data, trust):
         code, detail = getattr(broken, "code", None) or code, str(broken) and f" ({broken})"
         return found | {"verdict": "invalid", "code": code, "sentence": CODES[code] + detail}
     status, found["approval"] = case.state["status"], case.deployment["approval"]
-    found |= {"verdict": "approved" if status in APPROVED else "not_approved", "status": status}
-    return found | {"sentence": f"Everything holds. The approval is {status}."}
+    found["verdict"] = "approved" if status in APPROVED else "not_approved"
+    return found | {"status": status, "sentence": f"Everything holds. The approval is {status}."}
 
 def of_form(case):
     yield "malformed"
@@ -54,9 +55,8 @@ def of_form(case):
     case.endorsements = [
         Namespace(form="Endorsed", file=one["signed"], entry=Entry(one["entry"]), endorses=place)
         for place, credential in enumerate(file["credentials"]) for one in credential["endorsements"]]
-    held = [(entry, entry.record.get("data")) for entry in case.entries if entry.record["kind"] == "rollout.intervened"]
-    require(all(has_form(data, "Intervened") for _, data in held), "an entry holds no intervention")
-    case.interventions = [Namespace(form="Intervening", file=data["signed"], entry=entry) for entry, data in held]
+    held = [entry for entry in case.entries if entry.record["kind"] == "rollout.intervened"]
+    case.interventions = [Namespace(form="Intervening", file=one.record["data"]["signed"], entry=one) for one in held]
     case.statements = case.decisions + case.interventions + case.endorsements
     for one in case.statements:
         one.said = read(one.file["statement"], one.form)["predicate"]
@@ -67,8 +67,8 @@ def of_form(case):
     yield "audience_mismatch"
     require(case.deployment["audience"] == case.trust["origin"])
     yield "policy_mismatch"
-    found = {"policy_digest": digest_of(file["policy"]), "environment": case.policy["environment"]}
-    require(found.items() <= case.deployment.items())
+    named = digest_of(file["policy"]), case.policy["environment"]
+    require(named == (case.deployment["policy_digest"], case.deployment["environment"]))
 
 def of_log(case):
     yield "checkpoint_invalid"
@@ -138,7 +138,8 @@ def require_recorded(entry, kind, data):
 def require_statement(one, kind, subjects, ours):
     """Its statement is of this kind, about these subjects, and says what is ours. Gives the digests of it."""
     subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects]
-    members = {"predicateType": PREDICATE + kind, "subject": subjects, "predicate": one.said | ours}
+    predicate = {name: value for name, value in (one.said | ours).items() if value is not None}
+    members = {"predicateType": PREDICATE + kind, "subject": subjects, "predicate": predicate}
     is_ours = canonical(STATEMENT | members) == one.file["statement"]
     require(is_ours and one.file["credential_id"] in one.said["credentials"], "it says something else")
     assertion = canonical({name: one.file[name] for name in ASSERTION if name in one.file})
@@ -185,15 +186,18 @@ def of_statements(case):
     require(len(case.decisions) == len(case.recorded), "the log recorded another number of decisions")
     subjects = deployment["image"].split("@sha256:"), (deployment["approval"], case.digest)
     ours = {"deployment": deployment} | {name: deployment[name] for name in ("policy_digest", "audience")}
-    for one, one.recorded in zip(case.decisions, case.recorded):
+    for place, (one, one.recorded) in enumerate(zip(case.decisions, case.recorded)):
         found = {"person": one.person, "verdict": one.said["decision"], "reason": one.said.get("reason")}
-        found |= {"credential": one.file["credential_id"]} | require_statement(one, "decision:v1", subjects, ours)
-        require(found.items() <= one.recorded.items(), "another decision was recorded")
+        takes_back, before = one.said["decision"] == "withdraw", newest(case.recorded[:place]).get(canonical(one.person), {})
+        kind, ours["withdraws"] = ("withdrawal:v1", before.get("statement_digest")) if takes_back else ("decision:v1", None)
+        found |= {"credential": one.file["credential_id"]} | require_statement(one, kind, subjects, ours)
+        is_next = takes_back == (before.get("verdict", "withdraw") != "withdraw")
+        require(found.items() <= one.recorded.items() and is_next, "another one was recorded, or the person decided twice")
     for one in case.interventions:
-        require_statement(one, "intervention:v1", subjects, {"audience": deployment["audience"]})
         one.recorded = {"decided_at": one.entry.record["at"]}
-    for name, signed in ("nonce", case.decisions + case.interventions), ("approver", case.decisions):
-        require(len({canonical(one.said[name]) for one in signed}) == len(signed), f"two have one {name}")
+        require_statement(one, "intervention:v1", subjects, {"audience": deployment["audience"]})
+    nonces = [one.said["nonce"] for one in case.decisions + case.interventions]
+    require(len({*nonces}) == len(nonces), "two have one nonce")
     yield "statement_time"
     for one in case.statements:
         issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
@@ -230,37 +234,28 @@ def of_statements(case):
         issuer, subject = (one.person[name].encode() for name in ("issuer", "subject"))
         handle = sha256(b"countersign user handle v1\0", len(issuer).to_bytes(8), issuer, subject)
         require(one.file.get("user_handle") in (None, to_base64url(handle)), "it names another person")
-        statement = one.file["statement"].encode()
-        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(statement), statement)
+        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(said := one.file["statement"].encode()), said)
         parts = [from_base64url(one.file[name]) for name in ASSERTION[:3]]
         webauthn.check_assertion(keys[one.by][3], *parts, challenge, trust["origin"], trust["rp_id"])
     yield "unused_credential"
     require([key[0] for key in keys] == [*dict.fromkeys(one.file["credential_id"] for one in case.statements)])
     yield "state_mismatch"
-    refusals = [decision for decision in case.recorded if decision["verdict"] == "reject"]
-    require(bool(refusals) == (case.state["status"] == "rejected"))
-    for refusal in refusals:
-        words = {"by": refusal["person"], "name": refusal["name"], "reason": refusal["reason"]}
-        require([refusal] == case.recorded[-1:] == refusals and words.items() <= case.state.items())
-    told = {}
-    for entry in case.entries:
-        told |= {one.said["act"]: one.said["steps_done"] for one in case.interventions if one.entry is entry}
-        orders = entry.record["approval"]["state"].get("orders", {})
-        acts = {{"go_on_after": "go_on", "overrides": "restore"}.get(name, name) for name in orders}
-        require(acts <= told.keys() and orders.get("go_on_after") in (None, told.get("go_on")), "nobody signed that")
+    refusals = [one["verdict"] == "reject" and [one["person"], one["name"], one["reason"]] for one in case.recorded]
+    told = case.state["status"] == "rejected" and [case.state[name] for name in ("by", "name", "reason")]
+    require(not any(refusals[:-1]) and (refusals or [False])[-1] == told)
     yield "quorum_not_met"
     # Whoever issued the credential of an agent asked through it, and counts for nothing.
     said, asks = case.deployment["requester"]["claims"], case.deployment["requester"]["issuer"] == "agent-credential"
-    behind = {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
-    people = [(one["person"]["subject"], one["groups"]) for one in case.recorded if not asks or one["person"] != behind]
-    require(case.state["status"] not in APPROVED or is_met(case.policy["rules"], people))
-    everybody = [{"from": sum((rule["from"] for rule in case.policy["rules"]), []), "count": 1}]
-    for one in case.interventions:
-        require(is_met(everybody, [(one.person["subject"], one.groups)]) and not (asks and one.person == behind))
+    behind = asks and {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
+    for told in (entry.record["approval"] for entry in case.entries):
+        people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and one["person"] != behind]
+        require(told["state"]["status"] not in APPROVED or is_met(case.policy["rules"], people))
+    anybody = [{"from": sum((rule["from"] for rule in case.policy["rules"]), []), "count": 1}]
+    require(all(one.person != behind and is_met(anybody, [vars(one)]) for one in case.interventions), "no rule names them")
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""
-    people = [{f"person:{subject}", *map("group:{}".format, groups)} for subject, groups in people]
+    people = [{f"person:{one['person']['subject']}", *map("group:{}".format, one["groups"])} for one in people]
     chosen = itertools.chain.from_iterable(itertools.combinations(rules, size + 1) for size in range(len(rules)))
     return bool(rules) and all(rule["count"] for rule in rules) and all(
         sum(rule["count"] for rule in some) <= sum(any(person & {*rule["from"]} for rule in some) for person in people)

@@ -12,12 +12,9 @@ from .documents import from_base64url, has_form, nanoseconds, read, read_json, r
 
 CURVES, COORDINATE_BYTES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}, {"ES256": 32, "ES384": 48}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
-KINDS = dict.fromkeys(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], "RSA")
-KINDS |= {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}
-PARAMETERS = {
-    "ES": lambda hashed: (ec.ECDSA(hashed),), "Ed": lambda hashed: (), "RS": lambda hashed: (padding.PKCS1v15(), hashed),
-    "PS": lambda hashed: (padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed),
-}
+KINDS = {a + b: "RSA" for a in ("RS", "PS") for b in HASHES} | {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}
+PARAMETERS = {"ES": lambda hashed: (ec.ECDSA(hashed),), "RS": lambda hashed: (padding.PKCS1v15(), hashed), "Ed": lambda _: (),
+    "PS": lambda hashed: (padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed)}
 
 def read_key(text):
     """Kind and numbers (as bytes) of a JSON Web Key in the form that RFC 7638 hashes."""
@@ -78,8 +75,7 @@ def read_verifier_key(text, signature_type=1):
 
 def read_checkpoint(text, verifier_key):
     name, key_id, material = read_verifier_key(verifier_key)
-    form = rf"({re.escape(name)}\n(0|[1-9][0-9]{{0,19}})\n(.*)\n)\n\u2014 {re.escape(name)} (.*)\n"
-    parts = re.fullmatch(form, text)
+    parts = re.fullmatch(rf"({re.escape(name)}\n(0|[1-9][0-9]{{0,19}})\n(.*)\n)\n\u2014 {re.escape(name)} (.*)\n", text)
     require(parts and int(parts[2]) < 2**64, "its lines are not those of this log")
     root, signature = from_base64(parts[3], 32), from_base64(parts[4], 68)
     require(signature[:4] == key_id and verifies(material, "EdDSA", signature[4:], parts[1].encode()))

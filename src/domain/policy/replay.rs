@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Policy;
 use crate::domain::approval::{Approval, Status};
-use crate::domain::decision::Verdict;
+use crate::domain::decision::{Verdict, standing};
 
 /// How far people's part of an approval came.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,13 +88,15 @@ fn play(approval: &Approval, policy: &Policy) -> Ending {
     }
     let expires_at = expires_at(approval, policy);
     let mut signers = Vec::new();
-    for decision in &approval.decisions {
+    for decision in standing(&approval.decisions) {
         let counts = policy.admits_approver(&decision.person, &decision.groups)
             && decision.decided_at < expires_at;
         match decision.verdict {
-            _ if !counts => {}
-            Verdict::Reject => return Ending::Rejected,
-            Verdict::Approve => signers.push((decision.person.clone(), decision.groups.clone())),
+            Verdict::Reject if counts => return Ending::Rejected,
+            Verdict::Approve if counts => {
+                signers.push((decision.person.clone(), decision.groups.clone()));
+            }
+            Verdict::Approve | Verdict::Reject | Verdict::Withdraw => {}
         }
     }
     if policy.is_met(&signers) {

@@ -44,6 +44,8 @@ pub(super) enum Request<'a> {
     CreateService,
     CreateRevision(&'a str),
     MoveTraffic,
+    TestPermissions,
+    TryChange,
 }
 
 /// A call that is under way, for the sentences about it.
@@ -63,20 +65,30 @@ impl Attempt<'_> {
             Request::CreateService => format!("create {service}"),
             Request::CreateRevision(revision) => format!("create revision {revision} of {service}"),
             Request::MoveTraffic => format!("move the traffic of {service}"),
+            Request::TestPermissions => format!("tell the gate's rights on {service}"),
+            Request::TryChange => format!("accept a change of {service} that is only tried"),
         }
     }
 
     pub(super) fn is_write(&self) -> bool {
-        !matches!(self.request, Request::ReadService | Request::ReadRevision(_))
+        match self.request {
+            Request::ReadService
+            | Request::ReadRevision(_)
+            | Request::TestPermissions
+            | Request::TryChange => false,
+            Request::CreateService | Request::CreateRevision(_) | Request::MoveTraffic => true,
+        }
     }
 
     /// The permission that the call needs.
     fn permission(&self) -> &'static str {
         match self.request {
-            Request::ReadService => "run.services.get",
+            Request::ReadService | Request::TestPermissions => "run.services.get",
             Request::ReadRevision(_) => "run.revisions.get",
             Request::CreateService => "run.services.create",
-            Request::CreateRevision(_) | Request::MoveTraffic => "run.services.update",
+            Request::CreateRevision(_) | Request::MoveTraffic | Request::TryChange => {
+                "run.services.update"
+            }
         }
     }
 
@@ -167,12 +179,13 @@ impl Attempt<'_> {
 
     fn missing_permission(&self) -> String {
         let (permission, service) = (self.permission(), self.service);
-        let acting = if self.is_write() {
+        let changes = self.is_write() || self.request == Request::TryChange;
+        let acting = if changes {
             ", and iam.serviceAccounts.actAs on the service account that it runs as"
         } else {
             ""
         };
-        let role = if self.is_write() { "roles/run.developer" } else { "roles/run.viewer" };
+        let role = if changes { "roles/run.developer" } else { "roles/run.viewer" };
         format!(
             "Grant the gate's service account {permission} on {service} ({role} has it){acting}"
         )

@@ -11,7 +11,7 @@ use super::form::{Form, UnverifiedDecision, UnverifiedSigned};
 use super::judge::Judge;
 use super::ledger::Chain;
 use super::sign_in::{LEEWAY, VerifiedSignIn};
-use crate::domain::decision::{Decision, assertion_digest};
+use crate::domain::decision::{Decision, Verdict, assertion_digest, standing};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::statement::{FrozenStatement, STATEMENT_LIFETIME, Signable};
@@ -31,8 +31,8 @@ pub(super) fn check_statements(form: &Form<'_>, chain: &Chain<'_>) -> Result<(),
     if form.decisions.len() != recorded.len() {
         return mismatch("there are not as many signed decisions as the ledger recorded");
     }
-    let (mut nonces, mut approvers) = (BTreeSet::new(), BTreeSet::new());
-    for (signed, recorded) in form.decisions.iter().zip(recorded) {
+    let mut nonces = BTreeSet::new();
+    for (place, (signed, recorded)) in form.decisions.iter().zip(recorded).enumerate() {
         if !is_recorded(signed, recorded) {
             return mismatch("a signed decision is not the one that the ledger recorded");
         }
@@ -45,8 +45,19 @@ pub(super) fn check_statements(form: &Form<'_>, chain: &Chain<'_>) -> Result<(),
         if !nonces.insert(&signed.statement.predicate().nonce) {
             return mismatch("two statements have the same nonce");
         }
-        if !approvers.insert(&signed.statement.predicate().approver) {
-            return mismatch("one person decided twice");
+        let before = standing(&chain.last.decisions[..place]);
+        let before = before.into_iter().find(|earlier| earlier.person == recorded.person);
+        match (recorded.verdict, before) {
+            (Verdict::Approve | Verdict::Reject, None) => {}
+            (Verdict::Approve | Verdict::Reject, Some(_)) => {
+                return mismatch("one person decided twice");
+            }
+            (Verdict::Withdraw, stands) => {
+                let stands = stands.map(|yes| yes.statement_digest);
+                if stands != signed.statement.predicate().withdraws {
+                    return mismatch("what is taken back is not what the person had signed");
+                }
+            }
         }
     }
     Ok(())

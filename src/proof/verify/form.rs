@@ -188,6 +188,9 @@ fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry, Failure> {
     let record = Record::parse(&evidence.record)
         .map_err(|error| malformed(format!("the record of entry {}: {error}", evidence.index)))?;
     check_schema("record", &record.schema, RECORD_SCHEMA)?;
+    if record.kind == INTERVENED && RecordedIntervention::of_record(&record).is_none() {
+        return Err(malformed(format!("entry {} holds no intervention", evidence.index)));
+    }
     let entry_hash = entry_hash(&hex("the salt", &evidence.salt)?, &evidence.record);
     let hashes = evidence.inclusion.iter();
     let hashes = hashes.map(|hash| hex("a hash of the proof", hash).map(Digest::from_bytes));

@@ -12,9 +12,7 @@ use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedIntervention};
 use super::sign_in::VerifiedSignIn;
 use crate::domain::agent_credential::person_behind;
-use crate::domain::approval::State;
 use crate::domain::digest::Digest;
-use crate::domain::intervention::{Act, Orders};
 use crate::domain::statement::STATEMENT_LIFETIME;
 use crate::proof::evidence::Trust;
 
@@ -103,37 +101,6 @@ pub(super) fn check_assertions(
         check_assertion(&one.signed, &credentials[*place], trust).map_err(|refusal| {
             Code::AssertionInvalid.because(format!("an intervention does not hold: {refusal}"))
         })?;
-    }
-    Ok(())
-}
-
-/// What a rollout is told by people stands in its state from the entry on that holds their signature, and
-/// no earlier.
-pub(super) fn check_orders(form: &Form<'_>) -> Result<(), Failure> {
-    let mut allowed = Orders::default();
-    for (place, entry) in form.entries.iter().enumerate() {
-        let signed = form.interventions.iter().find(|one| one.place == place);
-        if let Some(predicate) = signed.map(|one| one.signed.statement.predicate()) {
-            match predicate.act {
-                Act::GoOn => allowed.go_on_after = Some(predicate.steps_done),
-                Act::Restore => (allowed.restore, allowed.overrides) = (Some(String::new()), true),
-                Act::ObserveAgain => allowed.observe_again = true,
-                Act::Accept => {}
-            }
-        }
-        let state = entry.record.approval.as_ref().map(|approval| &approval.state);
-        let Some(State::Executing { orders, .. }) = state else { continue };
-        let is_signed =
-            orders.go_on_after.is_none_or(|_| orders.go_on_after == allowed.go_on_after)
-                && (orders.restore.is_none() || allowed.restore.is_some())
-                && (!orders.overrides || allowed.overrides)
-                && (!orders.observe_again || allowed.observe_again);
-        if !is_signed {
-            return Err(Code::StateMismatch.because(format!(
-                "entry {} says that somebody told the rollout what nobody signed",
-                entry.index
-            )));
-        }
     }
     Ok(())
 }

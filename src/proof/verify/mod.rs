@@ -17,7 +17,7 @@ mod sign_in;
 mod witness;
 
 use crate::domain::approval::{State, Status};
-use crate::domain::decision::{Decision, Verdict};
+use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::policy::Policy;
@@ -83,7 +83,7 @@ impl Verified {
         &self.last.state
     }
 
-    /// Its decisions then.
+    /// Its decisions then, those that were taken back and the taking back among them.
     pub fn decisions(&self) -> &[Decision] {
         &self.last.decisions
     }
@@ -198,8 +198,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     judge.pass(endorsement::check_assertions(&form, &credentials, &links, trust))?;
     judge.pass(decisions::check_all_used(&signers, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
-    judge.pass(interventions::check_orders(&form))?;
-    judge.pass(outcome::check_quorum(&form, &chain))?;
+    judge.pass(outcome::check_quorum(&form))?;
     judge.pass(interventions::check_people(&form, &sign_ins.interventions, trust))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
@@ -271,7 +270,8 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         held.push(format!("{}: over exactly this deployment, within five minutes of its statement, by somebody whom a rule names; what the rollout did because of it stands in no entry before.", count(form.interventions.len(), "intervention")));
     }
     if was_approved(status) {
-        let yes = chain.last.decisions.iter().filter(|one| one.verdict == Verdict::Approve).count();
+        let yes = standing(&chain.last.decisions);
+        let yes = yes.iter().filter(|one| one.verdict == Verdict::Approve).count();
         let rules: Vec<String> = form.policy.rules.iter().map(|rule| rule.in_words()).collect();
         held.push(format!(
             "The policy of {} asks for {}; {} said yes, which meets it, and nobody said no.",

@@ -6,7 +6,7 @@ use super::ledger::Chain;
 use super::was_approved;
 use crate::domain::agent_credential::person_behind;
 use crate::domain::approval::State;
-use crate::domain::decision::{Decision, Verdict};
+use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::person::Person;
 
 pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
@@ -33,21 +33,26 @@ pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
     )))
 }
 
-/// The groups are those of the sign-ins: they were compared with what is recorded.
-pub(super) fn check_quorum(form: &Form<'_>, chain: &Chain<'_>) -> Result<(), Failure> {
-    // Whoever issued an agent's credential asked through it.
-    let asked = person_behind(&form.deployment.requester);
-    let asked = asked.as_ref();
-    let signers: Vec<(Person, Vec<String>)> = chain
-        .last
-        .decisions
-        .iter()
-        .filter(|decision| decision.verdict == Verdict::Approve && asked != Some(&decision.person))
-        .map(|decision| (decision.person.clone(), decision.groups.clone()))
-        .collect();
-    if !was_approved(chain.last.state.status()) || form.policy.is_met(&signers) {
+/// Wherever an entry says that it was approved, what people had signed until then and not taken back met
+/// the rules. The groups are those of the sign-ins: they were compared with what is recorded.
+pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
+    let told = form.entries.iter().filter_map(|entry| entry.record.approval.as_ref());
+    let mut approved = told.filter(|told| was_approved(told.state.status()));
+    if approved.all(|told| is_met(form, &told.decisions)) {
         return Ok(());
     }
     Err(Code::QuorumNotMet
         .because(format!("the signatures do not meet the rules of {}", form.policy.environment)))
+}
+
+fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {
+    // Whoever issued an agent's credential asked through it.
+    let asked = person_behind(&form.deployment.requester);
+    let asked = asked.as_ref();
+    let signers: Vec<(Person, Vec<String>)> = standing(decisions)
+        .into_iter()
+        .filter(|decision| decision.verdict == Verdict::Approve && asked != Some(&decision.person))
+        .map(|decision| (decision.person.clone(), decision.groups.clone()))
+        .collect();
+    form.policy.is_met(&signers)
 }

@@ -1,9 +1,11 @@
-//! The sandbox's own controls under `/_sandbox/`: faults, edits from outside, the ready delay.
+//! The sandbox's own controls under `/_sandbox/`: faults, permissions, edits from outside, the ready delay.
+
+use std::sync::PoisonError;
 
 use axum::Router;
 use axum::extract::{Json, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::StatusCode;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::change::{self, Patch};
 use super::faults::{Injected, Rule};
+use super::permissions::Denied;
 use super::refusal::{Code, Refusal};
 use super::state::{Health, ServiceName, State as SandboxState};
 use super::{CloudRun, render};
@@ -52,6 +55,7 @@ struct RevisionHealth {
 pub fn router(run: &CloudRun) -> Router {
     Router::new()
         .route("/_sandbox/faults", get(list_faults).post(add_fault).delete(clear_faults))
+        .route("/_sandbox/permissions", put(permissions))
         .route("/_sandbox/outside-edit", post(outside_edit))
         .route("/_sandbox/ready-delay", post(ready_delay))
         .route("/_sandbox/revision-health", post(revision_health))
@@ -83,6 +87,12 @@ async fn clear_faults(State(run): State<CloudRun>) -> Result<Json<Value>, Refusa
         Ok(())
     })?;
     Ok(Json(json!({})))
+}
+
+/// Takes exactly these permissions away from the caller.
+async fn permissions(State(run): State<CloudRun>, Json(denied): Json<Denied>) -> Json<Denied> {
+    run.shared.denied.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&denied);
+    Json(denied)
 }
 
 async fn outside_edit(

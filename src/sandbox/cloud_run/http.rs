@@ -15,7 +15,7 @@ use super::operation;
 use super::query::Query;
 use super::refusal::{Code, Refusal};
 use super::state::{Kind, ServiceName, State as SandboxState};
-use super::{CloudRun, knative, render, schema};
+use super::{CloudRun, knative, permissions, render, schema};
 
 /// How often a wait looks whether its operation is done.
 const WAIT_STEP: Duration = Duration::from_millis(20);
@@ -31,7 +31,11 @@ pub fn router(run: &CloudRun) -> Router {
     const PARENT: &str = "/v2/projects/{project}/locations/{location}";
     let under_parent = |path: &str| format!("{PARENT}{path}");
     let services = get(list_services).post(create_service).fallback(unknown);
-    let service = get(get_service).patch(patch_service).delete(delete_service).fallback(unknown);
+    let service = get(get_service)
+        .patch(patch_service)
+        .delete(delete_service)
+        .post(custom_method)
+        .fallback(unknown);
     let revision = get(get_revision).delete(delete_revision).fallback(unknown);
     let operation = get(get_operation).post(wait_operation).fallback(unknown);
     Router::new()
@@ -46,6 +50,7 @@ pub fn router(run: &CloudRun) -> Router {
         .route(&under_parent("/operations/{operation}"), operation)
         .route("/v2/{*rest}", any(unknown))
         .merge(knative::routes())
+        .layer(middleware::from_fn_with_state(run.clone(), permissions::require))
         .layer(middleware::from_fn_with_state(run.clone(), faults::inject))
         .with_state(run.clone())
 }
@@ -126,6 +131,21 @@ async fn delete_service(
     let query = Query::read(raw, "services.delete")?;
     let circumstances = run.circumstances(&injected);
     start(&run, &query, |state| change::delete(state, &name, query.text("etag"), &circumstances))
+}
+
+/// A method whose name follows the service's after a colon.
+async fn custom_method(
+    State(run): Run,
+    Path((project, location, service)): ServicePath,
+    body: Bytes,
+) -> Answer {
+    match service.split_once(':') {
+        Some((_, permissions::TEST)) => permissions::test(&run, &read_body(&body)?),
+        _ => service_name((project, location, service)).and_then(|name| {
+            let message = format!("The sandbox has no method POST of {name}.");
+            Err(Refusal::new(Code::NotFound, message))
+        }),
+    }
 }
 
 type ServicePath = Path<(String, String, String)>;

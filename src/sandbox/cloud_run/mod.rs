@@ -2,13 +2,13 @@
 //!
 //! What is true of the published API is true here: masks, etags, validation against the
 //! description, long-running operations, revisions, traffic, reconciling, errors in Google's
-//! shape. What is not there: authentication (every caller is the project's deployer), IAM, jobs,
+//! shape. What is not there: authentication (every caller is the project's deployer), policies of IAM, jobs,
 //! worker pools, and anything that runs a container.
 //!
 //! `schema` checks and normalises JSON, `mask` `template` `traffic` know the rules, `change`
 //! accepts changes, `reconcile` puts them into effect, `render` and `operation` show them, `state`
 //! keeps them, `http` and `query` are the API itself, `knative` is the older one that `gcloud` speaks, `faults`
-//! and `control` are the sandbox's own.
+//! `permissions` and `control` are the sandbox's own.
 
 mod change;
 mod control;
@@ -17,6 +17,7 @@ mod http;
 mod knative;
 mod mask;
 mod operation;
+mod permissions;
 mod query;
 mod reconcile;
 mod refusal;
@@ -26,6 +27,7 @@ mod state;
 mod template;
 mod traffic;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +38,7 @@ use serde_json::{Value, json};
 
 use self::change::Circumstances;
 use self::faults::{Faults, Injected};
+use self::permissions::Denied;
 use self::refusal::{Code, Refusal};
 pub use self::state::StateError;
 use self::state::{ServiceName, State};
@@ -60,6 +63,7 @@ struct Shared {
     state_file: Option<PathBuf>,
     ready_delay_milliseconds: AtomicI64,
     faults: Faults,
+    denied: Mutex<Denied>,
 }
 
 /// A service that the demo starts with cannot be made.
@@ -88,6 +92,7 @@ impl CloudRun {
             state_file,
             ready_delay_milliseconds: AtomicI64::new(READY_DELAY_MILLISECONDS),
             faults: Faults::default(),
+            denied: Mutex::default(),
         };
         Ok(Self { clock, journal, shared: Arc::new(shared) })
     }
@@ -130,6 +135,11 @@ impl CloudRun {
     pub fn set_ready_delay(&self, delay: SignedDuration) {
         let milliseconds = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         self.shared.ready_delay_milliseconds.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// The permissions that the caller lacks.
+    fn denied(&self) -> BTreeSet<String> {
+        self.shared.denied.lock().unwrap_or_else(PoisonError::into_inner).denied.clone()
     }
 
     fn circumstances(&self, injected: &Injected) -> Circumstances {

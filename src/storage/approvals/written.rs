@@ -125,7 +125,7 @@ pub(in crate::storage) async fn insert_decision(
         .execute(connection)
         .await?
         .rows_affected();
-    let what = "a decision of this person on this approval";
+    let what = "a decision on this approval with this entry";
     if touched == 1 { Ok(()) } else { Err(StorageError::Duplicate(what)) }
 }
 
@@ -140,6 +140,23 @@ pub(in crate::storage) async fn pending_for(
     let rows: Vec<ApprovalRow> =
         sqlx::query_as(SQL).bind(environment).bind(service.as_str()).fetch_all(connection).await?;
     rows.into_iter().map(StoredApproval::try_from).collect()
+}
+
+pub(in crate::storage) async fn newer_open(
+    connection: &mut AnyConnection,
+    approval: &Approval,
+) -> Result<Option<ApprovalId>> {
+    const SQL: &str = "SELECT id FROM approvals WHERE environment = $1 AND service = $2 \
+         AND status IN ('pending', 'approved', 'executing') \
+         AND first_entry > (SELECT first_entry FROM approvals WHERE id = $3) \
+         ORDER BY first_entry DESC LIMIT 1";
+    let id: Option<String> = sqlx::query_scalar(SQL)
+        .bind(&approval.deployment.environment)
+        .bind(approval.deployment.service.as_str())
+        .bind(approval.id().as_str())
+        .fetch_optional(connection)
+        .await?;
+    id.map(|id| Row { table: "approvals", key: &id }.parse("id", &id)).transpose()
 }
 
 /// How long the job of an approval that comes first may be put off without losing its place: longer than

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::decision::{Decision, SignedDecision};
+use crate::domain::decision::{Decision, SignedDecision, Verdict};
 use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
@@ -19,28 +19,28 @@ impl Audit {
         told: &[Decision],
         deployment: Option<&FrozenDeployment>,
     ) -> Result<()> {
-        let mut kept = BTreeMap::new();
-        let mut order = Vec::new();
+        let (mut order, mut signed) = (Vec::new(), Vec::new());
         for row in decision_rows(&mut self.snapshot, id).await? {
-            let person = Person { issuer: row.issuer.clone(), subject: row.subject.clone() };
-            let signed = self.findings.readable(SignedDecision::try_from(row))?;
-            order.push(person.clone());
-            kept.insert(person, signed);
+            order.push(Person { issuer: row.issuer.clone(), subject: row.subject.clone() });
+            signed.push(self.findings.readable(SignedDecision::try_from(row))?);
         }
-        if told.iter().map(|decision| &decision.person).ne(order.iter())
+        let order = numbered(order.iter());
+        let told_order = numbered(told.iter().map(|decision| &decision.person));
+        let mut kept: BTreeMap<Nth, _> = order.iter().cloned().zip(signed).collect();
+        if told_order != order
             && told.len() == order.len()
-            && told.iter().all(|decision| kept.contains_key(&decision.person))
+            && told_order.iter().all(|nth| kept.contains_key(nth))
         {
             let wrong = "have another order than their entries in the ledger";
             self.findings.row("decision_mismatch", "decisions", id, wrong);
         }
-        for decision in told {
+        for (decision, nth) in told.iter().zip(&told_order) {
             let row = name(id, &decision.person);
             if !self.people.registered(&decision.credential, &decision.person) {
                 let wrong = "was made with a key that the ledger never saw registered for them";
                 self.findings.row("decision_credential_unknown", "decisions", &row, wrong);
             }
-            match kept.remove(&decision.person) {
+            match kept.remove(nth) {
                 None => {
                     let wrong = "is gone, and with it the proof of a decision that was recorded";
                     self.findings.row("decision_missing", "decisions", row, wrong);
@@ -54,12 +54,25 @@ impl Audit {
                 }
             }
         }
-        for person in kept.keys() {
+        for (person, _) in kept.keys() {
             let wrong = "is a decision that the ledger tells nothing of";
             self.findings.row("decision_unrecorded", "decisions", name(id, person), wrong);
         }
         Ok(())
     }
+}
+
+/// A person, and how often they decided up to here: who takes a yes back may decide again.
+type Nth = (Person, usize);
+
+fn numbered<'a>(people: impl Iterator<Item = &'a Person>) -> Vec<Nth> {
+    let mut counts = BTreeMap::new();
+    let numbered = people.map(|person| {
+        let count = counts.entry(person).or_insert(0);
+        *count += 1;
+        (person.clone(), *count)
+    });
+    numbered.collect()
 }
 
 /// The key of a decision's row, for people.
@@ -79,6 +92,7 @@ fn differences(
         let predicate = statement.predicate();
         predicate.approver == decision.person
             && predicate.decision == decision.verdict
+            && predicate.withdraws.is_some() == (decision.verdict == Verdict::Withdraw)
             && predicate.reason == decision.reason
             && deployment.is_none_or(|frozen| {
                 predicate.deployment == *frozen.deployment() && statement.is_well_formed(frozen)

@@ -1,7 +1,7 @@
 //! Who may sign, who has, and what the person who looks can do.
 
 use crate::domain::approval::{Approval, Status, TransitionRefusal};
-use crate::domain::decision::Verdict;
+use crate::domain::decision::{Verdict, with_withdrawals};
 use crate::domain::policy::Principal;
 use crate::web::paths;
 
@@ -31,6 +31,8 @@ pub struct DecisionView {
     pub subject: Inert,
     /// Whether it is a yes.
     pub approves: bool,
+    /// When the person took it back, and why.
+    pub withdrawal: Option<Withdrawal>,
     /// Why, in the person's words.
     pub reason: Option<Inert>,
     /// When the gate recorded it.
@@ -39,6 +41,15 @@ pub struct DecisionView {
     pub credential: String,
     /// SHA-256 of the statement that was signed.
     pub statement_digest: String,
+}
+
+/// A signature was taken back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Withdrawal {
+    /// When.
+    pub at: Moment,
+    /// Why, in the person's words.
+    pub reason: Option<Inert>,
 }
 
 /// What the person who looks can do about it now.
@@ -58,6 +69,15 @@ pub enum Turn {
     },
     /// The person may sign and has no key.
     NeedsKey,
+    /// The person signed a yes and may take it back with these keys.
+    Withdraw {
+        /// Their names.
+        keys: Vec<Inert>,
+        /// SHA-256 of the statement that they signed.
+        statement: String,
+        /// Whether everybody who has to sign has signed.
+        is_approved: bool,
+    },
     /// The person may sign with these keys.
     Sign {
         /// Their names.
@@ -87,13 +107,16 @@ pub fn rules(approval: &Approval) -> Vec<RuleView> {
 
 /// Every decision so far.
 pub fn decisions(approval: &Approval, around: Surroundings<'_>) -> Vec<DecisionView> {
-    approval
-        .decisions
-        .iter()
-        .map(|decision| DecisionView {
+    with_withdrawals(&approval.decisions)
+        .into_iter()
+        .map(|(decision, withdrawal)| DecisionView {
             name: Inert::new(&decision.name),
             subject: Inert::new(&decision.person.subject),
             approves: decision.verdict == Verdict::Approve,
+            withdrawal: withdrawal.map(|withdrawal| Withdrawal {
+                at: Moment::new(withdrawal.decided_at, around.now),
+                reason: withdrawal.reason.as_deref().map(Inert::new),
+            }),
             reason: decision.reason.as_deref().map(Inert::new),
             at: Moment::new(decision.decided_at, around.now),
             credential: decision.credential.clone(),
@@ -104,6 +127,11 @@ pub fn decisions(approval: &Approval, around: Surroundings<'_>) -> Vec<DecisionV
 
 /// What the person who looks can do.
 pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
+    if let Some(viewer) = around.viewer
+        && let Some(turn) = withdrawal_turn(approval, viewer, around)
+    {
+        return turn;
+    }
     if approval.status() != Status::Pending || around.now >= approval.deployment.expires_at {
         return Turn::Over;
     }
@@ -125,15 +153,32 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
         Some(
             TransitionRefusal::Closed(_)
             | TransitionRefusal::Expired(_)
+            | TransitionRefusal::NothingToWithdraw(_)
             | TransitionRefusal::NotPossible(..)
             | TransitionRefusal::WindowOver(_),
         ) => Turn::Over,
         None if viewer.keys.is_empty() => Turn::NeedsKey,
-        None => Turn::Sign {
-            keys: viewer.keys.iter().map(|name| Inert::new(name)).collect(),
-            completes: completes(approval, viewer),
-        },
+        None => Turn::Sign { keys: names_of_keys(viewer), completes: completes(approval, viewer) },
     }
+}
+
+/// What a person who signed can still do: take it back, as long as the rollout has not begun.
+fn withdrawal_turn(approval: &Approval, viewer: &Viewer, around: Surroundings<'_>) -> Option<Turn> {
+    let profile = &viewer.profile;
+    let yes = approval.may_withdraw(&profile.person, &profile.name, around.now).ok()?;
+    if viewer.keys.is_empty() {
+        let why = "You approved this. You have no key that can sign now, so you cannot take it back: ask another approver to reject it, or the requester to cancel it.";
+        return Some(Turn::MayNot { why: Inert::new(why) });
+    }
+    Some(Turn::Withdraw {
+        keys: names_of_keys(viewer),
+        statement: yes.statement_digest.to_string(),
+        is_approved: approval.status() == Status::Approved,
+    })
+}
+
+fn names_of_keys(viewer: &Viewer) -> Vec<Inert> {
+    viewer.keys.iter().map(|name| Inert::new(name)).collect()
 }
 
 fn completes(approval: &Approval, viewer: &Viewer) -> bool {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
-use crate::evidence::{endorsements, witnesses};
+use crate::evidence::{endorsements, withdrawals, witnesses};
 use crate::sample_approval;
 
 /// Set it to write the vectors anew, after the format changed.
@@ -49,7 +49,7 @@ fn respell(text: &mut String) {
 }
 
 /// Somebody of the directory.
-fn sample(subject: &str) -> Person {
+pub fn sample(subject: &str) -> Person {
     Person { issuer: DIRECTORY.into(), subject: subject.into() }
 }
 
@@ -77,6 +77,7 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     tokens(&mut add);
     decisions(&mut add);
     outcome(&mut add);
+    withdrawals::add_bad(&mut add);
     bad
 }
 
@@ -425,6 +426,7 @@ fn the_saved_vectors_have_their_verdicts() {
         write("trust.json", serde_json::to_string_pretty(&keys.trust()).unwrap() + "\n");
         write("good-approved.json", text(&Maker::new(&keys).make()));
         write("good-rejected.json", text(&rejected(&keys)));
+        write("good-withdrawn.json", text(&withdrawals::again(&keys).make()));
         write("bad.json", serde_json::to_string_pretty(&bad(&keys)).unwrap() + "\n");
         let trust = serde_json::to_string_pretty(&keys.endorsing_trust()).unwrap();
         write("endorsed/trust.json", trust + "\n");
@@ -436,6 +438,7 @@ fn the_saved_vectors_have_their_verdicts() {
     let trust = Trust::read(&read("trust.json")).unwrap();
     assert!(verify(&read("good-approved.json"), &trust).unwrap().is_approved());
     assert!(!verify(&read("good-rejected.json"), &trust).unwrap().is_approved());
+    assert!(verify(&read("good-withdrawn.json"), &trust).unwrap().is_approved());
     let bad: Vec<Bad> = serde_json::from_slice(&read("bad.json")).unwrap();
     assert_bad(&bad, &trust);
     let trust = Trust::read(&read("endorsed/trust.json")).unwrap();

@@ -14,7 +14,7 @@ use countersign::domain::ledger::{Entry, Frontier, Record};
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
-use countersign::domain::statement::{Decider, FrozenStatement, Statement};
+use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
 use countersign::domain::tree::{Node, fold_subtrees, inclusion_path};
 use countersign::gate::evidence::log_name;
 use countersign::proof::evidence::{
@@ -80,6 +80,10 @@ fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition 
         Approval { deployment: of_nobody, ..approval }.decide(decision, at).unwrap();
     transition.approval.deployment = asked;
     transition
+}
+
+fn reason_of(signer: &Signer) -> Option<String> {
+    (signer.verdict == Verdict::Reject).then(|| "Not on a Friday.".to_owned())
 }
 
 impl Maker {
@@ -186,7 +190,11 @@ impl Maker {
         let mut decisions = Vec::new();
         for (place, signer) in self.signers.iter().enumerate() {
             let at = start + SignedDuration::from_secs(60 * (i64::try_from(place).unwrap() + 1));
-            let (decision, evidence) = self.decide(&frozen, signer, &mut people[place], at);
+            let theirs = Person { issuer: DIRECTORY.into(), subject: signer.subject.into() };
+            let stands = approval.standing_of(&theirs).map(|yes| yes.statement_digest);
+            let withdraws = stands.filter(|_| signer.verdict == Verdict::Withdraw);
+            let saying = Saying { decision: signer.verdict, reason: reason_of(signer), withdraws };
+            let (decision, evidence) = self.decide(&frozen, signer, saying, &mut people[place], at);
             decisions.push(evidence);
             approval = story.tell(&self, decided(approval, decision, at), Value::Null, at);
         }
@@ -250,6 +258,7 @@ impl Maker {
         &self,
         frozen: &FrozenDeployment,
         signer: &Signer,
+        saying: Saying,
         person: &mut Enrolled,
         at: Timestamp,
     ) -> (Decision, DecisionEvidence) {
@@ -264,11 +273,9 @@ impl Maker {
             credentials: vec![person.id()],
             sign_in_digest: Digest::of(&sign_in.id_token),
         };
-        let reason = (signer.verdict == Verdict::Reject).then(|| "Not on a Friday.".to_owned());
         let issued = at - SignedDuration::from_secs(20);
         let nonce = randomness::token::<32>();
-        let prepared =
-            FrozenStatement::prepare(frozen, signer.verdict, reason, decider, nonce, issued);
+        let prepared = FrozenStatement::prepare(frozen, saying, decider, nonce, issued);
         let mut statement = prepared.unwrap().statement().clone();
         (self.edit_statement)(&mut statement);
         let statement = FrozenStatement::thaw(&to_canonical_json(&statement).unwrap()).unwrap();

@@ -11,7 +11,7 @@ use countersign::domain::ids::ApprovalId;
 use countersign::domain::log_key::LogKey;
 use countersign::domain::person::{Person, Profile};
 use countersign::domain::policy::{Policy, Rule};
-use countersign::domain::statement::{Decider, FrozenStatement};
+use countersign::domain::statement::{Decider, FrozenStatement, Saying};
 use countersign::storage::audit::{AuditReport, verify_ledger};
 use countersign::storage::{
     Credential, CredentialStatus, NewApproval, Session, Storage, StoredApproval,
@@ -228,8 +228,9 @@ pub fn decision(
         sign_in_digest: Digest::of(&session.id_token),
     };
     let nonce = format!("nonce of {subject}");
+    let saying = Saying { decision: verdict, reason: None, withdraws: None };
     let statement =
-        FrozenStatement::prepare(&approval.deployment, verdict, None, decider, nonce, at).unwrap();
+        FrozenStatement::prepare(&approval.deployment, saying, decider, nonce, at).unwrap();
     let signed = SignedDecision {
         statement: statement.text().into(),
         credential_id: credential.id.clone(),

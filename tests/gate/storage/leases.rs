@@ -1,10 +1,14 @@
 //! Jobs and their leases: one owner at a time, and who lost a lease writes nothing.
 
+use countersign::domain::approval::{Approval, Status};
+use countersign::domain::decision::Verdict;
+use countersign::domain::ids::ApprovalId;
 use countersign::domain::rollout::Outcome;
+use countersign::gate::rollout::{Begun, begin};
 use countersign::storage::{Job, Storage};
 use jiff::{SignedDuration, Timestamp};
 
-use super::database::{Database, apply, approved, create, now};
+use super::database::{Database, apply, approved, create, decide, decision, now};
 use crate::support::gate::{Engine, on_both_engines};
 
 on_both_engines!(
@@ -14,6 +18,8 @@ on_both_engines!(
     a_lost_lease_refuses_the_write,
     errors_are_counted_in_a_row,
     leases_are_given_back,
+    a_withdrawal_and_a_beginning_exclude_each_other,
+    who_held_the_job_before_a_withdrawal_holds_no_later_one,
 );
 
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -132,4 +138,63 @@ async fn leases_are_given_back(engine: Engine) {
     assert!(!storage.renew_job(&first, now(), LEASE).await.unwrap(), "it is nobody's");
     assert!(storage.renew_job(&other, now(), LEASE).await.unwrap(), "the other's stays");
     assert_eq!(claim(&storage, "second", now()).await.unwrap().approval, first.approval);
+}
+
+/// Takes Alice's yes back, if that is still possible inside the change.
+async fn withdraw(storage: &Storage, id: &ApprovalId) -> Option<Approval> {
+    let mut writer = storage.begin().await.unwrap();
+    let stored = writer.approval(id).await.unwrap().unwrap().approval;
+    let (person, withdrawal, signed) = decision(&stored, "alice", Verdict::Withdraw, now());
+    let transition = stored.decide(withdrawal, now()).ok()?;
+    writer.insert_decision(id, &person, &signed).await.unwrap();
+    let approval = writer.apply(transition, now()).await.unwrap();
+    writer.commit().await.unwrap();
+    Some(approval)
+}
+
+async fn a_withdrawal_and_a_beginning_exclude_each_other(engine: Engine) {
+    let database = Database::new(engine).await;
+    let storage = database.open().await;
+    for turn in 0..20 {
+        let id = approved(&storage, &database).await.id().clone();
+        let job = claim(&storage, "worker", now()).await.unwrap();
+        let (ours, theirs) = (storage.clone(), storage.clone());
+        let named = id.clone();
+        let withdrawal = async move { withdraw(&ours, &named).await.is_some() };
+        let beginning = async move { matches!(begin(&theirs, &job, now()).await, Ok(Begun::Now)) };
+        // Each is first every other time, as far as that can be said.
+        let (withdrawn, begun) = if turn % 2 == 0 {
+            let (first, second) = (tokio::spawn(withdrawal), tokio::spawn(beginning));
+            (first.await.unwrap(), second.await.unwrap())
+        } else {
+            let (first, second) = (tokio::spawn(beginning), tokio::spawn(withdrawal));
+            let begun = first.await.unwrap();
+            (second.await.unwrap(), begun)
+        };
+        assert!(withdrawn != begun, "withdrawn: {withdrawn}, begun: {begun}");
+        let approval = storage.approval(&id).await.unwrap().unwrap().approval;
+        let jobs = storage.jobs_open().await.unwrap();
+        if begun {
+            assert_eq!((approval.status(), jobs), (Status::Executing, 1));
+            let outcome = Outcome::Failed("the next turn needs the service".into());
+            apply(&storage, approval.finish(outcome, now()).unwrap()).await;
+        } else {
+            assert_eq!((approval.status(), jobs), (Status::Pending, 0));
+        }
+    }
+}
+
+async fn who_held_the_job_before_a_withdrawal_holds_no_later_one(engine: Engine) {
+    let database = Database::new(engine).await;
+    let storage = database.open().await;
+    let id = approved(&storage, &database).await.id().clone();
+    let before = claim(&storage, "worker", now()).await.unwrap();
+    let pending = withdraw(&storage, &id).await.unwrap();
+    assert_eq!(claim(&storage, "worker", seconds(60)).await, None);
+    decide(&storage, pending, "alice", Verdict::Approve).await;
+    let after = claim(&storage, "worker", now()).await.unwrap();
+    assert!(after.epoch > before.epoch, "{} and {}", after.epoch, before.epoch);
+    assert!(!storage.renew_job(&before, now(), LEASE).await.unwrap());
+    assert!(matches!(begin(&storage, &before, now()).await.unwrap(), Begun::Lost));
+    assert!(matches!(begin(&storage, &after, now()).await.unwrap(), Begun::Now));
 }

@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use super::{Population, Table};
+use crate::domain::decision::standing;
 use crate::domain::deployment::Preconditions;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::Record;
@@ -68,7 +69,8 @@ pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Valu
     let deployment = verified.deployment();
     let requester = &deployment.requester;
     let state = json!(verified.state());
-    let approvers = verified.decisions().iter().map(|decision| &decision.person.subject);
+    let approvers = standing(verified.decisions());
+    let approvers = approvers.iter().map(|decision| &decision.person.subject);
     let steps = deployment.plan.steps.iter().map(|step| step.percent);
     let changes = match &deployment.preconditions {
         Preconditions::Absent {} => changes(&Value::Null, &deployment.proposed),

@@ -1,0 +1,81 @@
+//! What the caller may do: everything, less what a test or a person at the demo takes away.
+//!
+//! As at Google, a call without its permission is refused before anything of the service is told, and
+//! `testIamPermissions` answers with the permissions that are there.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Json, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::CloudRun;
+use super::refusal::{Code, Refusal};
+
+/// Asked for beside `run.services.update` and `run.services.create`.
+const ACT_AS: &str = "iam.serviceAccounts.actAs";
+/// The custom method that tells permissions.
+pub const TEST: &str = "testIamPermissions";
+
+/// Which permissions the caller lacks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Denied {
+    pub denied: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    permissions: Vec<String>,
+}
+
+/// Answers `testIamPermissions`.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for a body that is no list of permissions.
+pub fn test(run: &CloudRun, body: &Value) -> Result<Json<Value>, Refusal> {
+    let asked: Asked = serde_json::from_value(body.clone())
+        .map_err(|error| Refusal::new(Code::InvalidArgument, error.to_string()))?;
+    let denied = run.denied();
+    let had: Vec<_> = asked.permissions.iter().filter(|one| !denied.contains(*one)).collect();
+    Ok(Json(if had.is_empty() { json!({}) } else { json!({ "permissions": had }) }))
+}
+
+/// The layer that refuses calls without their permission.
+pub async fn require(State(run): State<CloudRun>, request: Request, next: Next) -> Response {
+    let denied = run.denied();
+    let path = request.uri().path();
+    let lacking = needed(request.method(), path).into_iter().find(|one| denied.contains(*one));
+    let Some(permission) = lacking else { return next.run(request).await };
+    let resource = path.trim_start_matches("/v2/");
+    let message = format!(
+        "Permission '{permission}' denied on resource '{resource}' (or resource may not exist)."
+    );
+    Refusal::new(Code::PermissionDenied, message).into_response()
+}
+
+/// The permissions that a call of the API needs (the API's page of each method names them).
+fn needed(method: &Method, path: &str) -> Vec<&'static str> {
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let under_location = match parts[..] {
+        ["v2", "projects", _, "locations", _, ref rest @ ..] => rest,
+        _ => return Vec::new(),
+    };
+    match (method.as_str(), under_location) {
+        (_, ["services", service]) if service.contains(':') => Vec::new(),
+        ("GET", ["services"]) => vec!["run.services.list"],
+        ("POST", ["services"]) => vec!["run.services.create", ACT_AS],
+        ("GET", ["services", _]) => vec!["run.services.get"],
+        ("PATCH", ["services", _]) => vec!["run.services.update", ACT_AS],
+        ("DELETE", ["services", _]) => vec!["run.services.delete"],
+        ("GET", ["services", _, "revisions"]) => vec!["run.revisions.list"],
+        ("GET", ["services", _, "revisions", _]) => vec!["run.revisions.get"],
+        ("DELETE", ["services", _, "revisions", _]) => vec!["run.revisions.delete"],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,121 @@
+//! `countersign config check --live`, against the sandbox: what is missing is said, and nothing is changed.
+
+use std::process::Output;
+
+use serde_json::json;
+
+use super::{Folder, GOOD};
+use crate::sandbox_cloud_run::{Sandbox, WEB};
+
+/// A gate whose whole world is this machine, with this sandbox as its Cloud Run.
+fn folder(sandbox: &Sandbox, services: &str) -> Folder {
+    let text = GOOD
+        .replace("https://gate.example.com", "http://localhost:8080")
+        .replace("https://login.example.com", "http://localhost:8081/identity")
+        .replace("https://token.actions.githubusercontent.com", "http://localhost:8081/github")
+        .replace("https://agents.example.com", "http://localhost:8081/agent")
+        .replace("\"projects/p/locations/r/services/web\"", services)
+        .replace(
+            "\n[log]\n",
+            &format!(
+                "\n[cloud_run]\nendpoint = \"http://{}\"\ncredentials = \"anonymous\"\n\n[log]\n",
+                sandbox.address
+            ),
+        );
+    let text = text.replace("projects/p/locations/r/services/staging", WEB);
+    Folder::new(&text)
+}
+
+async fn check(folder: &Folder) -> (Output, String, String) {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .env_clear()
+        .args(["config", "check", "--live", "--config"])
+        .arg(folder.path("countersign.toml"))
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    let complained = String::from_utf8(output.stderr.clone()).unwrap();
+    (output, said, complained)
+}
+
+async fn deny(sandbox: &Sandbox, permissions: &[&str]) {
+    let denied = json!({ "denied": permissions });
+    assert_eq!(sandbox.call("PUT", "/_sandbox/permissions", Some(denied)).await.0, 200);
+}
+
+const NEW: &str = "\"projects/demo/locations/europe-west1/services/new\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_may_do_its_work_is_told_so() {
+    let sandbox = Sandbox::with_web().await;
+    let before = sandbox.web().await;
+    let (output, said, complained) = check(&folder(&sandbox, NEW)).await;
+    assert_eq!(output.status.code(), Some(0), "{said}{complained}");
+    for sentence in [
+        "is read: web-00001-",
+        "the gate has run.services.get, run.services.update, run.revisions.get",
+        "a change would be accepted (tried with validateOnly)",
+        "services/new\n      does not exist yet: the first approval creates it, for which the gate needs run.services.create",
+    ] {
+        assert!(said.contains(sentence), "{sentence:?} is not said:\n{said}");
+    }
+    assert_eq!(sandbox.web().await, before);
+    let patches = sandbox.journal("PATCH").await;
+    assert_eq!(patches.len(), 1);
+    assert!(patches[0]["path"].as_str().unwrap().contains("validateOnly=true"), "{patches:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_said_in_a_sentence() {
+    let sandbox = Sandbox::with_web().await;
+    let folder = folder(&sandbox, NEW);
+    for (denied, sentences) in [
+        (
+            "run.services.get",
+            &[
+                "! Cloud Run refuses to read",
+                "Grant the gate's service account run.services.get on",
+            ][..],
+        ),
+        (
+            "run.services.update",
+            &[
+                "! the gate's account lacks run.services.update: grant it roles/run.developer",
+                "! Cloud Run refuses to accept a change of",
+            ][..],
+        ),
+        (
+            "run.revisions.get",
+            &[
+                "! the gate's account lacks run.revisions.get",
+                "! Cloud Run refuses to read revision",
+            ][..],
+        ),
+        (
+            "iam.serviceAccounts.actAs",
+            &["and iam.serviceAccounts.actAs on the service account that it runs as"][..],
+        ),
+    ] {
+        deny(&sandbox, &[denied]).await;
+        let (output, said, complained) = check(&folder).await;
+        assert_eq!(output.status.code(), Some(1), "{denied}: {said}");
+        for sentence in sentences {
+            assert!(said.contains(sentence), "{denied}: {sentence:?} is not said:\n{said}");
+        }
+        assert!(complained.contains("Cloud Run would not let the gate roll out"), "{complained}");
+    }
+    deny(&sandbox, &[]).await;
+    assert_eq!(check(&folder).await.0.status.code(), Some(0));
+    assert_eq!(sandbox.web().await["generation"], "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_run_that_does_not_answer_is_a_problem() {
+    let sandbox = Sandbox::with_web().await;
+    let unreachable = folder(&sandbox, NEW);
+    drop(sandbox);
+    let (output, said, complained) = check(&unreachable).await;
+    assert_eq!(output.status.code(), Some(1), "{said}{complained}");
+    assert_eq!(said.matches("! Cloud Run does not read").count(), 2, "{said}{complained}");
+}
