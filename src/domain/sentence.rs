@@ -36,7 +36,7 @@ pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
         ),
         State::NeedsAttention { reason, .. } => format!(
             "Somebody who looks after {} has to look at it in Cloud Run: {}. The gate changes \
-             nothing more by itself; on this page an approver signs what becomes of it.",
+             nothing more by itself; on its page an approver signs what becomes of it.",
             approval.deployment.service.service(),
             clause(reason)
         ),
@@ -136,7 +136,7 @@ fn watching(approval: &Approval, watched: &Watched<'_>, orders: &Orders, now: Ti
     }
     if watched.waits_for_people(orders, now) {
         return format!(
-            "{serves} and pauses there, as was signed. One of those who may sign has to sign on this page that it goes on, or that it stops."
+            "{serves} and pauses there, as was signed. One of those who may sign has to sign on its page that it goes on, or that it stops."
         );
     }
     format!("{serves} and was watched for {}. Nobody has to do anything.", in_words(step.bake()))

@@ -43,6 +43,7 @@ mod sample_approval;
 mod sandbox_cloud_run;
 mod sentences;
 mod sign_in;
+mod simulation;
 mod storage;
 mod support;
 mod tidy;

@@ -196,8 +196,7 @@ def of_statements(case):
     for one in case.interventions:
         one.recorded = {"decided_at": one.entry.record["at"]}
         require_statement(one, "intervention:v1", subjects, {"audience": deployment["audience"]})
-    nonces = [one.said["nonce"] for one in case.decisions + case.interventions]
-    require(len({*nonces}) == len(nonces), "two have one nonce")
+    require(len({*(nonces := [one.said["nonce"] for one in case.decisions + case.interventions])}) == len(nonces), "one nonce twice")
     yield "statement_time"
     for one in case.statements:
         issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
@@ -251,7 +250,8 @@ def of_statements(case):
         people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and one["person"] != behind]
         require(told["state"]["status"] not in APPROVED or is_met(case.policy["rules"], people))
     anybody = [{"from": sum((rule["from"] for rule in case.policy["rules"]), []), "count": 1}]
-    require(all(one.person != behind and is_met(anybody, [vars(one)]) for one in case.interventions), "no rule names them")
+    may_sign = lambda one: one.person != behind and has_form(one.groups, "text*") and is_met(anybody, [vars(one)])
+    require(all(map(may_sign, case.interventions)), "no rule names who intervened")
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""

@@ -114,8 +114,9 @@ pub(super) fn check_people(
     let asked = person_behind(&form.deployment.requester);
     for (one, sign_in) in form.interventions.iter().zip(sign_ins) {
         let person = &one.signed.statement.predicate().approver;
-        let groups = sign_in.groups(&trust.login.groups_claim).unwrap_or_default();
-        if !form.policy.admits_approver(person, &groups) || asked.as_ref() == Some(person) {
+        let groups = sign_in.groups(&trust.login.groups_claim);
+        let may_sign = groups.is_some_and(|groups| form.policy.admits_approver(person, &groups));
+        if !may_sign || asked.as_ref() == Some(person) {
             return Err(Code::QuorumNotMet.because(format!(
                 "{} intervened, whom no rule of {} lets sign",
                 person.subject, form.policy.environment

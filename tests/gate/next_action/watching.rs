@@ -105,14 +105,20 @@ fn who_is_stopped_goes_back() {
         (Scene::new(), Call::CreateRevision {}),
         (Scene::revision_ready(), Call::MoveTraffic { step: 0 }),
     ] {
-        let mut scene = stopped(scene.announced(call));
+        let mut scene = scene.announced(call);
+        let etag = scene.service().etag.clone();
+        scene.progress.intent.as_mut().unwrap().etag = Some(etag);
+        let mut scene = stopped(scene);
         assert_eq!(scene.next(), Action::Make(Call::Restore {}), "{call:?}");
         let at = now();
         let intent = scene.progress.intent.as_mut().unwrap();
         intent.answer = Some(Answer::Unknown { at, reason: "no answer".into() });
         assert_eq!(scene.next(), Action::Make(Call::Restore {}), "{call:?}");
-        scene.progress.intent.as_mut().unwrap().answer =
-            Some(Answer::Refused { at, reason: "no".into() });
+        let intent = scene.progress.intent.as_mut().unwrap();
+        intent.answer = Some(Answer::Refused { at, reason: "no".into() });
+        scene.rolled_back("Alice stopped it");
+        scene.progress.intent.as_mut().unwrap().answer = None;
+        scene.service().etag = "\"e42\"".into();
         scene.rolled_back("Alice stopped it");
     }
 }

@@ -135,7 +135,8 @@ impl Rollout<'_> {
     pub(super) fn restoring(&self, service: &ObservedService, reason: &str) -> Action {
         let plan = &self.deployment.plan;
         let back = self.is_back(service);
-        if back && same_shares(&service.serving, &plan.rollback) && !self.may_still_arrive() {
+        if back && same_shares(&service.serving, &plan.rollback) && !self.may_still_arrive(service)
+        {
             return end(Outcome::RolledBack(reason.to_owned()));
         }
         let announced = matches!(
@@ -158,14 +159,14 @@ impl Rollout<'_> {
         Action::Make(Call::Restore {})
     }
 
-    /// Whether a call forward was announced whose outcome is not known. It names an etag, so a change
-    /// of ours in between keeps it from taking effect.
-    fn may_still_arrive(&self) -> bool {
+    /// Whether a call whose outcome is not known may still take effect: the etag that it names is that
+    /// of now. A change of ours moves the etag on, and nothing that was sent before arrives any more.
+    fn may_still_arrive(&self, service: &ObservedService) -> bool {
         let intent = self.progress.intent.as_ref();
         intent.is_some_and(|intent| {
-            let is_known =
+            let known =
                 matches!(intent.answer, Some(Answer::Accepted { .. } | Answer::Refused { .. }));
-            intent.call != Call::Restore {} && !is_known
+            !known && intent.etag.as_ref() == Some(&service.etag)
         })
     }
 
