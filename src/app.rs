@@ -17,6 +17,7 @@ use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
+use crate::integrations::receiver::Receivers;
 use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::{Verifier, WorkloadIssuer};
 use crate::proof::checkpoint::TrustedLog;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub watch: Watch,
     /// Who else sees the log grow.
     pub witnesses: Arc<Witnesses>,
+    /// Who is told what happened.
+    pub receivers: Arc<Receivers>,
     /// What stands in front of us.
     pub proxies: TrustedProxies,
     /// A sentence that every page shows, in a demo.

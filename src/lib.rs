@@ -8,18 +8,18 @@
 //!
 //! | folder | what it is | what it may know |
 //! | --- | --- | --- |
-//! | [`domain`] | the rules, pure: deployments, policies, statements, the state machine, the ledger's tree | nothing else of the crate |
+//! | [`domain`] | the rules, pure: subjects (deployments, actions), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
 //! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval, the export of an audit | `domain` |
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
-//! | [`worker`] | acts on what was committed: rollouts, expiry, what witnesses are offered | the above |
+//! | [`worker`] | acts on what was committed: rollouts, expiry, notices, what witnesses are offered | the above |
 //! | [`api`], [`mcp`], [`web`] | JSON for machines, tools for agents, pages for people | the above |
 //! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls | names and texts of `domain`, randomness |
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
 //! | [`clock`], [`randomness`] | the only sources of time and of unpredictable bytes | nothing |
-//! | [`sandbox`] | Cloud Run, token issuers, a directory and witnesses as real HTTP servers, for demo and tests | nothing of the service |
+//! | [`sandbox`] | Cloud Run, token issuers, a directory, witnesses and receivers as real HTTP servers, for demo and tests | nothing of the service |
 //!
 //! `tests/gate/tidy.rs` enforces this table.
 //!
@@ -34,7 +34,8 @@
 //! 3. **Trust is a type.** [`integrations::workload_oidc::VerifiedRequester`],
 //!    [`integrations::login_oidc::VerifiedSignIn`], [`proof::assertion::VerifiedAssertion`],
 //!    [`proof::verify::Verified`] and [`gate::authorise::Authorised`] have private fields and one constructor each: the function that
-//!    verifies. Nothing changes Cloud Run without an `Authorised`.
+//!    verifies. Nothing changes Cloud Run without an `Authorised`, and only a
+//!    deployment becomes one, whatever else people approve ([`domain::subject`]).
 //! 4. **The database is not believed.** Before each call that changes the world the worker gathers the
 //!    evidence that anybody can download and runs [`proof::verify`] over it, against anchors from the
 //!    configuration alone; then it reads the log on to its head, since evidence cannot show that there is
@@ -79,6 +80,9 @@
 //!    recomputes the ledger's tree and the state of every approval from its entries.
 //! 7. `countersign audit export` ([`cli::audit`]) writes a period into a folder: entries, tables and evidence.
 //!    [`proof::export`] recomputes all of it offline, from the entries up to the signed tree head.
+//!
+//! Each entry that [`domain::notice`] has a name for also writes what receivers are to be told of it, in the same
+//! transaction; [`worker::notices`] sends that, read anew from the signed entry ([`gate::notices`]).
 //!
 //! What was refused changes nothing and stands in the ledger all the same ([`gate::refusals`]).
 //!

@@ -60,6 +60,7 @@ pub fn routes(app: App) -> Router {
         .route("/keys/{credential}/endorsements", post(endorsements::endorsement))
         .route("/keys/ceremonies", post(keys::begin))
         .route("/keys/ceremonies/{id}", post(keys::receive))
+        .route("/notices", get(web::notices::page))
         .route("/recovery", get(recovery::page).post(recovery::open))
         .route("/recovery/signatures", post(recovery::signature))
         .route("/sign-in", get(sign_in::begin))

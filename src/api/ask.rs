@@ -9,12 +9,13 @@ use crate::api::body::{Object, read_body};
 use crate::api::problem::{Problem, sentence};
 use crate::app::App;
 use crate::domain::canonical::to_canonical_json;
-use crate::domain::deployment::{Commit, FrozenDeployment, Link};
+use crate::domain::deployment::Commit;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::plan::{AskedStep, InvalidSteps, OnFailure, StepPlan};
 use crate::domain::policy::Policy;
 use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
+use crate::domain::subject::{FrozenSubject, Link};
 use crate::gate::request::{Attempt, create, find_earlier, requester_of};
 use crate::gate::{GateError, refusals};
 use crate::integrations::cloud_run::check_template;
@@ -49,6 +50,9 @@ pub struct AskBody {
     /// How long it may stay open: seconds, or text such as `8h` or `30m`.
     #[schema(value_type = Option<String>, example = "8h")]
     expires_in: Option<Value>,
+    /// A webhook of the gate's configuration, by its name, that is told of everything about this approval.
+    #[schema(example = "deploys")]
+    notify: Option<String>,
 }
 
 /// What is asked for.
@@ -98,11 +102,16 @@ pub async fn ask(
     body: AskBody,
 ) -> Result<(StoredApproval, bool), Problem> {
     let request_digest = Digest::of(to_canonical_json(json).map_err(GateError::from)?);
-    let attempt = Attempt { requester: verified, idempotency_key, request_digest };
+    let notify = body.notify.clone();
+    let notify = notify.as_deref();
+    let attempt = Attempt { requester: verified, idempotency_key, request_digest, notify };
     if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
         return Ok((earlier, false));
     }
     let policy = find_policy(app, &body.environment, verified)?;
+    if let Some(receiver) = notify.filter(|name| !app.receivers.is_webhook(name)) {
+        return Err(unknown_receiver(receiver));
+    }
     let request = request_of(body)?;
     let deployment = freeze(app, &request, policy, verified).await?;
     let (stored, is_new) = create(&app.storage, &attempt, deployment, policy, app.now()).await?;
@@ -110,6 +119,18 @@ pub async fn ask(
         tracing::info!(approval = %stored.approval.id(), requester = stored.requester_key, "an approval was asked for");
     }
     Ok((stored, is_new))
+}
+
+/// Which receivers there are is for those who configure them.
+fn unknown_receiver(name: &str) -> Problem {
+    let shown: String = name.chars().take(100).collect();
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "unknown_receiver",
+        format!(
+            "There is no webhook {shown:?} in the gate's configuration: leave notify out, or have it added there."
+        ),
+    )
 }
 
 /// The environment that the body of a request names, and what it asks for.
@@ -216,7 +237,7 @@ async fn freeze(
     request: &DeploymentRequest,
     policy: &Policy,
     verified: &VerifiedRequester,
-) -> Result<FrozenDeployment, Problem> {
+) -> Result<FrozenSubject, Problem> {
     let requester = requester_of(verified);
     request.check(policy, &requester)?;
     let observed = app.cloud_run.observe_service(&request.service).await?;
@@ -227,12 +248,14 @@ async fn freeze(
     let frozen = request
         .freeze(policy, observed.as_ref(), requester, occasion)
         .map_err(|error| Problem::from(GateError::from(error)))?;
-    check_template(&frozen.proposed).map_err(|error| {
-        Problem::from(RequestRefusal::Template {
-            field: error.path,
-            problem: format!("{} (in the template with your changes merged in)", error.problem),
-        })
-    })?;
+    if let Some(deployment) = frozen.deployment() {
+        check_template(&deployment.proposed).map_err(|error| {
+            Problem::from(RequestRefusal::Template {
+                field: error.path,
+                problem: format!("{} (in the template with your changes merged in)", error.problem),
+            })
+        })?;
+    }
     Ok(frozen)
 }
 

@@ -14,7 +14,7 @@ use crate::domain::policy::TrustLevel;
 const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// How the gate is.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Default, utoipa::ToSchema)]
 pub struct Health {
     /// `ok`, or `failing` where something keeps it from working.
     status: &'static str,
@@ -26,6 +26,9 @@ pub struct Health {
     /// How the witnesses of the log stand. One that is down keeps the gate from nothing but what waits for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     witnesses: Vec<WitnessHealth>,
+    /// The receivers of notices that were not told everything yet. They keep the gate from nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    receivers: Vec<ReceiverHealth>,
 }
 
 /// How a witness of the log stands.
@@ -40,6 +43,33 @@ pub struct WitnessHealth {
     fault: Option<String>,
     /// Whether that is a sign that the log lost entries, or is another one.
     alarm: bool,
+}
+
+/// A receiver of notices that was not told everything yet.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ReceiverHealth {
+    name: String,
+    /// How many notices are still to be sent.
+    waiting: u64,
+    /// When the oldest of them happened.
+    oldest: Option<String>,
+    /// How many were given up in the last 30 days.
+    given_up: u64,
+    /// Why the newest that did not get through did not.
+    fault: Option<String>,
+}
+
+async fn receivers(app: &App) -> Vec<ReceiverHealth> {
+    // What else is wrong with the database is said in its own place.
+    let standings = app.storage.notice_standings().await.unwrap_or_default().into_iter();
+    let told = standings.map(|standing| ReceiverHealth {
+        name: standing.receiver,
+        waiting: standing.waiting,
+        oldest: standing.oldest.map(|at| at.to_string()),
+        given_up: standing.given_up,
+        fault: standing.last_error,
+    });
+    told.collect()
 }
 
 fn witnesses(app: &App) -> Vec<WitnessHealth> {
@@ -60,13 +90,13 @@ fn witnesses(app: &App) -> Vec<WitnessHealth> {
     responses((status = 200, description = "It lives", body = Health))
 )]
 pub async fn live() -> Json<Health> {
-    Json(Health { status: "ok", problems: Vec::new(), trust: None, witnesses: Vec::new() })
+    Json(Health { status: "ok", ..Health::default() })
 }
 
 /// The answer of a gate that cannot do its work, and why.
 pub fn not_ready(fault: &LogFault) -> (StatusCode, Json<Health>) {
     let problems = vec![nothing_is_done(fault)];
-    let health = Health { status: "failing", problems, trust: None, witnesses: Vec::new() };
+    let health = Health { status: "failing", problems, ..Health::default() };
     (StatusCode::SERVICE_UNAVAILABLE, Json(health))
 }
 
@@ -109,5 +139,6 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
         (StatusCode::SERVICE_UNAVAILABLE, "failing")
     };
     let trust = Some(app.trust.level());
-    (status, Json(Health { status: word, problems, trust, witnesses: witnesses(&app) }))
+    let (witnesses, receivers) = (witnesses(&app), receivers(&app).await);
+    (status, Json(Health { status: word, problems, trust, witnesses, receivers }))
 }

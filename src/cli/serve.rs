@@ -24,6 +24,7 @@ use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
+use crate::integrations::receiver::Receivers;
 use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::Verifier;
 use crate::proof::checkpoint::TrustedLog;
@@ -31,6 +32,7 @@ use crate::server;
 use crate::storage::{Storage, StorageError};
 use crate::worker::Worker;
 use crate::worker::log::LogFollower;
+use crate::worker::notices::Courier;
 use crate::worker::witness::Offering;
 
 /// How often the keys of token issuers are read again, and with them the clocks compared.
@@ -129,6 +131,7 @@ pub fn unusable(config: &Config, error: &StorageError) -> String {
 /// Those of [`Storage::open`] and [`Storage::refuse_another_log_key`].
 pub async fn open(config: &Config) -> Result<Storage, StorageError> {
     let storage = Storage::open(config.database.expose_secret(), config.log_key.clone()).await?;
+    storage.subscribe(config.receivers.iter().map(|one| one.subscription.clone()).collect());
     let checked = storage.refuse_another_log_key().await;
     if checked.is_err() {
         storage.close().await;
@@ -174,6 +177,12 @@ pub async fn serve_app(
         Arc::clone(&app.witnesses),
         app.relying_party.origin.clone(),
     );
+    let courier = Courier::new(
+        storage.clone(),
+        clock.clone(),
+        Arc::clone(&app.receivers),
+        app.relying_party.origin.clone(),
+    );
     let worker = Worker::new(storage, cloud_run, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let follower = tokio::spawn({
@@ -181,9 +190,11 @@ pub async fn serve_app(
         async move { log.run(shutdown).await }
     });
     let offering = tokio::spawn(offering.run(shutdown.clone()));
+    let courier = tokio::spawn(courier.run(shutdown.clone()));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    for task in [watcher, worker, follower, offering, refresher].into_iter().chain(starter) {
+    for task in [watcher, worker, follower, offering, courier, refresher].into_iter().chain(starter)
+    {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -261,6 +272,7 @@ pub fn build(
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
         witnesses: Arc::new(Witnesses::new(config.witnesses.clone(), http.clone())),
+        receivers: Arc::new(Receivers::new(config.receivers.clone(), config.reach)?),
         http,
         proxies: config.proxies.clone(),
         notice: config.notice.clone(),

@@ -14,7 +14,9 @@ use crate::config::file::{
     ConfigFile, Credentials, GitHubSection, Header, LoginSection, ProxySection,
     WorkloadIssuerSection,
 };
-use crate::config::{Config, database, environments, log_head, loopback, secret, trust, witness};
+use crate::config::{
+    Config, database, environments, log_head, loopback, receivers, secret, trust, witness,
+};
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
@@ -99,6 +101,8 @@ impl Check {
         let witnesses = witness::witnesses(&mut self, file.witness);
         let pins =
             trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
+        let reach = receivers::reach(public_origin.as_ref());
+        let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
         let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
@@ -119,6 +123,8 @@ impl Check {
             workload_issuers,
             pins,
             witnesses,
+            receivers,
+            reach,
             cloud_run: CloudRunSettings { endpoint, credentials },
             github,
             proxies,

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use crate::config::{Config, Pins};
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
+use crate::domain::notice::Subscription;
 use crate::integrations::log_head::LogHeadPlace;
+use crate::integrations::receiver::ReceiverSettings;
 use crate::integrations::witness::WitnessSettings;
 use crate::integrations::workload_oidc::WorkloadIssuer;
 
@@ -38,6 +40,8 @@ fn value(config: &Config) -> Value {
                 witnesses_required,
             },
         witnesses,
+        receivers,
+        reach: _,
         cloud_run,
         github,
         proxies,
@@ -68,6 +72,7 @@ fn value(config: &Config) -> Value {
             "witnesses_required": witnesses_required,
         },
         "witnesses": witnesses.iter().map(witness).collect::<Vec<_>>(),
+        "receivers": receivers.iter().map(receiver).collect::<Vec<_>>(),
         "notice": notice,
         "login": {
             "issuer": login.issuer,
@@ -95,6 +100,17 @@ fn value(config: &Config) -> Value {
 fn witness(witness: &WitnessSettings) -> Value {
     let WitnessSettings { key, url } = witness;
     json!({"key": key, "url": url.as_str()})
+}
+
+fn receiver(receiver: &ReceiverSettings) -> Value {
+    let Subscription { receiver: name, events, environment, general } = &receiver.subscription;
+    json!({
+        "name": name,
+        "at": receiver.shown(),
+        "events": events,
+        "environment": environment,
+        "general": general,
+    })
 }
 
 fn issuer(issuer: &WorkloadIssuer) -> Value {

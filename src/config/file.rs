@@ -51,6 +51,9 @@ pub struct ConfigFile {
     /// The witnesses of the log.
     #[serde(default)]
     pub witness: Vec<WitnessSection>,
+    /// Who is told what happened.
+    #[serde(default)]
+    pub webhook: Vec<WebhookSection>,
     /// Cloud Run.
     #[serde(default)]
     pub cloud_run: CloudRunSection,
@@ -167,6 +170,20 @@ pub struct WitnessSection {
     pub url: String,
 }
 
+/// `[[webhook]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSection {
+    /// What requesters and the outbox call it.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// The file that holds the secret that notices are signed with.
+    pub secret_file: PathBuf,
+    /// Which events it is told of; of all if absent.
+    pub events: Option<Vec<String>>,
+}
+
 /// `[cloud_run]`
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -251,6 +268,8 @@ pub struct EnvironmentSection {
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,
+    /// The file that holds the address of an incoming webhook of Slack.
+    pub slack_webhook_file: Option<PathBuf>,
     /// Whether it does nothing until anchors are pinned.
     #[serde(default)]
     pub require_pinned_trust: bool,

@@ -13,6 +13,7 @@ pub mod file;
 mod log_head;
 mod loopback;
 pub mod overrides;
+mod receivers;
 mod secret;
 mod summary;
 mod trust;
@@ -37,6 +38,8 @@ use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::LoginSettings;
+use crate::integrations::public_address::Reach;
+use crate::integrations::receiver::ReceiverSettings;
 use crate::integrations::witness::WitnessSettings;
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadIssuer, WorkloadKind};
 use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
@@ -71,6 +74,10 @@ pub struct Config {
     pub pins: Pins,
     /// The witnesses of the log.
     pub witnesses: Vec<WitnessSettings>,
+    /// Who is told what happened.
+    pub receivers: Vec<ReceiverSettings>,
+    /// How far notices to them go.
+    pub reach: Reach,
     /// Cloud Run.
     pub cloud_run: CloudRunSettings,
     /// GitHub's API, if commits are looked up there.

@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 
 use crate::config::Config;
+use crate::domain::notice::Event;
 use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
 use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::log_head::LogHeadPlace;
@@ -47,6 +48,7 @@ pub(super) fn of(config: &Config) -> String {
         .add("", &format!("scopes {}, groups from {}", login.scopes.join(" "), login.groups_claim));
     lines.list("trust", trust(config));
     lines.list("witnesses", witnesses(config));
+    lines.list("receivers", receivers(config));
     lines.add("cloud run", &cloud_run(config));
     lines.add("github", &github(config));
     lines.add("proxies", &proxies(config));
@@ -123,6 +125,23 @@ fn witnesses(config: &Config) -> Vec<String> {
         (_, needed) => told.push(format!("a rollout begins when {needed} signed the log")),
     }
     told
+}
+
+fn receivers(config: &Config) -> Vec<String> {
+    config
+        .receivers
+        .iter()
+        .map(|receiver| {
+            let events = receiver.subscription.events.iter().map(|event| event.name());
+            let events: Vec<&str> = events.collect();
+            let events = match events.len() {
+                0 => "what requesters ask it to be told".to_owned(),
+                count if count == Event::names().count() => "everything".to_owned(),
+                _ => events.join(", "),
+            };
+            format!("{} at {}, told of {events}", receiver.name(), receiver.shown())
+        })
+        .collect()
 }
 
 fn github(config: &Config) -> String {

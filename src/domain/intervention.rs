@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::canonical::CanonicalError;
-use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
 use crate::domain::statement::{
     Decider, Frozen, STATEMENT_LIFETIME, STATEMENT_TYPE, Signable, Statement, subjects_of,
 };
+use crate::domain::subject::FrozenSubject;
 
 /// Names the form of the predicate.
 pub const INTERVENTION_TYPE: &str = "urn:countersign:predicate:intervention:v1";
@@ -112,9 +112,9 @@ pub struct Wish {
 }
 
 impl FrozenIntervention {
-    /// Makes the statement that `decider` may sign about the rollout of `deployment` from `now` on.
+    /// Makes the statement that `decider` may sign about the rollout of `asked` from `now` on.
     pub fn about(
-        deployment: &FrozenDeployment,
+        asked: &FrozenSubject,
         wish: Wish,
         steps_done: usize,
         decider: Decider,
@@ -123,7 +123,7 @@ impl FrozenIntervention {
     ) -> Result<Self, CanonicalError> {
         Self::freeze(Statement {
             statement_type: STATEMENT_TYPE.to_owned(),
-            subject: subjects_of(deployment),
+            subject: subjects_of(asked),
             predicate_type: INTERVENTION_TYPE.to_owned(),
             predicate: Intervention {
                 act: wish.act,
@@ -132,7 +132,7 @@ impl FrozenIntervention {
                 approver: decider.approver,
                 credentials: decider.credentials,
                 sign_in_digest: decider.sign_in_digest,
-                audience: deployment.audience.clone(),
+                audience: asked.audience.clone(),
                 nonce,
                 issued_at: now,
                 expires_at: now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now),
@@ -141,12 +141,12 @@ impl FrozenIntervention {
     }
 
     /// Whether it is one about exactly this deployment, for the gate that froze it.
-    pub fn is_about(&self, deployment: &FrozenDeployment) -> bool {
+    pub fn is_about(&self, asked: &FrozenSubject) -> bool {
         let statement = self.statement();
         statement.statement_type == STATEMENT_TYPE
             && statement.predicate_type == INTERVENTION_TYPE
-            && statement.subject == subjects_of(deployment)
-            && statement.predicate.audience == deployment.audience
+            && statement.subject == subjects_of(asked)
+            && statement.predicate.audience == asked.audience
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rules of the house, pure: no async, no input or output, nothing of the crate outside `domain`.
 
+pub mod action;
 pub mod agent_credential;
 pub mod approval;
 pub mod canonical;
@@ -14,6 +15,7 @@ pub mod intervention;
 pub mod ledger;
 pub mod log_fault;
 pub mod log_key;
+pub mod notice;
 pub mod observation;
 pub mod period;
 pub mod person;
@@ -26,6 +28,7 @@ pub mod rollout;
 pub mod sentence;
 pub mod service;
 pub mod statement;
+pub mod subject;
 pub mod template;
 pub mod text;
 pub mod time;

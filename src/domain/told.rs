@@ -8,6 +8,7 @@ use crate::domain::approval::State;
 use crate::domain::decision::Verdict;
 use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
 use crate::domain::ledger::{ApprovalRecord, Record};
+use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
 use crate::domain::rollout::{Answer, Call, Progress};
 
@@ -154,7 +155,7 @@ fn observed(state: &State) -> String {
 
 fn ended(state: &State, status: &str) -> String {
     match state {
-        State::Succeeded { serving, .. } => {
+        State::Succeeded { serving: Some(serving), .. } => {
             format!("The rollout succeeded: {} serves at {}.", serving.revision, serving.uri)
         }
         State::Failed { reason, .. }
@@ -197,6 +198,15 @@ fn of_event(record: &Record) -> String {
         "credential.suspended" => {
             format!("The key {} was suspended: {}.", text("credential"), text("reason"))
         }
+        EXPIRING => {
+            format!("The request {} expires soon and still waits for signatures.", text("approval"))
+        }
+        UNDELIVERED => format!(
+            "{} could not be told of entry {}: {}.",
+            text("receiver"),
+            data["entry"],
+            text("reason")
+        ),
         LOG_RECOVERED => recovered(data).unwrap_or_else(|| "Log recovered.".to_owned()),
         "strangers.refused" => {
             format!("Refused without knowing from whom: {}.", counted(&data["counts"]))

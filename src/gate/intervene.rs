@@ -58,7 +58,7 @@ pub async fn prepare(
     let reason = wish.reason.filter(|reason| !reason.trim().is_empty());
     let wish = Wish { reason, ..wish };
     let statement = FrozenIntervention::about(
-        &approval.deployment,
+        &approval.subject,
         wish,
         approval.steps_done(),
         decider,
@@ -126,7 +126,10 @@ async fn commit(
     let runs = approval.status() == Status::Executing;
     let other = if runs { None } else { writer.rollout_beside(&approval, now).await? };
     if other.is_some() {
-        return Err(Crowding::OtherRollout(approval.deployment.service.clone()).into());
+        let service = approval.subject.deployment().map(|deployment| deployment.service.clone());
+        return Err(
+            service.map_or(GateError::NotFound, |service| Crowding::OtherRollout(service).into())
+        );
     }
     let by = (&profile.person, profile.name.as_str(), profile.groups.as_slice());
     let mut transition = approval.intervene(*act, by, reason.as_deref(), now)?;

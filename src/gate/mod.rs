@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod first_key;
 pub mod intervene;
 mod newest;
+pub mod notices;
 mod orders;
 pub mod recover;
 pub mod refusals;

@@ -7,5 +7,7 @@ pub mod log_head;
 pub mod login_oidc;
 pub mod outbound;
 pub mod passkeys;
+pub mod public_address;
+pub mod receiver;
 pub mod witness;
 pub mod workload_oidc;

@@ -128,7 +128,7 @@ pub fn clock_ahead(headers: &http::HeaderMap, now: Timestamp) -> Option<SignedDu
 }
 
 /// An error with its causes: reqwest's own message says only that sending failed.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -1,4 +1,4 @@
-//! Real HTTP servers that stand in for Google, GitHub, the directory and witnesses, for the demo and the tests.
+//! Real HTTP servers that stand in for Google, GitHub, the directory, witnesses and receivers, for the demo and the tests.
 //!
 //! Nothing of the gate knows that it talks to them: it is pointed at them by its configuration, as
 //! it would be at the real ones.
@@ -9,6 +9,7 @@ mod cloud_storage;
 pub mod github;
 pub mod identity;
 pub mod journal;
+pub mod receiver;
 pub mod witness;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use cloud_run::CloudRun;
 use identity::{Identity, Settings};
 use journal::Journal;
+use receiver::Receivers;
 use witness::Witnesses;
 
 /// The service that the sandbox starts with.
@@ -61,7 +63,7 @@ pub enum SandboxError {
 }
 
 /// Every route of the sandbox: Cloud Run, Cloud Storage, token issuers, the identity provider, witnesses,
-/// journal and levers.
+/// receivers of notices, journal and levers.
 pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let SandboxSettings { base_url, gate_origin, data_dir, clock, ready_delay } = settings;
     let journal = Journal::new(clock.clone());
@@ -70,6 +72,7 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     cloud_run.set_ready_delay(ready_delay);
     cloud_run.seed_service(DEMO_SERVICE, &first_template())?;
     let witnesses = Witnesses::new(clock.clone());
+    let receivers = Receivers::new(clock.clone());
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
@@ -78,6 +81,7 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
         .router()
         .merge(storage)
         .merge(journal.watch(identity.merge(github::routes()).merge(witnesses.router())))
+        .merge(journal.watch(receivers.router()))
         .merge(journal.router()))
 }
 

@@ -22,6 +22,7 @@ mod guard;
 mod jobs;
 mod ledger;
 mod listing;
+mod notices;
 mod outage;
 mod people;
 mod recovery;
@@ -32,7 +33,7 @@ mod tokens;
 mod writer;
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Transaction};
@@ -41,6 +42,7 @@ use tokio::task::AbortHandle;
 
 use crate::domain::ledger::Frontier;
 use crate::domain::log_key::{LogKey, LogPublicKey};
+use crate::domain::notice::Subscription;
 
 pub use agent_credentials::KeptAgentCredential;
 pub use approvals::{NewApproval, StoredApproval};
@@ -53,6 +55,7 @@ pub use first_keys::FirstKeyLink;
 pub use follow::LogStretch;
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
+pub use notices::{DueNotice, NoticeStanding};
 pub use people::{Credential, CredentialStatus, Session};
 pub use recovery::RecoveryLink;
 pub use refusals::{REFUSAL_PAUSE, Refusal};
@@ -76,6 +79,7 @@ struct Inner {
     readers: AnyPool,
     log_key: Arc<LogKey>,
     refusals: refusals::Refusals,
+    subscriptions: OnceLock<Vec<Subscription>>,
     /// A random name, by which a gate knows its own notifications.
     name: String,
     wakeups: watch::Sender<u64>,
@@ -85,6 +89,13 @@ struct Inner {
     listener: Option<AbortHandle>,
     /// Keeps other processes away from a SQLite file.
     _lock: Option<File>,
+}
+
+impl Inner {
+    /// Who wants to be told of what; nobody where that was not said.
+    fn subscriptions(&self) -> &[Subscription] {
+        self.subscriptions.get().map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 impl Drop for Inner {
@@ -143,6 +154,7 @@ impl Storage {
             readers,
             log_key,
             refusals: refusals::Refusals::default(),
+            subscriptions: OnceLock::new(),
             name,
             wakeups,
             commits: broadcast::Sender::new(COMMITS_KEPT),

@@ -31,6 +31,7 @@ impl Storage {
             .bind(tokens.as_microsecond())
             .execute(&mut *connection)
             .await?;
-        Ok(())
+        drop(connection);
+        self.sweep_notices(now).await
     }
 }

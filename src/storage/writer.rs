@@ -23,7 +23,7 @@ use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, Revocation};
 use crate::storage::tokens::{self, SpentToken};
-use crate::storage::{Inner, Storage, engine, events, first_keys, ledger, outage};
+use crate::storage::{Inner, Storage, engine, events, first_keys, ledger, notices, outage};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -335,13 +335,16 @@ impl Writer {
         if approval.version != 1 {
             return Err(StorageError::Contradiction("a new approval does not have version 1"));
         }
-        if asked.requester_key != approval.deployment.requester.key {
+        if asked.requester_key != approval.subject.requester.key {
             return Err(StorageError::Contradiction("the request is of another requester"));
         }
         let first_entry = self.head.size();
         approvals::insert_policy(&mut self.transaction, approval).await?;
         approvals::insert_approval(&mut self.transaction, approval, asked, first_entry, now)
             .await?;
+        if let Some(receiver) = &asked.notify {
+            notices::name_receiver(&mut self.transaction, approval.id(), receiver).await?;
+        }
         let data = serde_json::json!({
             "token_digest": Digest::of(&asked.token),
             "token_key": asked.token_key_thumbprint,
@@ -379,6 +382,8 @@ impl Writer {
         let (entry, completed) =
             self.head.write(record, randomness::bytes(), &self.storage.log_key)?;
         ledger::insert_entry(&mut self.transaction, &entry, record).await?;
-        ledger::insert_nodes(&mut self.transaction, &completed).await
+        ledger::insert_nodes(&mut self.transaction, &completed).await?;
+        let subscriptions = self.storage.subscriptions();
+        notices::announce(&mut self.transaction, subscriptions, entry.index, record).await
     }
 }

@@ -11,6 +11,7 @@ pub mod inbox;
 pub mod interventions;
 pub mod keys;
 pub mod keys_page;
+pub mod notices;
 pub mod page;
 pub mod paths;
 pub mod proxy;

@@ -4,6 +4,7 @@
 //! in memory and any instance can go on where another stopped.
 
 pub mod log;
+pub mod notices;
 mod rollout;
 mod sweep;
 pub mod witness;

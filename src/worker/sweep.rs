@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::sync::watch;
 
-use crate::gate::{GateError, rollout};
+use crate::gate::{GateError, notices, rollout};
 use crate::storage::REFUSAL_PAUSE;
 use crate::worker::Worker;
 
@@ -14,6 +15,9 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
 const TURNS_BETWEEN_SWEEPS: u32 = 60;
 /// How many requests are expired in one turn, so that a long outage is not made up for at once.
 const EXPIRED_AT_ONCE: u32 = 100;
+/// When receivers are told that a request expires soon: with a quarter of its time left, and at most an hour
+/// before, which is time enough to find somebody.
+const SOON: SignedDuration = SignedDuration::from_hours(1);
 
 impl Worker {
     pub(super) async fn sweep(self, mut shutdown: watch::Receiver<bool>) {
@@ -44,6 +48,9 @@ impl Worker {
         let now = self.clock.now();
         for id in self.storage.due_for_expiry(now, EXPIRED_AT_ONCE).await? {
             rollout::expire(&self.storage, &id, now).await?;
+        }
+        for id in self.storage.due_for_expiry_notice(now, SOON, EXPIRED_AT_ONCE).await? {
+            notices::expiring(&self.storage, &id, now).await?;
         }
         Ok(())
     }

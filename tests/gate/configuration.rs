@@ -3,6 +3,7 @@
 mod environments;
 mod live;
 mod log_head;
+mod receivers;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -159,6 +160,8 @@ fn the_example_is_a_configuration() {
     folder.write("secrets/log-key", LOG_KEY);
     folder.write("secrets/login-client-secret", "s3cret");
     folder.write("secrets/github-token", "s3cret");
+    folder.write("secrets/webhook", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+    folder.write("secrets/slack-production", "https://hooks.slack.com/services/T0/B0/s3cret");
     let config = folder.accepted();
     assert_eq!(config.warnings, Vec::<String>::new());
     assert!(!format!("{config:?}").contains("s3cret"));
@@ -176,6 +179,8 @@ fn the_example_is_a_configuration() {
                       keys pinned: 1 of endorsers, 0 of the directory, 0 of workload issuers
     witnesses         witness.example.org/w1 at https://witness.example.org/w1
                       a rollout waits for none of them
+    receivers         deploys at https://hooks.example.com, told of approval.decided, approval.requested, rollout.failed, rollout.succeeded
+                      slack:production at https://hooks.slack.com, told of everything
     cloud run         at Google, with Google's application default credentials
     github            https://api.github.com, with a token
     proxies           35.191.0.0/16, 130.211.0.0/22 are believed in x-forwarded-for

@@ -28,8 +28,14 @@ pub struct Fleet {
 
 impl Fleet {
     pub async fn of(size: usize) -> Self {
+        Self::configured(size, |config| config).await
+    }
+
+    /// The same with another configuration.
+    pub async fn configured(size: usize, edit: impl FnOnce(String) -> String) -> Self {
         let port = free_port();
         let gate = Gate::around(Engine::Postgres, port).await;
+        gate.servers.files.edit_config(edit).unwrap();
         let mut instances = vec![GateProcess::start_another(&gate).await];
         for _ in 1..size {
             instances.push(GateProcess::start_another(&gate).await);

@@ -27,6 +27,7 @@ mod ledger_page;
 mod log_followed;
 mod newer_requests;
 mod next_action;
+mod notices;
 mod pages;
 mod pipelines;
 mod plans;

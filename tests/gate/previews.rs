@@ -9,7 +9,7 @@ use countersign::domain::approval::{Approval, Status};
 use countersign::domain::deployment::Preconditions;
 use countersign::domain::digest::Digest;
 use countersign::domain::policy::TrustLevel;
-use countersign::storage::KeptAgentCredential;
+use countersign::storage::{KeptAgentCredential, NoticeStanding};
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
 use countersign::web::views::agents::{AgentListing, AgentsPage};
@@ -17,6 +17,7 @@ use countersign::web::views::approval::ApprovalPage;
 use countersign::web::views::endorsement::EndorsementPage;
 use countersign::web::views::inbox::InboxPage;
 use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeysPage};
+use countersign::web::views::notices::{NoticesPage, ReceiverListing};
 use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
 use countersign::web::views::recovery::RecoveryPage;
 
@@ -105,6 +106,8 @@ fn pages() -> Vec<(String, String)> {
         ("recovery-link".to_owned(), RecoveryPage::without_link(alarmed).render().unwrap()),
         ("recovery-done".to_owned(), RecoveryPage::done(nobody).render().unwrap()),
         ("agents".to_owned(), agents(bobs)),
+        ("notices".to_owned(), notices(bobs)),
+        ("notices-empty".to_owned(), NoticesPage::new(&[], bobs).render().unwrap()),
         ("first-key".to_owned(), FirstKeyPage::new(nobody).render().unwrap()),
         ("keys-empty".to_owned(), KeysPage::new(&[], None, false, bobs).render().unwrap()),
         ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),
@@ -147,6 +150,32 @@ fn agents(around: Surroundings<'_>) -> String {
     AgentsPage::new(&listings, vec!["production".into(), "staging".into()], None, around)
         .render()
         .unwrap()
+}
+
+fn notices(around: Surroundings<'_>) -> String {
+    let listing = |name: &str, standing| ReceiverListing {
+        name: name.to_owned(),
+        place: Some(format!("https://{name}.example.com")),
+        events: vec!["approval.requested", "approval.decided", "rollout.failed"],
+        standing,
+    };
+    let standing = |waiting, given_up, fault: Option<&str>| {
+        Some(NoticeStanding {
+            receiver: String::new(),
+            waiting,
+            oldest: Some(minutes_ago(9)),
+            given_up,
+            last_error: fault.map(str::to_owned),
+        })
+    };
+    let gone = "it answered 410: it is gone, remove it from the configuration";
+    let listings = [
+        listing("deploys", None),
+        listing("tickets", standing(3, 0, Some("it answered 503 Service Unavailable"))),
+        listing("archive", standing(0, 2, Some(gone))),
+        ReceiverListing { place: None, ..listing("old", standing(1, 0, None)) },
+    ];
+    NoticesPage::new(&listings, around).render().unwrap()
 }
 
 fn problem(around: Surroundings<'_>) -> String {

@@ -10,6 +10,7 @@ use std::process::Command;
 use countersign::cli::request::outcome::Outcome;
 use countersign::config::overrides::{OTHER_VARIABLES, OVERRIDES};
 use countersign::domain::approval::Status;
+use countersign::domain::notice::Event;
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -21,11 +22,12 @@ fn read(path: &str) -> String {
 }
 
 /// What stands between `<!-- made: NAME -->` and `<!-- end -->`.
-fn made_blocks() -> [(&'static str, String); 5] {
+fn made_blocks() -> [(&'static str, String); 6] {
     [
         ("example", format!("```toml\n{}```\n", read("src/config/example.toml"))),
         ("variables", variables()),
         ("exit codes", exit_codes()),
+        ("events", events()),
         ("pipelines", pipelines()),
         ("figures", figures(&serde_json::from_str(&read("benches/results.json")).unwrap())),
     ]
@@ -35,6 +37,11 @@ fn exit_codes() -> String {
     let rows = Outcome::ALL.map(Outcome::row);
     let rows = rows.map(|(code, word, meaning)| format!("| {code} | `{word}` | {meaning} |\n"));
     format!("| exit code | `outcome` | meaning |\n| ---: | --- | --- |\n{}", rows.concat())
+}
+
+fn events() -> String {
+    let names: Vec<String> = Event::names().map(|name| format!("`{name}`")).collect();
+    format!("Events: {}.\n", names.join(", "))
 }
 
 /// A row for each file of `pipelines/` that says what a gate has to be told.

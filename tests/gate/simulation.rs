@@ -8,7 +8,7 @@ mod chance;
 
 use chance::Chance;
 use countersign::domain::approval::{Approval, State, Status, Transition};
-use countersign::domain::deployment::FrozenDeployment;
+use countersign::domain::deployment::Deployment;
 use countersign::domain::intervention::Act;
 use countersign::domain::observation::{
     ObservedRevision, ObservedService, Readiness, TrafficShare, TrafficTag,
@@ -17,6 +17,7 @@ use countersign::domain::plan::OnFailure;
 use countersign::domain::rollout::{
     Action, Answer, Call, Change, Intent, Progress, World, after_refusal, next_action,
 };
+use countersign::domain::subject::FrozenSubject;
 use countersign::domain::template::APPROVAL_ANNOTATION;
 use jiff::{SignedDuration, Timestamp};
 
@@ -79,7 +80,7 @@ impl Simulation {
             last_modifier: "mallory@example.com".into(),
         };
         let approval = Approval {
-            deployment: FrozenDeployment::freeze(deployment).unwrap(),
+            subject: FrozenSubject::freeze(deployment).unwrap(),
             policy: policy(),
             version: 1,
             decisions: vec![],
@@ -97,6 +98,10 @@ impl Simulation {
             effects: vec![],
             story: vec![],
         }
+    }
+
+    fn deployment(&self) -> &Deployment {
+        self.approval.subject.deployment().unwrap()
     }
 
     fn tell(&mut self, what: impl Into<String>) {
@@ -126,7 +131,7 @@ impl Simulation {
         self.service.generation += 1;
         self.service.readiness = Readiness::Reconciling;
         self.service.last_modifier = "the gate".into();
-        let plan = self.approval.deployment.plan.clone();
+        let plan = self.deployment().plan.clone();
         let mark = (APPROVAL_ANNOTATION.to_owned(), self.approval.id().to_string());
         self.service.annotations.extend([mark.clone()]);
         let tags = |step: Option<&str>| {
@@ -135,11 +140,11 @@ impl Simulation {
         };
         match call {
             Call::CreateRevision {} => {
-                self.service.template = self.approval.deployment.proposed.clone();
+                self.service.template = self.deployment().proposed.clone();
                 self.service.latest_created_revision = REVISION.into();
                 self.revision = Some(ObservedRevision {
                     name: REVISION.into(),
-                    image: self.approval.deployment.image.to_string(),
+                    image: self.deployment().image.to_string(),
                     readiness: Readiness::Reconciling,
                     annotations: [mark].into(),
                 });
@@ -170,8 +175,8 @@ impl Simulation {
             let progress = self.progress();
             assert!(progress.revision_ready, "traffic moves before the revision was seen ready");
             assert!(progress.steps_done >= step, "step {step} comes before its turn");
-            assert_eq!(revision.image, self.approval.deployment.image.to_string());
-            if step > 0 && self.approval.deployment.plan.steps[step - 1].pause {
+            assert_eq!(revision.image, self.deployment().image.to_string());
+            if step > 0 && self.deployment().plan.steps[step - 1].pause {
                 let signed = self.story.iter().any(|line| line.ends_with("signs GoOn"));
                 assert!(signed, "a pause ended without a signature");
             }
@@ -201,14 +206,14 @@ impl Simulation {
                 .revision
                 .as_ref()
                 .is_some_and(|revision| matches!(revision.readiness, Readiness::Failed(_)));
-            let fails = fails && self.service.wanted != self.approval.deployment.plan.rollback;
+            let fails = fails && self.service.wanted != self.deployment().plan.rollback;
             self.service.readiness = if is_ill || fails {
                 Readiness::Failed("it did not come up".into())
             } else {
                 Readiness::Ready
             };
             if self.service.readiness == Readiness::Ready
-                || self.service.wanted == self.approval.deployment.plan.rollback
+                || self.service.wanted == self.deployment().plan.rollback
             {
                 self.service.serving = self.service.wanted.clone();
             }
@@ -258,7 +263,7 @@ impl Simulation {
             revision: self.revision.clone(),
             now: self.now,
         };
-        let deployment = self.approval.deployment.deployment().clone();
+        let deployment = self.deployment().clone();
         match next_action(&deployment, &progress, &orders, &world) {
             Action::Wait | Action::WaitForPeople => {}
             Action::WaitUntil(until) => assert!(until > self.now),
@@ -328,14 +333,14 @@ impl Simulation {
         let Ok(transition) = self.approval.clone().advance(answered) else { return };
         self.apply(transition);
         if is_refused {
-            let on_failure = self.approval.deployment.plan.on_failure;
+            let on_failure = self.deployment().plan.on_failure;
             self.write(after_refusal(on_failure, progress, call, "Said Google"));
         }
     }
 
     /// What must hold when it is over.
     fn check_end(&self) {
-        let plan = &self.approval.deployment.plan;
+        let plan = &self.deployment().plan;
         match &self.approval.state {
             State::Succeeded { serving, .. } => {
                 assert_eq!(serving.traffic, self.service.serving);
@@ -355,7 +360,7 @@ impl Simulation {
         if self.stolen {
             return;
         }
-        let plan = &self.approval.deployment.plan;
+        let plan = &self.deployment().plan;
         let signed = |shares: &Vec<TrafficShare>| {
             *shares == plan.rollback || plan.steps.iter().any(|step| step.traffic == *shares)
         };

@@ -43,6 +43,9 @@ pub struct Wanted {
     /// How long it may stay open, 8h or 30m; the environment's own if absent.
     #[arg(long)]
     expires_in: Option<String>,
+    /// A webhook of the gate's configuration that is told of everything about this approval.
+    #[arg(long, value_name = "NAME")]
+    notify: Option<String>,
 }
 
 fn link(text: &str) -> Result<Value, String> {
@@ -84,6 +87,7 @@ impl Wanted {
         put(&mut body, "title", self.title);
         put(&mut body, "body", self.body);
         put(&mut body, "expires_in", self.expires_in);
+        put(&mut body, "notify", self.notify);
         put(&mut body, "links", Some(self.links).filter(|links| !links.is_empty()));
         need(&body, "environment", "--environment")?;
         need(&body, "reason", "--reason")?;

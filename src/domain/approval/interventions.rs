@@ -6,16 +6,21 @@ use super::{Approval, Event, State, Transition, TransitionRefusal};
 use crate::domain::agent_credential::person_behind;
 use crate::domain::intervention::{Act, Orders};
 use crate::domain::person::Person;
+use crate::domain::plan::Plan;
 use crate::domain::rollout::Progress;
 
 impl Approval {
+    fn plan(&self) -> Option<&Plan> {
+        self.subject.deployment().map(|deployment| &deployment.plan)
+    }
+
     /// How many steps serve, as far as is recorded.
     pub fn steps_done(&self) -> usize {
         match &self.state {
             State::Executing { progress, .. } | State::NeedsAttention { progress, .. } => {
                 progress.steps_done
             }
-            State::Succeeded { .. } => self.deployment.plan.steps.len(),
+            State::Succeeded { .. } => self.plan().map_or(0, |plan| plan.steps.len()),
             _ => 0,
         }
     }
@@ -23,7 +28,7 @@ impl Approval {
     /// Until when one person may sign the way back after a success. None: not after this one.
     pub fn returns_until(&self) -> Option<Timestamp> {
         let State::Succeeded { at, .. } = &self.state else { return None };
-        let plan = &self.deployment.plan;
+        let plan = self.plan()?;
         if plan.rollback_window_seconds == 0 || plan.rollback.is_empty() {
             return None;
         }
@@ -45,7 +50,7 @@ impl Approval {
         groups: &[String],
         now: Timestamp,
     ) -> Result<(), TransitionRefusal> {
-        if person_behind(&self.deployment.requester).as_ref() == Some(person) {
+        if person_behind(&self.subject.requester).as_ref() == Some(person) {
             return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {
@@ -56,10 +61,11 @@ impl Approval {
 
     fn is_possible(&self, act: Act, now: Timestamp) -> Result<(), TransitionRefusal> {
         let impossible = || Err(TransitionRefusal::NotPossible(act, self.status()));
-        let can_go_back = !self.deployment.plan.rollback.is_empty();
+        let Some(plan) = self.plan() else { return impossible() };
+        let can_go_back = !plan.rollback.is_empty();
         match (act, &self.state) {
             (Act::GoOn, State::Executing { progress, orders, .. }) => {
-                let watched = progress.watched(&self.deployment.plan);
+                let watched = progress.watched(plan);
                 let is_open = orders.restore.is_none()
                     && watched.is_some_and(|watched| watched.waits_for_people(orders, now));
                 if is_open { Ok(()) } else { impossible() }
@@ -90,7 +96,8 @@ impl Approval {
         self.may_intervene(act, person, name, groups, now)?;
         let because = reason.map(|reason| format!(", because “{}”", reason.trim()));
         let because = because.unwrap_or_default();
-        let steps = u64::try_from(self.steps_done()).unwrap_or(u64::MAX);
+        let done = self.steps_done();
+        let steps = u64::try_from(done).unwrap_or(u64::MAX);
         let was = self.status();
         self.state = match (act, self.state) {
             (Act::GoOn, State::Executing { since, progress, orders }) => State::Executing {
@@ -114,11 +121,11 @@ impl Approval {
                     ..Orders::default()
                 },
             },
-            (Act::Restore, State::Succeeded { serving, .. }) => State::Executing {
+            (Act::Restore, State::Succeeded { serving: Some(serving), .. }) => State::Executing {
                 since: now,
                 progress: Progress {
                     revision_ready: true,
-                    steps_done: self.deployment.plan.steps.len(),
+                    steps_done: done,
                     generation: Some(serving.generation),
                     ..Progress::default()
                 },

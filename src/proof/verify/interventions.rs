@@ -22,7 +22,7 @@ pub(super) fn check_statements(form: &Form<'_>) -> Result<(), Failure> {
     let mut nonces: BTreeSet<&str> = decided.collect();
     for UnverifiedIntervention { signed, .. } in &form.interventions {
         let predicate = signed.statement.predicate();
-        let is_about = signed.statement.is_about(&form.deployment)
+        let is_about = signed.statement.is_about(&form.subject)
             && predicate.credentials.iter().any(|one| one == signed.credential_id);
         if !is_about || !nonces.insert(&predicate.nonce) {
             return Err(Code::StatementMismatch.because(
@@ -111,7 +111,7 @@ pub(super) fn check_people(
     sign_ins: &[VerifiedSignIn],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    let asked = person_behind(&form.deployment.requester);
+    let asked = person_behind(&form.subject.requester);
     for (one, sign_in) in form.interventions.iter().zip(sign_ins) {
         let person = &one.signed.statement.predicate().approver;
         let groups = sign_in.groups(&trust.login.groups_claim);
