@@ -202,21 +202,15 @@ impl Simulation {
                 if fails { Readiness::Failed("no port".into()) } else { Readiness::Ready };
         }
         if self.service.readiness == Readiness::Reconciling {
-            let is_ill = self
-                .revision
-                .as_ref()
-                .is_some_and(|revision| matches!(revision.readiness, Readiness::Failed(_)));
-            let fails = fails && self.service.wanted != self.deployment().plan.rollback;
-            self.service.readiness = if is_ill || fails {
-                Readiness::Failed("it did not come up".into())
-            } else {
-                Readiness::Ready
-            };
-            if self.service.readiness == Readiness::Ready
-                || self.service.wanted == self.deployment().plan.rollback
-            {
+            let is_back = self.service.wanted == self.deployment().plan.rollback;
+            let revision = self.revision.as_ref().map(|revision| &revision.readiness);
+            let is_ill = matches!(revision, Some(Readiness::Failed(_)));
+            let failed = is_ill || (fails && !is_back);
+            if !failed || is_back {
                 self.service.serving = self.service.wanted.clone();
             }
+            let why = || Readiness::Failed("it did not come up".into());
+            self.service.readiness = if failed { why() } else { Readiness::Ready };
             self.change_etag();
         }
     }
