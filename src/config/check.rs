@@ -15,7 +15,7 @@ use crate::config::file::{
     WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, database, environments, log_head, loopback, receivers, secret, trust, witness,
+    Config, database, environments, log_head, loopback, receivers, roles, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -104,6 +104,7 @@ impl Check {
         let reach = receivers::reach(public_origin.as_ref());
         let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
         let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
+        let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
             (public_origin, listen, database, log_key, login, self.problems.is_empty())
@@ -129,6 +130,7 @@ impl Check {
             github,
             proxies,
             audit_readers: file.audit.readers,
+            roles,
             environments,
             warnings: self.warnings,
         })

@@ -46,6 +46,7 @@ fn value(config: &Config) -> Value {
         github,
         proxies,
         audit_readers,
+        roles,
         environments,
         warnings: _,
     } = config;
@@ -93,6 +94,7 @@ fn value(config: &Config) -> Value {
             "header": proxies.header.map(|header| format!("{header:?}")),
         },
         "audit_readers": audit_readers,
+        "roles": roles,
         "environments": environments,
     })
 }

@@ -15,6 +15,7 @@ use crate::domain::approval::Approval;
 use crate::domain::decision::Verdict;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
+use crate::domain::person::Profile;
 use crate::domain::sentence::status_sentence;
 use crate::domain::statement::{Frozen, Signable};
 use crate::gate::decide::{decide, encode, prepare};
@@ -68,11 +69,11 @@ pub struct StatusAnswer {
 
 impl StatusAnswer {
     /// Where this approval stands at this time.
-    pub fn of(approval: &Approval, now: Timestamp) -> Self {
+    pub fn of(app: &App, approval: &Approval, now: Timestamp) -> Self {
         Self {
             status: approval.status().as_str(),
             version: approval.version,
-            status_sentence: status_sentence(approval, now),
+            status_sentence: status_sentence(approval, &app.storage.freezes(), now),
         }
     }
 }
@@ -86,6 +87,20 @@ pub async fn require_session(app: &App, headers: &HeaderMap) -> Result<Session, 
             "Your session is over: sessions last 15 minutes. Sign in again and come back; nothing was decided.",
         )
     })
+}
+
+/// The session of somebody who may sign something: not of an auditor, whatever else they are.
+pub async fn require_signer(app: &App, headers: &HeaderMap) -> Result<Session, Problem> {
+    let session = require_session(app, headers).await?;
+    let Profile { person, groups, .. } = &session.profile;
+    if app.authority.roles.is_auditor(person, groups) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "auditor_signs_nothing",
+            "You are an auditor of this gate ([roles] in its configuration): auditors read everything and sign nothing. Somebody else has to sign.",
+        ));
+    }
+    Ok(session)
 }
 
 /// The approval, if this person may see it; absent and forbidden look alike.
@@ -106,7 +121,7 @@ pub async fn statement(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatementAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, StatementBody { decision, reason }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let (id, now) = (stored.approval.id(), app.now());
@@ -151,7 +166,7 @@ pub async fn decision(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatusAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let id = stored.approval.id();
@@ -159,7 +174,7 @@ pub async fn decision(
     let approval =
         decide(&app.storage, &app.relying_party, &session, id, &nonce, &credential, now).await?;
     tracing::info!(approval = %id, person = session.profile.person.subject, status = approval.status().as_str(), "a decision was signed");
-    Ok(Json(StatusAnswer::of(&approval, now)))
+    Ok(Json(StatusAnswer::of(&app, &approval, now)))
 }
 
 /// How the page's script waits for news.
@@ -183,5 +198,5 @@ pub async fn status(
     let patience = std::time::Duration::from_secs(query.wait.min(LONGEST_WAIT));
     let snapshot = app.watch.wait(&id, query.version, patience).await?;
     let approval = &snapshot.approval;
-    Ok(Json(StatusAnswer::of(approval, app.now())))
+    Ok(Json(StatusAnswer::of(&app, approval, app.now())))
 }

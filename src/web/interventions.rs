@@ -52,5 +52,5 @@ pub async fn intervention(
     let stored = find_visible(&app, &session, &id).await?;
     let (id, now, party) = (stored.approval.id(), app.now(), &app.relying_party);
     let approval = intervene(&app.storage, party, &session, id, &nonce, &credential, now).await?;
-    Ok(Json(StatusAnswer::of(&approval, now)))
+    Ok(Json(StatusAnswer::of(&app, &approval, now)))
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::decisions::{check_assertion, is_recent};
 use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
-use super::form::{Form, UnverifiedCredential, UnverifiedEndorsement};
+use super::form::{UnverifiedCredential, UnverifiedEndorsement, endorsements};
 use super::sign_in::VerifiedSignIn;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::decision::assertion_digest;
@@ -31,11 +31,11 @@ pub(super) struct Link {
 /// Each is of exactly one enrolment, recorded as it was signed, by somebody else than the key's owner,
 /// and each person counts once for a key.
 pub(super) fn check_words(
-    form: &Form<'_>,
+    keys: &[UnverifiedCredential<'_>],
     credentials: &[Enrolled],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    for (credential, enrolled) in form.credentials.iter().zip(credentials) {
+    for (credential, enrolled) in keys.iter().zip(credentials) {
         let mut people = BTreeSet::from([&enrolled.person]);
         for endorsement in &credential.endorsements {
             let is_new = people.insert(&endorsement.signed.statement.predicate().endorser);
@@ -91,8 +91,8 @@ fn says(
 }
 
 /// Each was signed within its few minutes, by the time of its entry.
-pub(super) fn check_times(form: &Form<'_>) -> Result<(), Failure> {
-    for endorsement in form.endorsements() {
+pub(super) fn check_times(keys: &[UnverifiedCredential<'_>]) -> Result<(), Failure> {
+    for endorsement in endorsements(keys) {
         let predicate = endorsement.signed.statement.predicate();
         let (begins, ends) = (predicate.issued_at, predicate.expires_at);
         let at = endorsement.entry.record.at;
@@ -107,8 +107,11 @@ pub(super) fn check_times(form: &Form<'_>) -> Result<(), Failure> {
 }
 
 /// Each rests on the sign-in whose digest it signed, of the same person, a short time before.
-pub(super) fn check_sign_ins(form: &Form<'_>, sign_ins: &[VerifiedSignIn]) -> Result<(), Failure> {
-    for (endorsement, sign_in) in form.endorsements().zip(sign_ins) {
+pub(super) fn check_sign_ins(
+    keys: &[UnverifiedCredential<'_>],
+    sign_ins: &[VerifiedSignIn],
+) -> Result<(), Failure> {
+    for (endorsement, sign_in) in endorsements(keys).zip(sign_ins) {
         let predicate = endorsement.signed.statement.predicate();
         let holds = predicate.sign_in_digest == Digest::of(&endorsement.signed.sign_in.id_token)
             && Some(&predicate.endorser) == sign_in.person().as_ref()
@@ -125,11 +128,11 @@ pub(super) fn check_sign_ins(form: &Form<'_>, sign_ins: &[VerifiedSignIn]) -> Re
 
 /// Each was signed with a key that was its person's before.
 pub(super) fn check_credentials(
-    form: &Form<'_>,
+    keys: &[UnverifiedCredential<'_>],
     credentials: &[Enrolled],
 ) -> Result<Vec<Link>, Failure> {
     let mut links = Vec::new();
-    for (of, credential) in form.credentials.iter().enumerate() {
+    for (of, credential) in keys.iter().enumerate() {
         for endorsement in &credential.endorsements {
             let signed = &endorsement.signed;
             let index = endorsement.entry.index;
@@ -151,16 +154,16 @@ pub(super) fn check_credentials(
 }
 
 /// Each key is an anchor, or has the endorsements that it needs, each by a key that counted before;
-/// and whoever decided or intervened signed with a key that counted before. `signers` are the places of
-/// these keys, each with the index of the entry in which it signed.
+/// and whoever decided or intervened signed with a key that counted before. `needed` is how many
+/// endorsements a new key needed then, `signers` are the places of the keys that signed, each with the index
+/// of the entry in which it signed.
 pub(super) fn check_chains(
-    form: &Form<'_>,
+    needed: u8,
     signers: &[(usize, u64)],
     credentials: &[Enrolled],
     links: &[Link],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    let needed = form.policy.enrolment.endorsements;
     if needed < trust.endorsements {
         return Err(Code::NotEndorsed.because(format!(
             "the policy asked for {needed} endorsements of a new key, and the anchors ask for {}",
@@ -218,12 +221,12 @@ fn counts_from(
 
 /// Each assertion verifies over its statement.
 pub(super) fn check_assertions(
-    form: &Form<'_>,
+    keys: &[UnverifiedCredential<'_>],
     credentials: &[Enrolled],
     links: &[Link],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    for (endorsement, link) in form.endorsements().zip(links) {
+    for (endorsement, link) in endorsements(keys).zip(links) {
         check_assertion(&endorsement.signed, &credentials[link.by], trust).map_err(|refusal| {
             Code::AssertionInvalid.because(format!("an endorsement does not hold: {refusal}"))
         })?;
