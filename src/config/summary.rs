@@ -179,6 +179,7 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.list("  images", policy.images.iter().cloned());
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
+    lines.list("  keys", policy.keys.iter().map(|keys| keys.in_words().join("; ")));
     plan(lines, policy);
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
     if policy.enrolment.requires_pinned_trust {

@@ -14,6 +14,7 @@ pub mod hold;
 pub mod ids;
 pub mod image;
 pub mod intervention;
+pub mod key_rules;
 pub mod ledger;
 pub mod log_fault;
 pub mod log_key;

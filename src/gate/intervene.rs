@@ -13,8 +13,8 @@ use crate::domain::intervention::{FrozenIntervention, Intervention, Wish};
 use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::Decider;
 use crate::gate::decide::{RelyingParty, encode};
-use crate::gate::endorse::signing_keys;
 use crate::gate::evidence::decision_evidence;
+use crate::gate::keys::accepted_keys;
 use crate::gate::signature::{Signed, check, note_refusal};
 use crate::gate::{CeremonyRefusal, Crowding, GateError, refusals};
 use crate::proof::assertion::UnverifiedAssertion;
@@ -48,8 +48,7 @@ pub async fn prepare(
     let approval = &stored.approval;
     let profile = &session.profile;
     approval.may_intervene(wish.act, &profile.person, &profile.name, &profile.groups, now)?;
-    let needed = approval.policy.enrolment.endorsements.max(trust.endorsements);
-    let keys = signing_keys(storage, trust, needed, &profile.person).await?;
+    let keys = accepted_keys(storage, trust, &approval.policy, &profile.person, now).await?.keys;
     let decider = Decider {
         approver: profile.person.clone(),
         credentials: keys.iter().map(|known| encode(&known.id)).collect(),

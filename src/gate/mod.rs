@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod first_key;
 pub mod freezes;
 pub mod intervene;
+pub mod keys;
 mod newest;
 pub mod notices;
 mod orders;
@@ -30,6 +31,7 @@ pub mod witnessed;
 
 use crate::domain::approval::TransitionRefusal;
 use crate::domain::canonical::CanonicalError;
+use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::domain::service::ServiceName;
 use crate::proof::assertion::AssertionRefusal;
@@ -168,6 +170,14 @@ pub enum CeremonyRefusal {
         "your key waits for other approvers to endorse it, and signs nothing before: ask one of them to open the keys of all approvers, and compare the code of the key with the one on your keys page"
     )]
     NotEndorsed,
+    /// None of the person's keys is what the rules of the environment ask for.
+    #[error("the key {name:?} does not sign here: {refusal}")]
+    KeyNotAccepted {
+        /// What the person calls it.
+        name: String,
+        /// What speaks against it.
+        refusal: KeyRefusal,
+    },
     /// Nobody endorses a key of their own.
     #[error("a key is endorsed by somebody else than its owner: ask another approver")]
     OwnKey,
@@ -265,6 +275,7 @@ impl CeremonyRefusal {
             Self::StatementExpired => "statement_expired",
             Self::NoCredential => "no_credential",
             Self::NotEndorsed => "not_endorsed",
+            Self::KeyNotAccepted { refusal, .. } => refusal.code(),
             Self::OwnKey => "own_key",
             Self::AlreadyEndorsed => "already_endorsed",
             Self::NothingToEndorse => "nothing_to_endorse",

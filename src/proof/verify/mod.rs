@@ -11,6 +11,7 @@ mod failure;
 mod form;
 mod interventions;
 mod judge;
+mod keys;
 mod ledger;
 mod outcome;
 mod requester;
@@ -20,6 +21,7 @@ mod witness;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ledger::{ApprovalRecord, Record};
+use crate::domain::person::Person;
 use crate::domain::policy::Policy;
 use crate::domain::subject::FrozenSubject;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
@@ -41,6 +43,7 @@ pub struct Verified {
     records: Vec<Record>,
     last: ApprovalRecord,
     deciders: Vec<Decider>,
+    other_keys: Vec<OtherKey>,
     checkpoint: Checkpoint,
     cosigned: Vec<Cosigned>,
     checks: Vec<String>,
@@ -57,6 +60,19 @@ pub struct Decider {
     pub backup_eligible: bool,
     /// The attestation statement's format, `none` or `packed` for example.
     pub attestation: String,
+}
+
+/// A key that somebody who decided had beside the one that they signed with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OtherKey {
+    /// Whose it is.
+    pub person: Person,
+    /// The credential's id, base64url.
+    pub credential: String,
+    /// The entry in which the decision first appears.
+    pub decided: u64,
+    /// The entry that had revoked it a short time before, where it counts all the same.
+    pub revoked: Option<u64>,
 }
 
 impl Verified {
@@ -93,6 +109,11 @@ impl Verified {
     /// Who decided, with the keys that they signed with.
     pub fn deciders(&self) -> &[Decider] {
         &self.deciders
+    }
+
+    /// The other keys that those who decided had to have.
+    pub fn other_keys(&self) -> &[OtherKey] {
+        &self.other_keys
     }
 
     /// The signed tree head that everything is included in.
@@ -199,10 +220,11 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     let signers: Vec<(usize, u64)> = decided.chain(intervened.iter().copied()).collect();
     let needed = form.policy.enrolment.endorsements;
     judge.pass(endorsement::check_chains(needed, &signers, &credentials, &links, trust))?;
+    let spares = keys::check(&form, &chain, &credentials, &used, &links, trust, judge)?;
     judge.pass(decisions::check_assertions(&form, &credentials, &used, trust))?;
     judge.pass(interventions::check_assertions(&form, &credentials, &intervened, trust))?;
     judge.pass(endorsement::check_assertions(&form.credentials, &credentials, &links, trust))?;
-    judge.pass(decisions::check_all_used(&signers, &links, &credentials))?;
+    judge.pass(decisions::check_all_used(&signers, &spares, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
     judge.pass(outcome::check_quorum(&form))?;
     judge.pass(interventions::check_people(&form, &sign_ins.interventions, trust))?;
@@ -217,6 +239,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
         records: form.entries.into_iter().map(|entry| entry.record).collect(),
         last,
         deciders,
+        other_keys: spares.iter().map(|spare| spare.told(&credentials)).collect(),
         checkpoint,
         cosigned,
         checks,
@@ -271,6 +294,9 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         let keys = form.credentials.len();
         held.push(format!("{}: made with user verification, each vouched for by the directory {} in a sign-in that names it, each recorded before it signed.", count(keys, "key"), trust.login.issuer));
         held.push(endorsed(form, trust));
+        if let Some(rules) = &form.policy.keys {
+            held.push(keys::held(rules));
+        }
         held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind()));
     }
     if !form.interventions.is_empty() {
