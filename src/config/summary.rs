@@ -50,7 +50,7 @@ pub(super) fn of(config: &Config) -> String {
     lines.list("witnesses", witnesses(config));
     lines.list("receivers", receivers(config));
     lines.add("cloud run", &cloud_run(config));
-    lines.add("github", &github(config));
+    lines.list("github", github(config));
     lines.add("proxies", &proxies(config));
     lines.list(
         "workload issuers",
@@ -149,12 +149,23 @@ fn receivers(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn github(config: &Config) -> String {
-    match &config.github {
-        Some(github) if github.token.is_some() => format!("{}, with a token", github.api),
-        Some(github) => format!("{}, without a token: public repositories alone", github.api),
-        None => "not asked about commits".to_owned(),
+fn github(config: &Config) -> Vec<String> {
+    let Some(github) = &config.github else { return vec!["not asked about commits".to_owned()] };
+    let token = match &github.token {
+        Some(_) => "with a token",
+        None => "without a token: public repositories alone",
+    };
+    let mut told = vec![format!("{}, {token}", github.api)];
+    if let Some(app) = &github.app {
+        let repositories: usize = app.installations.iter().map(|one| one.repositories.len()).sum();
+        let shows: Vec<&str> = app.shows.iter().map(|shown| shown.in_words()).collect();
+        let shows = if shows.is_empty() { "nothing".to_owned() } else { shows.join(", ") };
+        told.push(format!(
+            "App {}, repositories pinned: {repositories}, shown there: {shows}",
+            app.id
+        ));
     }
+    told
 }
 
 fn proxies(config: &Config) -> String {
