@@ -115,7 +115,10 @@ fn who_is_stopped_goes_back() {
         intent.answer = Some(Answer::Unknown { at, reason: "no answer".into() });
         assert_eq!(scene.next(), Action::Make(Call::Restore {}), "{call:?}");
         let intent = scene.progress.intent.as_mut().unwrap();
+        // Of an attempt before this one it says nothing.
         intent.answer = Some(Answer::Refused { at, reason: "no".into() });
+        assert_eq!(scene.next(), Action::Make(Call::Restore {}), "{call:?}");
+        scene.progress.intent.as_mut().unwrap().answer = Some(Answer::Accepted { at });
         scene.rolled_back("Alice stopped it");
         scene.progress.intent.as_mut().unwrap().answer = None;
         scene.service().etag = "\"e42\"".into();

@@ -159,14 +159,14 @@ impl Rollout<'_> {
         Action::Make(Call::Restore {})
     }
 
-    /// Whether a call whose outcome is not known may still take effect: the etag that it names is that
-    /// of now. A change of ours moves the etag on, and nothing that was sent before arrives any more.
+    /// Whether a call may still take effect: none was accepted, and the etag that it names is that of now.
+    /// That the last one was refused says nothing of one before it. A change of ours moves the etag on, and
+    /// nothing that was sent before arrives any more.
     fn may_still_arrive(&self, service: &ObservedService) -> bool {
         let intent = self.progress.intent.as_ref();
         intent.is_some_and(|intent| {
-            let known =
-                matches!(intent.answer, Some(Answer::Accepted { .. } | Answer::Refused { .. }));
-            !known && intent.etag.as_ref() == Some(&service.etag)
+            let is_accepted = matches!(intent.answer, Some(Answer::Accepted { .. }));
+            !is_accepted && intent.etag.as_ref() == Some(&service.etag)
         })
     }
 
