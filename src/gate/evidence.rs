@@ -148,7 +148,8 @@ pub async fn gather_act(
         index,
         at,
         sign_in_key: recorded.sign_in_key.clone(),
-        credentials: credentials_of(storage, trust, (needed, None), signatures, &[], tree).await?,
+        credentials: credentials_of(storage, trust, (needed, None), (signatures, &[]), &[], tree)
+            .await?,
         signed: decision_evidence(signed),
         tree: (tree.size(), tree.root()),
     })

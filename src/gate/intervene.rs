@@ -20,7 +20,7 @@ use crate::gate::{CeremonyRefusal, Crowding, GateError, refusals};
 use crate::proof::assertion::UnverifiedAssertion;
 use crate::proof::evidence::{RecordedIntervention, Trust};
 use crate::randomness;
-use crate::storage::{Credential, IssuedStatement, Session, Storage};
+use crate::storage::{Credential, IssuedStatement, Session, Storage, Writer};
 
 /// What a statement about the rollout of this approval is about: no decision on it can be mistaken for one.
 fn about(id: &ApprovalId) -> String {
@@ -122,13 +122,8 @@ async fn commit(
     if *act == crate::domain::intervention::Act::GoOn && !is_same_pause {
         return Err(CeremonyRefusal::UnknownStatement.into());
     }
-    let runs = approval.status() == Status::Executing;
-    let other = if runs { None } else { writer.rollout_beside(&approval, now).await? };
-    if other.is_some() {
-        let service = approval.subject.deployment().map(|deployment| deployment.service.clone());
-        return Err(
-            service.map_or(GateError::NotFound, |service| Crowding::OtherRollout(service).into())
-        );
+    if approval.status() != Status::Executing {
+        refuse_beside(&mut writer, &approval, now).await?;
     }
     let by = (&profile.person, profile.name.as_str(), profile.groups.as_slice());
     let mut transition = approval.intervene(*act, by, reason.as_deref(), now)?;
@@ -141,4 +136,21 @@ async fn commit(
     writer.commit().await?;
     tracing::warn!(approval = %id, person = profile.person.subject, act = act.as_str(), "an approver intervened");
     Ok(approval)
+}
+
+/// A rollout that was over begins again only where no other one of the service runs. One that has not begun
+/// waits for this one.
+async fn refuse_beside(
+    writer: &mut Writer,
+    approval: &Approval,
+    now: Timestamp,
+) -> Result<(), GateError> {
+    let deployment = approval.subject.deployment().ok_or(GateError::NotFound)?;
+    for other in writer.rollouts_beside(approval, now).await? {
+        let beside = writer.approval(&other).await?.ok_or(GateError::NotFound)?.approval;
+        if beside.status() == Status::Executing {
+            return Err(Crowding::OtherRollout(deployment.service.clone()).into());
+        }
+    }
+    Ok(())
 }

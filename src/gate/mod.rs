@@ -123,8 +123,8 @@ pub enum Crowding {
         "an older request for {0} still waits for people, and this environment takes one at a time (newer_request = \"refuse\"): wait until it is decided, or cancel it"
     )]
     OlderWaits(ServiceName),
-    /// Another rollout of the service runs or is about to.
-    #[error("another rollout of {0} runs or is about to begin: wait for its end, or stop that one")]
+    /// Another rollout of the service runs.
+    #[error("another rollout of {0} runs: wait for its end, or stop that one")]
     OtherRollout(ServiceName),
     /// As many wait as the environment allows.
     #[error(
