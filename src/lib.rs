@@ -72,7 +72,10 @@
 //! 5. The worker ([`worker`]) takes the job under a lease, verifies log and evidence ([`gate::authorise`]),
 //!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, has the head that
 //!    covers it kept outside ([`worker::log`]), makes it, writes down what came back, and observes again,
-//!    until the service serves what was signed or a person has to look.
+//!    until the service serves what was signed or a person has to look. A step may be watched for a signed
+//!    time ([`domain::plan`]), which counts from its recorded observation, and pause until a person signs.
+//!    An approver intervenes by an entry that holds the signature ([`gate::intervene`]): to stop and restore,
+//!    to go on, to look again, to leave it as it is. The worker follows none that it has not verified.
 //! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes, `countersign verify` checks them
 //!    offline ([`cli::verify`], `tests/data/evidence/README.md`), and `countersign audit verify`
 //!    recomputes the ledger's tree and the state of every approval from its entries.

@@ -20,8 +20,8 @@ use crate::app::App;
 use crate::domain::log_fault::LogFault;
 use crate::web::same_origin::require_same_origin;
 use crate::web::{
-    agents, approvals, assets, decisions, endorsements, environments, first_key, inbox, keys,
-    recovery, security_headers, sign_in,
+    agents, approvals, assets, decisions, endorsements, environments, first_key, inbox,
+    interventions, keys, recovery, security_headers, sign_in,
 };
 use crate::{api, mcp, web};
 
@@ -45,6 +45,8 @@ pub fn routes(app: App) -> Router {
         .route("/approvals/{id}/status", get(decisions::status))
         .route("/approvals/{id}/statements", post(decisions::statement))
         .route("/approvals/{id}/decisions", post(decisions::decision))
+        .route("/approvals/{id}/interventions/statements", post(interventions::statement))
+        .route("/approvals/{id}/interventions", post(interventions::intervention))
         .route("/approvals/{id}/evidence", get(api::evidence::evidence))
         .route("/audit", get(web::audit::page))
         .route("/audit/entries.jsonl", get(web::audit::jsonl))

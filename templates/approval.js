@@ -1,6 +1,7 @@
 // The page of one approval: signing a decision, and staying up to date.
 
 import { post, refusalOf, show, whyUnable } from "./ceremony.js";
+import { isIntervening, prepareIntervening } from "./intervene.js";
 import { checkChallenge, differs, digestOf, shownText, sign } from "./signing.js";
 
 const WAIT_SECONDS = 25;
@@ -111,6 +112,7 @@ function restoreReason() {
 
 /** Enables the buttons where they can work, and says beforehand where they cannot. */
 function prepareSigning() {
+  prepareIntervening();
   if (!find("sign")) {
     return;
   }
@@ -122,7 +124,7 @@ function prepareSigning() {
 }
 
 const isBusy = () =>
-  signing || Boolean(find("reason")?.value) || document.activeElement?.id === "reason";
+  signing || isIntervening() || Boolean(find("reason")?.value) || document.activeElement?.id === "reason";
 
 /** Replaces the main section by the current one; what was typed, opened and focused stays. */
 async function refresh() {
@@ -132,7 +134,7 @@ async function refresh() {
   }
   const next = new DOMParser().parseFromString(await response.text(), "text/html");
   const main = next.querySelector("main[data-approval]");
-  if (!main || signing) {
+  if (!main || signing || isIntervening()) {
     return;
   }
   const typed = find("reason")?.value ?? "";

@@ -196,7 +196,8 @@ impl From<CeremonyRefusal> for Problem {
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         use crate::domain::approval::TransitionRefusal::{
-            AlreadyDecided, Closed, Expired, NotAnApprover, NothingToWithdraw, OwnRequest,
+            AlreadyDecided, Closed, Expired, NotAnApprover, NotPossible, NothingToWithdraw,
+            OwnRequest, WindowOver,
         };
         match error {
             GateError::Request(refusal) => refusal.into(),
@@ -208,9 +209,8 @@ impl From<GateError> for Problem {
             GateError::Transition(refusal) => {
                 let status = match &refusal {
                     NotAnApprover(_) | OwnRequest(_) => StatusCode::FORBIDDEN,
-                    Closed(_) | Expired(_) | AlreadyDecided(_) | NothingToWithdraw(_) => {
-                        StatusCode::CONFLICT
-                    }
+                    Closed(_) | Expired(_) | AlreadyDecided(_) | NothingToWithdraw(_)
+                    | NotPossible(..) | WindowOver(_) => StatusCode::CONFLICT,
                 };
                 Self::new(status, refusal.code(), sentence(&refusal))
             }

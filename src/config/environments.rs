@@ -14,7 +14,7 @@ use crate::config::key_rules;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
-use crate::domain::plan::{AskedStep, LONGEST_BAKE, PlanRules, StepPlan, check_steps};
+use crate::domain::plan::{AskedStep, LONGEST_BAKE, PlanRules, StepPlan, check_steps, in_words};
 use crate::domain::policy::{
     EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, RequesterMatch, Rule,
 };
@@ -154,13 +154,16 @@ impl Environment<'_> {
             steps: if is_more { steps.to_vec() } else { Vec::new() },
             fixed: section.fixed,
             shortest_bake_seconds: self
-                .bake("shortest_bake", section.shortest_bake.as_deref())
+                .span("shortest_bake", section.shortest_bake.as_deref(), LONGEST_BAKE)
                 .unwrap_or(0),
             longest_bake_seconds: self
-                .bake("longest_bake", section.longest_bake.as_deref())
+                .span("longest_bake", section.longest_bake.as_deref(), LONGEST_BAKE)
                 .map(u64::from),
             tags: section.tags,
             on_failure: section.on_failure,
+            rollback_window_seconds: self
+                .span("rollback_window", section.rollback_window.as_deref(), LONGEST_EXPIRY)
+                .unwrap_or(0),
         };
         let shortest = SignedDuration::from_secs(rules.shortest_bake_seconds.into());
         if shortest > rules.longest_bake() {
@@ -181,13 +184,14 @@ impl Environment<'_> {
         rules
     }
 
-    fn bake(&mut self, key: &str, text: Option<&str>) -> Option<u32> {
+    fn span(&mut self, key: &str, text: Option<&str>, longest: SignedDuration) -> Option<u32> {
         let text = text?;
-        let seconds = seconds_of(text, SignedDuration::ZERO, LONGEST_BAKE);
+        let seconds = seconds_of(text, SignedDuration::ZERO, longest);
         if seconds.is_none() {
+            let longest = in_words(longest);
             self.problem(
                 &format!("plan.{key}"),
-                format!("{text:?} is no time of at most 24 hours: write \"10m\" or \"1h\", say"),
+                format!("{text:?} is no time of at most {longest}: write \"10m\" or \"1h\", say"),
             );
         }
         seconds.and_then(|seconds| u32::try_from(seconds).ok())

@@ -364,6 +364,8 @@ pub struct PlanSection {
     pub tags: bool,
     /// What happens when a step fails.
     pub on_failure: OnFailure,
+    /// How long after a success one approver may sign the way back.
+    pub rollback_window: Option<String>,
 }
 
 /// One entry of `requesters`.

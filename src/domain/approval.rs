@@ -3,14 +3,17 @@
 //! Transitions consume the approval, take the time as an argument and return a [`Transition`],
 //! the only thing that storage writes. What is not written here cannot happen.
 
+mod interventions;
 mod state;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::domain::agent_credential::person_behind;
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ids::ApprovalId;
+use crate::domain::intervention::{Act, Orders};
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, RuleProgress};
 use crate::domain::rollout::{Intent, Outcome, Progress};
@@ -43,6 +46,8 @@ pub struct Transition {
     pub event: Event,
     /// Whether the worker has something to do from now on.
     pub starts_rollout: bool,
+    /// What else its entry says.
+    pub data: Value,
 }
 
 /// What happened to an approval, as the ledger names it.
@@ -69,6 +74,8 @@ pub enum Event {
     CallAnswered,
     #[serde(rename = "rollout.observed")]
     Observed,
+    #[serde(rename = "rollout.intervened")]
+    Intervened,
     #[serde(rename = "rollout.ended")]
     Ended,
 }
@@ -98,6 +105,14 @@ pub enum TransitionRefusal {
         "{0} issued the credential that this was asked for with, and counts as its requester: somebody else has to decide"
     )]
     OwnRequest(String),
+    /// Nobody can sign this about the rollout now.
+    #[error(
+        "it cannot be signed now that {}: this approval is {}. Load the page again to see what can be", .0.in_words(), .1.as_str().replace('_', " ")
+    )]
+    NotPossible(Act, Status),
+    /// The time in which one person may sign the way back is over.
+    #[error("the way back could be signed by one person until {0}: ask for a new rollout instead")]
+    WindowOver(Timestamp),
 }
 
 impl TransitionRefusal {
@@ -110,6 +125,8 @@ impl TransitionRefusal {
             Self::AlreadyDecided(_) => "already_decided",
             Self::NothingToWithdraw(_) => "nothing_to_withdraw",
             Self::OwnRequest(_) => "own_request",
+            Self::NotPossible(..) => "intervention_not_possible",
+            Self::WindowOver(_) => "rollback_window_over",
         }
     }
 }
@@ -119,7 +136,7 @@ impl Approval {
     pub fn request(subject: FrozenSubject, policy: Policy) -> Transition {
         let approval =
             Self { subject, policy, version: 1, decisions: Vec::new(), state: State::Pending {} };
-        Transition { approval, event: Event::Requested, starts_rollout: false }
+        Transition { approval, event: Event::Requested, starts_rollout: false, data: Value::Null }
     }
 
     /// Its identifier.
@@ -292,20 +309,28 @@ impl Approval {
         if now >= self.runs_out_at() {
             return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
-        self.state = State::Executing { since: now, progress: Progress::default() };
+        self.state = State::Executing {
+            since: now,
+            progress: Progress::default(),
+            orders: Orders::default(),
+        };
         Ok(self.next(Event::Begun, true))
     }
 
     /// The rollout got further: a call is announced or answered, or an observation recorded.
     pub fn advance(mut self, new_progress: Progress) -> Result<Transition, TransitionRefusal> {
+        let status = self.status();
+        let State::Executing { progress, orders, .. } = &mut self.state else {
+            return Err(TransitionRefusal::Closed(status));
+        };
         let event = match &new_progress.intent {
+            intent if *intent == progress.intent => Event::Observed,
             Some(Intent { answer: None, .. }) => Event::CallAnnounced,
             Some(Intent { answer: Some(_), .. }) => Event::CallAnswered,
             None => Event::Observed,
         };
-        let State::Executing { progress, .. } = &mut self.state else {
-            return Err(TransitionRefusal::Closed(self.status()));
-        };
+        // What people signed stays, whatever the worker knew of it; looking again is done once.
+        orders.observe_again &= event != Event::Observed;
         *progress = new_progress;
         Ok(self.next(event, true))
     }
@@ -340,6 +365,6 @@ impl Approval {
 
     fn next(mut self, event: Event, starts_rollout: bool) -> Transition {
         self.version += 1;
-        Transition { approval: self, event, starts_rollout }
+        Transition { approval: self, event, starts_rollout, data: Value::Null }
     }
 }

@@ -23,6 +23,8 @@ pub const CREDENTIAL_REVOKED: &str = "credential.revoked";
 pub const ROLLOUT_BEGUN: &str = "rollout.begun";
 /// The kind of the record before a call to Cloud Run.
 pub const CALL_ANNOUNCED: &str = "rollout.call_announced";
+/// The kind of the record of what came back from one.
+pub const CALL_ANSWERED: &str = "rollout.call_answered";
 
 /// The revoked credentials by their ids (base64url), each with the index of the entry that says so.
 pub type Revoked = BTreeMap<String, u64>;

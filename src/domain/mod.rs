@@ -13,6 +13,7 @@ pub mod freeze;
 pub mod hold;
 pub mod ids;
 pub mod image;
+pub mod intervention;
 pub mod key_rules;
 pub mod ledger;
 pub mod log_fault;

@@ -35,6 +35,9 @@ pub struct Plan {
     /// What the gate does when a step fails.
     #[serde(default, skip_serializing_if = "OnFailure::is_restore")]
     pub on_failure: OnFailure,
+    /// How long after a success one approver may sign the way back, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rollback_window_seconds: u32,
 }
 
 /// One step of the traffic.
@@ -51,6 +54,9 @@ pub struct Step {
     /// The tag that gives the new revision an address of its own during this step, and no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// Whether the rollout then waits until an approver has signed that it goes on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pause: bool,
 }
 
 /// One step as it is asked for or configured: everything but the shares, which follow from what serves.
@@ -65,6 +71,9 @@ pub struct StepPlan {
     /// As [`Step::tag`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// As [`Step::pause`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pause: bool,
 }
 
 /// What the gate does when a step fails.
@@ -99,6 +108,11 @@ fn is_zero(seconds: &u32) -> bool {
     *seconds == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the member over like this")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// The steps of a rollout are none that can be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -107,13 +121,13 @@ pub struct InvalidSteps(pub String);
 impl StepPlan {
     /// A step of this share and nothing else.
     pub fn of_percent(percent: u8) -> Self {
-        Self { percent, bake_seconds: 0, tag: None }
+        Self { percent, bake_seconds: 0, tag: None, pause: false }
     }
 
     /// The step with the shares that it comes to.
     pub fn with_traffic(&self, traffic: Vec<TrafficShare>) -> Step {
-        let Self { percent, bake_seconds, tag } = self.clone();
-        Step { percent, traffic, bake_seconds, tag }
+        let Self { percent, bake_seconds, tag, pause } = self.clone();
+        Step { percent, traffic, bake_seconds, tag, pause }
     }
 
     /// What happens at it beside the shares, as clauses.
@@ -130,7 +144,7 @@ impl Step {
 
     /// Whether the rollout does something between this step and the next.
     pub fn has_wait(&self) -> bool {
-        self.bake_seconds > 0
+        self.bake_seconds > 0 || self.pause
     }
 
     /// What happens at it beside the shares, as clauses.
@@ -143,6 +157,11 @@ impl Step {
         }
         if self.bake_seconds > 0 {
             details.push(format!("watched for {}", in_words(self.bake())));
+        }
+        if self.pause {
+            let pause =
+                "the rollout waits here until one of those who may sign signs that it goes on";
+            details.push(pause.to_owned());
         }
         details
     }
@@ -185,6 +204,12 @@ pub fn check_steps(steps: &[StepPlan]) -> Result<(), InvalidSteps> {
         if percent == 0 && step.tag.is_none() {
             return Err(InvalidSteps(
                 "a step of 0 % needs a tag, since without an address of its own nobody can try the new revision: {\"percent\": 0, \"tag\": \"try\"}; without one, steps are percents of at least 1 that rise to 100"
+                    .to_owned(),
+            ));
+        }
+        if percent == 100 && step.pause {
+            return Err(InvalidSteps(
+                "the last step has a pause, and nothing comes after it: give it to an earlier one"
                     .to_owned(),
             ));
         }

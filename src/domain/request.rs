@@ -310,7 +310,13 @@ impl DeploymentRequest {
         let template = self.template.as_ref();
         let proposed = propose(running, template, &self.image, &revision, id.as_str())?;
         let on_failure = self.on_failure.unwrap_or(policy.plan.on_failure);
-        let plan = Plan { revision, steps, rollback: before.to_vec(), on_failure };
+        let plan = Plan {
+            revision,
+            steps,
+            rollback: before.to_vec(),
+            on_failure,
+            rollback_window_seconds: policy.plan.rollback_window_seconds,
+        };
         let lifetime = self.expires_in(policy)?;
         let expires_at = requested_at.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
         let facts = Facts {

@@ -7,6 +7,7 @@ mod trouble;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::intervention::Orders;
 use crate::domain::observation::TrafficShare;
 use crate::domain::plan::{Plan, Step};
 use crate::domain::time;
@@ -53,6 +54,14 @@ pub struct Watched<'a> {
     pub step: &'a Step,
     /// Until when it is watched.
     pub until: Timestamp,
+}
+
+impl Watched<'_> {
+    /// Whether its time is over and nobody has signed yet that the rollout goes on, where somebody has to.
+    pub fn waits_for_people(&self, orders: &Orders, now: Timestamp) -> bool {
+        let number = u64::try_from(self.number).ok();
+        self.step.pause && now >= self.until && orders.go_on_after != number
+    }
 }
 
 impl Progress {

@@ -6,6 +6,7 @@ use crate::domain::approval::{Approval, State};
 use crate::domain::deployment::Plan;
 use crate::domain::hold::{Freezes, hold_now};
 use crate::domain::ids::ApprovalId;
+use crate::domain::intervention::Orders;
 use crate::domain::plan::in_words;
 use crate::domain::rollout::{Call, Progress, Serving, Watched};
 use crate::domain::subject::Subject;
@@ -45,7 +46,9 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
             )
         }
         State::Approved { .. } => approved(approval),
-        State::Executing { progress, .. } => executing(approval.subject.subject(), progress, now),
+        State::Executing { progress, orders, .. } => {
+            executing(approval.subject.subject(), progress, orders, now)
+        }
         State::Succeeded { serving: Some(serving), .. } => {
             succeeded(approval.subject.subject(), serving)
         }
@@ -57,13 +60,13 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
             clause(reason)
         ),
         State::RolledBack { reason, .. } => format!(
-            "The rollout failed, and what served before serves again: {}. {requester} has to \
+            "The rollout did not stay, and what served before serves again: {}. {requester} has to \
              remove the cause and ask again.",
             clause(reason)
         ),
         State::NeedsAttention { reason, .. } => format!(
             "Somebody who looks after {} has to look at it in Cloud Run: {}. The gate changes \
-             nothing more by itself.",
+             nothing more by itself; on its page an approver signs what becomes of it.",
             approval.subject.subject().target_name(),
             clause(reason)
         ),
@@ -145,11 +148,17 @@ fn pending(approval: &Approval, now: Timestamp) -> String {
     format!("Waiting for {}, until {}.", missing.join(" and "), moment(expires_at))
 }
 
-fn executing(subject: &Subject, progress: &Progress, now: Timestamp) -> String {
+fn executing(subject: &Subject, progress: &Progress, orders: &Orders, now: Timestamp) -> String {
     let Subject::Deployment(deployment) = subject else {
         return "It is under way. Nobody has to do anything.".to_owned();
     };
     let (plan, service) = (&deployment.plan, subject.target_name());
+    if let Some(reason) = &orders.restore {
+        return format!(
+            "{}. The gate is restoring what served before; nobody has to do anything yet.",
+            clause(reason)
+        );
+    }
     if let Some(reason) = &progress.restoring {
         return format!(
             "A step failed: {}. The gate is restoring what served before; nobody has to do \
@@ -158,7 +167,7 @@ fn executing(subject: &Subject, progress: &Progress, now: Timestamp) -> String {
         );
     }
     if let Some(watched) = progress.watched(plan) {
-        return watching(plan, &watched, now);
+        return watching(plan, &watched, orders, now);
     }
     let doing = match progress.intent.as_ref().map(|intent| intent.call) {
         Some(Call::CreateService {}) => format!("creating the service {service}"),
@@ -173,7 +182,7 @@ fn executing(subject: &Subject, progress: &Progress, now: Timestamp) -> String {
     format!("The gate is {doing}. Nobody has to do anything.")
 }
 
-fn watching(plan: &Plan, watched: &Watched<'_>, now: Timestamp) -> String {
+fn watching(plan: &Plan, watched: &Watched<'_>, orders: &Orders, now: Timestamp) -> String {
     let Watched { number, step, until } = watched;
     let left = until.duration_since(now);
     let (percent, of) = (step.percent, plan.steps.len());
@@ -186,6 +195,11 @@ fn watching(plan: &Plan, watched: &Watched<'_>, now: Timestamp) -> String {
         return format!(
             "{serves} and is watched until {}, {left} from now. Nobody has to do anything.",
             moment(*until)
+        );
+    }
+    if watched.waits_for_people(orders, now) {
+        return format!(
+            "{serves} and pauses there, as was signed. One of those who may sign has to sign on its page that it goes on, or that it stops."
         );
     }
     format!("{serves} and was watched for {}. Nobody has to do anything.", in_words(step.bake()))

@@ -1,5 +1,5 @@
-//! Statements: the exact bytes that a key signs. A decision is one; [`crate::domain::endorsement`] and
-//! [`crate::domain::recovery`] are others.
+//! Statements: the exact bytes that a key signs. A decision is one; [`crate::domain::endorsement`],
+//! [`crate::domain::intervention`] and [`crate::domain::recovery`] are others.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
@@ -241,7 +241,7 @@ fn type_of(decision: Verdict) -> &'static str {
 }
 
 /// The image of a deployment, and whatever is asked for under its approval's id.
-fn subjects_of(asked: &FrozenSubject) -> Vec<Subject> {
+pub(super) fn subjects_of(asked: &FrozenSubject) -> Vec<Subject> {
     let subject = |name: String, sha256| Subject { name, digest: SubjectDigest { sha256 } };
     let image = asked.deployment().map(|deployment| &deployment.image);
     let image = image.map(|image| subject(image.repository().to_owned(), *image.digest()));

@@ -7,10 +7,11 @@ use serde_json::Value;
 use crate::domain::approval::State;
 use crate::domain::decision::Verdict;
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
+use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
-use crate::domain::rollout::{Answer, Call};
+use crate::domain::rollout::{Answer, Call, Progress};
 
 impl Record {
     /// Who did it: the subject of a person, or the requester as the gate tells requesters apart. None
@@ -38,6 +39,7 @@ impl Record {
     /// One sentence of what happened.
     pub fn sentence(&self) -> String {
         match &self.approval {
+            Some(_) if self.kind == INTERVENED => intervened(&self.data),
             Some(approval) => of_approval(&self.kind, approval),
             None => of_event(self),
         }
@@ -76,6 +78,17 @@ fn decided(approval: &ApprovalRecord, status: &str) -> String {
     let reason = decision.reason.as_ref().map(|reason| format!(", because “{}”", reason.trim()));
     let reason = reason.unwrap_or_default();
     format!("{} {did}{reason}; the approval is {status}.", decision.name)
+}
+
+fn intervened(data: &Value) -> String {
+    let statement = data["signed"]["statement"].as_str().unwrap_or_default();
+    let Ok(statement) = FrozenIntervention::thaw(statement) else {
+        return "An approver intervened.".to_owned();
+    };
+    let Intervention { act, reason, .. } = statement.predicate();
+    let reason = reason.as_ref().map(|reason| format!(", because “{}”", reason.trim()));
+    let name = data["name"].as_str().unwrap_or("An approver");
+    format!("{name} signed that {}{}.", act.in_words(), reason.unwrap_or_default())
 }
 
 fn announced(state: &State) -> String {
@@ -128,6 +141,9 @@ pub fn call_in_words(call: Call) -> String {
 
 fn observed(state: &State) -> String {
     match state {
+        State::Executing { progress: Progress { restoring: Some(reason), .. }, .. } => {
+            format!("What served before is to serve again: {}.", reason.trim_end_matches('.'))
+        }
         State::Executing { progress, .. } if progress.steps_done > 0 => {
             format!("Cloud Run was seen to serve step {}.", progress.steps_done)
         }

@@ -14,6 +14,7 @@ use crate::domain::subject::Subject;
 use crate::gate::GateError;
 use crate::gate::evidence::{gather, gather_at};
 use crate::gate::newest::refuse_later_entries;
+use crate::gate::orders::first_unsigned;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::{Evidence, Trust};
 use crate::proof::verify::{Code, Failure, Verified, verify_evidence};
@@ -74,6 +75,9 @@ pub enum NotAuthorised {
         /// Until when it had to.
         ran_out: Timestamp,
     },
+    /// An entry tells the rollout what nobody signed.
+    #[error("entry {0} of the log tells the rollout what no approver signed")]
+    UnsignedOrder(u64),
     /// The policy asks for pinned anchors, and this gate has none.
     #[error(
         "the environment {0} asks for pinned trust, and nothing is pinned in this gate's configuration: write [trust] again as it was, and ask again"
@@ -110,6 +114,7 @@ impl NotAuthorised {
             Self::Revoked(_) => "credential_revoked",
             Self::OtherKeyGivenUp(..) => "key_not_accepted",
             Self::BegunLate { .. } => "begun_late",
+            Self::UnsignedOrder(_) => "order_unsigned",
             Self::Unpinned(_) => "trust_unpinned",
             Self::NotWitnessed(failure) => failure.code().as_str(),
             Self::LogGap(_) => "log_gap",
@@ -185,6 +190,10 @@ async fn verify_approved(
         return Err(NotAuthorised::Unpinned(policy.environment.clone()));
     }
     refuse_begun_late(&verified)?;
+    if let Some(place) = first_unsigned(verified.records()) {
+        let entry = evidence.entries.get(place).map_or(0, |entry| entry.index);
+        return Err(NotAuthorised::UnsignedOrder(entry));
+    }
     refuse_revoked(storage, &evidence, &verified).await?;
     let last = evidence.entries.last().map_or(0, |entry| entry.index);
     let log = TrustedLog::parse(&trust.log)

@@ -16,7 +16,7 @@ use crate::gate::witnessed::{cosignatures, newest_cosigned};
 use crate::proof::base64url;
 use crate::proof::evidence::{
     CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
-    Evidence, SignIn, SignedToken, Trust,
+    Evidence, RecordedIntervention, SignIn, SignedToken, Trust,
 };
 use crate::proof::verify::ActEvidence;
 use crate::storage::{Credential, RecordedRevocation, Storage, StoredApproval};
@@ -66,6 +66,7 @@ pub async fn gather_at(
     own_entries.retain(|entry| entry.index < head.size());
     let decided = decided(&own_entries)?;
     signed.truncate(decided.len());
+    let intervened = intervened_with(&own_entries)?;
     let mut entries = Vec::with_capacity(own_entries.len());
     for entry in own_entries {
         entries.push(entry_evidence(storage, entry, head).await?);
@@ -79,7 +80,8 @@ pub async fn gather_at(
         deployment: approval.subject.text().to_owned(),
         policy,
         requester: SignedToken { token, key },
-        credentials: credentials_of(storage, trust, asked, &signed, &decided, head).await?,
+        credentials: credentials_of(storage, trust, asked, (&signed, &intervened), &decided, head)
+            .await?,
         decisions: signed.into_iter().map(decision_evidence).collect(),
         entries,
         checkpoint,
@@ -146,20 +148,31 @@ pub async fn gather_act(
         index,
         at,
         sign_in_key: recorded.sign_in_key.clone(),
-        credentials: credentials_of(storage, trust, (needed, None), signatures, &[], tree).await?,
+        credentials: credentials_of(storage, trust, (needed, None), (signatures, &[]), &[], tree)
+            .await?,
         signed: decision_evidence(signed),
         tree: (tree.size(), tree.root()),
     })
 }
 
-/// The enrolment of each credential that signed, in the order of first use: for decisions, then the other
-/// keys that whoever decided must have, then for the endorsements of the credentials before it. An anchor of
+/// The raw ids of the credentials with which approvers intervened, in the order of their entries.
+fn intervened_with(own_entries: &[Entry]) -> Result<Vec<Vec<u8>>, GateError> {
+    let mut used = Vec::new();
+    for entry in own_entries {
+        let held = RecordedIntervention::of_record(&Record::parse(&entry.record)?);
+        used.extend(held.and_then(|one| base64url::decode(&one.signed.credential_id)));
+    }
+    Ok(used)
+}
+
+/// The enrolment of each credential that signed, in the order of first use: for decisions, then for
+/// interventions, then the other keys that whoever decided must have, then for the endorsements of the credentials before it. An anchor of
 /// `trust` ends the chain.
 async fn credentials_of(
     storage: &Storage,
     trust: &Trust,
     (needed, keys): (u8, Option<&KeyRules>),
-    signed: &[SignedDecision],
+    (signed, intervened): (&[SignedDecision], &[Vec<u8>]),
     decided: &[Decided],
     head: &Frontier,
 ) -> Result<Vec<CredentialEvidence>, GateError> {
@@ -170,6 +183,7 @@ async fn credentials_of(
         }
     };
     signed.iter().for_each(|decision| note(&mut ids, &decision.credential_id));
+    intervened.iter().for_each(|id| note(&mut ids, id));
     let revocations = if keys.is_some() { storage.revocations().await? } else { Vec::new() };
     if let Some(rules) = keys.filter(|rules| rules.needed() > 1) {
         let others = Others { storage, trust, needed, rules, revocations: &revocations };
@@ -291,7 +305,8 @@ async fn entry_evidence(
     })
 }
 
-fn decision_evidence(signed: SignedDecision) -> DecisionEvidence {
+/// A signed statement with the sign-in that it rests on, as evidence has it.
+pub(super) fn decision_evidence(signed: SignedDecision) -> DecisionEvidence {
     DecisionEvidence {
         credential_id: encode(&signed.credential_id),
         authenticator_data: encode(&signed.authenticator_data),

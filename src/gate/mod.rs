@@ -12,9 +12,11 @@ pub mod enrol;
 pub mod evidence;
 pub mod first_key;
 pub mod freezes;
+pub mod intervene;
 pub mod keys;
 mod newest;
 pub mod notices;
+mod orders;
 pub mod recover;
 pub mod refusals;
 pub mod request;
@@ -121,6 +123,9 @@ pub enum Crowding {
         "an older request for {0} still waits for people, and this environment takes one at a time (newer_request = \"refuse\"): wait until it is decided, or cancel it"
     )]
     OlderWaits(ServiceName),
+    /// Another rollout of the service runs.
+    #[error("another rollout of {0} runs: wait for its end, or stop that one")]
+    OtherRollout(ServiceName),
     /// As many wait as the environment allows.
     #[error(
         "{most} requests for {environment} already wait for people, as many as its max_pending allows: cancel those that nobody needs, or have them decided"
@@ -138,6 +143,7 @@ impl Crowding {
     pub fn code(&self) -> &'static str {
         match self {
             Self::OlderWaits(_) => "older_request_pending",
+            Self::OtherRollout(_) => "other_rollout",
             Self::TooManyWait { .. } => "too_many_pending",
         }
     }

@@ -19,6 +19,8 @@ pub const SIGN_IN: &str = "sign_in.refused";
 pub const CREDENTIAL: &str = "credential.refused";
 /// A decision.
 pub const DECISION: &str = "decision.refused";
+/// What an approver signed about a rollout.
+pub const INTERVENTION: &str = "intervention.refused";
 /// A credential for an agent.
 pub const AGENT_CREDENTIAL: &str = "agent_credential.refused";
 /// A freeze, or its end.

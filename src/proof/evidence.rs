@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::intervention::INTERVENED;
+use crate::domain::ledger::Record;
 use crate::domain::policy::TrustLevel;
 use crate::domain::recovery::{lineage, successor};
 use crate::proof::base64url;
@@ -94,6 +96,24 @@ pub struct DecisionEvidence {
     pub user_handle: Option<String>,
     /// The sign-in that gave the groups; the ID token's SHA-256 is in the statement.
     pub sign_in: SignIn,
+}
+
+/// What an entry of the kind `rollout.intervened` holds beside the approval.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedIntervention {
+    /// The person's name, as the directory said: the gate's label.
+    pub name: String,
+    /// The signed statement and the sign-in that it rests on, in the form of a decision's.
+    pub signed: DecisionEvidence,
+}
+
+impl RecordedIntervention {
+    /// What a record holds, if it is one of an intervention that can be read.
+    pub fn of_record(record: &Record) -> Option<Self> {
+        let is_one = record.kind == INTERVENED;
+        is_one.then(|| serde_json::from_value(record.data.clone()).ok()).flatten()
+    }
 }
 
 /// One credential and how it became a person's.

@@ -372,7 +372,7 @@ impl Writer {
             let row = format!("of {}", approval.id());
             return Err(StorageError::Missing { table: "ledger_entries", row });
         }
-        let record = Record::of_transition(&transition, previous, Value::Null, now);
+        let record = Record::of_transition(&transition, previous, transition.data.clone(), now);
         self.append(&record).await?;
         let approval = transition.approval;
         jobs::settle(&mut self.transaction, &approval, now).await?;

@@ -4,12 +4,14 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::body::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::domain::approval::Approval;
 use crate::domain::decision::Verdict;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
@@ -63,6 +65,17 @@ pub struct StatusAnswer {
     status: &'static str,
     version: u64,
     status_sentence: String,
+}
+
+impl StatusAnswer {
+    /// Where this approval stands at this time.
+    pub fn of(app: &App, approval: &Approval, now: Timestamp) -> Self {
+        Self {
+            status: approval.status().as_str(),
+            version: approval.version,
+            status_sentence: status_sentence(approval, &app.storage.freezes(), now),
+        }
+    }
 }
 
 /// The session, or 401 with a sentence: nothing that was typed is lost.
@@ -161,11 +174,7 @@ pub async fn decision(
     let approval =
         decide(&app.storage, &app.relying_party, &session, id, &nonce, &credential, now).await?;
     tracing::info!(approval = %id, person = session.profile.person.subject, status = approval.status().as_str(), "a decision was signed");
-    Ok(Json(StatusAnswer {
-        status: approval.status().as_str(),
-        version: approval.version,
-        status_sentence: status_sentence(&approval, &app.storage.freezes(), now),
-    }))
+    Ok(Json(StatusAnswer::of(&app, &approval, now)))
 }
 
 /// How the page's script waits for news.
@@ -189,9 +198,5 @@ pub async fn status(
     let patience = std::time::Duration::from_secs(query.wait.min(LONGEST_WAIT));
     let snapshot = app.watch.wait(&id, query.version, patience).await?;
     let approval = &snapshot.approval;
-    Ok(Json(StatusAnswer {
-        status: approval.status().as_str(),
-        version: approval.version,
-        status_sentence: status_sentence(approval, &app.storage.freezes(), app.now()),
-    }))
+    Ok(Json(StatusAnswer::of(&app, approval, app.now())))
 }

@@ -9,6 +9,7 @@ pub mod endorsements;
 pub mod environments;
 pub mod first_key;
 pub mod inbox;
+pub mod interventions;
 pub mod keys;
 pub mod keys_page;
 pub mod notices;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::approval::State;
 use crate::domain::deployment::Deployment;
 use crate::domain::hold::{Hold, hold_of};
+use crate::domain::intervention::Orders;
 use crate::domain::observation::ObservedService;
 use crate::domain::rollout::{
     Action, Answer, Call, Change, Intent, Outcome, Progress, World, after_exhaustion,
@@ -113,7 +114,9 @@ async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
     }
     match &stored.approval.state {
         State::Approved { .. } => begin(worker, job, &stored).await,
-        State::Executing { progress, .. } => go_on(worker, job, &stored, progress).await,
+        State::Executing { progress, orders, .. } => {
+            go_on(worker, job, &stored, (progress, orders)).await
+        }
         State::Pending {}
         | State::Succeeded { .. }
         | State::Failed { .. }
@@ -171,18 +174,19 @@ async fn go_on(
     worker: &Worker,
     job: &Job,
     stored: &StoredApproval,
-    progress: &Progress,
+    (progress, orders): (&Progress, &Orders),
 ) -> Result<Turn, GateError> {
     let Some(deployment) = stored.approval.subject.deployment() else { return Ok(Turn::Over) };
     let world = match observe(worker, deployment).await {
         Ok(world) => world,
         Err(error) => return trouble(worker, job, stored, progress, &error).await,
     };
-    match next_action(deployment, progress, &world) {
+    match next_action(deployment, progress, orders, &world) {
         Action::Make(call) => {
             make(worker, job, stored, progress, call, world.service.as_ref()).await
         }
         Action::Wait => Ok(Turn::Later(look_again(progress, world.now), None)),
+        Action::WaitForPeople => Ok(Turn::Later(WATCHING, None)),
         Action::WaitUntil(until) => {
             let left = until.duration_since(world.now).unsigned_abs();
             Ok(Turn::Later(left.min(WATCHING), None))

@@ -209,6 +209,7 @@ fn the_example_is_a_configuration() {
       plans           at 50 % watched for 10 minutes
                       a step is watched for at most 2 hours
                       steps may give the new revision an address of its own
+                      for 1 hour after a success one approver may sign the way back
       trust           must be pinned
       expires in      8h
       begins within   1h of the last signature

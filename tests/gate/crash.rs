@@ -75,6 +75,10 @@ killed! {
     the_restore_is_reconciling: StepRefused.killed(Reconciling(4));
     the_restore_serves_and_the_end_is_not_recorded: StepRefused.killed(Reading(14));
 
+    a_signed_restore_is_sent_and_lost: Stopped.killed(Lost(3));
+    a_signed_restore_is_sent_and_arrives_late: Stopped.killed(Late(3));
+    a_signed_restore_is_made_and_not_answered: Stopped.killed(Unanswered(3));
+
     the_new_service_is_read: NewService.killed(Reading(2));
     the_new_service_is_sent_and_lost: NewService.killed(Lost(1));
     the_new_service_is_sent_and_arrives_late: NewService.killed(Late(1));
@@ -122,6 +126,8 @@ enum Rollout {
     RevisionFails,
     /// The second step is refused, and the first is undone.
     StepRefused,
+    /// An approver stops it while the first step is watched.
+    Stopped,
     /// A service that does not exist is created.
     NewService,
 }
@@ -139,6 +145,7 @@ impl Rollout {
     fn changes(self) -> Value {
         match self {
             NewService => json!({"subject": {"service": NEW_SERVICE, "steps": [100]}}),
+            Stopped => json!({"subject": {"steps": [{"percent": 10, "bake": "1h"}, 100]}}),
             Plain | RevisionFails | StepRefused => json!({}),
         }
     }
@@ -147,14 +154,14 @@ impl Rollout {
     fn write(self) -> (&'static str, &'static str) {
         match self {
             NewService => ("POST", "/services"),
-            Plain | RevisionFails | StepRefused => ("PATCH", "/services/web"),
+            Plain | RevisionFails | StepRefused | Stopped => ("PATCH", "/services/web"),
         }
     }
 
     fn faults(self) -> Option<Value> {
         let refused = json!({"kind": "status", "code": 400, "message": "No."});
         match self {
-            Plain | NewService => None,
+            Plain | NewService | Stopped => None,
             RevisionFails => Some(fault_at("PATCH", "", 1, json!({"kind": "revision_fails"}))),
             StepRefused => Some(fault_at("PATCH", "", 3, refused)),
         }
@@ -195,6 +202,11 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     gate.ready_delay(if is_slow { 1500 } else { 0 }).await;
 
     assert_eq!(alice.approve(&id).await.unwrap()["status"], "approved");
+    if let Stopped = rollout {
+        let served = async || gate.approval(&id).await["rollout"]["steps_done"] == 1;
+        gate.until("the step serves", served).await;
+        alice.intervene(&id, &json!({"act": "restore"})).await.unwrap();
+    }
     if let Some(held) = held {
         gate.until_hit(held).await;
     }
@@ -224,7 +236,9 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     let (status, writes) = match rollout {
         Plain | NewService => ("succeeded", whole),
         RevisionFails => ("rolled_back", vec![signed.rollback()]),
-        StepRefused => ("rolled_back", vec![signed.rollback(), signed.step(0), signed.rollback()]),
+        StepRefused | Stopped => {
+            ("rolled_back", vec![signed.rollback(), signed.step(0), signed.rollback()])
+        }
     };
     assert_eq!(ended["status"], status, "{ended:#}");
     assert_eq!(ended["decisions"].as_array().unwrap().len(), 1);
@@ -259,7 +273,7 @@ async fn gate_and_process(engine: Engine) -> (Gate, GateProcess) {
 async fn until_in_effect(gate: &Gate, rollout: Rollout) {
     let (before, service) = match rollout {
         NewService => (0, NEW_SERVICE),
-        Plain | RevisionFails | StepRefused => (1, crate::support::gate::SERVICE),
+        Plain | RevisionFails | StepRefused | Stopped => (1, crate::support::gate::SERVICE),
     };
     let writes = gate.journal().await;
     let answered = writes.iter().filter(|call| call["method"] != "GET" && call["status"] == 200);

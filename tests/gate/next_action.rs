@@ -3,6 +3,7 @@
 mod watching;
 
 use countersign::domain::deployment::{Deployment, Preconditions};
+use countersign::domain::intervention::Orders;
 use countersign::domain::observation::{
     ObservedRevision, ObservedService, Readiness, TrafficShare,
 };
@@ -22,6 +23,7 @@ const BEFORE: &str = "checkout-00041-zed";
 struct Scene {
     deployment: Deployment,
     progress: Progress,
+    orders: Orders,
     world: World,
 }
 
@@ -43,7 +45,12 @@ impl Scene {
             last_modifier: "mallory@example.com".into(),
         };
         let world = World { service: Some(service), revision: None, now: now() };
-        Self { deployment: deployment(), progress: Progress::default(), world }
+        Self {
+            deployment: deployment(),
+            progress: Progress::default(),
+            orders: Orders::default(),
+            world,
+        }
     }
 
     /// The revision is there and recorded, no traffic moved.
@@ -111,7 +118,7 @@ impl Scene {
     }
 
     fn next(&self) -> Action {
-        next_action(&self.deployment, &self.progress, &self.world)
+        next_action(&self.deployment, &self.progress, &self.orders, &self.world)
     }
 
     fn records(&self) -> Progress {

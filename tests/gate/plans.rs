@@ -224,6 +224,9 @@ async fn plans_that_nobody_can_sign() {
     let id = gate.asked(json!({"subject": {"steps": null}})).await;
     let subject = gate.approval(&id).await["subject"].clone();
     assert_eq!(subject["on_failure"], "hold");
-    assert_eq!(subject["plan"][0], json!({"percent": 10, "bake_seconds": 300, "tag": null}));
+    assert_eq!(
+        subject["plan"][0],
+        json!({"percent": 10, "bake_seconds": 300, "tag": null, "pause": false})
+    );
     gate.finish().await;
 }

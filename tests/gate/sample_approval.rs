@@ -143,6 +143,7 @@ pub fn deployment() -> Deployment {
             steps: vec![step(10), step(50), step(100)],
             rollback: before.to_vec(),
             on_failure: OnFailure::Restore,
+            rollback_window_seconds: 0,
         },
         preconditions: Preconditions::Present {
             uid: "c0ffee".into(),
@@ -234,7 +235,7 @@ pub fn progress(revision_ready: bool, steps_done: usize, call: Option<Call>) -> 
 }
 
 pub fn executing(progress: Progress) -> Approval {
-    in_state(State::Executing { since: minutes_ago(1), progress })
+    in_state(State::Executing { since: minutes_ago(1), progress, orders: Default::default() })
 }
 
 /// A call that was taken, one whose outcome is not known, and one after which the gate stopped.

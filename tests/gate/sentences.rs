@@ -53,8 +53,8 @@ fn every_other_state_says_what_is_next() {
     restoring: A step failed: Cloud Run says: the container did not listen on port 8080. The gate is restoring what served before; nobody has to do anything yet.
     succeeded: checkout serves checkout-00042-k7q with 100 % of the traffic, exactly as signed. Nothing is left to do.
     failed: The rollout failed: Cloud Run says: the container did not listen on port 8080. acme/checkout has to remove the cause and ask again.
-    rolled_back: The rollout failed, and what served before serves again: Cloud Run says: the container did not listen on port 8080. acme/checkout has to remove the cause and ask again.
-    needs_attention: Somebody who looks after checkout has to look at it in Cloud Run: somebody changed the service while it was rolled out. The gate changes nothing more by itself.
+    rolled_back: The rollout did not stay, and what served before serves again: Cloud Run says: the container did not listen on port 8080. acme/checkout has to remove the cause and ask again.
+    needs_attention: Somebody who looks after checkout has to look at it in Cloud Run: somebody changed the service while it was rolled out. The gate changes nothing more by itself; on its page an approver signs what becomes of it.
     rejected: Bob Lindqvist rejected it: “The load test ran against v1. Run it again.” Nothing was changed; acme/checkout may change the request and ask again.
     expired: Not everybody who has to sign signed before it expired on 24 November 2026, 14:00 UTC. Nothing was changed; acme/checkout has to ask again.
     cancelled: acme/checkout took the request back. Nothing was changed; nobody has to do anything.

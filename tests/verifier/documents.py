@@ -94,10 +94,9 @@ def has_form(value, form):
         return value == form[1:] if form[0] == "=" else known(value)
     if isinstance(known, re.Pattern):
         return not isinstance(value, dict | list) and known.fullmatch(canonical(value)) is not None
-    tag, variants = known
-    is_told = type(value) is dict and isinstance(value.get(tag), str | None) and value.get(tag) in variants
-    members = variants[value.get(tag)] if is_told else {}
-    return is_told and (value.keys() <= members.keys() or "..." in members) and all(
+    variants, told = known[1], type(value) is dict and value.get(known[0])
+    members = isinstance(told, str | None) and variants.get(told, variants.get(None))
+    return bool(members) and (value.keys() <= members.keys() or "..." in members) and all(
         has_form(value[one], kind) if one in value else may_lack for one, (kind, may_lack) in members.items())
 
 @functools.lru_cache(maxsize=256)

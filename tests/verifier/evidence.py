@@ -32,8 +32,7 @@ def read_trust(data):
 
 def verify(data, trust):
     """The verdict on the bytes of a file. What else it raises is a defect of this program."""
-    case, code = Namespace(trust=trust, data=data), None
-    found = dict.fromkeys(["verdict", "status", "approval", "code"])
+    case, code, found = Namespace(trust=trust, data=data), None, dict.fromkeys(["verdict", "status", "approval", "code"])
     try:
         for code in itertools.chain(*(part(case) for part in (of_form, of_log, of_requester, of_keys, of_statements))):
             pass
@@ -55,17 +54,18 @@ def of_form(case):
     case.endorsements = [
         Namespace(form="Endorsed", file=one["signed"], entry=Entry(one["entry"]), endorses=place)
         for place, credential in enumerate(file["credentials"]) for one in credential["endorsements"]]
-    case.statements = case.decisions + case.endorsements
+    held = [entry for entry in case.entries if entry.record["kind"] == "rollout.intervened"]
+    case.interventions = [Namespace(form="Intervening", file=one.record["data"]["signed"], entry=one) for one in held]
+    case.statements = case.decisions + case.interventions + case.endorsements
     for one in case.statements:
         one.said = read(one.file["statement"], one.form)["predicate"]
-        one.person = one.said["approver" if one.form == "Decided" else "endorser"]
-    case.signers = [one["sign_in"] for one in file["credentials"] + [one.file for one in case.endorsements] + file["decisions"]]
+        one.person = one.said["endorser" if one.form == "Endorsed" else "approver"]
+    case.signers = [one["sign_in"] for one in file["credentials"] + [one.file for one in case.endorsements + case.interventions] + file["decisions"]]
     list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
     yield "audience_mismatch"
     require(case.deployment["audience"] == case.trust["origin"])
     yield "policy_mismatch"
-    found = {"policy_digest": digest_of(file["policy"]), "environment": case.policy["environment"]}
-    require(found.items() <= case.deployment.items())
+    require((digest_of(file["policy"]), case.policy["environment"]) == tuple(map(case.deployment.get, ("policy_digest", "environment"))))
 
 def of_log(case):
     yield "checkpoint_invalid"
@@ -191,7 +191,10 @@ def of_statements(case):
         found |= {"credential": one.file["credential_id"]} | require_statement(one, kind, subjects, ours)
         is_next = takes_back == (before.get("verdict", "withdraw") != "withdraw")
         require(found.items() <= one.recorded.items() and is_next, "another one was recorded, or the person decided twice")
-    require(len({one.said["nonce"] for one in case.decisions}) == len(case.decisions), "two have one nonce")
+    for one in case.interventions:
+        one.recorded = {"decided_at": one.entry.record["at"]}
+        require_statement(one, "intervention:v1", subjects, {"audience": deployment["audience"]})
+    require(len({*(nonces := [one.said["nonce"] for one in case.decisions + case.interventions])}) == len(nonces), "one nonce twice")
     yield "statement_time"
     for one in case.statements:
         issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
@@ -201,7 +204,7 @@ def of_statements(case):
     for one in case.statements:
         claims = part_of(token := one.file["sign_in"]["id_token"], 1)
         require(digest_of(token) == one.said["sign_in_digest"] and person_of(claims) == one.person)
-        groups = claims.get(trust["login"]["groups_claim"], [])
+        one.groups = groups = claims.get(trust["login"]["groups_claim"], [])
         is_recent = -LEEWAY <= one.entry.at - time_of(claims, "iat") <= LONGEST_SIGN_IN + LEEWAY
         require(groups == one.recorded.get("groups", groups) and is_recent)
     yield "credential_not_enrolled"
@@ -221,7 +224,7 @@ def of_statements(case):
                 counts[place] = entry.index
             elif len(own) == needed and all(map(is_before, own)):
                 counts[place] = max([entry.index, *(one.entry.index for one in own)])
-    require(len(counts) == len(keys) and all(map(is_before, case.decisions)), "no anchor, or a key signed before it counted")
+    require(len(counts) == len(keys) and all(map(is_before, case.decisions + case.interventions)), "no anchor, or a key signed before it counted")
     yield "key_not_accepted"
     rules, others = case.policy.get("keys", {}), [] # Others: in use, or given up a short time before together with it.
     fits = [model in rules.get("allow", [model]) and model not in rules.get("deny", []) and rules.get("kind", kind) == kind
@@ -241,12 +244,11 @@ def of_statements(case):
         issuer, subject = (one.person[name].encode() for name in ("issuer", "subject"))
         handle = sha256(b"countersign user handle v1\0", len(issuer).to_bytes(8), issuer, subject)
         require(one.file.get("user_handle") in (None, to_base64url(handle)), "it names another person")
-        data = one.file["statement"].encode()
-        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(data), data)
+        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(said := one.file["statement"].encode()), said)
         parts = [from_base64url(one.file[name]) for name in ASSERTION[:3]]
         webauthn.check_assertion(keys[one.by][3], *parts, challenge, trust["origin"], trust["rp_id"])
     yield "unused_credential"
-    signed = [[one.file["credential_id"] for one in some] for some in (case.decisions, case.endorsements)]
+    signed = [[one.file["credential_id"] for one in some] for some in (case.decisions + case.interventions, case.endorsements)]
     require([key[0] for key in keys] == [*dict.fromkeys(signed[0] + others + signed[1])])
     yield "state_mismatch"
     refusals = [one["verdict"] == "reject" and [one["person"], one["name"], one["reason"]] for one in case.recorded]
@@ -259,6 +261,9 @@ def of_statements(case):
     for told in (entry.record["approval"] for entry in case.entries):
         people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and one["person"] != behind]
         require(told["state"]["status"] not in APPROVED or is_met(case.policy["rules"], people))
+    anybody = [{"from": sum((rule["from"] for rule in case.policy["rules"]), []), "count": 1}]
+    may_sign = lambda one: one.person != behind and has_form(one.groups, "text*") and is_met(anybody, [vars(one)])
+    require(all(map(may_sign, case.interventions)), "no rule names who intervened")
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""

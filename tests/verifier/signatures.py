@@ -11,10 +11,8 @@ from .documents import from_base64url, has_form, nanoseconds, read, read_json, r
 CURVES, COORDINATE_BYTES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}, {"ES256": 32, "ES384": 48}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 KINDS = {a + b: "RSA" for a in ("RS", "PS") for b in HASHES} | {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}
-PARAMETERS = {
-    "ES": lambda hashed: (ec.ECDSA(hashed),), "Ed": lambda hashed: (), "RS": lambda hashed: (padding.PKCS1v15(), hashed),
-    "PS": lambda hashed: (padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed),
-}
+PARAMETERS = {"ES": lambda hashed: (ec.ECDSA(hashed),), "RS": lambda hashed: (padding.PKCS1v15(), hashed), "Ed": lambda _: (),
+    "PS": lambda hashed: (padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed)}
 
 def read_key(text):
     """Kind and numbers (as bytes) of a JSON Web Key in the form that RFC 7638 hashes."""

@@ -22,8 +22,7 @@ def read_cbor(data, at, depth=0):
     if first[0] in SIMPLE:
         return SIMPLE[first[0]], at
     if argument >= 24:
-        width = 1 << (argument - 24)
-        number, at = take(data, at, width)
+        number, at = take(data, at, width := 1 << (argument - 24))
         argument = int.from_bytes(number)
         is_shortest = argument >= (24 if width == 1 else 1 << (4 * width))
         require(width <= 8 and is_shortest, "a length in CBOR is indefinite, or a number not the shortest")
@@ -35,8 +34,7 @@ def read_cbor(data, at, depth=0):
     require(major < 6 and depth < DEEPEST_CBOR, "CBOR has a tag or a float, or is nested too deeply")
     items, places = [], []
     for _ in range(argument * (major - 3)):
-        begin = at
-        item, at = read_cbor(data, at, depth + 1)
+        begin, (item, at) = at, read_cbor(data, at, depth + 1)
         items.append(item)
         places.append((data[begin] >> 5, at - begin, data[begin:at]))
     if major == 4:

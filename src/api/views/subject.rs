@@ -42,11 +42,18 @@ pub struct StepView {
     pub bake_seconds: u32,
     /// The tag that gives the new revision an address of its own during this step.
     pub tag: Option<String>,
+    /// Whether the rollout then waits until an approver has signed that it goes on.
+    pub pause: bool,
 }
 
 impl From<&Step> for StepView {
     fn from(step: &Step) -> Self {
-        Self { percent: step.percent, bake_seconds: step.bake_seconds, tag: step.tag.clone() }
+        Self {
+            percent: step.percent,
+            bake_seconds: step.bake_seconds,
+            tag: step.tag.clone(),
+            pause: step.pause,
+        }
     }
 }
 

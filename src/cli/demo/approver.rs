@@ -119,6 +119,28 @@ impl Approver {
         self.browser.post(&format!("/approvals/{id}/decisions"), &decision).await
     }
 
+    /// Intervenes in a rollout: `{"act": "restore", "reason": "…"}`.
+    pub async fn intervene(&mut self, id: &str, wish: &Value) -> Result<Value, String> {
+        let statement = self.intervention(id, wish).await?;
+        self.sign_intervention(id, &statement, &[]).await
+    }
+
+    /// Fetches a fresh statement about a rollout.
+    pub async fn intervention(&mut self, id: &str, wish: &Value) -> Result<Value, String> {
+        self.browser.post(&format!("/approvals/{id}/interventions/statements"), wish).await
+    }
+
+    /// Signs such a statement and sends the signature.
+    pub async fn sign_intervention(
+        &mut self,
+        id: &str,
+        statement: &Value,
+        faults: &[Fault],
+    ) -> Result<Value, String> {
+        let signed = self.signed(statement, faults)?;
+        self.browser.post(&format!("/approvals/{id}/interventions"), &signed).await
+    }
+
     /// Signs a statement and keeps the signature.
     pub fn signed(&mut self, statement: &Value, faults: &[Fault]) -> Result<Value, String> {
         let options = &statement["request_options"];

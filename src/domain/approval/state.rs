@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::ApprovalId;
+use crate::domain::intervention::Orders;
 use crate::domain::person::Person;
 use crate::domain::rollout::{Progress, Serving};
 use crate::domain::time;
@@ -24,6 +25,8 @@ pub enum State {
         #[serde(deserialize_with = "time::deserialize")]
         since: Timestamp,
         progress: Progress,
+        #[serde(default, skip_serializing_if = "Orders::is_empty")]
+        orders: Orders,
     },
     /// The service serves what was signed; or, of an action, its grant was used.
     Succeeded {

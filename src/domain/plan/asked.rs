@@ -9,7 +9,7 @@ use super::{InvalidSteps, StepPlan};
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(
     untagged,
-    expecting = "a step is a percentage, or an object with percent and, where they are wanted, bake (\"10m\") and tag"
+    expecting = "a step is a percentage, or an object with percent and, where they are wanted, bake (\"10m\"), tag and pause"
 )]
 pub enum AskedStep {
     /// The new revision's share alone.
@@ -31,6 +31,9 @@ pub struct WholeStep {
     /// Gives the new revision an address of its own during this step.
     #[schema(example = "try")]
     tag: Option<String>,
+    /// Whether the rollout then waits until an approver has signed that it goes on.
+    #[serde(default)]
+    pause: bool,
 }
 
 impl AskedStep {
@@ -44,7 +47,7 @@ impl AskedStep {
             Self::Whole(step) => step,
         };
         let bake_seconds = step.bake.as_deref().map_or(Ok(0), whole_seconds)?;
-        Ok(StepPlan { percent: step.percent, bake_seconds, tag: step.tag })
+        Ok(StepPlan { percent: step.percent, bake_seconds, tag: step.tag, pause: step.pause })
     }
 }
 

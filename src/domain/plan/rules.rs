@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidSteps, LONGEST_BAKE, OnFailure, StepPlan, fits, in_words, is_zero};
+use super::{InvalidSteps, LONGEST_BAKE, OnFailure, StepPlan, fits, in_words, is_false, is_zero};
 use crate::domain::service::ServiceName;
 
 /// An environment's rules about plans. What is as usual is absent from the bytes.
@@ -29,11 +29,9 @@ pub struct PlanRules {
     /// What happens when a step fails and the request says nothing of it.
     #[serde(default, skip_serializing_if = "OnFailure::is_restore")]
     pub on_failure: OnFailure,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the member over like this")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
+    /// How long after a success one approver may sign the way back, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rollback_window_seconds: u32,
 }
 
 fn from_seconds(seconds: u64) -> SignedDuration {
@@ -71,6 +69,10 @@ impl PlanRules {
         }
         if self.on_failure == OnFailure::Hold {
             words.push("when a step fails, the traffic stays where it is".to_owned());
+        }
+        if self.rollback_window_seconds > 0 {
+            let window = time(self.rollback_window_seconds);
+            words.push(format!("for {window} after a success one approver may sign the way back"));
         }
         words
     }

@@ -175,6 +175,11 @@ impl Changes {
             Effect::Wider,
             "seconds that a step may be watched",
         );
+        self.of_amount(
+            (old.rollback_window_seconds.into(), new.rollback_window_seconds.into()),
+            Effect::Wider,
+            "seconds after a success in which one approver may sign the way back",
+        );
         if old.on_failure != new.on_failure {
             let sentence =
                 format!("where a request says nothing else: {}", new.on_failure.in_words());

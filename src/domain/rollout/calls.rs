@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::approval::State;
-use crate::domain::ledger::Record;
+use crate::domain::ledger::{CALL_ANNOUNCED, CALL_ANSWERED, Record};
 use crate::domain::rollout::{Answer, Call, Intent};
 
 /// A call to Cloud Run that was announced.
@@ -23,6 +23,9 @@ pub struct RecordedCall {
 pub fn recorded_calls<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<RecordedCall> {
     let mut calls: Vec<RecordedCall> = Vec::new();
     for record in records {
+        if !matches!(record.kind.as_str(), CALL_ANNOUNCED | CALL_ANSWERED) {
+            continue;
+        }
         let state = record.approval.as_ref().map(|approval| &approval.state);
         let Some(State::Executing { progress, .. }) = state else { continue };
         let Some(Intent { call, etag, at, answer }) = progress.intent.clone() else { continue };

@@ -8,6 +8,7 @@ mod traffic;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::deployment::{Deployment, Preconditions};
+use crate::domain::intervention::Orders;
 use crate::domain::observation::{ObservedRevision, ObservedService, Readiness, TrafficShare};
 use crate::domain::platform_defaults::template_difference;
 use crate::domain::rollout::{Call, Outcome, Progress};
@@ -38,6 +39,8 @@ pub enum Action {
     Wait,
     /// The step is watched until this time: look again and again.
     WaitUntil(Timestamp),
+    /// It goes on when somebody has signed that it does: look again and again.
+    WaitForPeople,
     /// Nothing is to be called: this is to be written down.
     Write(Change),
 }
@@ -52,8 +55,18 @@ pub enum Change {
 }
 
 /// What to do next. Pure: the same records and the same world give the same answer.
-pub fn next_action(deployment: &Deployment, progress: &Progress, world: &World) -> Action {
-    let rollout = Rollout { deployment, progress, world };
+pub fn next_action(
+    deployment: &Deployment,
+    progress: &Progress,
+    orders: &Orders,
+    world: &World,
+) -> Action {
+    let rollout = Rollout { deployment, progress, orders, world };
+    if let (Some(why), None) = (&orders.restore, &progress.restoring) {
+        // The announced call stays on record: whether it still arrives may not be known.
+        let (restoring, served_at) = (Some(why.clone()), None);
+        return record(Progress { restoring, served_at, ..progress.clone() });
+    }
     match (&deployment.preconditions, &world.service) {
         (Preconditions::Absent {}, None) => rollout.create_service(),
         (Preconditions::Present { .. }, None) => rollout.surprised("it was deleted".to_owned()),
@@ -65,6 +78,7 @@ pub fn next_action(deployment: &Deployment, progress: &Progress, world: &World) 
 struct Rollout<'a> {
     deployment: &'a Deployment,
     progress: &'a Progress,
+    orders: &'a Orders,
     world: &'a World,
 }
 
@@ -102,6 +116,9 @@ impl Rollout<'_> {
         {
             return self
                 .surprised(format!("it was deleted and made anew, by {}", service.last_modifier));
+        }
+        if let (Some(reason), true) = (&self.progress.restoring, self.orders.overrides) {
+            return self.restoring(service, reason);
         }
         if let Some(revision) = &self.world.revision {
             if !self.is_ours(revision) {

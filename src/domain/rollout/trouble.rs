@@ -43,12 +43,10 @@ pub fn after_exhaustion(progress: &Progress, why: &str) -> Change {
 /// What follows when a step failed: what served before is to serve again from now on, or people decide.
 pub(super) fn after_failure(on_failure: OnFailure, progress: &Progress, why: String) -> Change {
     match on_failure {
-        OnFailure::Restore => Change::Record(Progress {
-            restoring: Some(why),
-            served_at: None,
-            intent: None,
-            ..progress.clone()
-        }),
+        // An announced call stays on record: whether it still arrives may not be known.
+        OnFailure::Restore => {
+            Change::Record(Progress { restoring: Some(why), served_at: None, ..progress.clone() })
+        }
         OnFailure::Hold => Change::End(Outcome::NeedsAttention(format!(
             "a step failed, and the signed plan says to leave the traffic where it is: {why}"
         ))),

@@ -90,7 +90,7 @@ pub fn verify_act<P: Act>(
     let used = find_key(&act, moment, &enrolled, revoked)?;
     let links = endorsement::check_credentials(&keys, &enrolled)?;
     let (needed, anchors) = (trust.endorsements, &enrolled);
-    endorsement::check_chains(needed, &[moment], anchors, &[used], &links, trust)?;
+    endorsement::check_chains(needed, &[(used, moment.index)], anchors, &links, trust)?;
     check_assertion(&act, &enrolled[used], trust).map_err(|refusal| {
         Code::AssertionInvalid.because(format!("a signature does not hold: {refusal}"))
     })?;

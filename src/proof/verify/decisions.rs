@@ -216,9 +216,9 @@ pub(super) fn check_assertion<P: Signable>(
 }
 
 /// The credentials are those that signed, in the order of their first use, and no others: for decisions,
-/// then the other keys that the approvers must have, then for the endorsements of each credential in turn.
+/// then for interventions, then the other keys that the approvers must have, then for the endorsements of each credential in turn.
 pub(super) fn check_all_used(
-    used: &[usize],
+    signers: &[(usize, u64)],
     spares: &[Spare],
     links: &[Link],
     credentials: &[Enrolled],
@@ -226,11 +226,12 @@ pub(super) fn check_all_used(
     let mut next = 0;
     let endorsers = links.iter().map(|link| link.by);
     let spares = spares.iter().map(|spare| spare.place);
-    let in_order = used.iter().copied().chain(spares).chain(endorsers).all(|one| {
-        let is_new = one == next;
-        next += usize::from(is_new);
-        is_new || one < next
-    });
+    let in_order =
+        signers.iter().map(|(place, _)| *place).chain(spares).chain(endorsers).all(|one| {
+            let is_new = one == next;
+            next += usize::from(is_new);
+            is_new || one < next
+        });
     if in_order && next == credentials.len() {
         Ok(())
     } else {

@@ -10,7 +10,6 @@ use super::decisions::{check_assertion, is_recent};
 use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
 use super::form::{UnverifiedCredential, UnverifiedEndorsement, endorsements};
-use super::ledger::Moment;
 use super::sign_in::VerifiedSignIn;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::decision::assertion_digest;
@@ -155,13 +154,13 @@ pub(super) fn check_credentials(
 }
 
 /// Each key is an anchor, or has the endorsements that it needs, each by a key that counted before;
-/// and each decision was signed with a key that counted before. `needed` is how many endorsements a new key
-/// needed then, `used` are the keys of the decisions, and `decided` the entries of these.
+/// and whoever decided or intervened signed with a key that counted before. `needed` is how many
+/// endorsements a new key needed then, `signers` are the places of the keys that signed, each with the index
+/// of the entry in which it signed.
 pub(super) fn check_chains(
     needed: u8,
-    decided: &[Moment],
+    signers: &[(usize, u64)],
     credentials: &[Enrolled],
-    used: &[usize],
     links: &[Link],
     trust: &Trust,
 ) -> Result<(), Failure> {
@@ -181,8 +180,8 @@ pub(super) fn check_chains(
     if let Some(place) = counts_from.iter().position(Option::is_none) {
         return Err(not_endorsed(place));
     }
-    for (&place, moment) in used.iter().zip(decided) {
-        if counts_from[place].is_none_or(|from| from >= moment.index) {
+    for &(place, index) in signers {
+        if counts_from[place].is_none_or(|from| from >= index) {
             return Err(not_endorsed(place));
         }
     }

@@ -4,6 +4,7 @@ use super::failure::{Code, Failure};
 use crate::domain::canonical::from_canonical_json;
 use crate::domain::digest::Digest;
 use crate::domain::endorsement::Endorsement;
+use crate::domain::intervention::{INTERVENED, Intervention};
 use crate::domain::ledger::{RECORD_SCHEMA, Record, entry_hash, leaf_hash};
 use crate::domain::policy::{POLICY_SCHEMA, Policy};
 use crate::domain::statement::{Frozen, Predicate, Signable};
@@ -11,7 +12,7 @@ use crate::domain::subject::FrozenSubject;
 use crate::proof::base64url;
 use crate::proof::evidence::{
     Cosignature, CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence,
-    EntryEvidence, Evidence, SignIn, SignedToken,
+    EntryEvidence, Evidence, RecordedIntervention, SignIn, SignedToken,
 };
 use crate::proof::jwk::is_canonical_key;
 
@@ -29,6 +30,7 @@ pub(super) struct Form<'a> {
     pub decisions: Vec<UnverifiedDecision<'a>>,
     pub credentials: Vec<UnverifiedCredential<'a>>,
     pub entries: Vec<UnverifiedEntry>,
+    pub interventions: Vec<UnverifiedIntervention<'a>>,
     pub checkpoint: &'a str,
     pub cosignatures: &'a [Cosignature],
 }
@@ -61,6 +63,12 @@ pub(super) struct UnverifiedEndorsement<'a> {
     pub entry: UnverifiedEntry,
 }
 
+pub(super) struct UnverifiedIntervention<'a> {
+    /// The place of its entry among those of the approval.
+    pub place: usize,
+    pub signed: UnverifiedSigned<'a, Intervention>,
+}
+
 pub(super) struct UnverifiedCredential<'a> {
     pub registration: &'a str,
     pub sign_in: &'a SignIn,
@@ -83,8 +91,28 @@ pub(super) fn parse(file: &[u8]) -> Result<Evidence, Failure> {
         .map_err(|error| malformed(format!("the file is not evidence in canonical JSON: {error}")))
 }
 
+/// What the entries of interventions hold, each with the place of its entry.
+pub(super) fn interventions(
+    evidence: &Evidence,
+) -> Result<Vec<(usize, RecordedIntervention)>, Failure> {
+    let mut found = Vec::new();
+    for (place, entry) in evidence.entries.iter().enumerate() {
+        // A record that cannot be read is refused where all of them are read.
+        let Ok(record) = Record::parse(&entry.record) else { continue };
+        if record.kind == INTERVENED {
+            let held = RecordedIntervention::of_record(&record);
+            let held = held.ok_or_else(|| malformed("the entry of an intervention holds none"))?;
+            found.push((place, held));
+        }
+    }
+    Ok(found)
+}
+
 impl<'a> Form<'a> {
-    pub(super) fn read(evidence: &'a Evidence) -> Result<Self, Failure> {
+    pub(super) fn read(
+        evidence: &'a Evidence,
+        interventions: &'a [(usize, RecordedIntervention)],
+    ) -> Result<Self, Failure> {
         if evidence.schema != EVIDENCE_SCHEMA {
             return Err(malformed(format!("the file's schema is not {EVIDENCE_SCHEMA}")));
         }
@@ -102,6 +130,12 @@ impl<'a> Form<'a> {
             decisions: evidence.decisions.iter().map(signed).collect::<Result<_, _>>()?,
             credentials: evidence.credentials.iter().map(credential).collect::<Result<_, _>>()?,
             entries: evidence.entries.iter().map(entry).collect::<Result<_, _>>()?,
+            interventions: interventions
+                .iter()
+                .map(|(place, one)| {
+                    Ok(UnverifiedIntervention { place: *place, signed: signed(&one.signed)? })
+                })
+                .collect::<Result<_, _>>()?,
             checkpoint: &evidence.checkpoint,
             cosignatures: &evidence.cosignatures,
         })
@@ -162,6 +196,9 @@ fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry, Failure> {
     let record = Record::parse(&evidence.record)
         .map_err(|error| malformed(format!("the record of entry {}: {error}", evidence.index)))?;
     check_schema("record", &record.schema, RECORD_SCHEMA)?;
+    if record.kind == INTERVENED && RecordedIntervention::of_record(&record).is_none() {
+        return Err(malformed(format!("entry {} holds no intervention", evidence.index)));
+    }
     let entry_hash = entry_hash(&hex("the salt", &evidence.salt)?, &evidence.record);
     let hashes = evidence.inclusion.iter();
     let hashes = hashes.map(|hash| hex("a hash of the proof", hash).map(Digest::from_bytes));

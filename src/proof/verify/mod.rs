@@ -9,6 +9,7 @@ mod endorsement;
 mod enrolment;
 mod failure;
 mod form;
+mod interventions;
 mod judge;
 mod keys;
 mod ledger;
@@ -185,7 +186,8 @@ pub fn verify_without(
 }
 
 fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verified, Failure> {
-    let form = Form::read(evidence)?;
+    let held_by_entries = form::interventions(evidence)?;
+    let form = Form::read(evidence, &held_by_entries)?;
     judge.pass(check_audience(&form, trust))?;
     judge.pass(check_policy(&form))?;
     let log = TrustedLog::parse(&trust.log)
@@ -204,26 +206,28 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     let sign_ins = sign_in::check(&form, &chain, trust, judge)?;
     judge.pass(endorsement::check_words(&form.credentials, &credentials, trust))?;
     judge.pass(decisions::check_statements(&form, &chain))?;
+    judge.pass(interventions::check_statements(&form))?;
     judge.pass(decisions::check_times(&form, &chain))?;
+    judge.pass(interventions::check_times(&form))?;
     judge.pass(endorsement::check_times(&form.credentials))?;
     judge.pass(decisions::check_sign_ins(&form, &chain, &sign_ins.decisions, trust))?;
+    judge.pass(interventions::check_sign_ins(&form, &sign_ins.interventions))?;
     judge.pass(endorsement::check_sign_ins(&form.credentials, &sign_ins.endorsements))?;
     let used = decisions::check_credentials(&form, &chain, &credentials, judge)?;
+    let intervened = interventions::check_credentials(&form, &credentials)?;
     let links = endorsement::check_credentials(&form.credentials, &credentials)?;
-    judge.pass(endorsement::check_chains(
-        form.policy.enrolment.endorsements,
-        &chain.decided,
-        &credentials,
-        &used,
-        &links,
-        trust,
-    ))?;
+    let decided = used.iter().zip(&chain.decided).map(|(place, moment)| (*place, moment.index));
+    let signers: Vec<(usize, u64)> = decided.chain(intervened.iter().copied()).collect();
+    let needed = form.policy.enrolment.endorsements;
+    judge.pass(endorsement::check_chains(needed, &signers, &credentials, &links, trust))?;
     let spares = keys::check(&form, &chain, &credentials, &used, &links, trust, judge)?;
     judge.pass(decisions::check_assertions(&form, &credentials, &used, trust))?;
+    judge.pass(interventions::check_assertions(&form, &credentials, &intervened, trust))?;
     judge.pass(endorsement::check_assertions(&form.credentials, &credentials, &links, trust))?;
-    judge.pass(decisions::check_all_used(&used, &spares, &links, &credentials))?;
+    judge.pass(decisions::check_all_used(&signers, &spares, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
     judge.pass(outcome::check_quorum(&form))?;
+    judge.pass(interventions::check_people(&form, &sign_ins.interventions, trust))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
     let mut checks = held(&form, &chain, &checkpoint, trust);
@@ -294,6 +298,9 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
             held.push(keys::held(rules));
         }
         held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind()));
+    }
+    if !form.interventions.is_empty() {
+        held.push(format!("{}: over exactly this deployment, within five minutes of its statement, by somebody whom a rule names; what the rollout did because of it stands in no entry before.", count(form.interventions.len(), "intervention")));
     }
     if was_approved(status) {
         let yes = standing(&chain.last.decisions);

@@ -47,11 +47,14 @@ impl VerifiedSignIn {
 pub(super) struct SignIns {
     /// Of the endorsements, in the order of the file.
     pub endorsements: Vec<VerifiedSignIn>,
+    /// Of the interventions.
+    pub interventions: Vec<VerifiedSignIn>,
     /// Of the decisions.
     pub decisions: Vec<VerifiedSignIn>,
 }
 
-/// Verifies the sign-ins of the credentials, then those of their endorsements, then those of the decisions.
+/// Verifies the sign-ins of the credentials, then those of their endorsements, those of the
+/// interventions and those of the decisions.
 pub(super) fn check(
     form: &Form<'_>,
     chain: &Chain<'_>,
@@ -59,13 +62,16 @@ pub(super) fn check(
     judge: &impl Judge,
 ) -> Result<SignIns, Failure> {
     let endorsements = check_of_keys(&form.credentials, trust, judge)?;
+    let interventions =
+        form.interventions.iter().map(|one| verify(one.signed.sign_in, None, &trust.login, judge));
+    let interventions = interventions.collect::<Result<_, _>>()?;
     let recorded = chain.last.decisions.iter().map(|decision| Some(decision.sign_in_key.as_str()));
     let decisions = form
         .decisions
         .iter()
         .zip(recorded.chain(std::iter::repeat(None)))
         .map(|(decision, key)| verify(decision.sign_in, key, &trust.login, judge));
-    Ok(SignIns { endorsements, decisions: decisions.collect::<Result<_, _>>()? })
+    Ok(SignIns { endorsements, interventions, decisions: decisions.collect::<Result<_, _>>()? })
 }
 
 /// Verifies the sign-ins of keys, and gives those of their endorsements.

@@ -12,6 +12,7 @@ use crate::web::paths;
 
 use super::action::{self, ActionView};
 use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
+use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
 use super::{Frame, Inert, Moment, Surroundings};
@@ -40,6 +41,7 @@ pub struct ApprovalPage {
     rules: Vec<RuleView>,
     decisions: Vec<DecisionView>,
     turn: Turn,
+    offered: Option<InterventionsView>,
     digest: String,
     shown_digest: Inert,
     short_code: String,
@@ -128,6 +130,7 @@ impl ApprovalPage {
             rules: rules(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),
+            offered: interventions(approval, around),
             digest: asked.digest().to_string(),
             shown_digest: Inert::new(&asked.digest().to_string()),
             short_code: asked.short_code(),

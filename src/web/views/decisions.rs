@@ -165,7 +165,9 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
         Some(
             TransitionRefusal::Closed(_)
             | TransitionRefusal::Expired(_)
-            | TransitionRefusal::NothingToWithdraw(_),
+            | TransitionRefusal::NothingToWithdraw(_)
+            | TransitionRefusal::NotPossible(..)
+            | TransitionRefusal::WindowOver(_),
         ) => Turn::Over,
         None if viewer.keys_refused.is_some() => {
             let why = viewer.keys_refused.as_deref().unwrap_or_default();

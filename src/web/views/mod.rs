@@ -11,6 +11,7 @@ pub mod endorsement;
 pub mod environments;
 pub mod inbox;
 mod inert;
+pub mod interventions;
 pub mod keys;
 mod label;
 mod moment;

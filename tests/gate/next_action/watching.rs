@@ -2,7 +2,7 @@
 
 use countersign::domain::observation::{Readiness, TrafficTag};
 use countersign::domain::plan::{OnFailure, StepPlan};
-use countersign::domain::rollout::{Action, Call};
+use countersign::domain::rollout::{Action, Answer, Call};
 use jiff::SignedDuration;
 
 use super::{BEFORE, Scene};
@@ -69,7 +69,7 @@ fn tag(tag: &str) -> TrafficTag {
 fn a_step_without_traffic_is_one_by_its_tag() {
     let mut scene = Scene::revision_ready();
     let before = vec![share(BEFORE, 100)];
-    let step = StepPlan { percent: 0, bake_seconds: 0, tag: Some("try".into()) };
+    let step = StepPlan { percent: 0, bake_seconds: 0, tag: Some("try".into()), pause: false };
     scene.deployment.plan.steps[0] = step.with_traffic(before.clone());
     assert_eq!(scene.next(), Action::Make(Call::MoveTraffic { step: 0 }));
     scene = scene.announced(Call::MoveTraffic { step: 0 });
@@ -85,4 +85,82 @@ fn a_step_without_traffic_is_one_by_its_tag() {
     assert_eq!(scene.next(), Action::Make(Call::Restore {}));
     scene.service().tags.clear();
     scene.rolled_back("it failed");
+}
+
+/// An approver signed that what served before serves again.
+fn stopped(mut scene: Scene) -> Scene {
+    scene.orders.restore = Some("Alice stopped it".into());
+    scene.progress = scene.records();
+    assert_eq!(scene.progress.restoring.as_deref(), Some("Alice stopped it"));
+    scene
+}
+
+#[test]
+fn who_is_stopped_goes_back() {
+    assert_eq!(stopped(watched()).next(), Action::Make(Call::Restore {}));
+    // Before anything was changed there is nothing to do.
+    stopped(Scene::new()).rolled_back("Alice stopped it");
+    // What was sent and may still arrive is cut off by a change of ours, which moves the etag on.
+    for (scene, call) in [
+        (Scene::new(), Call::CreateRevision {}),
+        (Scene::revision_ready(), Call::MoveTraffic { step: 0 }),
+    ] {
+        let mut scene = scene.announced(call);
+        let etag = scene.service().etag.clone();
+        scene.progress.intent.as_mut().unwrap().etag = Some(etag);
+        let mut scene = stopped(scene);
+        assert_eq!(scene.next(), Action::Make(Call::Restore {}), "{call:?}");
+        let at = now();
+        let intent = scene.progress.intent.as_mut().unwrap();
+        intent.answer = Some(Answer::Unknown { at, reason: "no answer".into() });
+        assert_eq!(scene.next(), Action::Make(Call::Restore {}), "{call:?}");
+        let intent = scene.progress.intent.as_mut().unwrap();
+        // Of an attempt before this one it says nothing.
+        intent.answer = Some(Answer::Refused { at, reason: "no".into() });
+        assert_eq!(scene.next(), Action::Make(Call::Restore {}), "{call:?}");
+        scene.progress.intent.as_mut().unwrap().answer = Some(Answer::Accepted { at });
+        scene.rolled_back("Alice stopped it");
+        scene.progress.intent.as_mut().unwrap().answer = None;
+        scene.service().etag = "\"e42\"".into();
+        scene.rolled_back("Alice stopped it");
+    }
+}
+
+#[test]
+fn a_pause_ends_with_a_signature_for_this_step_alone() {
+    let mut scene = watched();
+    scene.deployment.plan.steps[0].pause = true;
+    assert!(matches!(scene.next(), Action::WaitUntil(_)));
+    scene = scene.later(10);
+    assert_eq!(scene.next(), Action::WaitForPeople);
+    scene.orders.go_on_after = Some(2);
+    assert_eq!(scene.next(), Action::WaitForPeople);
+    scene.orders.go_on_after = Some(1);
+    assert_eq!(scene.next(), Action::Make(Call::MoveTraffic { step: 1 }));
+}
+
+#[test]
+fn who_looks_again_takes_what_is_as_it_was_left() {
+    let mut scene = watched();
+    scene.service().generation += 3;
+    scene.needs_attention("mallory@example.com");
+    scene.orders.observe_again = true;
+    scene.progress = scene.records();
+    scene.orders.observe_again = false;
+    assert!(matches!(scene.next(), Action::WaitUntil(_)));
+    let mut scene = watched();
+    scene.orders.observe_again = true;
+    scene.traffic(&[share("evil", 100)], &[share("evil", 100)]);
+    scene.needs_attention("evil 100 %");
+}
+
+#[test]
+fn only_who_has_seen_it_overrides_what_nobody_signed() {
+    let mut scene = stopped(watched());
+    scene.traffic(&[share("evil", 100)], &[share("evil", 100)]);
+    scene.needs_attention("evil 100 %");
+    scene.orders.overrides = true;
+    assert_eq!(scene.next(), Action::Make(Call::Restore {}));
+    scene.revision().annotations.clear();
+    assert_eq!(scene.next(), Action::Make(Call::Restore {}));
 }

@@ -3,7 +3,7 @@
 use super::{Action, Rollout, end, in_words, record, same_shares};
 use crate::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
 use crate::domain::plan::Step;
-use crate::domain::rollout::{Call, Outcome, Progress, Serving, Watched, after_failure};
+use crate::domain::rollout::{Answer, Call, Outcome, Progress, Serving, Watched, after_failure};
 
 impl Rollout<'_> {
     /// Moves the traffic step by step.
@@ -20,6 +20,10 @@ impl Rollout<'_> {
         }
         if !self.is_as_left(service) {
             return self.traffic_surprise(service);
+        }
+        if self.orders.observe_again && self.progress.generation != Some(service.generation) {
+            let generation = Some(service.generation);
+            return record(Progress { generation, ..self.progress.clone() });
         }
         if let Some(watched) = self.progress.watched(plan)
             && let Some(action) = self.watch(service, watched)
@@ -51,7 +55,10 @@ impl Rollout<'_> {
             Readiness::Ready if !same_shares(&service.serving, &watched.step.traffic) => {
                 Some(self.surprised(format!("it serves {}", in_words(&service.serving))))
             }
-            Readiness::Ready => (self.world.now < until).then_some(Action::WaitUntil(until)),
+            Readiness::Ready if self.world.now < until => Some(Action::WaitUntil(until)),
+            Readiness::Ready => watched
+                .waits_for_people(self.orders, self.world.now)
+                .then_some(Action::WaitForPeople),
         }
     }
 
@@ -128,7 +135,8 @@ impl Rollout<'_> {
     pub(super) fn restoring(&self, service: &ObservedService, reason: &str) -> Action {
         let plan = &self.deployment.plan;
         let back = self.is_back(service);
-        if back && same_shares(&service.serving, &plan.rollback) {
+        if back && same_shares(&service.serving, &plan.rollback) && !self.may_still_arrive(service)
+        {
             return end(Outcome::RolledBack(reason.to_owned()));
         }
         let announced = matches!(
@@ -145,10 +153,21 @@ impl Rollout<'_> {
             };
         }
         let is_signed = plan.steps.iter().any(|step| same_shares(&service.wanted, &step.traffic));
-        if !is_signed && !back {
+        if !is_signed && !back && !self.orders.overrides {
             return self.traffic_surprise(service);
         }
         Action::Make(Call::Restore {})
+    }
+
+    /// Whether a call may still take effect: none was accepted, and the etag that it names is that of now.
+    /// That the last one was refused says nothing of one before it. A change of ours moves the etag on, and
+    /// nothing that was sent before arrives any more.
+    fn may_still_arrive(&self, service: &ObservedService) -> bool {
+        let intent = self.progress.intent.as_ref();
+        intent.is_some_and(|intent| {
+            let is_accepted = matches!(intent.answer, Some(Answer::Accepted { .. }));
+            !is_accepted && intent.etag.as_ref() == Some(&service.etag)
+        })
     }
 
     /// Whether exactly this step is asked for, with its tag and no other.
