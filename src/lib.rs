@@ -94,6 +94,12 @@
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
 //! a rollout begins.
 //!
+//! # What is changed beside the gate
+//!
+//! [`worker::drift`] looks at the services that environments cover, and [`domain::drift`] compares each with what
+//! the ledger explains: its newest sighting and the rollouts since. What nothing explains is an entry, a notice
+//! and open on a page until two people sign the same explanation ([`gate::drift`]). Nothing is changed back.
+//!
 //! # A log that lost entries
 //!
 //! [`cli::recover`] says what is gone and gives links; [`web::recovery`] shows the statement ([`domain::recovery`])

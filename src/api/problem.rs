@@ -171,6 +171,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::NotEndorsed
             | CeremonyRefusal::AlreadyEndorsed
             | CeremonyRefusal::NothingToEndorse
+            | CeremonyRefusal::AlreadyExplained
             | CeremonyRefusal::LinkOver
             | CeremonyRefusal::NothingToRecover
             | CeremonyRefusal::RecoveryStale => StatusCode::CONFLICT,

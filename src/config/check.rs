@@ -15,7 +15,7 @@ use crate::config::file::{
     WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, database, environments, log_head, loopback, receivers, secret, trust, witness,
+    Config, database, drift, environments, log_head, loopback, receivers, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -103,6 +103,7 @@ impl Check {
             trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
         let reach = receivers::reach(public_origin.as_ref());
         let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
+        let drift = drift::settings(&mut self, file.drift, &origin);
         let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
@@ -124,6 +125,7 @@ impl Check {
             pins,
             witnesses,
             receivers,
+            drift,
             reach,
             cloud_run: CloudRunSettings { endpoint, credentials },
             github,

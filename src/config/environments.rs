@@ -356,7 +356,11 @@ impl Environment<'_> {
 }
 
 /// The whole seconds of a time such as `8h`, if it is one within these bounds.
-fn seconds_of(text: &str, shortest: SignedDuration, longest: SignedDuration) -> Option<u64> {
+pub(super) fn seconds_of(
+    text: &str,
+    shortest: SignedDuration,
+    longest: SignedDuration,
+) -> Option<u64> {
     let span = text.parse::<Span>().ok()?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
     (shortest..=longest).contains(&duration).then(|| duration.as_secs().unsigned_abs())

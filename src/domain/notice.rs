@@ -13,6 +13,7 @@ use crate::domain::approval::{Approval, State};
 use crate::domain::decision::Verdict;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::Record;
+use crate::domain::service::ServiceName;
 
 /// Names the form of what receivers get.
 pub const NOTICE_SCHEMA: &str = "countersign/notice/v1";
@@ -69,6 +70,8 @@ const EVENTS: &[Told] = &[
     Told { event: "key.revoked", kind: "credential.revoked", when: always, says: |about| format!("{} revoked a key.", about.who()) },
     Told { event: "agent.added", kind: "agent_credential.issued", when: always, says: |about| format!("{} issued a credential to an agent.", about.who()) },
     Told { event: "policy.changed", kind: "policy.changed", when: always, says: |_| "The rules of an environment changed with the gate's configuration.".to_owned() },
+    Told { event: "drift.found", kind: "drift.found", when: always, says: |about| format!("{} was changed, and no approval explains it.", about.service()) },
+    Told { event: "drift.explained", kind: "drift.explained", when: always, says: |about| format!("{} signed an explanation of a change of {}.", about.who(), about.service()) },
     Told { event: "log.recovered", kind: "log.recovered", when: always, says: |_| "The database lost entries, and people signed for going on without them.".to_owned() },
 ];
 
@@ -108,6 +111,15 @@ impl About<'_> {
             format!("The deployment of {} ({}, {})", one.service(), one.project(), one.location())
         });
         service.unwrap_or_else(|| "A deployment".to_owned())
+    }
+
+    /// The service that a record without an approval is about.
+    fn service(&self) -> String {
+        let name = self.record.data["service"].as_str().and_then(|name| name.parse().ok());
+        let words = |one: ServiceName| {
+            format!("The service {} ({}, {})", one.service(), one.project(), one.location())
+        };
+        name.map_or_else(|| "A service".to_owned(), words)
     }
 
     fn expires_at(&self) -> String {
@@ -260,6 +272,7 @@ fn page(event: Event, approval: Option<&Approval>) -> String {
     match (approval, event.name().split('.').next()) {
         (Some(approval), _) => format!("/approvals/{}", approval.id()),
         (None, Some("key")) => "/keys/all".to_owned(),
+        (None, Some("drift")) => "/drift".to_owned(),
         (None, Some("agent")) => "/agents".to_owned(),
         (None, _) => "/audit".to_owned(),
     }

@@ -1,0 +1,514 @@
+//! Drift: what changed of a service and no approval explains.
+//!
+//! What a service should look like follows from the ledger alone: from its newest sighting, and from the
+//! rollouts since. The gate finds and tells; it never changes anything back.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::approval::{State, Status};
+use crate::domain::canonical::CanonicalError;
+use crate::domain::decision::SignedDecision;
+use crate::domain::digest::Digest;
+use crate::domain::ids::ApprovalId;
+use crate::domain::observation::{ObservedService, TrafficShare};
+use crate::domain::person::Person;
+use crate::domain::plan::Plan;
+use crate::domain::service::ServiceName;
+use crate::domain::statement::{
+    Decider, Frozen, STATEMENT_LIFETIME, STATEMENT_TYPE, Signable, Statement, Subject,
+    SubjectDigest,
+};
+use crate::domain::time;
+
+/// The kind of the record of a service as it was first seen, or as an approval left it.
+pub const SERVICE_OBSERVED: &str = "service.observed";
+/// The kind of the record of a change that no approval explains.
+pub const DRIFT_FOUND: &str = "drift.found";
+/// The kind of the record that a person signed an explanation of one.
+pub const DRIFT_EXPLAINED: &str = "drift.explained";
+/// Names the form of the predicate that such a person signs.
+pub const DRIFT_EXPLANATION_TYPE: &str = "urn:countersign:predicate:drift-explanation:v1";
+/// How many different people must have signed one explanation: one alone could cover their own tracks.
+pub const EXPLAINERS: usize = 2;
+/// The longest explanation, in characters.
+pub const LONGEST_EXPLANATION: usize = 1_000;
+
+/// What counts of a service's state. Every change of what is asked of a service counts its generation up, a
+/// new template makes a new revision, and a service that was made anew has another uid.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceState {
+    /// Cloud Run's own identifier.
+    pub uid: String,
+    /// Counts the changes.
+    pub generation: i64,
+    /// The shares that serve.
+    pub serving: Vec<TrafficShare>,
+    /// The newest revision that was ever asked for.
+    pub latest_revision: String,
+}
+
+impl From<&ObservedService> for ServiceState {
+    fn from(observed: &ObservedService) -> Self {
+        Self {
+            uid: observed.uid.clone(),
+            generation: observed.generation,
+            serving: observed.serving.clone(),
+            latest_revision: observed.latest_created_revision.clone(),
+        }
+    }
+}
+
+/// What the ledger says of a service at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sighting {
+    /// The service.
+    pub service: ServiceName,
+    /// The environment that covers it.
+    pub environment: String,
+    /// Its state; none if it does not exist.
+    pub state: Option<ServiceState>,
+    /// The approval that left it so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained_by: Option<ApprovalId>,
+    /// What no approval explains, a sentence each. Of a change alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unexplained: Vec<String>,
+    /// Who changed it last, as Cloud Run or its audit log says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<String>,
+}
+
+/// A rollout of a service since its newest sighting.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RolloutSeen {
+    /// Its approval.
+    pub approval: ApprovalId,
+    /// What was signed.
+    pub plan: Plan,
+    /// Where it stands, by its newest entry.
+    pub state: State,
+}
+
+/// What a look at a service comes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Judgement {
+    /// It is as it was.
+    Unchanged,
+    /// A rollout is under way, and it is within what was signed.
+    UnderWay,
+    /// A rollout left it so.
+    Explained(ApprovalId),
+    /// Something changed that no approval explains: a sentence each.
+    Drift(Vec<String>),
+}
+
+impl RolloutSeen {
+    fn is_under_way(&self) -> bool {
+        matches!(self.state, State::Executing { .. })
+    }
+
+    /// The shares that it may have left behind, or may show on its way.
+    fn shares(&self) -> Vec<&[TrafficShare]> {
+        let last = self.plan.steps.last().map(|step| step.traffic.as_slice());
+        match self.state.status() {
+            Status::Succeeded => last.into_iter().collect(),
+            Status::RolledBack => vec![&self.plan.rollback],
+            _ => {
+                let steps = self.plan.steps.iter().map(|step| step.traffic.as_slice());
+                steps.chain([self.plan.rollback.as_slice()]).collect()
+            }
+        }
+    }
+}
+
+/// Compares a service with what its newest sighting and the rollouts since explain. `rollouts` are in the
+/// order of their newest entries.
+pub fn judge(
+    before: Option<&ServiceState>,
+    now: Option<&ServiceState>,
+    rollouts: &[RolloutSeen],
+) -> Judgement {
+    if before == now {
+        return Judgement::Unchanged;
+    }
+    let facts = unexplained(before, now, rollouts);
+    if !facts.is_empty() {
+        return Judgement::Drift(facts);
+    }
+    match rollouts.last() {
+        _ if rollouts.iter().any(RolloutSeen::is_under_way) => Judgement::UnderWay,
+        Some(last) => Judgement::Explained(last.approval.clone()),
+        None => Judgement::Unchanged,
+    }
+}
+
+fn unexplained(
+    before: Option<&ServiceState>,
+    now: Option<&ServiceState>,
+    rollouts: &[RolloutSeen],
+) -> Vec<String> {
+    let Some(now) = now else {
+        return vec!["The service was deleted.".to_owned()];
+    };
+    let mut facts = Vec::new();
+    let creates = rollouts.iter().any(|rollout| rollout.plan.rollback.is_empty());
+    match before {
+        None if !creates => facts.push("The service was created.".to_owned()),
+        Some(before) if before.uid != now.uid => {
+            facts.push("The service was deleted and made anew.".to_owned());
+        }
+        None | Some(_) => {}
+    }
+    let made: BTreeSet<&str> =
+        rollouts.iter().map(|rollout| rollout.plan.revision.as_str()).collect();
+    let is_known = before.is_some_and(|before| before.latest_revision == now.latest_revision);
+    if !is_known && !made.contains(now.latest_revision.as_str()) {
+        facts.push(format!("The revision {} was created.", now.latest_revision));
+    }
+    if !allowed(before, rollouts).contains(&now.serving.as_slice()) {
+        let was = before.map_or_else(|| "nothing".to_owned(), |before| in_words(&before.serving));
+        facts.push(format!("The traffic was {was} and is {}.", in_words(&now.serving)));
+    }
+    let same = |before: &&ServiceState| before.generation != now.generation;
+    if facts.is_empty()
+        && rollouts.is_empty()
+        && let Some(before) = before.filter(same)
+    {
+        let (from, to) = (before.generation, now.generation);
+        facts.push(format!(
+            "Something was changed and changed back, or neither revision nor traffic: the generation was {from} and is {to}."
+        ));
+    }
+    facts
+}
+
+/// The shares that may serve now.
+fn allowed<'a>(
+    before: Option<&'a ServiceState>,
+    rollouts: &'a [RolloutSeen],
+) -> BTreeSet<&'a [TrafficShare]> {
+    let was = before.map(|before| before.serving.as_slice());
+    // What ended well left one state; whatever ended otherwise, or goes on, may have left what was before.
+    let settled = rollouts.iter().rposition(|rollout| {
+        matches!(rollout.state.status(), Status::Succeeded | Status::RolledBack)
+    });
+    let mut shares: BTreeSet<&[TrafficShare]> = BTreeSet::new();
+    if settled.is_none() {
+        shares.extend(was);
+    }
+    for rollout in &rollouts[settled.unwrap_or(0)..] {
+        shares.extend(rollout.shares());
+    }
+    shares
+}
+
+fn in_words(shares: &[TrafficShare]) -> String {
+    let shares = shares.iter().map(|share| format!("{} % to {}", share.percent, share.revision));
+    let shares: Vec<String> = shares.collect();
+    if shares.is_empty() { "nothing".to_owned() } else { shares.join(", ") }
+}
+
+/// What a person signs who explains a change.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriftExplanation {
+    /// The ledger's entry about the change.
+    pub entry: u64,
+    /// What it says.
+    pub found: Sighting,
+    /// What happened, in the person's words.
+    pub explanation: String,
+    /// Who explains.
+    pub person: Person,
+    /// The credentials that may sign it, base64url.
+    pub credentials: Vec<String>,
+    /// SHA-256 of the ID token of the person's sign-in.
+    pub sign_in_digest: Digest,
+    /// The origin of the gate that it is meant for.
+    pub audience: String,
+    /// 32 random bytes, base64url.
+    pub nonce: String,
+    /// When it was made.
+    #[serde(deserialize_with = "time::deserialize")]
+    pub issued_at: Timestamp,
+    /// Until when it may be signed.
+    #[serde(deserialize_with = "time::deserialize")]
+    pub expires_at: Timestamp,
+}
+
+impl Signable for DriftExplanation {
+    fn credentials(&self) -> &[String] {
+        &self.credentials
+    }
+
+    fn nonce(&self) -> &str {
+        &self.nonce
+    }
+}
+
+/// A statement that explains a change.
+pub type FrozenExplanation = Frozen<DriftExplanation>;
+
+impl FrozenExplanation {
+    /// Makes the statement that `person` may sign from `now` on, about the entry with this index and hash.
+    pub fn of_finding(
+        (entry, entry_hash): (u64, Digest),
+        found: Sighting,
+        explanation: String,
+        person: Decider,
+        (audience, nonce): (&str, String),
+        now: Timestamp,
+    ) -> Result<Self, CanonicalError> {
+        Self::freeze(Statement {
+            statement_type: STATEMENT_TYPE.to_owned(),
+            subject: vec![Subject {
+                name: found.service.to_string(),
+                digest: SubjectDigest { sha256: entry_hash },
+            }],
+            predicate_type: DRIFT_EXPLANATION_TYPE.to_owned(),
+            predicate: DriftExplanation {
+                entry,
+                found,
+                explanation,
+                person: person.approver,
+                credentials: person.credentials,
+                sign_in_digest: person.sign_in_digest,
+                audience: audience.to_owned(),
+                nonce,
+                issued_at: now,
+                expires_at: now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now),
+            },
+        })
+    }
+}
+
+/// What the ledger says of an explanation: everything that proves it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedExplanation {
+    /// The ledger's entry about the change.
+    pub entry: u64,
+    /// Where it was found.
+    pub environment: String,
+    /// As above.
+    pub service: ServiceName,
+    /// What happened.
+    pub explanation: String,
+    /// Who signed.
+    pub by: Person,
+    /// That person's name, as the directory said.
+    pub by_name: String,
+    /// The credential that signed, base64url.
+    pub signed_with: String,
+    /// The signed statement.
+    pub statement: String,
+    /// The assertion over it, base64url.
+    pub authenticator_data: String,
+    /// As above.
+    pub client_data_json: String,
+    /// As above.
+    pub signature: String,
+    /// The RFC 7638 thumbprint of the directory's key that signed the person's sign-in.
+    pub sign_in_key: String,
+}
+
+impl RecordedExplanation {
+    /// What is recorded of what was signed. `sign_in_key` as in the member.
+    pub fn new(
+        explanation: &DriftExplanation,
+        by_name: &str,
+        signed: &SignedDecision,
+        sign_in_key: String,
+    ) -> Self {
+        let encode = |bytes: &[u8]| data_encoding::BASE64URL_NOPAD.encode(bytes);
+        Self {
+            entry: explanation.entry,
+            environment: explanation.found.environment.clone(),
+            service: explanation.found.service.clone(),
+            explanation: explanation.explanation.clone(),
+            by: explanation.person.clone(),
+            by_name: by_name.to_owned(),
+            signed_with: encode(&signed.credential_id),
+            statement: signed.statement.clone(),
+            authenticator_data: encode(&signed.authenticator_data),
+            client_data_json: encode(&signed.client_data_json),
+            signature: encode(&signed.signature),
+            sign_in_key,
+        }
+    }
+}
+
+/// A change that no approval explains, and who explained it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// The index of its entry.
+    pub entry: u64,
+    /// When it was found.
+    pub at: Timestamp,
+    /// The hash of its entry.
+    pub entry_hash: Digest,
+    /// What was found.
+    pub found: Sighting,
+    /// Who signed which explanation, in order.
+    pub explanations: Vec<RecordedExplanation>,
+}
+
+impl Finding {
+    /// The explanation that enough different people signed.
+    pub fn settled(&self) -> Option<&str> {
+        self.explanations.iter().map(|one| one.explanation.as_str()).find(|text| {
+            let same = self.explanations.iter().filter(|one| one.explanation == *text);
+            same.map(|one| &one.by).collect::<BTreeSet<_>>().len() >= EXPLAINERS
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::plan::{OnFailure, StepPlan};
+
+    fn shares(all: &[(&str, u8)]) -> Vec<TrafficShare> {
+        let share = |(revision, percent): &(&str, u8)| TrafficShare {
+            revision: (*revision).to_owned(),
+            percent: *percent,
+        };
+        all.iter().map(share).collect()
+    }
+
+    fn state(generation: i64, latest: &str, serving: &[(&str, u8)]) -> ServiceState {
+        ServiceState {
+            uid: "u".to_owned(),
+            generation,
+            serving: shares(serving),
+            latest_revision: latest.to_owned(),
+        }
+    }
+
+    fn rollout(state: State, new: &str, old: &str) -> RolloutSeen {
+        let step =
+            |percent, all: &[(&str, u8)]| StepPlan::of_percent(percent).with_traffic(shares(all));
+        RolloutSeen {
+            approval: "apr_0kz8y2m4n6p8r0t2v4x6z8a0c2".parse().unwrap(),
+            plan: Plan {
+                revision: new.to_owned(),
+                steps: vec![step(10, &[(new, 10), (old, 90)]), step(100, &[(new, 100)])],
+                rollback: shares(&[(old, 100)]),
+                on_failure: OnFailure::Restore,
+            },
+            state,
+        }
+    }
+
+    fn failed() -> State {
+        State::Failed { at: Timestamp::UNIX_EPOCH, reason: String::new() }
+    }
+
+    fn rolled_back() -> State {
+        State::RolledBack { at: Timestamp::UNIX_EPOCH, reason: String::new() }
+    }
+
+    fn executing() -> State {
+        State::Executing { since: Timestamp::UNIX_EPOCH, progress: Default::default() }
+    }
+
+    fn found(now: &ServiceState, rollouts: &[RolloutSeen]) -> Vec<String> {
+        let before = state(3, "a", &[("a", 100)]);
+        match judge(Some(&before), Some(now), rollouts) {
+            Judgement::Drift(facts) => facts,
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_nobody_signed_is_found() {
+        let cases = [
+            (state(4, "a", &[("a", 100)]), "changed back"),
+            (state(4, "x", &[("a", 100)]), "The revision x was created."),
+            (state(4, "a", &[("a", 60), ("o", 40)]), "is 60 % to a, 40 % to o."),
+            (state(4, "x", &[("x", 100)]), "The revision x was created."),
+        ];
+        for (now, says) in cases {
+            let facts = found(&now, &[]);
+            assert!(facts.iter().any(|fact| fact.contains(says)), "{facts:?}");
+        }
+        let before = state(3, "a", &[("a", 100)]);
+        let gone = judge(Some(&before), None, &[]);
+        assert_eq!(gone, Judgement::Drift(vec!["The service was deleted.".to_owned()]));
+        let made = judge(None, Some(&before), &[]);
+        assert!(matches!(made, Judgement::Drift(facts) if facts[0] == "The service was created."));
+        let anew = ServiceState { uid: "v".to_owned(), ..before.clone() };
+        assert_eq!(found(&anew, &[]), ["The service was deleted and made anew."]);
+        assert_eq!(judge(Some(&before), Some(&before), &[]), Judgement::Unchanged);
+    }
+
+    #[test]
+    fn what_was_signed_is_not_found_and_nothing_else_is_excused_by_it() {
+        let under_way = [rollout(executing(), "b", "a")];
+        for now in [
+            state(4, "b", &[("a", 100)]),
+            state(5, "b", &[("a", 90), ("b", 10)]),
+            state(6, "b", &[("b", 100)]),
+        ] {
+            assert_eq!(found(&now, &under_way), Vec::<String>::new(), "{now:?}");
+        }
+        assert!(!found(&state(5, "b", &[("a", 80), ("b", 20)]), &under_way).is_empty());
+        assert!(!found(&state(5, "c", &[("a", 90), ("b", 10)]), &under_way).is_empty());
+        // After it ended, what it passed through on its way is not what was signed to stay.
+        let ended = [rollout(rolled_back(), "b", "a")];
+        assert!(found(&state(7, "b", &[("a", 100)]), &ended).is_empty());
+        assert!(!found(&state(7, "b", &[("b", 100)]), &ended).is_empty());
+        let two = [rollout(rolled_back(), "b", "a"), rollout(executing(), "c", "b")];
+        assert!(!found(&state(9, "c", &[("z", 100)]), &two).is_empty());
+        let left_open = [rollout(failed(), "b", "a")];
+        for serving in [&[("a", 100)][..], &[("a", 90), ("b", 10)], &[("b", 100)]] {
+            assert!(found(&state(7, "b", serving), &left_open).is_empty(), "{serving:?}");
+        }
+    }
+
+    #[test]
+    fn two_people_settle_it_and_one_does_not() {
+        let by = |subject: &str, text: &str| RecordedExplanation {
+            entry: 7,
+            environment: "production".to_owned(),
+            service: "projects/p/locations/r/services/s".parse().unwrap(),
+            explanation: text.to_owned(),
+            by: Person { issuer: "i".to_owned(), subject: subject.to_owned() },
+            by_name: String::new(),
+            signed_with: String::new(),
+            statement: String::new(),
+            authenticator_data: String::new(),
+            client_data_json: String::new(),
+            signature: String::new(),
+            sign_in_key: String::new(),
+        };
+        let settled = |explanations: &[RecordedExplanation]| {
+            let found = Sighting {
+                service: "projects/p/locations/r/services/s".parse().unwrap(),
+                environment: "production".to_owned(),
+                state: None,
+                explained_by: None,
+                unexplained: Vec::new(),
+                changed_by: None,
+            };
+            let finding = Finding {
+                entry: 7,
+                at: Timestamp::UNIX_EPOCH,
+                entry_hash: Digest::of(""),
+                found,
+                explanations: explanations.to_vec(),
+            };
+            finding.settled().map(str::to_owned)
+        };
+        assert_eq!(settled(&[]), None);
+        assert_eq!(settled(&[by("alice", "x"), by("alice", "x")]), None);
+        assert_eq!(settled(&[by("alice", "x"), by("bob", "y")]), None);
+        let three = [by("alice", "x"), by("bob", "y"), by("bob", "x")];
+        assert_eq!(settled(&three), Some("x".to_owned()));
+    }
+}
