@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use countersign::cli::audit::export;
 use countersign::domain::approval::Approval;
 use countersign::domain::decision::{Decision, SignedDecision, Verdict, assertion_digest};
-use countersign::domain::deployment::FrozenDeployment;
 use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::log_key::LogKey;
@@ -27,6 +26,7 @@ use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch, Rule};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::statement::{Decider, FrozenStatement, Saying};
+use countersign::domain::subject::FrozenSubject;
 use countersign::proof::assertion::UnverifiedAssertion;
 use countersign::proof::base64url;
 use countersign::proof::jwk::thumbprint;
@@ -248,7 +248,7 @@ async fn approve(storage: &Storage, keys: &Keys, signer: &mut Signer, number: u6
         let progress = Progress { intent: Some(intent), ..Progress::default() };
         approval = writer.apply(approval.advance(progress).unwrap(), later).await.unwrap();
     }
-    let steps_done = approval.deployment.plan.steps.len();
+    let steps_done = approval.subject.deployment().unwrap().plan.steps.len();
     let seen =
         Progress { revision_ready: true, steps_done, generation: Some(45), ..Progress::default() };
     let approval = writer.apply(approval.advance(seen).unwrap(), later).await.unwrap();
@@ -257,7 +257,7 @@ async fn approve(storage: &Storage, keys: &Keys, signer: &mut Signer, number: u6
     writer.commit().await.unwrap();
 }
 
-fn request(keys: &Keys, number: u64) -> (FrozenDeployment, NewApproval) {
+fn request(keys: &Keys, number: u64) -> (FrozenSubject, NewApproval) {
     let mut deployment = sample_approval::deployment();
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
@@ -272,7 +272,7 @@ fn request(keys: &Keys, number: u64) -> (FrozenDeployment, NewApproval) {
     let own: Map<String, Value> = own.as_object().unwrap().clone();
     deployment.requester.claims.extend(own);
     let token = keys.workload.sign(&deployment.requester.claims);
-    let frozen = FrozenDeployment::freeze(deployment).unwrap();
+    let frozen = FrozenSubject::freeze(deployment).unwrap();
     let new = NewApproval {
         requester_key: frozen.requester.key.clone(),
         idempotency_key: number.to_string(),
@@ -288,7 +288,7 @@ fn request(keys: &Keys, number: u64) -> (FrozenDeployment, NewApproval) {
 fn sign(
     keys: &Keys,
     signer: &mut Signer,
-    frozen: &FrozenDeployment,
+    frozen: &FrozenSubject,
     at: jiff::Timestamp,
 ) -> (Decision, SignedDecision) {
     let id_token = id_token(keys, "n", at - SignedDuration::from_secs(40));

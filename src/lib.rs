@@ -8,7 +8,7 @@
 //!
 //! | folder | what it is | what it may know |
 //! | --- | --- | --- |
-//! | [`domain`] | the rules, pure: deployments, policies, statements, the state machine, the ledger's tree | nothing else of the crate |
+//! | [`domain`] | the rules, pure: subjects (deployments, actions), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
 //! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval, the export of an audit | `domain` |
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
@@ -34,7 +34,8 @@
 //! 3. **Trust is a type.** [`integrations::workload_oidc::VerifiedRequester`],
 //!    [`integrations::login_oidc::VerifiedSignIn`], [`proof::assertion::VerifiedAssertion`],
 //!    [`proof::verify::Verified`] and [`gate::authorise::Authorised`] have private fields and one constructor each: the function that
-//!    verifies. Nothing changes Cloud Run without an `Authorised`.
+//!    verifies. Nothing changes Cloud Run without an `Authorised`, and only a
+//!    deployment becomes one, whatever else people approve ([`domain::subject`]).
 //! 4. **The database is not believed.** Before each call that changes the world the worker gathers the
 //!    evidence that anybody can download and runs [`proof::verify`] over it, against anchors from the
 //!    configuration alone; then it reads the log on to its head, since evidence cannot show that there is

@@ -9,12 +9,13 @@ use crate::api::body::{Object, read_body};
 use crate::api::problem::{Problem, sentence};
 use crate::app::App;
 use crate::domain::canonical::to_canonical_json;
-use crate::domain::deployment::{Commit, FrozenDeployment, Link};
+use crate::domain::deployment::Commit;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::plan::{AskedStep, InvalidSteps, OnFailure, StepPlan};
 use crate::domain::policy::Policy;
 use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
+use crate::domain::subject::{FrozenSubject, Link};
 use crate::gate::request::{Attempt, create, find_earlier, requester_of};
 use crate::gate::{GateError, refusals};
 use crate::integrations::cloud_run::check_template;
@@ -236,7 +237,7 @@ async fn freeze(
     request: &DeploymentRequest,
     policy: &Policy,
     verified: &VerifiedRequester,
-) -> Result<FrozenDeployment, Problem> {
+) -> Result<FrozenSubject, Problem> {
     let requester = requester_of(verified);
     request.check(policy, &requester)?;
     let observed = app.cloud_run.observe_service(&request.service).await?;
@@ -247,12 +248,14 @@ async fn freeze(
     let frozen = request
         .freeze(policy, observed.as_ref(), requester, occasion)
         .map_err(|error| Problem::from(GateError::from(error)))?;
-    check_template(&frozen.proposed).map_err(|error| {
-        Problem::from(RequestRefusal::Template {
-            field: error.path,
-            problem: format!("{} (in the template with your changes merged in)", error.problem),
-        })
-    })?;
+    if let Some(deployment) = frozen.deployment() {
+        check_template(&deployment.proposed).map_err(|error| {
+            Problem::from(RequestRefusal::Template {
+                field: error.path,
+                problem: format!("{} (in the template with your changes merged in)", error.problem),
+            })
+        })?;
+    }
     Ok(frozen)
 }
 

@@ -1,15 +1,18 @@
 //! An approval as the API shows it.
 
+mod subject;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::{Verdict, with_withdrawals};
-use crate::domain::deployment::Requester;
 use crate::domain::observation::TrafficShare;
-use crate::domain::plan::{OnFailure, Step};
 use crate::domain::policy::{NewerRequest, Policy, TrustLevel};
 use crate::domain::sentence::status_sentence;
+use crate::domain::subject::Requester;
+
+pub use subject::{StepView, SubjectView};
 
 /// One approval.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -30,8 +33,11 @@ pub struct ApprovalView {
     pub environment: String,
     /// What is asked for.
     pub subject: SubjectView,
-    /// SHA-256 of the canonical deployment, hexadecimal.
-    pub deployment_digest: String,
+    /// SHA-256 of what is asked for as canonical JSON, hexadecimal: what every signature covers.
+    pub subject_digest: String,
+    /// The same of a deployment; absent of anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment_digest: Option<String>,
     /// The digest's first characters, to compare with the page.
     pub short_code: String,
     /// SHA-256 of the canonical policy, hexadecimal.
@@ -42,6 +48,15 @@ pub struct ApprovalView {
     pub reason: String,
     /// A headline.
     pub title: Option<String>,
+    /// What an action does, in the requester's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// What should come of it, in the requester's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
+    /// How to take it back, in the requester's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
     /// When it was asked.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -54,40 +69,6 @@ pub struct ApprovalView {
     pub decisions: Vec<DecisionView>,
     /// How the rollout goes or went; absent until it begins.
     pub rollout: Option<RolloutView>,
-}
-
-/// What is asked for.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct SubjectView {
-    /// Always `deployment`.
-    pub kind: &'static str,
-    /// `projects/P/locations/R/services/S`.
-    pub service: String,
-    /// The image by digest.
-    pub image: String,
-    /// The new revision's share at each step.
-    pub steps: Vec<u8>,
-    /// The steps and what happens at each.
-    pub plan: Vec<StepView>,
-    /// What happens when a step fails.
-    pub on_failure: OnFailure,
-}
-
-/// One step of the traffic.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct StepView {
-    /// The new revision's share.
-    pub percent: u8,
-    /// How long the step is watched before the rollout goes on, in seconds.
-    pub bake_seconds: u32,
-    /// The tag that gives the new revision an address of its own during this step.
-    pub tag: Option<String>,
-}
-
-impl From<&Step> for StepView {
-    fn from(step: &Step) -> Self {
-        Self { percent: step.percent, bake_seconds: step.bake_seconds, tag: step.tag.clone() }
-    }
 }
 
 /// Who asked.
@@ -246,9 +227,10 @@ pub struct EnvironmentView {
 impl ApprovalView {
     /// The view of an approval as it is.
     pub fn new(approval: &Approval, url: String, now: Timestamp) -> Self {
-        let deployment = &approval.deployment;
+        let asked = &approval.subject;
+        let action = asked.action();
         Self {
-            id: deployment.approval.to_string(),
+            id: asked.approval.to_string(),
             status: approval.status(),
             version: approval.version,
             superseded_by: match &approval.state {
@@ -257,23 +239,20 @@ impl ApprovalView {
             },
             status_sentence: status_sentence(approval, now),
             url,
-            environment: deployment.environment.clone(),
-            subject: SubjectView {
-                kind: "deployment",
-                service: deployment.service.to_string(),
-                image: deployment.image.to_string(),
-                steps: deployment.plan.steps.iter().map(|step| step.percent).collect(),
-                plan: deployment.plan.steps.iter().map(StepView::from).collect(),
-                on_failure: deployment.plan.on_failure,
-            },
-            deployment_digest: deployment.digest().to_string(),
-            short_code: deployment.short_code(),
-            policy_digest: deployment.policy_digest.to_string(),
-            requester: RequesterView::new(&deployment.requester),
-            reason: deployment.reason.clone(),
-            title: deployment.title.clone(),
-            created_at: deployment.requested_at,
-            expires_at: deployment.expires_at,
+            environment: asked.environment.clone(),
+            subject: SubjectView::new(asked.subject()),
+            subject_digest: asked.digest().to_string(),
+            deployment_digest: asked.deployment().map(|_| asked.digest().to_string()),
+            short_code: asked.short_code(),
+            policy_digest: asked.policy_digest.to_string(),
+            requester: RequesterView::new(&asked.requester),
+            reason: asked.reason.clone(),
+            title: asked.title.clone(),
+            summary: action.and_then(|action| action.summary.clone()),
+            effect: action.and_then(|action| action.effect.clone()),
+            undo: action.and_then(|action| action.undo.clone()),
+            created_at: asked.requested_at,
+            expires_at: asked.expires_at,
             rules: rules_of(&approval.policy, Some(approval)),
             decisions: decisions_of(approval),
             rollout: rollout_of(approval),
@@ -287,7 +266,7 @@ impl ApprovalView {
         first.version = 1;
         first.state = State::Pending {};
         first.decisions.clear();
-        let requested_at = first.deployment.requested_at;
+        let requested_at = first.subject.requested_at;
         Self::new(&first, url, requested_at)
     }
 }
@@ -362,7 +341,7 @@ fn decisions_of(approval: &Approval) -> Vec<DecisionView> {
 }
 
 fn rollout_of(approval: &Approval) -> Option<RolloutView> {
-    let deployment = &approval.deployment;
+    let deployment = approval.subject.deployment()?;
     let plan = &deployment.plan;
     let view = |steps_done: usize| RolloutView {
         service: deployment.service.to_string(),
@@ -389,7 +368,7 @@ fn rollout_of(approval: &Approval) -> Option<RolloutView> {
                 ..view(progress.steps_done)
             })
         }
-        State::Succeeded { serving, .. } => Some(RolloutView {
+        State::Succeeded { serving: Some(serving), .. } => Some(RolloutView {
             uri: Some(serving.uri.clone()),
             traffic: serving.traffic.iter().map(Share::from).collect(),
             generation: Some(serving.generation),
@@ -403,6 +382,7 @@ fn rollout_of(approval: &Approval) -> Option<RolloutView> {
         State::Failed { .. } => Some(view(0)),
         State::Pending {}
         | State::Approved { .. }
+        | State::Succeeded { serving: None, .. }
         | State::Rejected { .. }
         | State::Expired { .. }
         | State::Cancelled { .. }

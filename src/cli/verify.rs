@@ -9,11 +9,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::USAGE;
+use crate::domain::action::Action;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
+use crate::domain::deployment::Deployment;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::TrustLevel;
 use crate::domain::rollout::recorded_calls;
+use crate::domain::subject::{FrozenSubject, Subject};
 use crate::domain::text::one_line as shown;
 use crate::proof::evidence::Trust;
 use crate::proof::verify::{Cosigned, Decider, Failure, Verified, verify};
@@ -84,10 +87,13 @@ struct Report {
     approval: Option<String>,
     code: Option<&'static str>,
     sentence: String,
+    kind: Option<&'static str>,
+    subject_digest: Option<String>,
     deployment_digest: Option<String>,
     short_code: Option<String>,
     service: Option<String>,
     image: Option<String>,
+    tool: Option<String>,
     environment: Option<String>,
     /// What the gate's own configuration pinned.
     gate_trust: Option<TrustLevel>,
@@ -111,18 +117,23 @@ struct ReportedDecider {
 impl Report {
     fn new(verdict: &Result<Verified, Failure>) -> Self {
         let verified = verdict.as_ref().ok();
-        let deployment = verified.map(Verified::deployment);
+        let asked = verified.map(Verified::subject);
+        let deployment = asked.and_then(FrozenSubject::deployment);
+        let action = asked.and_then(FrozenSubject::action);
         Self {
             verdict: word(verdict),
             status: verified.map(|verified| verified.state().status()),
-            approval: deployment.map(|deployment| deployment.approval.to_string()),
+            approval: asked.map(|asked| asked.approval.to_string()),
             code: verdict.as_ref().err().map(|failure| failure.code().as_str()),
             sentence: shown(&sentence(verdict)),
-            deployment_digest: deployment.map(|deployment| deployment.digest().to_string()),
-            short_code: deployment.map(|deployment| deployment.short_code()),
+            kind: asked.map(|asked| asked.subject().kind()),
+            subject_digest: asked.map(|asked| asked.digest().to_string()),
+            deployment_digest: deployment.and(asked).map(|asked| asked.digest().to_string()),
+            short_code: asked.map(|asked| asked.short_code()),
             service: deployment.map(|deployment| deployment.service.to_string()),
             image: deployment.map(|deployment| deployment.image.to_string()),
-            environment: deployment.map(|deployment| deployment.environment.clone()),
+            tool: action.map(|action| action.tool.clone()),
+            environment: asked.map(|asked| asked.environment.clone()),
             gate_trust: verified.map(|verified| verified.policy().enrolment.trust),
             endorsements: verified.map(|verified| verified.policy().enrolment.endorsements),
             approvers: verified
@@ -214,9 +225,9 @@ fn in_words(verdict: &Result<Verified, Failure>, trust: &Trust) -> String {
     match verdict {
         Err(failure) => lines.add("code", failure.code().as_str()),
         Ok(verified) => {
-            describe_deployment(&mut lines, verified);
+            describe_subject(&mut lines, verified);
             describe_people(&mut lines, verified, trust);
-            describe_rollout(&mut lines, verified);
+            describe_course(&mut lines, verified);
             lines.heading("What was checked and holds");
             verified.checks().iter().for_each(|check| lines.item(check));
             lines.heading("The log");
@@ -243,12 +254,34 @@ fn describe_witnesses(lines: &mut Lines, verified: &Verified) {
     }
 }
 
-fn describe_deployment(lines: &mut Lines, verified: &Verified) {
-    let deployment = verified.deployment();
+fn describe_subject(lines: &mut Lines, verified: &Verified) {
+    let asked = verified.subject();
     lines.heading("What was asked for");
-    lines.add("approval", deployment.approval.as_str());
-    lines.add("digest", &deployment.digest().to_string());
-    lines.add("short code", &deployment.short_code());
+    lines.add("approval", asked.approval.as_str());
+    lines.add("digest", &asked.digest().to_string());
+    lines.add("short code", &asked.short_code());
+    match asked.subject() {
+        Subject::Deployment(deployment) => describe_rollout(lines, deployment),
+        Subject::Action(action) => describe_action(lines, action),
+    }
+    lines.add("environment", &asked.environment);
+    let requester = &asked.requester;
+    lines.add("requester", &format!("{} ({})", requester.display_name(), requester.subject));
+    lines.add("issuer", &requester.issuer_url);
+    for (name, claim) in [("commit", "sha"), ("ref", "ref"), ("run", "run_id")] {
+        if let Some(value) = requester.claim(claim) {
+            lines.add(name, value);
+        }
+    }
+    if let Some(commit) = asked.deployment().and_then(|deployment| deployment.commit.as_ref()) {
+        lines.add("headline", &format!("{:?} (as GitHub's API said)", commit.headline));
+    }
+    lines.add("reason", &format!("{:?} (the requester's words)", asked.reason));
+    lines.add("asked at", &asked.requested_at.to_string());
+    lines.add("expires at", &asked.expires_at.to_string());
+}
+
+fn describe_rollout(lines: &mut Lines, deployment: &Deployment) {
     lines.add("service", deployment.service.as_str());
     lines.add("image", &deployment.image.to_string());
     lines.add("revision", &deployment.plan.revision);
@@ -263,21 +296,19 @@ fn describe_deployment(lines: &mut Lines, verified: &Verified) {
     if !deployment.plan.rollback.is_empty() {
         lines.add("on failure", deployment.plan.on_failure.in_words());
     }
-    lines.add("environment", &deployment.environment);
-    let requester = &deployment.requester;
-    lines.add("requester", &format!("{} ({})", requester.display_name(), requester.subject));
-    lines.add("issuer", &requester.issuer_url);
-    for (name, claim) in [("commit", "sha"), ("ref", "ref"), ("run", "run_id")] {
-        if let Some(value) = requester.claim(claim) {
-            lines.add(name, value);
+}
+
+fn describe_action(lines: &mut Lines, action: &Action) {
+    lines.add("tool", &action.tool);
+    for (name, value) in &action.arguments {
+        lines.add("argument", &format!("{name}: {value}"));
+    }
+    let words = [("summary", &action.summary), ("effect", &action.effect), ("undo", &action.undo)];
+    for (name, text) in words {
+        if let Some(text) = text {
+            lines.add(name, &format!("{text:?} (the requester's words)"));
         }
     }
-    if let Some(commit) = &deployment.commit {
-        lines.add("headline", &format!("{:?} (as GitHub's API said)", commit.headline));
-    }
-    lines.add("reason", &format!("{:?} (the requester's words)", deployment.reason));
-    lines.add("asked at", &deployment.requested_at.to_string());
-    lines.add("expires at", &deployment.expires_at.to_string());
 }
 
 fn shares(traffic: &[TrafficShare]) -> String {
@@ -340,7 +371,7 @@ fn model(decider: &Decider) -> String {
     format!("{aaguid}, {kind}, attestation {}", decider.attestation)
 }
 
-fn describe_rollout(lines: &mut Lines, verified: &Verified) {
+fn describe_course(lines: &mut Lines, verified: &Verified) {
     lines.heading("What was done");
     let before = lines.0.len();
     for made in recorded_calls(verified.records()) {
@@ -357,7 +388,7 @@ fn describe_rollout(lines: &mut Lines, verified: &Verified) {
         });
     }
     match verified.state() {
-        State::Succeeded { serving, .. } => {
+        State::Succeeded { serving: Some(serving), .. } => {
             lines.item(&format!(
                 "{} observed at Cloud Run: {} at {}, generation {}",
                 serving.observed_at,
@@ -372,6 +403,7 @@ fn describe_rollout(lines: &mut Lines, verified: &Verified) {
         State::NeedsAttention { at, reason, .. } => {
             lines.item(&format!("{at} stopped, a person has to look: {reason}"));
         }
+        State::Succeeded { at, serving: None } => lines.item(&format!("{at} its grant was used")),
         State::Pending {}
         | State::Approved { .. }
         | State::Executing { .. }

@@ -125,6 +125,7 @@ impl Environment<'_> {
                 trust: pins.level(),
                 requires_pinned_trust: section.require_pinned_trust,
             },
+            actions: Vec::new(),
         }
     }
 
@@ -392,6 +393,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         default_steps: Vec::new(),
         plan: PlanRules::default(),
         enrolment: EnrolmentRules::default(),
+        actions: Vec::new(),
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

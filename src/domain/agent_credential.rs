@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::domain::canonical::CanonicalError;
 use crate::domain::decision::SignedDecision;
-use crate::domain::deployment::Requester;
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
 use crate::domain::statement::{
     Decider, Frozen, STATEMENT_LIFETIME, STATEMENT_TYPE, Signable, Statement, Subject,
     SubjectDigest,
 };
+use crate::domain::subject::Requester;
 
 /// What environments call the issuer of agent credentials, which is the gate, in their rules.
 pub const AGENT_ISSUER: &str = "agent-credential";

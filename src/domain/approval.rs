@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::agent_credential::person_behind;
 use crate::domain::decision::{Decision, Verdict, standing};
-use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, RuleProgress};
 use crate::domain::rollout::{Intent, Outcome, Progress};
+use crate::domain::subject::FrozenSubject;
 
 pub use state::{State, Status};
 
@@ -22,8 +22,8 @@ pub use state::{State, Status};
 #[derive(Clone, PartialEq, Debug)]
 pub struct Approval {
     /// What was asked for.
-    pub deployment: FrozenDeployment,
-    /// The rules that were in force then; its digest is in the deployment.
+    pub subject: FrozenSubject,
+    /// The rules that were in force then; its digest is in the subject.
     pub policy: Policy,
     /// Counts the changes of this approval, from 1.
     pub version: u64,
@@ -116,20 +116,15 @@ impl TransitionRefusal {
 
 impl Approval {
     /// A new approval, asked for just now.
-    pub fn request(deployment: FrozenDeployment, policy: Policy) -> Transition {
-        let approval = Self {
-            deployment,
-            policy,
-            version: 1,
-            decisions: Vec::new(),
-            state: State::Pending {},
-        };
+    pub fn request(subject: FrozenSubject, policy: Policy) -> Transition {
+        let approval =
+            Self { subject, policy, version: 1, decisions: Vec::new(), state: State::Pending {} };
         Transition { approval, event: Event::Requested, starts_rollout: false }
     }
 
     /// Its identifier.
     pub fn id(&self) -> &ApprovalId {
-        &self.deployment.approval
+        &self.subject.approval
     }
 
     /// The name of its state.
@@ -167,13 +162,13 @@ impl Approval {
         if self.status() != Status::Pending {
             return Err(TransitionRefusal::Closed(self.status()));
         }
-        if now >= self.deployment.expires_at {
-            return Err(TransitionRefusal::Expired(self.deployment.expires_at));
+        if now >= self.subject.expires_at {
+            return Err(TransitionRefusal::Expired(self.subject.expires_at));
         }
         if self.standing_of(person).is_some() {
             return Err(TransitionRefusal::AlreadyDecided(name.to_owned()));
         }
-        if person_behind(&self.deployment.requester).as_ref() == Some(person) {
+        if person_behind(&self.subject.requester).as_ref() == Some(person) {
             return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {
@@ -272,7 +267,7 @@ impl Approval {
     /// When its time is over unless something happens before: the request's, and once it is approved
     /// the time within which the rollout has to begin.
     pub fn runs_out_at(&self) -> Timestamp {
-        let expires_at = self.deployment.expires_at;
+        let expires_at = self.subject.expires_at;
         match &self.state {
             State::Approved { at } => self.policy.must_begin_before(*at).min(expires_at),
             _ => expires_at,
@@ -328,7 +323,7 @@ impl Approval {
             _ => return Err(TransitionRefusal::Closed(self.status())),
         };
         self.state = match outcome {
-            Outcome::Succeeded(serving) => State::Succeeded { at: now, serving },
+            Outcome::Succeeded(serving) => State::Succeeded { at: now, serving: Some(serving) },
             Outcome::Failed(reason) => State::Failed { at: now, reason },
             Outcome::RolledBack(reason) => State::RolledBack { at: now, reason },
             Outcome::NeedsAttention(reason) => State::NeedsAttention { at: now, reason, progress },

@@ -84,8 +84,8 @@ impl Record {
             approval: Some(ApprovalRecord {
                 id: approval.id().clone(),
                 version: approval.version,
-                deployment_digest: *approval.deployment.digest(),
-                policy_digest: approval.deployment.policy_digest,
+                deployment_digest: *approval.subject.digest(),
+                policy_digest: approval.subject.policy_digest,
                 state: approval.state.clone(),
                 decisions: approval.decisions.clone(),
                 previous,

@@ -1,5 +1,6 @@
 //! The rules of the house, pure: no async, no input or output, nothing of the crate outside `domain`.
 
+pub mod action;
 pub mod agent_credential;
 pub mod approval;
 pub mod canonical;
@@ -27,6 +28,7 @@ pub mod rollout;
 pub mod sentence;
 pub mod service;
 pub mod statement;
+pub mod subject;
 pub mod template;
 pub mod text;
 pub mod time;

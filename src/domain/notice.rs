@@ -14,6 +14,7 @@ use crate::domain::decision::Verdict;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::Record;
 use crate::domain::service::ServiceName;
+use crate::domain::subject::Subject;
 
 /// Names the form of what receivers get.
 pub const NOTICE_SCHEMA: &str = "countersign/notice/v1";
@@ -106,11 +107,14 @@ impl Event {
 
 impl About<'_> {
     fn deployment(&self) -> String {
-        let service = self.approval.map(|approval| &approval.deployment.service);
-        let service = service.map(|one| {
-            format!("The deployment of {} ({}, {})", one.service(), one.project(), one.location())
-        });
-        service.unwrap_or_else(|| "A deployment".to_owned())
+        match self.approval.map(|approval| approval.subject.subject()) {
+            Some(Subject::Deployment(deployment)) => {
+                let (one, all) = (deployment.service.service(), &deployment.service);
+                format!("The deployment of {one} ({}, {})", all.project(), all.location())
+            }
+            Some(Subject::Action(action)) => format!("The call of {}", action.tool),
+            None => "A deployment".to_owned(),
+        }
     }
 
     /// The service that a record without an approval is about.
@@ -123,7 +127,7 @@ impl About<'_> {
     }
 
     fn expires_at(&self) -> String {
-        let at = self.approval.map(|approval| approval.deployment.expires_at);
+        let at = self.approval.map(|approval| approval.subject.expires_at);
         at.map(|at| at.strftime("%H:%M UTC").to_string()).unwrap_or_default()
     }
 
@@ -209,7 +213,7 @@ impl Notice {
         let about = About { record, approval };
         let sentence = event.sentence(&about);
         let environment = approval
-            .map(|approval| approval.deployment.environment.clone())
+            .map(|approval| approval.subject.environment.clone())
             .or_else(|| record.data["environment"].as_str().map(str::to_owned));
         let url = format!("{origin}{}", page(event, approval));
         let id = Digest::of_parts(&[entry_hash.as_bytes(), receiver.as_bytes()]).to_string();
@@ -252,19 +256,25 @@ impl Notice {
 
 /// What an approval is about, and where it stood after the entry.
 fn facts(approval: &Approval, record: &Record) -> Value {
-    let deployment = &approval.deployment;
+    let asked = &approval.subject;
     let after = record.approval.as_ref();
-    json!({
+    let mut facts = json!({
         "id": approval.id(),
         "status": after.map_or(approval.status(), |after| after.state.status()),
         "version": after.map_or(approval.version, |after| after.version),
-        "service": deployment.service,
-        "image": deployment.image,
-        "requester": deployment.requester.key,
-        "short_code": deployment.short_code(),
-        "deployment_digest": deployment.digest(),
-        "expires_at": deployment.expires_at,
-    })
+        "requester": asked.requester.key,
+        "short_code": asked.short_code(),
+        "deployment_digest": asked.digest(),
+        "expires_at": asked.expires_at,
+    });
+    match asked.subject() {
+        Subject::Deployment(deployment) => {
+            facts["service"] = json!(deployment.service);
+            facts["image"] = json!(deployment.image);
+        }
+        Subject::Action(action) => facts["tool"] = json!(action.tool),
+    }
+    facts
 }
 
 /// Where people read on.

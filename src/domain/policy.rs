@@ -2,25 +2,27 @@
 
 mod changes;
 mod findings;
+mod principal;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::domain::action::ActionType;
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::plan::{PlanRules, StepPlan};
 use crate::domain::service::ServiceName;
+use crate::domain::subject::Subject;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
 pub use findings::PolicyFinding;
+pub use principal::Principal;
 pub use replay::{Ending, Replayed, replay};
 
 /// Names the form of a policy's bytes.
@@ -57,6 +59,9 @@ pub struct Policy {
     pub plan: PlanRules,
     /// What makes a key count.
     pub enrolment: EnrolmentRules,
+    /// The tools that may be asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<ActionType>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -134,79 +139,6 @@ pub struct Rule {
     pub count: u8,
 }
 
-/// A group of the directory or one person of it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Principal {
-    /// Everybody whose sign-in names this group.
-    Group(String),
-    /// The person with this subject in the configured directory.
-    Person(String),
-}
-
-/// The text names neither a group nor a person.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is neither group:NAME nor person:SUBJECT (the directory's `sub` of the person)")]
-pub struct InvalidPrincipal(String);
-
-impl FromStr for Principal {
-    type Err = InvalidPrincipal;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPrincipal> {
-        match text.split_once(':') {
-            Some(("group", name)) if !name.is_empty() => Ok(Self::Group(name.to_owned())),
-            Some(("person", subject)) if !subject.is_empty() => {
-                Ok(Self::Person(subject.to_owned()))
-            }
-            _ => Err(InvalidPrincipal(text.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for Principal {
-    type Error = InvalidPrincipal;
-
-    fn try_from(text: String) -> Result<Self, InvalidPrincipal> {
-        text.parse()
-    }
-}
-
-impl From<Principal> for String {
-    fn from(principal: Principal) -> Self {
-        match principal {
-            Principal::Group(name) => format!("group:{name}"),
-            Principal::Person(subject) => format!("person:{subject}"),
-        }
-    }
-}
-
-impl fmt::Display for Principal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Group(name) => write!(formatter, "{name}"),
-            Self::Person(subject) => write!(formatter, "{subject}"),
-        }
-    }
-}
-
-impl Principal {
-    /// A group by its name; a person as one, since a directory's name for them says nothing.
-    pub fn in_words(&self) -> String {
-        match self {
-            Self::Group(name) => name.clone(),
-            Self::Person(subject) => format!("the person {subject}"),
-        }
-    }
-
-    /// Whether it names this person.
-    pub fn names(&self, person: &Person, groups: &[String]) -> bool {
-        match self {
-            Self::Group(name) => groups.contains(name),
-            Self::Person(subject) => *subject == person.subject,
-        }
-    }
-}
-
 impl Rule {
     /// Whether this person may sign for this rule.
     pub fn admits(&self, person: &Person, groups: &[String]) -> bool {
@@ -275,6 +207,21 @@ impl Policy {
     /// Whether an image of this repository may be deployed.
     pub fn admits_image(&self, image: &ImageReference) -> bool {
         self.images.iter().any(|repository| repository == image.repository())
+    }
+
+    /// The tool of this name.
+    pub fn action(&self, tool: &str) -> Option<&ActionType> {
+        self.actions.iter().find(|action| action.tool == tool)
+    }
+
+    /// Whether this may be asked for at all, whoever asks.
+    pub fn covers(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Deployment(deployment) => {
+                self.services.contains(&deployment.service) && self.admits_image(&deployment.image)
+            }
+            Subject::Action(action) => self.action(&action.tool).is_some(),
+        }
     }
 
     /// Until when a rollout may begin whose last needed signature came at `approved_at`.
@@ -393,6 +340,7 @@ mod tests {
             default_steps: vec![100],
             plan: PlanRules::default(),
             enrolment: EnrolmentRules::default(),
+            actions: vec![],
         }
     }
 

@@ -3,9 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::canonical::CanonicalError;
-use crate::domain::deployment::{
-    Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester,
-};
+use crate::domain::deployment::{Commit, Deployment, Plan, Preconditions};
 use crate::domain::ids::ApprovalId;
 use crate::domain::image::ImageReference;
 use crate::domain::observation::{ObservedService, Readiness};
@@ -13,6 +11,7 @@ use crate::domain::plan::{InvalidSteps, OnFailure, StepPlan, check_steps};
 use crate::domain::policy::{Policy, TrustLevel};
 use crate::domain::rollout::shares_at;
 use crate::domain::service::ServiceName;
+use crate::domain::subject::{Facts, FrozenSubject, Link, Requester};
 use crate::domain::template::{images, propose, refuse_credentials};
 use crate::domain::text::is_deceptive;
 
@@ -293,7 +292,7 @@ impl DeploymentRequest {
         observed: Option<&ObservedService>,
         requester: Requester,
         occasion: Occasion<'_>,
-    ) -> Result<FrozenDeployment, FreezeError> {
+    ) -> Result<FrozenSubject, FreezeError> {
         self.check(policy, &requester)?;
         let Occasion { id, audience, commit, requested_at } = occasion;
         let (_, policy_digest) = policy.canonical()?;
@@ -314,18 +313,11 @@ impl DeploymentRequest {
         let plan = Plan { revision, steps, rollback: before.to_vec(), on_failure };
         let lifetime = self.expires_in(policy)?;
         let expires_at = requested_at.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
-        Ok(FrozenDeployment::freeze(Deployment {
-            schema: DEPLOYMENT_SCHEMA.to_owned(),
+        let facts = Facts {
             approval: id,
             audience: audience.to_owned(),
             environment: policy.environment.clone(),
-            service: self.service.clone(),
-            image: self.image.clone(),
-            proposed,
-            plan,
-            preconditions,
             requester,
-            commit,
             reason: self.reason.clone(),
             title: self.title.clone(),
             body: self.body.clone(),
@@ -333,6 +325,15 @@ impl DeploymentRequest {
             policy_digest,
             requested_at,
             expires_at,
+        };
+        Ok(FrozenSubject::freeze(Deployment {
+            facts,
+            service: self.service.clone(),
+            image: self.image.clone(),
+            proposed,
+            plan,
+            preconditions,
+            commit,
         })?)
     }
 

@@ -3,27 +3,36 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::{Approval, State};
+use crate::domain::deployment::Plan;
 use crate::domain::ids::ApprovalId;
 use crate::domain::plan::in_words;
 use crate::domain::rollout::{Call, Progress, Serving, Watched};
+use crate::domain::subject::Subject;
 
 /// What an approval waits for and who has to act, for pages, the API and the pipeline's log.
 ///
 /// Plain text of one or two sentences. It can hold words that people or Cloud Run wrote (names,
 /// reasons), so whoever shows it must escape it like any other text.
 pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
-    let requester = approval.deployment.requester.display_name();
+    let requester = approval.subject.requester.display_name();
     match &approval.state {
         State::Pending {} => pending(approval, now),
-        State::Approved { .. } if now >= approval.runs_out_at() => format!(
-            "It was signed, but the rollout did not begin before {}. {requester} has to ask again.",
-            moment(approval.runs_out_at())
+        State::Approved { .. } if now >= approval.runs_out_at() => {
+            let words = Words::of(approval.subject.subject());
+            format!(
+                "It was signed, but {} before {}. {requester} has to ask again.",
+                words.not_begun,
+                moment(approval.runs_out_at())
+            )
+        }
+        State::Approved { .. } => approved(approval),
+        State::Executing { progress, .. } => executing(approval.subject.subject(), progress, now),
+        State::Succeeded { serving: Some(serving), .. } => {
+            succeeded(approval.subject.subject(), serving)
+        }
+        State::Succeeded { serving: None, .. } => format!(
+            "{requester} used its one grant for exactly what was signed. Nothing is left to do."
         ),
-        State::Approved { .. } => "Everybody who has to sign has signed. The rollout begins by \
-             itself; nobody has to do anything."
-            .to_owned(),
-        State::Executing { progress, .. } => executing(approval, progress, now),
-        State::Succeeded { serving, .. } => succeeded(approval, serving),
         State::Failed { reason, .. } => format!(
             "The rollout failed: {}. {requester} has to remove the cause and ask again.",
             clause(reason)
@@ -36,7 +45,7 @@ pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
         State::NeedsAttention { reason, .. } => format!(
             "Somebody who looks after {} has to look at it in Cloud Run: {}. The gate changes \
              nothing more by itself.",
-            approval.deployment.service.service(),
+            approval.subject.subject().target_name(),
             clause(reason)
         ),
         State::Rejected { name, reason: Some(reason), .. } => format!(
@@ -60,8 +69,40 @@ pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
     }
 }
 
+/// How a kind of subject is spoken of.
+struct Words {
+    not_begun: &'static str,
+    missed: &'static str,
+}
+
+impl Words {
+    fn of(subject: &Subject) -> Self {
+        match subject {
+            Subject::Deployment(_) => {
+                Self { not_begun: "the rollout did not begin", missed: "The rollout did not begin" }
+            }
+            Subject::Action(_) => {
+                Self { not_begun: "its grant was not used", missed: "Its grant was not used" }
+            }
+        }
+    }
+}
+
+fn approved(approval: &Approval) -> String {
+    match approval.subject.subject() {
+        Subject::Deployment(_) => "Everybody who has to sign has signed. The rollout begins by \
+             itself; nobody has to do anything."
+            .to_owned(),
+        Subject::Action(_) => format!(
+            "Everybody who has to sign has signed. {} may use the grant once, until {}.",
+            approval.subject.requester.display_name(),
+            moment(approval.runs_out_at())
+        ),
+    }
+}
+
 fn pending(approval: &Approval, now: Timestamp) -> String {
-    let expires_at = approval.deployment.expires_at;
+    let expires_at = approval.subject.expires_at;
     if now >= expires_at {
         return expired(approval, expires_at);
     }
@@ -85,9 +126,11 @@ fn pending(approval: &Approval, now: Timestamp) -> String {
     format!("Waiting for {}, until {}.", missing.join(" and "), moment(expires_at))
 }
 
-fn executing(approval: &Approval, progress: &Progress, now: Timestamp) -> String {
-    let plan = &approval.deployment.plan;
-    let service = approval.deployment.service.service();
+fn executing(subject: &Subject, progress: &Progress, now: Timestamp) -> String {
+    let Subject::Deployment(deployment) = subject else {
+        return "It is under way. Nobody has to do anything.".to_owned();
+    };
+    let (plan, service) = (&deployment.plan, subject.target_name());
     if let Some(reason) = &progress.restoring {
         return format!(
             "A step failed: {}. The gate is restoring what served before; nobody has to do \
@@ -96,24 +139,23 @@ fn executing(approval: &Approval, progress: &Progress, now: Timestamp) -> String
         );
     }
     if let Some(watched) = progress.watched(plan) {
-        return watching(approval, &watched, now);
+        return watching(plan, &watched, now);
     }
     let doing = match progress.intent.as_ref().map(|intent| intent.call) {
         Some(Call::CreateService {}) => format!("creating the service {service}"),
         Some(Call::Restore {}) => "restoring what served before".to_owned(),
-        Some(Call::MoveTraffic { step }) => moving(approval, step),
+        Some(Call::MoveTraffic { step }) => moving(plan, step),
         _ if !progress.revision_ready => format!("creating the revision {}", plan.revision),
         Some(Call::CreateRevision {}) | None if progress.steps_done < plan.steps.len() => {
-            moving(approval, progress.steps_done)
+            moving(plan, progress.steps_done)
         }
         _ => "checking that everything serves as signed".to_owned(),
     };
     format!("The gate is {doing}. Nobody has to do anything.")
 }
 
-fn watching(approval: &Approval, watched: &Watched<'_>, now: Timestamp) -> String {
+fn watching(plan: &Plan, watched: &Watched<'_>, now: Timestamp) -> String {
     let Watched { number, step, until } = watched;
-    let plan = &approval.deployment.plan;
     let left = until.duration_since(now);
     let (percent, of) = (step.percent, plan.steps.len());
     let serves =
@@ -130,8 +172,7 @@ fn watching(approval: &Approval, watched: &Watched<'_>, now: Timestamp) -> Strin
     format!("{serves} and was watched for {}. Nobody has to do anything.", in_words(step.bake()))
 }
 
-fn moving(approval: &Approval, step: usize) -> String {
-    let plan = &approval.deployment.plan;
+fn moving(plan: &Plan, step: usize) -> String {
     let percent = plan.steps.get(step).map_or(100, |step| step.percent);
     format!(
         "giving {} {percent} % of the traffic (step {} of {})",
@@ -141,7 +182,7 @@ fn moving(approval: &Approval, step: usize) -> String {
     )
 }
 
-fn succeeded(approval: &Approval, serving: &Serving) -> String {
+fn succeeded(subject: &Subject, serving: &Serving) -> String {
     let percent = serving
         .traffic
         .iter()
@@ -149,21 +190,21 @@ fn succeeded(approval: &Approval, serving: &Serving) -> String {
         .map_or(0, |share| share.percent);
     format!(
         "{} serves {} with {percent} % of the traffic, exactly as signed. Nothing is left to do.",
-        approval.deployment.service.service(),
+        subject.target_name(),
         serving.revision
     )
 }
 
 fn expired(approval: &Approval, at: Timestamp) -> String {
     let missed = if approval.policy.is_met(&approval.signers()) {
-        "The rollout did not begin"
+        Words::of(approval.subject.subject()).missed
     } else {
         "Not everybody who has to sign signed"
     };
     format!(
         "{missed} before it expired on {}. Nothing was changed; {} has to ask again.",
         moment(at),
-        approval.deployment.requester.display_name()
+        approval.subject.requester.display_name()
     )
 }
 

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical_json};
 use crate::domain::decision::Verdict;
-use crate::domain::deployment::{Deployment, FrozenDeployment};
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
+use crate::domain::subject::{self, FrozenSubject};
 use crate::domain::time;
 
 /// in-toto Statement v1.
@@ -31,7 +31,7 @@ pub struct Statement<P = Predicate> {
     /// [`STATEMENT_TYPE`].
     #[serde(rename = "_type")]
     pub statement_type: String,
-    /// The image and the canonical deployment, each by digest.
+    /// What the statement is about, each by digest: of a deployment the image too.
     pub subject: Vec<Subject>,
     /// [`PREDICATE_TYPE`] or [`WITHDRAWAL_TYPE`].
     #[serde(rename = "predicateType")]
@@ -58,7 +58,7 @@ pub struct SubjectDigest {
     pub sha256: Digest,
 }
 
-/// One person's decision on one whole deployment.
+/// One person's decision on one whole subject.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Predicate {
@@ -70,8 +70,9 @@ pub struct Predicate {
     /// Why, in the person's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The deployment in full.
-    pub deployment: Deployment,
+    /// What was asked for in full, under the name of the first kind that there was.
+    #[serde(rename = "deployment")]
+    pub subject: subject::Subject,
     /// The digest of the policy that rules.
     pub policy_digest: Digest,
     /// Who decides.
@@ -142,29 +143,29 @@ impl Signable for Predicate {
 }
 
 impl FrozenStatement {
-    /// Makes the statement that `decider` may sign about `deployment` from `now` on.
+    /// Makes the statement that `decider` may sign about `asked` from `now` on.
     pub fn prepare(
-        deployment: &FrozenDeployment,
+        asked: &FrozenSubject,
         saying: Saying,
         decider: Decider,
         nonce: String,
         now: Timestamp,
     ) -> Result<Self, CanonicalError> {
-        let subject = subjects_of(deployment);
+        let subject = subjects_of(asked);
         let expires_at = now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now);
         let predicate = Predicate {
             decision: saying.decision,
             withdraws: saying.withdraws,
             reason: saying.reason,
-            deployment: deployment.deployment().clone(),
-            policy_digest: deployment.policy_digest,
+            subject: asked.subject().clone(),
+            policy_digest: asked.policy_digest,
             approver: decider.approver,
             credentials: decider.credentials,
             sign_in_digest: decider.sign_in_digest,
-            audience: deployment.audience.clone(),
+            audience: asked.audience.clone(),
             nonce,
             issued_at: now,
-            expires_at: expires_at.min(deployment.expires_at),
+            expires_at: expires_at.min(asked.expires_at),
         };
         let statement = Statement {
             statement_type: STATEMENT_TYPE.to_owned(),
@@ -175,13 +176,13 @@ impl FrozenStatement {
         Self::freeze(statement)
     }
 
-    /// Whether type, predicate type and subjects are exactly those of a statement about `deployment`,
+    /// Whether type, predicate type and subjects are exactly those of a statement about `asked`,
     /// which names an earlier statement if it takes one back.
-    pub fn is_well_formed(&self, deployment: &FrozenDeployment) -> bool {
+    pub fn is_well_formed(&self, asked: &FrozenSubject) -> bool {
         let Predicate { decision, withdraws, .. } = self.predicate();
         self.statement.statement_type == STATEMENT_TYPE
             && self.statement.predicate_type == type_of(*decision)
-            && self.statement.subject == subjects_of(deployment)
+            && self.statement.subject == subjects_of(asked)
             && withdraws.is_some() == (*decision == Verdict::Withdraw)
     }
 }
@@ -227,12 +228,13 @@ fn type_of(decision: Verdict) -> &'static str {
     }
 }
 
-fn subjects_of(deployment: &FrozenDeployment) -> Vec<Subject> {
+/// The image of a deployment, and whatever is asked for under its approval's id.
+fn subjects_of(asked: &FrozenSubject) -> Vec<Subject> {
     let subject = |name: String, sha256| Subject { name, digest: SubjectDigest { sha256 } };
-    vec![
-        subject(deployment.image.repository().to_owned(), *deployment.image.digest()),
-        subject(deployment.approval.to_string(), *deployment.digest()),
-    ]
+    let image = asked.deployment().map(|deployment| &deployment.image);
+    let image = image.map(|image| subject(image.repository().to_owned(), *image.digest()));
+    let whole = subject(asked.approval.to_string(), *asked.digest());
+    image.into_iter().chain([whole]).collect()
 }
 
 /// DSSE v1 pre-authentication encoding: `DSSEv1 LEN(type) type LEN(body) body`.

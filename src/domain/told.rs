@@ -140,7 +140,7 @@ fn observed(state: &State) -> String {
 
 fn ended(state: &State, status: &str) -> String {
     match state {
-        State::Succeeded { serving, .. } => {
+        State::Succeeded { serving: Some(serving), .. } => {
             format!("The rollout succeeded: {} serves at {}.", serving.revision, serving.uri)
         }
         State::Failed { reason, .. }

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use crate::domain::approval::{Approval, Status};
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
+use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
 use crate::domain::statement::{STATEMENT_TYPE, Subject, SubjectDigest};
+use crate::domain::subject::FrozenSubject;
 
 /// The predicate of SLSA 1.0.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/verification_summary/v1";
@@ -77,25 +79,21 @@ pub fn summarise(
     evidence: Digest,
     now: Timestamp,
 ) -> Result<String, CanonicalError> {
-    let deployment = &approval.deployment;
-    let origin = &deployment.audience;
-    let page = format!("{origin}/approvals/{}", deployment.approval);
+    let asked = &approval.subject;
+    let origin = &asked.audience;
+    let page = format!("{origin}/approvals/{}", asked.approval);
     let descriptor = |uri, sha256| Descriptor { uri, digest: SubjectDigest { sha256 } };
-    let image = &deployment.image;
     to_canonical_json(&Statement {
         statement_type: STATEMENT_TYPE,
-        subject: [Subject {
-            name: image.repository().to_owned(),
-            digest: SubjectDigest { sha256: *image.digest() },
-        }],
+        subject: [about(asked)],
         predicate_type: PREDICATE_TYPE,
         predicate: Predicate {
             verifier: Verifier { id: origin.clone() },
             time_verified: now,
-            resource_uri: deployment.service.to_string(),
+            resource_uri: asked.subject().target().to_owned(),
             policy: descriptor(
-                format!("{origin}/environments/{}", deployment.environment),
-                deployment.policy_digest,
+                format!("{origin}/environments/{}", asked.environment),
+                asked.policy_digest,
             ),
             input_attestations: [descriptor(page, evidence)],
             verification_result: if approved { "PASSED" } else { "FAILED" },
@@ -103,4 +101,13 @@ pub fn summarise(
             slsa_version: "1.0",
         },
     })
+}
+
+/// The image of a deployment; of anything else what was asked for itself.
+fn about(asked: &FrozenSubject) -> Subject {
+    let (name, sha256) = match asked.deployment() {
+        Some(Deployment { image, .. }) => (image.repository().to_owned(), *image.digest()),
+        None => (asked.approval.to_string(), *asked.digest()),
+    };
+    Subject { name, digest: SubjectDigest { sha256 } }
 }

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use crate::domain::approval::State;
 use crate::domain::decision::{Decision, standing};
-use crate::domain::deployment::FrozenDeployment;
+use crate::domain::deployment::Deployment;
 use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN};
 use crate::domain::policy::TrustLevel;
+use crate::domain::subject::Subject;
 use crate::gate::GateError;
 use crate::gate::evidence::{gather, gather_at};
 use crate::gate::newest::refuse_later_entries;
@@ -22,12 +23,12 @@ use crate::storage::{RecordedRevocation, Storage, StorageError, StoredApproval};
 /// calls Cloud Run without one.
 #[derive(Debug)]
 pub struct Authorised {
-    deployment: FrozenDeployment,
+    deployment: Deployment,
 }
 
 impl Authorised {
     /// What may be rolled out.
-    pub fn deployment(&self) -> &FrozenDeployment {
+    pub fn deployment(&self) -> &Deployment {
         &self.deployment
     }
 }
@@ -41,6 +42,9 @@ pub enum NotAuthorised {
     /// The evidence holds and is not one of an approval.
     #[error("the evidence holds, and it is not one of an approval: it ends in {0}")]
     NotApproved(&'static str),
+    /// What was approved is something else than a rollout.
+    #[error("what was approved is no rollout: it is of the kind {0}")]
+    OtherKind(&'static str),
     /// The stored row says something else than the evidence.
     #[error("the stored approval is not the one that the evidence proves: {0} differs")]
     Row(&'static str),
@@ -95,6 +99,7 @@ impl NotAuthorised {
         match self {
             Self::Evidence(failure) => failure.code().as_str(),
             Self::NotApproved(_) => "not_approved",
+            Self::OtherKind(_) => "other_kind",
             Self::Row(_) => "row_mismatch",
             Self::RevokedBefore(_) => "credential_revoked",
             Self::Revoked(_) => "credential_revoked",
@@ -132,16 +137,32 @@ impl From<GateError> for NotAuthorised {
     }
 }
 
-/// Gathers the evidence of an approval, verifies it against `trust`, and compares it with the row.
+/// A rollout that may go on, because the evidence of its approval holds.
 ///
 /// # Errors
-/// What does not hold. [`NotAuthorised::Storage`] says that it could not be told, and
-/// [`NotAuthorised::NotWitnessed`] that it may hold a little later.
+/// As [`verify_approved`], and [`NotAuthorised::OtherKind`] for what is no rollout.
 pub async fn authorise(
     storage: &Storage,
     trust: &Trust,
     stored: &StoredApproval,
 ) -> Result<Authorised, NotAuthorised> {
+    let verified = verify_approved(storage, trust, stored).await?;
+    match verified.subject().subject() {
+        Subject::Deployment(deployment) => Ok(Authorised { deployment: (**deployment).clone() }),
+        other @ Subject::Action(_) => Err(NotAuthorised::OtherKind(other.kind())),
+    }
+}
+
+/// Gathers the evidence of an approval, verifies it against `trust`, and compares it with the row.
+///
+/// # Errors
+/// What does not hold. [`NotAuthorised::Storage`] says that it could not be told, and
+/// [`NotAuthorised::NotWitnessed`] that it may hold a little later.
+async fn verify_approved(
+    storage: &Storage,
+    trust: &Trust,
+    stored: &StoredApproval,
+) -> Result<Verified, NotAuthorised> {
     storage.refuse_if_stopped().map_err(NotAuthorised::Storage)?;
     let trust = &trust.after(storage.lineage().recoveries);
     let head = storage.head().await.map_err(NotAuthorised::from)?;
@@ -165,12 +186,12 @@ pub async fn authorise(
     let id = stored.approval.id();
     refuse_later_entries(storage, &log.key, id, last, verified.checkpoint()).await?;
     refuse_unwitnessed(storage, trust, stored, &verified).await?;
-    Ok(Authorised { deployment: verified.deployment().clone() })
+    Ok(verified)
 }
 
 /// The row says since when an approval was approved; how long that counts, the signed entries say.
 fn refuse_begun_late(verified: &Verified) -> Result<(), NotAuthorised> {
-    let expires_at = verified.deployment().expires_at;
+    let expires_at = verified.subject().expires_at;
     let mut ran_out = expires_at;
     for record in verified.records() {
         let state = record.approval.as_ref().map(|approval| &approval.state);
@@ -246,7 +267,7 @@ async fn refuse_revoked(
 fn compare(verified: &Verified, stored: &StoredApproval) -> Result<(), NotAuthorised> {
     let approval = &stored.approval;
     let same = [
-        ("the deployment", approval.deployment == *verified.deployment()),
+        ("what was asked for", approval.subject == *verified.subject()),
         ("the policy", approval.policy == *verified.policy()),
         ("the version", approval.version == verified.version()),
         ("the state", approval.state == *verified.state()),

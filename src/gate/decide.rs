@@ -73,7 +73,7 @@ pub async fn prepare(
         sign_in_digest: Digest::of(&session.id_token),
     };
     let statement = FrozenStatement::prepare(
-        &stored.approval.deployment,
+        &stored.approval.subject,
         Saying {
             decision: verdict,
             reason: reason.filter(|reason| !reason.trim().is_empty()),
@@ -152,7 +152,7 @@ async fn commit(
     now: Timestamp,
 ) -> Result<Approval, GateError> {
     let predicate = signed.statement.predicate();
-    let id = &predicate.deployment.approval;
+    let id = &predicate.subject.facts().approval;
     let mut writer = storage.begin().await?;
     signed.use_up(&mut writer, now).await?;
     let stored = writer.approval(id).await?.ok_or(GateError::NotFound)?;
@@ -196,7 +196,9 @@ async fn give_way(
     approval: Approval,
     now: Timestamp,
 ) -> Result<Approval, GateError> {
+    // Two acts of one tool are two acts: only a rollout takes another's place.
     let yields = approval.status() == Status::Pending
+        && approval.subject.deployment().is_some()
         && approval.policy.newer_request == NewerRequest::Supersede;
     let newer = if yields { writer.newer_open(&approval).await? } else { None };
     match newer {

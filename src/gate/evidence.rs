@@ -71,7 +71,7 @@ pub async fn gather_at(
     let (policy, _) = approval.policy.canonical()?;
     Ok(Evidence {
         schema: EVIDENCE_SCHEMA.to_owned(),
-        deployment: approval.deployment.text().to_owned(),
+        deployment: approval.subject.text().to_owned(),
         policy,
         requester: SignedToken { token, key },
         credentials: credentials_of(storage, trust, needed, &signed, head).await?,

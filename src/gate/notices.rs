@@ -37,7 +37,7 @@ async fn approval_of(storage: &Storage, record: &Record) -> Result<Option<Approv
     let Some(Ok(id)) = record.subject().map(str::parse::<ApprovalId>) else { return Ok(None) };
     let stored = storage.approval(&id).await?.map(|stored| stored.approval);
     Ok(stored.filter(|approval| match &record.approval {
-        Some(logged) => *approval.deployment.digest() == logged.deployment_digest,
+        Some(logged) => *approval.subject.digest() == logged.deployment_digest,
         None => true,
     }))
 }
@@ -49,7 +49,7 @@ async fn approval_of(storage: &Storage, record: &Record) -> Result<Option<Approv
 pub async fn expiring(storage: &Storage, id: &ApprovalId, now: Timestamp) -> Result<(), GateError> {
     let mut writer = storage.begin().await?;
     let stored = writer.approval(id).await?.ok_or(GateError::NotFound)?;
-    let expires_at = stored.approval.deployment.expires_at;
+    let expires_at = stored.approval.subject.expires_at;
     if stored.approval.status() == Status::Pending && now < expires_at {
         writer.record_expiring(id, expires_at, now).await?;
         writer.commit().await?;

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use crate::domain::approval::Approval;
-use crate::domain::deployment::{FrozenDeployment, Requester};
 use crate::domain::digest::Digest;
 use crate::domain::policy::{NewerRequest, Policy};
 use crate::domain::recovery::Lineage;
+use crate::domain::subject::{FrozenSubject, Requester};
 use crate::gate::{Crowding, GateError, Repetition};
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::proof::jwk::thumbprint;
@@ -59,7 +59,7 @@ pub async fn find_earlier(
 pub async fn create(
     storage: &Storage,
     attempt: &Attempt<'_>,
-    deployment: FrozenDeployment,
+    subject: FrozenSubject,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<(StoredApproval, bool), GateError> {
@@ -77,8 +77,8 @@ pub async fn create(
         token_key_thumbprint: thumbprint(attempt.requester.key()),
         notify: attempt.notify.map(str::to_owned),
     };
-    let superseded = make_room(&mut writer, &deployment, policy).await?;
-    let stored = writer.create(Approval::request(deployment, policy.clone()), &asked, now).await?;
+    let superseded = make_room(&mut writer, &subject, policy).await?;
+    let stored = writer.create(Approval::request(subject, policy.clone()), &asked, now).await?;
     for older in superseded {
         writer.apply(older.supersede(stored.approval.id().clone(), now)?, now).await?;
     }
@@ -92,21 +92,23 @@ pub async fn create(
 /// [`Crowding`] if the environment's policy lets no more wait.
 async fn make_room(
     writer: &mut Writer,
-    deployment: &FrozenDeployment,
+    subject: &FrozenSubject,
     policy: &Policy,
 ) -> Result<Vec<Approval>, GateError> {
     let environment = &policy.environment;
-    let older: Vec<Approval> = match policy.newer_request {
+    // Two acts of one tool are two acts; two rollouts of one service are not both what people want.
+    let service = subject.deployment().map(|deployment| &deployment.service);
+    let older: Vec<Approval> = match (policy.newer_request, service) {
         // Not looked at where it would change nothing: there may be many.
-        NewerRequest::Queue => Vec::new(),
-        NewerRequest::Supersede | NewerRequest::Refuse => {
-            let pending = writer.pending_for(environment, &deployment.service).await?;
+        (NewerRequest::Queue, _) | (_, None) => Vec::new(),
+        (NewerRequest::Supersede | NewerRequest::Refuse, Some(service)) => {
+            let pending = writer.pending_for(environment, service).await?;
+            if policy.newer_request == NewerRequest::Refuse && !pending.is_empty() {
+                return Err(Crowding::OlderWaits(service.clone()).into());
+            }
             pending.into_iter().map(|stored| stored.approval).collect()
         }
     };
-    if policy.newer_request == NewerRequest::Refuse && !older.is_empty() {
-        return Err(Crowding::OlderWaits(deployment.service.clone()).into());
-    }
     let left = writer.count_pending(environment).await?.saturating_sub(older.len() as u64);
     if left >= policy.max_pending {
         let (environment, most) = (environment.clone(), policy.max_pending);

@@ -31,6 +31,15 @@ pub struct RequesterWords {
     title: Option<String>,
     /// Why it should go out.
     reason: String,
+    /// What an action does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<String>,
+    /// What should come of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<String>,
+    /// How to take it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<String>,
 }
 
 /// [`ApprovalView`] without what the requester wrote.
@@ -39,7 +48,7 @@ pub struct RequesterWords {
 pub struct ApprovalFacts(Value);
 
 /// The members of [`ApprovalView`] that the requester wrote.
-const WORDS: [&str; 2] = ["title", "reason"];
+const WORDS: [&str; 5] = ["title", "reason", "summary", "effect", "undo"];
 
 impl utoipa::PartialSchema for ApprovalFacts {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
@@ -66,7 +75,13 @@ impl ApprovalAnswer {
     /// The answer about an approval as it is.
     pub fn new(app: &App, approval: &Approval, now: Timestamp) -> Self {
         let view = ApprovalView::new(approval, app.approval_url(approval.id()), now);
-        let words = RequesterWords { title: view.title.clone(), reason: view.reason.clone() };
+        let words = RequesterWords {
+            title: view.title.clone(),
+            reason: view.reason.clone(),
+            summary: view.summary.clone(),
+            effect: view.effect.clone(),
+            undo: view.undo.clone(),
+        };
         let (next, is_over) = (next(view.status), view.status.is_final());
         let mut facts = serde_json::to_value(view).unwrap_or_default();
         if let Value::Object(members) = &mut facts {

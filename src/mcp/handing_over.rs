@@ -12,6 +12,7 @@ use rmcp::service::{RequestContext, RoleServer};
 
 use crate::app::App;
 use crate::domain::approval::Approval;
+use crate::domain::subject::Subject;
 
 /// The name of our one question.
 const QUESTION: &str = "approval_page";
@@ -52,14 +53,18 @@ impl Round {
 
 /// Asks the client to show the page of what was just asked for.
 pub fn hand_over(app: &App, approval: &Approval, idempotency_key: String) -> CallToolResponse {
-    let deployment = &approval.deployment;
+    let asked = &approval.subject;
+    let kind = match asked.subject() {
+        Subject::Deployment(_) => "A deployment",
+        Subject::Action(_) => "A call",
+    };
     // Our words alone: nothing that the requester wrote speaks to the person here.
     let message = format!(
-        "A deployment of {} in {} waits for a person who may sign it. The page shows what would \
+        "{kind} of {} in {} waits for a person who may sign it. The page shows what would \
          change; compare its code with {}.",
-        deployment.service.service(),
-        deployment.environment,
-        deployment.short_code()
+        asked.subject().target_name(),
+        asked.environment,
+        asked.short_code()
     );
     let page = ElicitRequestParams::UrlElicitationParams {
         meta: None,

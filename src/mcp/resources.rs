@@ -82,9 +82,9 @@ pub async fn list(
         app.storage.approvals(&filter).await.map_err(|error| protocol_error(&error.into()))?;
     found.extend(page.approvals.iter().map(|stored| {
         // The name is made of facts: titles are the requester's words.
-        let deployment = &stored.approval.deployment;
-        let service = deployment.service.service();
-        let name = format!("{service} in {}, {}", deployment.environment, deployment.short_code());
+        let asked = &stored.approval.subject;
+        let target = asked.subject().target_name();
+        let name = format!("{target} in {}, {}", asked.environment, asked.short_code());
         Resource::new(approval_uri(stored.approval.id()), name).with_mime_type(JSON)
     }));
     let mut list = ListResourcesResult::with_all_items(found);

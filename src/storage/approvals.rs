@@ -7,10 +7,10 @@ use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::{Decision, SignedDecision};
-use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::policy::Policy;
+use crate::domain::subject::FrozenSubject;
 use crate::storage::Storage;
 use crate::storage::column::Row;
 use crate::storage::error::{Result, StorageError};
@@ -98,9 +98,9 @@ impl TryFrom<ApprovalRow> for StoredApproval {
     fn try_from(columns: ApprovalRow) -> Result<Self> {
         let row = Row { table: "approvals", key: &columns.id };
         let id: ApprovalId = row.parse("id", &columns.id)?;
-        let deployment = thaw(&row, &columns)?;
-        row.must(deployment.approval == id, "deployment", "it names another approval")?;
-        let policy = policy_of(&row, &columns, &deployment)?;
+        let subject = thaw(&row, &columns)?;
+        row.must(subject.approval == id, "deployment", "it names another approval")?;
+        let policy = policy_of(&row, &columns, &subject)?;
         let state: State = row.json("state", &columns.state)?;
         let same = state.status().as_str() == columns.status;
         row.must(same, "status", "it is not the status of the state beside it")?;
@@ -109,55 +109,51 @@ impl TryFrom<ApprovalRow> for StoredApproval {
         row.must(version >= 1, "version", "versions begin at 1")?;
         let created_at = row.time("created_at", columns.created_at)?;
         let request_digest = row.parse("request_digest", &columns.request_digest)?;
-        let approval = Approval { deployment, policy, version, decisions, state };
+        let approval = Approval { subject, policy, version, decisions, state };
         let ApprovalRow { requester_key, idempotency_key, .. } = columns;
         Ok(Self { approval, requester_key, idempotency_key, request_digest, created_at })
     }
 }
 
-/// The deployment, if the row's other columns say the same as its text.
-fn thaw(row: &Row<'_>, columns: &ApprovalRow) -> Result<FrozenDeployment> {
-    let deployment = FrozenDeployment::thaw(&columns.deployment)
+/// What was asked for, if the row's other columns say the same as its text.
+fn thaw(row: &Row<'_>, columns: &ApprovalRow) -> Result<FrozenSubject> {
+    let subject = FrozenSubject::thaw(&columns.deployment)
         .map_err(|error| row.impossible("deployment", error))?;
     let digest: Digest = row.parse("deployment_digest", &columns.deployment_digest)?;
     row.must(
-        *deployment.digest() == digest,
+        *subject.digest() == digest,
         "deployment_digest",
         "the deployment's text has another digest",
     )?;
     row.must(
-        deployment.environment == columns.environment,
+        subject.environment == columns.environment,
         "environment",
         "the deployment names another environment",
     )?;
     row.must(
-        deployment.service.as_str() == columns.service,
+        subject.subject().target() == columns.service,
         "service",
         "the deployment names another service",
     )?;
     row.must(
-        deployment.requester.key == columns.requester_key,
+        subject.requester.key == columns.requester_key,
         "requester_key",
         "the deployment names another requester",
     )?;
     row.must(
-        deployment.expires_at.as_microsecond() == columns.expires_at,
+        subject.expires_at.as_microsecond() == columns.expires_at,
         "expires_at",
         "the deployment names another time",
     )?;
-    Ok(deployment)
+    Ok(subject)
 }
 
 /// The policy, if it is the one that the deployment names.
-fn policy_of(
-    row: &Row<'_>,
-    columns: &ApprovalRow,
-    deployment: &FrozenDeployment,
-) -> Result<Policy> {
+fn policy_of(row: &Row<'_>, columns: &ApprovalRow, subject: &FrozenSubject) -> Result<Policy> {
     let text = columns.policy.as_deref();
     let text = text.ok_or_else(|| row.impossible("policy_digest", "no policy has this digest"))?;
     let digest = Digest::of(text);
-    let same = digest.to_string() == columns.policy_digest && digest == deployment.policy_digest;
+    let same = digest.to_string() == columns.policy_digest && digest == subject.policy_digest;
     row.must(same, "policy_digest", "the policy's text has another digest")?;
     Row { table: "policies", key: &columns.policy_digest }.json("policy", text)
 }
@@ -283,8 +279,8 @@ impl Storage {
              ORDER BY a.first_entry DESC LIMIT $4"
         );
         let rows: Vec<ApprovalRow> = sqlx::query_as(SQL)
-            .bind(&approval.deployment.environment)
-            .bind(approval.deployment.service.as_str())
+            .bind(&approval.subject.environment)
+            .bind(approval.subject.subject().target())
             .bind(approval.id().as_str())
             .bind(MOST_PREDECESSORS)
             .fetch_all(&mut *self.reader().await?)

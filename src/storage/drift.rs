@@ -122,14 +122,11 @@ impl Storage {
         if !self.is_signed(&entry).await? {
             return Ok(None);
         }
-        let stored = self.approval(id).await?;
-        let same = stored
-            .filter(|stored| *stored.approval.deployment.digest() == logged.deployment_digest);
-        Ok(same.map(|stored| RolloutSeen {
-            approval: id.clone(),
-            plan: stored.approval.deployment.plan.clone(),
-            state: logged.state,
-        }))
+        let stored = self.approval(id).await?.map(|stored| stored.approval.subject);
+        let same = stored.filter(|subject| *subject.digest() == logged.deployment_digest);
+        let plan = same.and_then(|subject| Some(subject.subject().deployment()?.plan.clone()));
+        let approval = id.clone();
+        Ok(plan.map(|plan| RolloutSeen { approval, plan, state: logged.state }))
     }
 
     /// Every change that no approval explains, with its explanations, in order.

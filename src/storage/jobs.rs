@@ -1,6 +1,6 @@
 //! The worker's jobs and their leases.
 //!
-//! A job stands in its table exactly while its approval is approved or executing. A lease is
+//! A job stands in its table exactly while a rollout is approved or executing. A lease is
 //! taken, kept and given back by compare-and-set on its epoch, so a worker that slept too long
 //! finds out that it lost the job before it writes anything.
 
@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::approval::{Approval, Status};
 use crate::domain::ids::ApprovalId;
+use crate::domain::subject::Subject;
 use crate::storage::column::{Row, big_int};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::{Engine, Storage};
@@ -164,15 +165,15 @@ pub(super) async fn hold(connection: &mut AnyConnection, job: &Job) -> Result<bo
     Ok(touched == 1)
 }
 
-/// Whether an approval with this status has a job.
-pub(crate) fn needs_job(status: Status) -> bool {
-    matches!(status, Status::Approved | Status::Executing)
+/// Whether an approval of this subject with this status has a job. Only a rollout is the gate's to do.
+pub(crate) fn needs_job(subject: &Subject, status: Status) -> bool {
+    subject.deployment().is_some() && matches!(status, Status::Approved | Status::Executing)
 }
 
 /// How many leases a job may have before its epochs reach those of a later job of the same approval.
 const LEASES: u64 = 1 << 32;
 
-/// Makes a job stand there exactly if the status asks for one. An approval whose signature was taken back
+/// Makes a job stand there exactly if the approval asks for one. An approval whose signature was taken back
 /// and signed again gets another job: its epochs begin above those of the first, so that a worker which
 /// still holds that lease does not take the new job for its own.
 pub(super) async fn settle(
@@ -184,7 +185,7 @@ pub(super) async fn settle(
                         VALUES ($1, $2, $3, 0) ON CONFLICT (approval_id) DO NOTHING";
     const CLOSE: &str = "DELETE FROM jobs WHERE approval_id = $1";
     let id = approval.id().as_str();
-    let query = if needs_job(approval.status()) {
+    let query = if needs_job(approval.subject.subject(), approval.status()) {
         let first_epoch = big_int(approval.version.saturating_mul(LEASES))?;
         sqlx::query(OPEN).bind(id).bind(now.as_microsecond()).bind(first_epoch)
     } else {

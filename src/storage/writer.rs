@@ -335,7 +335,7 @@ impl Writer {
         if approval.version != 1 {
             return Err(StorageError::Contradiction("a new approval does not have version 1"));
         }
-        if asked.requester_key != approval.deployment.requester.key {
+        if asked.requester_key != approval.subject.requester.key {
             return Err(StorageError::Contradiction("the request is of another requester"));
         }
         let first_entry = self.head.size();

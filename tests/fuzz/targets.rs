@@ -4,9 +4,9 @@
 use axum::http::HeaderMap;
 use countersign::api::ask::AskBody;
 use countersign::api::body::read_body;
-use countersign::domain::deployment::FrozenDeployment;
 use countersign::domain::ledger::Record;
 use countersign::domain::statement::FrozenStatement;
+use countersign::domain::subject::FrozenSubject;
 use countersign::domain::unique_json;
 use countersign::proof::assertion::UnverifiedAssertion;
 use countersign::proof::authenticator_data::AuthenticatorData;
@@ -86,7 +86,7 @@ pub fn client_data(data: &[u8]) {
 /// The documents that are hashed and signed.
 pub fn documents(data: &[u8]) {
     let text = text(data);
-    let _ = FrozenDeployment::thaw(text);
+    let _ = FrozenSubject::thaw(text);
     let _ = FrozenStatement::thaw(text);
     let _ = Record::parse(text);
 }

@@ -4,7 +4,7 @@ mod failures;
 mod templates;
 mod writes;
 
-use countersign::domain::deployment::{Deployment, FrozenDeployment, Requester};
+use countersign::domain::deployment::Deployment;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
 use countersign::domain::policy::{
@@ -12,6 +12,7 @@ use countersign::domain::policy::{
 };
 use countersign::domain::request::{DeploymentRequest, Occasion};
 use countersign::domain::service::ServiceName;
+use countersign::domain::subject::{FrozenSubject, Requester};
 use countersign::integrations::cloud_run::{
     CloudRun, CloudRunCredentials, CloudRunSettings, check_template,
 };
@@ -40,7 +41,7 @@ fn share(revision: &str, percent: u8) -> TrafficShare {
 }
 
 /// What a request for [`WEB`] freezes to, with these changes of the template.
-fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenDeployment {
+fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenSubject {
     let policy = Policy {
         schema: POLICY_SCHEMA.to_owned(),
         environment: "production".to_owned(),
@@ -58,6 +59,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenD
         default_steps: vec![10, 100],
         plan: Default::default(),
         enrolment: EnrolmentRules::default(),
+        actions: Vec::new(),
     };
     let request = DeploymentRequest {
         service: web(),
@@ -102,7 +104,7 @@ async fn settled(cloud_run: &CloudRun) -> ObservedService {
 /// The service as it is, and what a plain request for it freezes to.
 async fn asked(cloud_run: &CloudRun) -> (ObservedService, Deployment) {
     let observed = settled(cloud_run).await;
-    let deployment = frozen(Some(&observed), None).deployment().clone();
+    let deployment = frozen(Some(&observed), None).deployment().unwrap().clone();
     (observed, deployment)
 }
 

@@ -68,7 +68,7 @@ async fn evidence_of_every_ending_verifies(engine: Engine) {
     let found = verified(&gate, &approved).await;
     assert_eq!((status(&found), found.is_approved()), ("succeeded", true));
     assert_eq!(found.deciders()[0].decision.person.subject, "u-alice");
-    assert_eq!(found.deployment().approval.as_str(), approved);
+    assert_eq!(found.subject().approval.as_str(), approved);
     assert_eq!(found.version(), u64::try_from(found.records().len()).unwrap());
     let calls = found.records().iter().filter(|record| record.kind == "rollout.call_announced");
     assert_eq!(calls.count(), gate.changes_of_cloud_run().await);
@@ -106,7 +106,7 @@ async fn a_token_in_its_last_second_makes_evidence_that_holds(engine: Engine) {
     let answer = gate.ask_as(&token, "late", &gate.request_body(json!({}))).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let found = verified(&gate, &answer.id()).await;
-    let waited = found.records()[0].at.duration_since(found.deployment().requested_at);
+    let waited = found.records()[0].at.duration_since(found.subject().requested_at);
     assert!(waited >= SignedDuration::from_secs(3), "{waited}");
     gate.finish().await;
 }

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::Verdict;
-use countersign::domain::deployment::Link;
 use countersign::domain::policy::TrustLevel;
+use countersign::domain::subject::Link;
 use countersign::web::assets;
 use countersign::web::security_headers::{add_security_headers, security_headers};
 use countersign::web::views::approval::ApprovalPage;
@@ -187,12 +187,12 @@ fn hostile_text_is_shown_and_does_nothing() {
         State::Failed { at: now(), reason: HOSTILE.into() },
         State::Succeeded {
             at: now(),
-            serving: {
+            serving: Some({
                 let mut serving = crate::sample_approval::serving();
                 (serving.uri, serving.revision) = ("javascript:alert(5)".into(), HOSTILE.into());
                 serving.traffic = vec![share(HOSTILE, 100)];
                 serving
-            },
+            }),
         },
     ];
     pages.extend(ends.map(|state| page(&Approval { state, ..hostile.clone() }, Some(&eve))));
@@ -278,10 +278,10 @@ fn a_page_shows_the_facts_that_are_signed() {
     let page = page(&approval, Some(&bob()));
     for fact in [
         "Deploy a new image of checkout to production".to_owned(),
-        approval.deployment.digest().to_string(),
-        approval.deployment.short_code(),
-        approval.deployment.policy_digest.to_string(),
-        approval.deployment.image.digest().to_string(),
+        approval.subject.digest().to_string(),
+        approval.subject.short_code(),
+        approval.subject.policy_digest.to_string(),
+        approval.subject.deployment().unwrap().image.digest().to_string(),
         "<span class=\"count\">1 of 2</span> from <strong>release-managers</strong>: waiting for&nbsp;1 more".into(),
         "<span class=\"count\">0 of 1</span> from <strong>security</strong>: waiting for&nbsp;1".into(),
         "https://github.com/acme/checkout/actions/runs/9876543210".into(),
@@ -330,7 +330,7 @@ fn what_the_script_reads_back_is_the_signed_text() {
     {
         shown = shown.replace(escaped, character);
     }
-    assert_eq!(shown, approval.deployment.text());
+    assert_eq!(shown, approval.subject.text());
 }
 
 #[test]

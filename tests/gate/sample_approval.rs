@@ -2,9 +2,7 @@
 
 use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::{Decision, Verdict};
-use countersign::domain::deployment::{
-    Commit, DEPLOYMENT_SCHEMA, Deployment, FrozenDeployment, Link, Plan, Preconditions, Requester,
-};
+use countersign::domain::deployment::{Commit, Deployment, Plan, Preconditions};
 use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::TrafficShare;
@@ -14,6 +12,7 @@ use countersign::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, P
 use countersign::domain::rollout::{
     Answer, Call, Intent, Progress, RecordedCall, Serving, shares_at,
 };
+use countersign::domain::subject::{Facts, FrozenSubject, Link, Requester};
 use countersign::web::views::Viewer;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -92,6 +91,7 @@ pub fn policy() -> Policy {
         default_steps: vec![100],
         plan: Default::default(),
         enrolment: EnrolmentRules::default(),
+        actions: vec![],
     }
 }
 
@@ -110,11 +110,30 @@ pub fn deployment() -> Deployment {
         "event_name": "push",
         "actor": "mira"
     });
-    Deployment {
-        schema: DEPLOYMENT_SCHEMA.into(),
+    let facts = Facts {
         approval: ApprovalId::from_random([9; 16]),
         audience: "https://gate.acme.example".into(),
         environment: "production".into(),
+        requester: Requester {
+            issuer: "github".into(),
+            issuer_url: "https://token.actions.githubusercontent.com".into(),
+            subject: "repo:acme/checkout:ref:refs/heads/main".into(),
+            key: "github:712345".into(),
+            claims: claims.as_object().unwrap().clone(),
+        },
+        reason: "Express checkout for returning customers. Payments API v2 is live since Monday.".into(),
+        title: Some("Checkout 4.2: express checkout".into()),
+        body: Some("What is in it\n- one-tap payment for saved cards\n- the old tax table is gone\n\nLoad test: 1,200 requests per second, p99 180 ms.".into()),
+        links: vec![Link {
+            title: "Changes since 4.1".into(),
+            url: "https://github.com/acme/checkout/compare/v4.1...v4.2".into(),
+        }],
+        policy_digest: policy().canonical().unwrap().1,
+        requested_at: minutes_ago(6),
+        expires_at: now() + SignedDuration::from_mins(114),
+    };
+    Deployment {
+        facts,
         service: "projects/acme-prod/locations/europe-west1/services/checkout".parse().unwrap(),
         image: image("after").parse().unwrap(),
         proposed: proposed(),
@@ -130,34 +149,17 @@ pub fn deployment() -> Deployment {
             serving: before.to_vec(),
             running: running(),
         },
-        requester: Requester {
-            issuer: "github".into(),
-            issuer_url: "https://token.actions.githubusercontent.com".into(),
-            subject: "repo:acme/checkout:ref:refs/heads/main".into(),
-            key: "github:712345".into(),
-            claims: claims.as_object().unwrap().clone(),
-        },
         commit: Some(Commit {
             headline: "Offer one-tap payment for saved cards".into(),
             author: Some("Mira Example".into()),
             authored_at: None,
             url: "https://github.com/acme/checkout/commit/5f3c9a17".into(),
         }),
-        reason: "Express checkout for returning customers. Payments API v2 is live since Monday.".into(),
-        title: Some("Checkout 4.2: express checkout".into()),
-        body: Some("What is in it\n- one-tap payment for saved cards\n- the old tax table is gone\n\nLoad test: 1,200 requests per second, p99 180 ms.".into()),
-        links: vec![Link {
-            title: "Changes since 4.1".into(),
-            url: "https://github.com/acme/checkout/compare/v4.1...v4.2".into(),
-        }],
-        policy_digest: policy().canonical().unwrap().1,
-        requested_at: minutes_ago(6),
-        expires_at: now() + SignedDuration::from_mins(114),
     }
 }
 
 pub fn approval_of(deployment: Deployment) -> Approval {
-    Approval::request(FrozenDeployment::freeze(deployment).unwrap(), policy()).approval
+    Approval::request(FrozenSubject::freeze(deployment).unwrap(), policy()).approval
 }
 
 pub fn pending() -> Approval {
@@ -277,7 +279,7 @@ pub fn after_pending() -> Vec<(&'static str, Approval)> {
         ("moving", executing(progress(true, 1, Some(Call::MoveTraffic { step: 1 })))),
         ("checking", executing(progress(true, 3, None))),
         ("restoring", executing(Progress { restoring: Some(reason()), ..progress(true, 1, None) })),
-        ("succeeded", in_state(State::Succeeded { at, serving: serving() })),
+        ("succeeded", in_state(State::Succeeded { at, serving: Some(serving()) })),
         ("failed", in_state(State::Failed { at, reason: reason() })),
         ("rolled_back", in_state(State::RolledBack { at, reason: reason() })),
         (

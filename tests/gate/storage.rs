@@ -247,7 +247,7 @@ async fn what_is_over_is_due_for_expiry(engine: Engine) {
     let approved = approved(&storage, &database).await;
     let cancelled = create(&storage, database.request()).await.approval;
     apply(&storage, cancelled.cancel(now()).unwrap()).await;
-    let end = pending.deployment.expires_at;
+    let end = pending.subject.expires_at;
     let before = end - SignedDuration::from_secs(1);
     assert_eq!(storage.due_for_expiry(before, 10).await.unwrap(), []);
     let due = storage.due_for_expiry(end, 10).await.unwrap();

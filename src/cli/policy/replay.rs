@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: &ReplayArguments) -> Result<ExitCode, String>
     let played: Vec<(&Approval, Replayed)> = approvals
         .iter()
         .filter_map(|approval| {
-            let policy = rules.get(&approval.deployment.environment);
+            let policy = rules.get(&approval.subject.environment);
             Some((approval, replay(approval, policy)?))
         })
         .collect();
@@ -77,14 +77,14 @@ async fn asked_in(storage: &Storage, period: Period) -> Result<Vec<Approval>, St
 }
 
 fn in_words(approval: &Approval, replayed: &Replayed) -> String {
-    let deployment = &approval.deployment;
+    let asked = &approval.subject;
     let why = replayed.now.why().map(|why| format!(": {why}")).unwrap_or_default();
     format!(
         "{} ({} in {}, {}): {} then, {} now{why}\n",
         approval.id(),
-        deployment.service.service(),
-        deployment.environment,
-        deployment.requested_at,
+        asked.subject().target_name(),
+        asked.environment,
+        asked.requested_at,
         replayed.then.as_str(),
         replayed.now.as_str(),
     )
@@ -95,9 +95,9 @@ fn machine(approval: &Approval, replayed: &Replayed) -> Value {
         |ending: &Ending| json!({"ending": ending.as_str().replace(' ', "_"), "why": ending.why()});
     json!({
         "id": approval.id().as_str(),
-        "environment": approval.deployment.environment,
-        "service": approval.deployment.service.as_str(),
-        "requested_at": approval.deployment.requested_at,
+        "environment": approval.subject.environment,
+        "service": approval.subject.subject().target(),
+        "requested_at": approval.subject.requested_at,
         "then": ending(&replayed.then),
         "now": ending(&replayed.now),
     })

@@ -25,11 +25,12 @@ pub enum State {
         since: Timestamp,
         progress: Progress,
     },
-    /// The service serves what was signed.
+    /// The service serves what was signed; or, of an action, its grant was used.
     Succeeded {
         #[serde(deserialize_with = "time::deserialize")]
         at: Timestamp,
-        serving: Serving,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        serving: Option<Serving>,
     },
     /// It failed.
     Failed {

@@ -91,6 +91,15 @@ impl Changes {
     fn of_environment(&mut self, old: &Policy, new: &Policy) {
         self.of_lists(&old.services, &new.services, "the service", ("is", "covered"));
         self.of_lists(&old.images, &new.images, "images of", ("may", "be deployed"));
+        let tools = |policy: &Policy| -> Vec<String> {
+            policy.actions.iter().map(|action| action.tool.clone()).collect()
+        };
+        self.of_lists(&tools(old), &tools(new), "the tool", ("may", "be asked for"));
+        for action in &new.actions {
+            if old.action(&action.tool).is_some_and(|before| before != action) {
+                self.add(Effect::Different, format!("the tool {} is declared anew", action.tool));
+            }
+        }
         let words = |requesters: &[RequesterMatch]| -> Vec<String> {
             requesters.iter().map(RequesterMatch::in_words).collect()
         };

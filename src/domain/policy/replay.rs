@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Policy;
 use crate::domain::approval::{Approval, Status};
 use crate::domain::decision::{Verdict, standing};
+use crate::domain::subject::Subject;
 
 /// How far people's part of an approval came.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,17 +75,21 @@ pub fn replay(approval: &Approval, new: Option<&Policy>) -> Option<Replayed> {
 }
 
 fn play(approval: &Approval, policy: &Policy) -> Ending {
-    let deployment = &approval.deployment;
-    let requester = &deployment.requester;
+    let requester = &approval.subject.requester;
     if !policy.admits_requester(&requester.issuer, &requester.claims) {
         return Ending::Refused(format!("{} may not ask", requester.display_name()));
     }
-    if !policy.services.contains(&deployment.service) {
-        return Ending::Refused(format!("{} is not covered", deployment.service));
-    }
-    if !policy.admits_image(&deployment.image) {
-        let repository = deployment.image.repository();
-        return Ending::Refused(format!("images of {repository} may not be deployed"));
+    let subject = approval.subject.subject();
+    if !policy.covers(subject) {
+        return Ending::Refused(match subject {
+            Subject::Deployment(deployment) if policy.services.contains(&deployment.service) => {
+                let repository = deployment.image.repository();
+                format!("images of {repository} may not be deployed")
+            }
+            Subject::Deployment(_) | Subject::Action(_) => {
+                format!("{} is not covered", subject.target())
+            }
+        });
     }
     let expires_at = expires_at(approval, policy);
     let mut signers = Vec::new();
@@ -114,11 +119,11 @@ fn play(approval: &Approval, policy: &Policy) -> Ending {
 /// Rules that keep requests open for less long cut them off sooner; longer ones change nothing, since
 /// nobody could sign any more.
 fn expires_at(approval: &Approval, policy: &Policy) -> Timestamp {
-    let deployment = &approval.deployment;
+    let asked = &approval.subject;
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
-    let longest = deployment
+    let longest = asked
         .requested_at
         .checked_add(SignedDuration::from_secs(seconds))
         .unwrap_or(Timestamp::MAX);
-    deployment.expires_at.min(longest)
+    asked.expires_at.min(longest)
 }

@@ -264,7 +264,7 @@ impl Walk<'_> {
             FlawCode::EvidenceInvalid.of(&file, format!("{}: {failure}", code.as_str()))
         })?;
         let mismatch = |sentence: &str| FlawCode::EvidenceMismatch.of(&file, sentence);
-        if verified.deployment().approval.as_str() != id {
+        if verified.subject().approval.as_str() != id {
             return Err(mismatch("it is of another approval"));
         }
         let (size, root) = (verified.checkpoint().size(), verified.checkpoint().root());

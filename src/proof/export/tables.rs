@@ -156,7 +156,7 @@ impl Tables {
         for row in approvals::decisions(verified) {
             self.row(&approvals::DECISIONS, row, lines)?;
         }
-        if self.policies.insert(verified.deployment().policy_digest) {
+        if self.policies.insert(verified.subject().policy_digest) {
             self.row(&approvals::POLICIES, approvals::policy_in_force(verified), lines)?;
         }
         Ok(())

@@ -12,9 +12,9 @@ use super::judge::Judge;
 use super::ledger::Chain;
 use super::sign_in::{LEEWAY, VerifiedSignIn};
 use crate::domain::decision::{Decision, Verdict, assertion_digest, standing};
-use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::statement::{FrozenStatement, STATEMENT_LIFETIME, Signable};
+use crate::domain::subject::FrozenSubject;
 use crate::proof::assertion::{
     AssertionRefusal, Expectation, UnverifiedAssertion, verify_from_record,
 };
@@ -36,8 +36,8 @@ pub(super) fn check_statements(form: &Form<'_>, chain: &Chain<'_>) -> Result<(),
         if !is_recorded(signed, recorded) {
             return mismatch("a signed decision is not the one that the ledger recorded");
         }
-        if !is_about(&signed.statement, &form.deployment) {
-            return mismatch("a signed statement is not about exactly this deployment");
+        if !is_about(&signed.statement, &form.subject) {
+            return mismatch("a signed statement is not about exactly what was asked for");
         }
         if !says(&signed.statement, recorded) {
             return mismatch("a signed statement does not say what the ledger recorded");
@@ -75,12 +75,12 @@ fn is_recorded(signed: &UnverifiedDecision<'_>, recorded: &Decision) -> bool {
         && assertion.is_ok_and(|digest| digest == recorded.assertion_digest)
 }
 
-fn is_about(statement: &FrozenStatement, deployment: &FrozenDeployment) -> bool {
+fn is_about(statement: &FrozenStatement, asked: &FrozenSubject) -> bool {
     let predicate = statement.predicate();
-    statement.is_well_formed(deployment)
-        && predicate.deployment == *deployment.deployment()
-        && predicate.policy_digest == deployment.policy_digest
-        && predicate.audience == deployment.audience
+    statement.is_well_formed(asked)
+        && predicate.subject == *asked.subject()
+        && predicate.policy_digest == asked.policy_digest
+        && predicate.audience == asked.audience
 }
 
 fn says(statement: &FrozenStatement, recorded: &Decision) -> bool {
@@ -101,7 +101,7 @@ pub(super) fn check_times(form: &Form<'_>, chain: &Chain<'_>) -> Result<(), Fail
         let is_in_time = begins <= recorded.decided_at
             && recorded.decided_at < ends
             && ends.duration_since(begins) <= STATEMENT_LIFETIME
-            && ends <= form.deployment.expires_at
+            && ends <= form.subject.expires_at
             && recorded.decided_at == moment.at;
         if !is_in_time {
             return Err(Code::StatementTime.because(format!(

@@ -2,12 +2,12 @@
 
 use super::failure::{Code, Failure};
 use crate::domain::canonical::from_canonical_json;
-use crate::domain::deployment::{DEPLOYMENT_SCHEMA, FrozenDeployment};
 use crate::domain::digest::Digest;
 use crate::domain::endorsement::Endorsement;
 use crate::domain::ledger::{RECORD_SCHEMA, Record, entry_hash, leaf_hash};
 use crate::domain::policy::{POLICY_SCHEMA, Policy};
 use crate::domain::statement::{Frozen, Predicate, Signable};
+use crate::domain::subject::FrozenSubject;
 use crate::proof::base64url;
 use crate::proof::evidence::{
     Cosignature, CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence,
@@ -22,7 +22,7 @@ const NONCE_LENGTH: usize = 32;
 
 /// The file, decoded. Nothing in it is believed.
 pub(super) struct Form<'a> {
-    pub deployment: FrozenDeployment,
+    pub subject: FrozenSubject,
     pub policy: Policy,
     pub policy_digest: Digest,
     pub requester: &'a SignedToken,
@@ -88,18 +88,17 @@ impl<'a> Form<'a> {
             return Err(malformed(format!("the file's schema is not {EVIDENCE_SCHEMA}")));
         }
         check_key(&evidence.requester.key)?;
-        let deployment = FrozenDeployment::thaw(&evidence.deployment)
+        let subject = FrozenSubject::thaw(&evidence.deployment)
             .map_err(|error| malformed(format!("the deployment: {error}")))?;
-        check_schema("deployment", &deployment.schema, DEPLOYMENT_SCHEMA)?;
         let policy: Policy = from_canonical_json(&evidence.policy)
             .map_err(|error| malformed(format!("the policy: {error}")))?;
         check_schema("policy", &policy.schema, POLICY_SCHEMA)?;
         Ok(Self {
-            deployment,
+            subject,
             policy,
             policy_digest: Digest::of(&evidence.policy),
             requester: &evidence.requester,
-            decisions: evidence.decisions.iter().map(decision).collect::<Result<_, _>>()?,
+            decisions: evidence.decisions.iter().map(signed).collect::<Result<_, _>>()?,
             credentials: evidence.credentials.iter().map(credential).collect::<Result<_, _>>()?,
             entries: evidence.entries.iter().map(entry).collect::<Result<_, _>>()?,
             checkpoint: &evidence.checkpoint,
@@ -166,13 +165,6 @@ fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry, Failure> {
         signature: hex("the signature", &evidence.signature)?,
         inclusion: hashes.collect::<Result<_, _>>()?,
     })
-}
-
-fn decision(evidence: &DecisionEvidence) -> Result<UnverifiedDecision<'_>, Failure> {
-    let decision: UnverifiedDecision<'_> = signed(evidence)?;
-    let schema = &decision.statement.predicate().deployment.schema;
-    check_schema("deployment", schema, DEPLOYMENT_SCHEMA)?;
-    Ok(decision)
 }
 
 fn signed<P: Signable>(evidence: &DecisionEvidence) -> Result<UnverifiedSigned<'_, P>, Failure> {

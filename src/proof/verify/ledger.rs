@@ -111,7 +111,7 @@ pub(super) fn check_chain<'a>(
 }
 
 fn is_about(said: &ApprovalRecord, form: &Form<'_>) -> bool {
-    said.id == form.deployment.approval
-        && said.deployment_digest == *form.deployment.digest()
+    said.id == form.subject.approval
+        && said.deployment_digest == *form.subject.digest()
         && said.policy_digest == form.policy_digest
 }

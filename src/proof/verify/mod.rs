@@ -17,9 +17,9 @@ mod witness;
 
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::{Decision, Verdict, standing};
-use crate::domain::deployment::FrozenDeployment;
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::policy::Policy;
+use crate::domain::subject::FrozenSubject;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
 use crate::proof::evidence::{Evidence, Trust};
 
@@ -33,7 +33,7 @@ pub use witness::{Cosigned, verify_cosignatures};
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    deployment: FrozenDeployment,
+    subject: FrozenSubject,
     policy: Policy,
     records: Vec<Record>,
     last: ApprovalRecord,
@@ -58,8 +58,8 @@ pub struct Decider {
 
 impl Verified {
     /// What was asked for.
-    pub fn deployment(&self) -> &FrozenDeployment {
-        &self.deployment
+    pub fn subject(&self) -> &FrozenSubject {
+        &self.subject
     }
 
     /// The rules that were in force.
@@ -196,7 +196,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     checks.insert(2, witness::held(&cosigned, trust));
     let last = chain.last.clone();
     Ok(Verified {
-        deployment: form.deployment,
+        subject: form.subject,
         policy: form.policy,
         records: form.entries.into_iter().map(|entry| entry.record).collect(),
         last,
@@ -208,22 +208,23 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
 }
 
 fn check_audience(form: &Form<'_>, trust: &Trust) -> Result<(), Failure> {
-    let audience = &form.deployment.audience;
+    let audience = &form.subject.audience;
     if *audience == trust.origin {
         return Ok(());
     }
     Err(Code::AudienceMismatch.because(format!(
-        "the deployment was made for another gate than {}: {audience}",
+        "the {} was made for another gate than {}: {audience}",
+        form.subject.subject().kind(),
         trust.origin
     )))
 }
 
 fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
-    if form.deployment.policy_digest != form.policy_digest {
+    if form.subject.policy_digest != form.policy_digest {
         return Err(Code::PolicyMismatch
-            .because("the policy is not the one that the signed deployment names by digest"));
+            .because("the policy is not the one that the signed bytes name by digest"));
     }
-    if form.policy.environment != form.deployment.environment {
+    if form.policy.environment != form.subject.environment {
         return Err(Code::PolicyMismatch.because("the policy is one of another environment"));
     }
     Ok(())
@@ -247,14 +248,14 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         ),
         format!(
             "The requester's token is of {}, its signature holds, and the policy lets it ask for this.",
-            form.deployment.requester.issuer_url
+            form.subject.requester.issuer_url
         ),
     ];
     if decided > 0 {
         let keys = form.credentials.len();
         held.push(format!("{}: made with user verification, each vouched for by the directory {} in a sign-in that names it, each recorded before it signed.", count(keys, "key"), trust.login.issuer));
         held.push(endorsed(form, trust));
-        held.push(format!("{}: over exactly this deployment, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision")));
+        held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind()));
     }
     if was_approved(status) {
         let yes = standing(&chain.last.decisions);

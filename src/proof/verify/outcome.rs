@@ -47,7 +47,7 @@ pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
 
 fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {
     // Whoever issued an agent's credential asked through it.
-    let asked = person_behind(&form.deployment.requester);
+    let asked = person_behind(&form.subject.requester);
     let asked = asked.as_ref();
     let signers: Vec<(Person, Vec<String>)> = standing(decisions)
         .into_iter()

@@ -8,8 +8,8 @@ use super::form::Form;
 use super::judge::Judge;
 use super::sign_in::{LEEWAY, check_key, check_signature};
 use crate::domain::canonical::to_canonical_json;
-use crate::domain::deployment::Requester;
 use crate::domain::digest::Digest;
+use crate::domain::subject::{Requester, Subject};
 use crate::proof::evidence::{SignedToken, Trust, TrustedIssuer};
 use crate::proof::jwk::thumbprint;
 use crate::proof::token::{NotATime, numeric_date, sole_audience, unverified_claims};
@@ -40,7 +40,7 @@ fn check_token<'a>(
     })?;
     let claims = unverified_claims(token)
         .map_err(|error| mismatch(format!("the requester's token cannot be read: {error}")))?;
-    let requester = &form.deployment.requester;
+    let requester = &form.subject.requester;
     judge.require(says(&claims, requester), || {
         mismatch("the deployment does not say of the requester what the token says")
     })?;
@@ -54,7 +54,7 @@ fn check_token<'a>(
     judge.require(sole_audience(&claims) == Some(&issuer.audience), || {
         mismatch("the requester's token was made for another audience")
     })?;
-    judge.require(was_valid(&claims, form.deployment.requested_at) == Ok(true), || {
+    judge.require(was_valid(&claims, form.subject.requested_at) == Ok(true), || {
         mismatch("the requester's token was not valid when it was asked with")
     })?;
     Ok(issuer)
@@ -81,19 +81,21 @@ fn was_valid(claims: &Map<String, Value>, at: Timestamp) -> Result<bool, NotATim
 }
 
 fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
-    let Form { deployment, policy, .. } = form;
-    let requester = &deployment.requester;
+    let Form { subject, policy, .. } = form;
+    let requester = &subject.requester;
     let allowed = policy.admits_requester(&requester.issuer, &requester.claims)
-        && policy.services.contains(&deployment.service)
-        && policy.admits_image(&deployment.image);
+        && policy.covers(subject.subject());
     if allowed {
         return Ok(());
     }
+    let asked = match subject.subject() {
+        Subject::Deployment(deployment) => {
+            format!("{} with images of {}", deployment.service, deployment.image.repository())
+        }
+        Subject::Action(action) => format!("the tool {}", action.tool),
+    };
     Err(Code::RequesterNotAllowed.because(format!(
-        "the policy of {} does not let {} ask for {} with images of {}",
-        policy.environment,
-        requester.subject,
-        deployment.service,
-        deployment.image.repository()
+        "the policy of {} does not let {} ask for {asked}",
+        policy.environment, requester.subject
     )))
 }

@@ -29,8 +29,8 @@ pub(in crate::storage) async fn insert_policy(
     const SQL: &str =
         "INSERT INTO policies (digest, policy) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
     let (text, digest) = approval.policy.canonical()?;
-    if digest != approval.deployment.policy_digest {
-        return Err(StorageError::Contradiction("the deployment names another policy"));
+    if digest != approval.subject.policy_digest {
+        return Err(StorageError::Contradiction("the subject names another policy"));
     }
     // Another approval may have brought the same policy: one row or none.
     sqlx::query(SQL).bind(digest.to_string()).bind(text).execute(connection).await?;
@@ -49,26 +49,26 @@ pub(in crate::storage) async fn insert_approval(
          policy_digest, status, version, state, decisions, created_at, expires_at) VALUES \
          ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
          ON CONFLICT DO NOTHING";
-    let deployment = &approval.deployment;
+    let subject = &approval.subject;
     let touched = sqlx::query(SQL)
         .bind(approval.id().as_str())
         .bind(big_int(first_entry)?)
-        .bind(&deployment.environment)
-        .bind(deployment.service.as_str())
+        .bind(&subject.environment)
+        .bind(subject.subject().target())
         .bind(&asked.requester_key)
         .bind(&asked.idempotency_key)
         .bind(asked.request_digest.to_string())
         .bind(&asked.token)
         .bind(&asked.token_key)
-        .bind(deployment.text())
-        .bind(deployment.digest().to_string())
-        .bind(deployment.policy_digest.to_string())
+        .bind(subject.text())
+        .bind(subject.digest().to_string())
+        .bind(subject.policy_digest.to_string())
         .bind(approval.status().as_str())
         .bind(big_int(approval.version)?)
         .bind(json_text(&approval.state)?)
         .bind(json_text(&approval.decisions)?)
         .bind(now.as_microsecond())
-        .bind(deployment.expires_at.as_microsecond())
+        .bind(subject.expires_at.as_microsecond())
         .execute(connection)
         .await?
         .rows_affected();
@@ -89,7 +89,7 @@ pub(in crate::storage) async fn update_approval(
         .bind(json_text(&approval.decisions)?)
         .bind(approval.id().as_str())
         .bind(big_int(approval.version)? - 1)
-        .bind(approval.deployment.digest().to_string())
+        .bind(approval.subject.digest().to_string())
         .execute(connection)
         .await?
         .rows_affected();
@@ -151,8 +151,8 @@ pub(in crate::storage) async fn newer_open(
          AND first_entry > (SELECT first_entry FROM approvals WHERE id = $3) \
          ORDER BY first_entry DESC LIMIT 1";
     let id: Option<String> = sqlx::query_scalar(SQL)
-        .bind(&approval.deployment.environment)
-        .bind(approval.deployment.service.as_str())
+        .bind(&approval.subject.environment)
+        .bind(approval.subject.subject().target())
         .bind(approval.id().as_str())
         .fetch_optional(connection)
         .await?;
@@ -173,7 +173,7 @@ pub(in crate::storage) async fn rollout_beside(
          AND a.first_entry < (SELECT first_entry FROM approvals WHERE id = $2))) LIMIT 1";
     let soon = now.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let id: Option<String> = sqlx::query_scalar(SQL)
-        .bind(approval.deployment.service.as_str())
+        .bind(approval.subject.subject().target())
         .bind(approval.id().as_str())
         .bind(soon.as_microsecond())
         .fetch_optional(connection)

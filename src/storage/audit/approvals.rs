@@ -3,6 +3,7 @@
 use crate::domain::approval::Status;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::{ApprovalRecord, Entry, Record};
+use crate::domain::subject::Subject;
 use crate::storage::approvals::{ApprovalRow, StoredApproval, approval_columns};
 use crate::storage::audit::{Audit, Findings, PAGE};
 use crate::storage::error::Result;
@@ -66,11 +67,12 @@ impl Audit {
             (None, Some(stored)) => stored.approval.decisions.as_slice(),
             (None, None) => &[],
         };
-        let deployment = stored.as_ref().map(|stored| &stored.approval.deployment);
-        self.check_decisions(&id, decisions, deployment).await?;
+        let subject = stored.as_ref().map(|stored| &stored.approval.subject);
+        self.check_decisions(&id, decisions, subject).await?;
         let status = told.as_ref().map(|told| told.last.state.status());
-        if let Some(status) = status.or_else(|| stored.as_ref().map(|it| it.approval.status())) {
-            self.check_job(&id, status);
+        if let Some(StoredApproval { approval, .. }) = &stored {
+            let status = status.unwrap_or_else(|| approval.status());
+            self.check_job(&id, approval.subject.subject(), status);
         }
         Ok(())
     }
@@ -99,10 +101,10 @@ impl Audit {
         }
     }
 
-    /// A job stands exactly while the approval is approved or executing.
-    fn check_job(&mut self, id: &str, status: Status) {
+    /// A job stands exactly while a rollout is approved or executing.
+    fn check_job(&mut self, id: &str, subject: &Subject, status: Status) {
         let status_name = status.as_str();
-        match (needs_job(status), self.jobs.contains(id)) {
+        match (needs_job(subject, status), self.jobs.contains(id)) {
             (true, false) => {
                 let wrong = format!("is missing although the approval is {status_name}");
                 self.findings.row("job_missing", "jobs", id, wrong);
@@ -213,15 +215,11 @@ fn compare(told: &Told, stored: &StoredApproval, id: &str, findings: &mut Findin
     let approval = &stored.approval;
     let last = &told.last;
     let columns = [
-        (
-            "deployment_mismatch",
-            "deployment",
-            last.deployment_digest == *approval.deployment.digest(),
-        ),
+        ("deployment_mismatch", "deployment", last.deployment_digest == *approval.subject.digest()),
         (
             "deployment_mismatch",
             "policy_digest",
-            last.policy_digest == approval.deployment.policy_digest,
+            last.policy_digest == approval.subject.policy_digest,
         ),
         ("version_mismatch", "version", last.version == approval.version),
         ("state_mismatch", "state", last.state == approval.state),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::domain::decision::{Decision, SignedDecision, Verdict};
-use crate::domain::deployment::FrozenDeployment;
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
 use crate::domain::statement::FrozenStatement;
+use crate::domain::subject::FrozenSubject;
 use crate::storage::approvals::decision_rows;
 use crate::storage::audit::Audit;
 use crate::storage::error::Result;
@@ -17,7 +17,7 @@ impl Audit {
         &mut self,
         id: &str,
         told: &[Decision],
-        deployment: Option<&FrozenDeployment>,
+        deployment: Option<&FrozenSubject>,
     ) -> Result<()> {
         let (mut order, mut signed) = (Vec::new(), Vec::new());
         for row in decision_rows(&mut self.snapshot, id).await? {
@@ -84,7 +84,7 @@ fn name(id: &str, person: &Person) -> String {
 fn differences(
     decision: &Decision,
     signed: &SignedDecision,
-    deployment: Option<&FrozenDeployment>,
+    asked: Option<&FrozenSubject>,
 ) -> Vec<&'static str> {
     let credential = data_encoding::BASE64URL_NOPAD.encode(&signed.credential_id);
     let statement = FrozenStatement::thaw(&signed.statement).ok();
@@ -94,8 +94,8 @@ fn differences(
             && predicate.decision == decision.verdict
             && predicate.withdraws.is_some() == (decision.verdict == Verdict::Withdraw)
             && predicate.reason == decision.reason
-            && deployment.is_none_or(|frozen| {
-                predicate.deployment == *frozen.deployment() && statement.is_well_formed(frozen)
+            && asked.is_none_or(|frozen| {
+                predicate.subject == *frozen.subject() && statement.is_well_formed(frozen)
             })
     });
     let is_same_statement = decision.statement_digest == Digest::of(&signed.statement);

@@ -1,21 +1,19 @@
-//! The page of one approval, drawn from its canonical deployment.
+//! The page of one approval, drawn from its canonical bytes.
 
 use askama::Template;
 use askama_web::WebTemplate;
-use url::Url;
 
 use crate::domain::approval::{Approval, State, Status};
-use crate::domain::deployment::Preconditions;
 use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
+use crate::domain::subject::Subject;
 use crate::web::paths;
 
-use super::calls::{CallView, calls};
+use super::action::{self, ActionView};
 use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
-use super::difference::{Difference, difference};
 use super::requester::{RequesterView, Words};
-use super::traffic::{ShareView, StepView, shares, steps};
+use super::rollout::{self, RolloutView};
 use super::{Frame, Inert, Moment, Surroundings};
 
 /// `GET /approvals/{id}`.
@@ -31,27 +29,17 @@ pub struct ApprovalPage {
     predecessors: Vec<Predecessor>,
     headline: Inert,
     environment: Inert,
-    project: String,
-    region: String,
-    service: String,
-    image: Inert,
-    revision: Inert,
-    is_new_service: bool,
-    difference: Difference,
-    steps: Vec<StepView>,
-    on_failure: &'static str,
-    calls: Vec<CallView>,
+    rollout: Option<RolloutView>,
+    action: Option<ActionView>,
     requester: RequesterView,
     words: Words,
     requested: Moment,
     expires: Moment,
     is_open: bool,
-    is_rolling: bool,
-    before_words: &'static str,
+    next_words: [&'static str; 2],
     rules: Vec<RuleView>,
     decisions: Vec<DecisionView>,
     turn: Turn,
-    result: Option<ResultView>,
     digest: String,
     shown_digest: Inert,
     short_code: String,
@@ -77,15 +65,6 @@ pub struct StatusView {
 struct Predecessor {
     id: String,
     href: String,
-}
-
-/// What serves after a rollout that succeeded.
-struct ResultView {
-    revision: Inert,
-    uri: Inert,
-    href: Option<String>,
-    traffic: Vec<ShareView>,
-    observed: Moment,
 }
 
 impl StatusView {
@@ -117,10 +96,9 @@ impl ApprovalPage {
         superseded: &[ApprovalId],
         around: Surroundings<'_>,
     ) -> Self {
-        let frozen = &approval.deployment;
-        let deployment = frozen.deployment();
-        let difference = difference(running(approval), &deployment.proposed);
-        let headline = headline(approval, &difference);
+        let asked = &approval.subject;
+        let headline = headline_of(approval);
+        let rollout = asked.deployment().map(|it| RolloutView::new(approval, it, recorded, around));
         let status = StatusView::new(approval.status());
         let here = paths::approval(approval.id());
         Self {
@@ -138,81 +116,46 @@ impl ApprovalPage {
                 .map(|id| Predecessor { id: id.to_string(), href: paths::approval(id) })
                 .collect(),
             headline: Inert::new(&headline),
-            environment: Inert::new(&deployment.environment),
-            project: deployment.service.project().to_owned(),
-            region: deployment.service.location().to_owned(),
-            service: deployment.service.service().to_owned(),
-            image: Inert::new(&deployment.image.to_string()),
-            revision: Inert::new(&deployment.plan.revision),
-            is_new_service: running(approval).is_none(),
-            difference,
-            steps: steps(approval, around),
-            on_failure: deployment.plan.on_failure.in_words(),
-            calls: calls(recorded, approval.status(), around),
-            requester: RequesterView::new(&deployment.requester),
-            words: Words::new(deployment),
-            requested: Moment::new(deployment.requested_at, around.now),
-            expires: Moment::new(deployment.expires_at, around.now),
+            environment: Inert::new(&asked.environment),
+            rollout,
+            action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
+            requester: RequesterView::new(&asked.requester),
+            words: Words::new(asked.subject()),
+            requested: Moment::new(asked.requested_at, around.now),
+            expires: Moment::new(asked.expires_at, around.now),
             is_open: matches!(approval.status(), Status::Pending | Status::Approved),
-            // While something moves, how far it is comes first.
-            is_rolling: matches!(approval.status(), Status::Executing | Status::NeedsAttention),
-            before_words: if approval.status() == Status::Pending {
-                "running now"
-            } else {
-                "running before"
-            },
+            next_words: next_words(asked.subject()),
             rules: rules(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),
-            result: result(approval, around),
-            digest: frozen.digest().to_string(),
-            shown_digest: Inert::new(&frozen.digest().to_string()),
-            short_code: frozen.short_code(),
-            policy_digest: Inert::new(&deployment.policy_digest.to_string()),
-            canonical: Inert::new(frozen.text()),
+            digest: asked.digest().to_string(),
+            shown_digest: Inert::new(&asked.digest().to_string()),
+            short_code: asked.short_code(),
+            policy_digest: Inert::new(&asked.policy_digest.to_string()),
+            canonical: Inert::new(asked.text()),
             evidence: paths::evidence(approval.id()),
         }
     }
 }
 
-fn running(approval: &Approval) -> Option<&serde_json::Value> {
-    match &approval.deployment.preconditions {
-        Preconditions::Absent {} => None,
-        Preconditions::Present { running, .. } => Some(running),
-    }
-}
-
 /// What happens where, in one line.
 pub(crate) fn headline_of(approval: &Approval) -> String {
-    headline(approval, &difference(running(approval), &approval.deployment.proposed))
-}
-
-fn headline(approval: &Approval, difference: &Difference) -> String {
-    let service = approval.deployment.service.service();
-    let environment = &approval.deployment.environment;
-    let changes = &difference.changes;
-    if running(approval).is_none() {
-        format!("Create {service} in {environment}")
-    } else if changes.iter().any(|change| change.label.words == "Container image") {
-        format!("Deploy a new image of {service} to {environment}")
-    } else if changes.is_empty() {
-        format!("Deploy {service} again, unchanged, to {environment}")
-    } else {
-        format!("Change the settings of {service} in {environment}")
+    match approval.subject.subject() {
+        Subject::Deployment(deployment) => rollout::headline(deployment),
+        Subject::Action(action) => action::headline(action, &approval.policy),
     }
 }
 
-fn result(approval: &Approval, around: Surroundings<'_>) -> Option<ResultView> {
-    let State::Succeeded { serving, .. } = &approval.state else { return None };
-    let followed = Url::parse(&serving.uri)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "https" | "http"))
-        .map(String::from);
-    Some(ResultView {
-        revision: Inert::new(&serving.revision),
-        uri: Inert::new(&serving.uri),
-        href: followed,
-        traffic: shares(&serving.traffic, &serving.revision),
-        observed: Moment::new(serving.observed_at, around.now),
-    })
+/// What an approval that is complete leads to, and what it does not as long as others have to sign.
+fn next_words(subject: &Subject) -> [&'static str; 2] {
+    match subject {
+        Subject::Deployment(_) => [
+            "Your approval is the last that is needed: the rollout begins right after it, by itself.",
+            "Nothing rolls out yet if you approve: others have to sign as well.",
+        ],
+        Subject::Action(_) => [
+            "Your approval is the last that is needed: the requester may do it once, right after it.",
+            "Nothing may be done yet if you approve: others have to sign as well.",
+        ],
+    }
 }

@@ -132,7 +132,7 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
     {
         return turn;
     }
-    if approval.status() != Status::Pending || around.now >= approval.deployment.expires_at {
+    if approval.status() != Status::Pending || around.now >= approval.subject.expires_at {
         return Turn::Over;
     }
     let Some(viewer) = around.viewer else {
@@ -201,7 +201,7 @@ fn not_an_approver(approval: &Approval) -> Inert {
     Inert::new(&format!(
         "You may not sign for {}. Its rules name {}, and your sign-in did not say that you are \
          one of them. If a group of yours is new, sign out and in again.",
-        approval.deployment.environment,
+        approval.subject.environment,
         names.join(", ")
     ))
 }

@@ -5,6 +5,7 @@ use askama_web::WebTemplate;
 
 use crate::domain::approval::{Approval, Status};
 use crate::domain::sentence::status_sentence;
+use crate::domain::subject::Subject;
 use crate::web::paths;
 
 use super::approval::{StatusView, headline_of};
@@ -53,14 +54,14 @@ impl InboxPage {
         let mut sections = [
             ("mine", "Waiting for you", "Nothing waits for your signature."),
             ("others", "Waiting for others", "Nothing waits for anybody else."),
-            ("running", "Rolling out", "No rollout runs."),
+            ("running", "Under way", "Nothing is under way."),
             ("recent", "Recent", "Nothing was decided yet. A pipeline asks, and it shows up here."),
         ]
         .map(|(id, title, empty)| Section { id, title, empty, items: Vec::new() });
         for approval in approvals {
             let section = match approval.status() {
                 Status::Pending if waits_for_viewer(approval, around) => 0,
-                Status::Pending if around.now < approval.deployment.expires_at => 1,
+                Status::Pending if around.now < approval.subject.expires_at => 1,
                 Status::Approved | Status::Executing => 2,
                 _ => 3,
             };
@@ -85,18 +86,23 @@ fn waits_for_viewer(approval: &Approval, around: Surroundings<'_>) -> bool {
 }
 
 fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
-    let deployment = &approval.deployment;
+    let asked = &approval.subject;
     let pending = approval.status() == Status::Pending;
     Item {
         href: paths::approval(approval.id()),
         headline: Inert::new(&headline_of(approval)),
         status: StatusView::new(approval.status()),
         sentence: Inert::new(&status_sentence(approval, around.now)),
-        title: deployment.title.as_deref().map(Inert::new),
-        place: format!("{}, {}", deployment.service.project(), deployment.service.location()),
-        requester: Inert::new(deployment.requester.display_name()),
-        requested: Moment::new(deployment.requested_at, around.now),
-        expires: pending.then(|| Moment::new(deployment.expires_at, around.now)),
-        short_code: deployment.short_code(),
+        title: asked.title.as_deref().map(Inert::new),
+        place: match asked.subject() {
+            Subject::Deployment(deployment) => {
+                format!("{}, {}", deployment.service.project(), deployment.service.location())
+            }
+            Subject::Action(action) => format!("Tool {}", action.tool),
+        },
+        requester: Inert::new(asked.requester.display_name()),
+        requested: Moment::new(asked.requested_at, around.now),
+        expires: pending.then(|| Moment::new(asked.expires_at, around.now)),
+        short_code: asked.short_code(),
     }
 }

@@ -1,5 +1,6 @@
 //! What each page shows, computed from domain values by pure functions.
 
+mod action;
 pub mod agents;
 pub mod approval;
 pub mod audit;
@@ -17,6 +18,7 @@ pub mod notices;
 pub mod problem;
 pub mod recovery;
 mod requester;
+mod rollout;
 mod traffic;
 
 use jiff::Timestamp;

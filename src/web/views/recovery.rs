@@ -101,7 +101,7 @@ impl RecoveryPage {
         let open = lost.open.iter().map(|approval| OpenView {
             href: paths::approval(approval.id()),
             id: approval.id().to_string(),
-            service: Inert::new(approval.deployment.service.service()),
+            service: Inert::new(approval.subject.subject().target_name()),
             status: StatusView::new(approval.status()).words,
         });
         let facts = Facts {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use url::Url;
 
-use crate::domain::deployment::{Deployment, Link, Requester};
+use crate::domain::action::Action;
+use crate::domain::subject::{Link, Requester, Subject};
 
 use super::inert::Inert;
 
@@ -38,6 +39,8 @@ pub struct Words {
     pub title: Option<Inert>,
     /// Why.
     pub reason: Inert,
+    /// What an action does, what should come of it and how to take it back.
+    pub about: Vec<(&'static str, Inert)>,
     /// More.
     pub body: Option<Inert>,
     /// Whether the body scrolls by itself, so that it does not push the facts away.
@@ -81,19 +84,31 @@ fn is_long(text: &str) -> bool {
 }
 
 impl Words {
-    pub(crate) fn new(deployment: &Deployment) -> Self {
+    pub(crate) fn new(subject: &Subject) -> Self {
+        let asked = subject.facts();
+        let commit = subject.deployment().and_then(|deployment| deployment.commit.as_ref());
         let optional = |text: &Option<String>| text.as_deref().map(Inert::new);
         Self {
-            title: optional(&deployment.title),
-            reason: Inert::new(&deployment.reason),
-            body: optional(&deployment.body),
-            body_is_long: deployment.body.as_ref().is_some_and(|body| is_long(body)),
-            links: deployment.links.iter().map(link).collect(),
-            commit: deployment.commit.as_ref().map(|commit| {
+            title: optional(&asked.title),
+            reason: Inert::new(&asked.reason),
+            about: subject.action().map(about).unwrap_or_default(),
+            body: optional(&asked.body),
+            body_is_long: asked.body.as_ref().is_some_and(|body| is_long(body)),
+            links: asked.links.iter().map(link).collect(),
+            commit: commit.map(|commit| {
                 (Inert::new(&commit.headline), commit.author.as_deref().map(Inert::new))
             }),
         }
     }
+}
+
+fn about(action: &Action) -> Vec<(&'static str, Inert)> {
+    let said = [
+        ("What it does", &action.summary),
+        ("Expected", &action.effect),
+        ("To undo it", &action.undo),
+    ];
+    said.into_iter().filter_map(|(what, text)| Some((what, Inert::new(text.as_deref()?)))).collect()
 }
 
 /// The claims of GitHub Actions and of most other issuers that say where a request comes from.

@@ -1,7 +1,7 @@
 //! How the traffic moves, and how far it is.
 
-use crate::domain::approval::{Approval, State};
-use crate::domain::deployment::Preconditions;
+use crate::domain::approval::State;
+use crate::domain::deployment::{Deployment, Preconditions};
 use crate::domain::observation::TrafficShare;
 use crate::domain::rollout::Progress;
 
@@ -74,10 +74,9 @@ impl Stage {
 }
 
 /// The plan from what serves when it is asked for to everything on the new revision.
-pub fn steps(approval: &Approval, around: Surroundings<'_>) -> Vec<StepView> {
-    let deployment = &approval.deployment;
+pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -> Vec<StepView> {
     let plan = &deployment.plan;
-    let stage = |number: usize| stage_of(&approval.state, number);
+    let stage = |number: usize| stage_of(state, number);
     let mut steps = Vec::new();
     match &deployment.preconditions {
         Preconditions::Present { serving, .. } => {
@@ -104,7 +103,7 @@ pub fn steps(approval: &Approval, around: Surroundings<'_>) -> Vec<StepView> {
             stage: stage(0),
         }),
     }
-    let watched = match &approval.state {
+    let watched = match state {
         State::Executing { progress, .. } => progress.watched(plan),
         _ => None,
     };

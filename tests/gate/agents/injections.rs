@@ -2,8 +2,9 @@
 
 use askama::Template;
 use countersign::domain::approval::Approval;
-use countersign::domain::deployment::{Deployment, Link};
+use countersign::domain::deployment::Deployment;
 use countersign::domain::policy::TrustLevel;
+use countersign::domain::subject::Link;
 use countersign::web::views::Surroundings;
 use countersign::web::views::approval::ApprovalPage;
 use serde_json::{Value, json};
@@ -88,8 +89,8 @@ fn facts(approval: &Approval) -> String {
     let page = without(&page, "<section class=\"card theirs\"", "</section>");
     let page = without(&page, "<pre id=\"canonical\"", "</pre>");
     let digest = without(&page, "id=\"digest\">", "</code>");
-    let digest = digest.replace(&approval.deployment.digest().to_string(), "DIGEST");
-    digest.replace(&approval.deployment.short_code(), "CODE")
+    let digest = digest.replace(&approval.subject.digest().to_string(), "DIGEST");
+    digest.replace(&approval.subject.short_code(), "CODE")
 }
 
 #[test]
@@ -112,7 +113,15 @@ fn first_difference(one: &str, other: &str) -> String {
 /// The facts of an answer, without what differs from one request to the next.
 fn stable(answer: &Value) -> Value {
     let mut facts = answer["approval"].clone();
-    for name in ["id", "url", "deployment_digest", "short_code", "created_at", "expires_at"] {
+    for name in [
+        "id",
+        "url",
+        "subject_digest",
+        "deployment_digest",
+        "short_code",
+        "created_at",
+        "expires_at",
+    ] {
         assert!(facts[name].is_string(), "{name}");
         facts[name] = Value::Null;
     }

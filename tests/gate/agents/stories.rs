@@ -106,8 +106,8 @@ async fn run_story(engine: Engine, mode: &str, revision: &str) {
     let trust = Trust::read(&std::fs::read(&gate.servers.files.trust).unwrap()).unwrap();
     let verified = verify(&std::fs::read(&sdk.evidence).unwrap(), &trust).unwrap();
     assert!(verified.is_approved());
-    assert_eq!(verified.deployment().approval.to_string(), id);
-    assert_eq!(verified.deployment().requester.issuer, "agent");
+    assert_eq!(verified.subject().approval.to_string(), id);
+    assert_eq!(verified.subject().requester.issuer, "agent");
     sdk.end().await;
     gate.finish().await;
 }

@@ -93,7 +93,8 @@ async fn a_creation_fails_like_any_write_and_is_sent_once() {
         let cloud_run = client(&sandbox);
         let rule = json!({ "match": { "method": "POST", "path": "/services" }, "fault": fault });
         sandbox.call("POST", "/_sandbox/faults", Some(rule)).await;
-        let failed = cloud_run.create_service(&frozen(None, None)).await.unwrap_err();
+        let failed =
+            cloud_run.create_service(frozen(None, None).deployment().unwrap()).await.unwrap_err();
         assert_eq!(failed.code(), expected, "{failed}");
         assert_eq!(sandbox.journal("POST").await.len(), 1);
     }

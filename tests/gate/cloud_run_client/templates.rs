@@ -160,8 +160,8 @@ async fn the_demo_service_is_always_observed_in_the_same_bytes_and_freezes() {
         let observed = client_of(&sandbox).observe_service(&web()).await.unwrap().unwrap();
         seen.push(to_canonical_json(&observed.template).unwrap());
         let frozen = frozen(Some(&observed), None);
-        check_template(&frozen.proposed).unwrap();
-        assert_eq!(FrozenDeployment::thaw(frozen.text()).unwrap(), frozen);
+        check_template(&frozen.deployment().unwrap().proposed).unwrap();
+        assert_eq!(FrozenSubject::thaw(frozen.text()).unwrap(), frozen);
     }
     seen.dedup();
     assert_eq!(seen.len(), 1, "{seen:#?}");
@@ -191,7 +191,7 @@ async fn what_was_signed_is_what_is_read_back() {
         let sandbox = Sandbox::with_web().await;
         let cloud_run = client(&sandbox);
         let before = settled(&cloud_run).await;
-        let deployment = frozen(Some(&before), changes.clone()).deployment().clone();
+        let deployment = frozen(Some(&before), changes.clone()).deployment().unwrap().clone();
         cloud_run.create_revision(&deployment, &before).await.unwrap();
         let after = settled(&cloud_run).await;
         assert_eq!(template_difference(&after.template, &deployment.proposed), None);
@@ -206,7 +206,7 @@ async fn a_new_service_reads_back_as_signed_but_for_the_platforms_defaults() {
     for changes in [None, Some(rich())] {
         let sandbox = Sandbox::empty(None).await;
         let cloud_run = client(&sandbox);
-        let deployment = frozen(None, changes).deployment().clone();
+        let deployment = frozen(None, changes).deployment().unwrap().clone();
         cloud_run.create_service(&deployment).await.unwrap();
         let made = settled(&cloud_run).await;
         assert_eq!(template_difference(&made.template, &deployment.proposed), None);

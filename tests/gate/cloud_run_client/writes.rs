@@ -132,7 +132,7 @@ async fn a_service_is_created_with_its_first_revision() {
     let sandbox = Sandbox::empty(None).await;
     let cloud_run = client(&sandbox);
     assert_eq!(cloud_run.observe_service(&web()).await.unwrap(), None);
-    let deployment = frozen(None, None).deployment().clone();
+    let deployment = frozen(None, None).deployment().unwrap().clone();
     cloud_run.create_service(&deployment).await.unwrap();
     let call = only_call(&sandbox, "POST").await;
     assert_eq!(parameter(&call, "serviceId"), "web");

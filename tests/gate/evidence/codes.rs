@@ -95,8 +95,9 @@ fn file(add: &mut Add<'_>) {
         };
     });
     add("a statement about a deployment of another schema", Code::Malformed, &|maker| {
-        maker.edit_statement = |statement| {
-            statement.predicate.deployment.schema = "countersign/deployment/v2".into();
+        maker.edit_evidence = |evidence| {
+            let statement = &mut evidence.decisions[0].statement;
+            *statement = statement.replace("/deployment/v1", "/deployment/v2");
         };
     });
     add("a salt in upper case", Code::Malformed, &|maker| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use countersign::domain::approval::{Approval, Transition};
 use countersign::domain::canonical::to_canonical_json;
 use countersign::domain::decision::{Decision, Verdict};
-use countersign::domain::deployment::{Deployment, FrozenDeployment, Preconditions};
+use countersign::domain::deployment::{Deployment, Preconditions};
 use countersign::domain::digest::Digest;
 use countersign::domain::endorsement::Endorsement;
 use countersign::domain::ledger::{Entry, Frontier, Record};
@@ -15,6 +15,7 @@ use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
+use countersign::domain::subject::{FrozenSubject, Requester, Subject};
 use countersign::domain::tree::{Node, fold_subtrees, inclusion_path};
 use countersign::gate::evidence::log_name;
 use countersign::proof::evidence::{
@@ -72,13 +73,15 @@ pub struct Maker {
 
 /// What a decision leads to at a gate that does not ask who is behind the requester.
 fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition {
-    let asked = approval.deployment.clone();
-    let mut of_nobody = asked.deployment().clone();
-    of_nobody.requester.issuer.clear();
-    let of_nobody = FrozenDeployment::freeze(of_nobody).unwrap();
-    let mut transition =
-        Approval { deployment: of_nobody, ..approval }.decide(decision, at).unwrap();
-    transition.approval.deployment = asked;
+    let asked = approval.subject.clone();
+    let mut of_nobody = asked.subject().clone();
+    match &mut of_nobody {
+        Subject::Deployment(deployment) => deployment.requester.issuer.clear(),
+        Subject::Action(action) => action.requester.issuer.clear(),
+    }
+    let of_nobody = FrozenSubject::freeze(of_nobody).unwrap();
+    let mut transition = Approval { subject: of_nobody, ..approval }.decide(decision, at).unwrap();
+    transition.approval.subject = asked;
     transition
 }
 
@@ -98,10 +101,10 @@ impl Maker {
         policy.requesters =
             vec![RequesterMatch { issuer: "github".into(), claims: claims.into_iter().collect() }];
         policy.rules[0].count = 1;
-        let claims = &mut deployment.requester.claims;
         let asked = deployment.requested_at.as_second();
-        claims.insert("iss".into(), json!(deployment.requester.issuer_url));
-        claims.insert("sub".into(), json!(deployment.requester.subject));
+        let Requester { issuer_url, subject, claims, .. } = &mut deployment.requester;
+        claims.insert("iss".into(), json!(issuer_url));
+        claims.insert("sub".into(), json!(subject));
         claims.insert("aud".into(), json!(ORIGIN));
         claims.insert("iat".into(), json!(asked - 5));
         claims.insert("nbf".into(), json!(asked - 5));
@@ -164,7 +167,7 @@ impl Maker {
 
     pub fn make(mut self) -> Evidence {
         self.deployment.policy_digest = self.policy.canonical().unwrap().1;
-        let frozen = FrozenDeployment::freeze(self.deployment.clone()).unwrap();
+        let frozen = FrozenSubject::freeze(self.deployment.clone()).unwrap();
         let mut log = Log::new();
         let start = self.deployment.requested_at;
         self.write(&mut log, &Record::of_event("gate.started", json!({"n": 1}), start));
@@ -256,7 +259,7 @@ impl Maker {
 
     fn decide(
         &self,
-        frozen: &FrozenDeployment,
+        frozen: &FrozenSubject,
         signer: &Signer,
         saying: Saying,
         person: &mut Enrolled,

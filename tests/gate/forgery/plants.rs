@@ -3,13 +3,14 @@
 use countersign::domain::approval::Approval;
 use countersign::domain::canonical::to_canonical_json;
 use countersign::domain::decision::{Decision, SignedDecision, Verdict};
-use countersign::domain::deployment::{Deployment, FrozenDeployment};
+use countersign::domain::deployment::Deployment;
 use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::ledger::{Entry, Frontier, Record};
 use countersign::domain::log_key::LogKey;
 use countersign::domain::policy::Policy;
 use countersign::domain::statement::FrozenStatement;
+use countersign::domain::subject::FrozenSubject;
 use countersign::domain::tree::Node;
 use countersign::proof::assertion::UnverifiedAssertion;
 use countersign::proof::base64url;
@@ -299,7 +300,7 @@ impl Scene {
         let mut deployment: Deployment = serde_json::from_str(&text).unwrap();
         let id = ApprovalId::from_random(countersign::randomness::bytes());
         deployment.approval = id.clone();
-        let frozen = FrozenDeployment::freeze(deployment).unwrap();
+        let frozen = FrozenSubject::freeze(deployment).unwrap();
         let same = "environment, service, requester_key";
         let rest = "request_digest, token, token_key, policy_digest, status, version, state, decisions, created_at, expires_at";
         self.attacker.run(&format!(
@@ -372,7 +373,7 @@ impl Scene {
 
     async fn pending_approval(&mut self, id: &str) -> Approval {
         let text = format!("SELECT deployment FROM approvals WHERE id = '{id}'");
-        let deployment = FrozenDeployment::thaw(&self.attacker.read(&text).await.unwrap()).unwrap();
+        let deployment = FrozenSubject::thaw(&self.attacker.read(&text).await.unwrap()).unwrap();
         let policy =
             format!("SELECT policy FROM policies WHERE digest = '{}'", deployment.policy_digest);
         let policy = serde_json::from_str(&self.attacker.read(&policy).await.unwrap()).unwrap();

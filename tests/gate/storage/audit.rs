@@ -272,8 +272,8 @@ async fn changed_approvals_are_found(engine: Engine) {
 async fn an_approval_that_nobody_asked_for_is_found(engine: Engine) {
     let (database, ids) = story(engine).await;
     let planted = database.request();
-    let (id, text) = (planted.approval.id(), planted.approval.deployment.text());
-    let digest = planted.approval.deployment.digest();
+    let (id, text) = (planted.approval.id(), planted.approval.subject.text());
+    let digest = planted.approval.subject.digest();
     let key = asked(&planted).idempotency_key;
     let sql = format!(
         "INSERT INTO approvals SELECT '{id}', 99, environment, service, requester_key, '{key}', \

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use countersign::domain::approval::{Approval, Transition};
 use countersign::domain::decision::{Decision, SignedDecision, Verdict};
-use countersign::domain::deployment::{Deployment, FrozenDeployment};
+use countersign::domain::deployment::Deployment;
 use countersign::domain::digest::Digest;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::log_key::LogKey;
 use countersign::domain::person::{Person, Profile};
 use countersign::domain::policy::{Policy, Rule};
 use countersign::domain::statement::{Decider, FrozenStatement, Saying};
+use countersign::domain::subject::FrozenSubject;
 use countersign::storage::audit::{AuditReport, verify_ledger};
 use countersign::storage::{
     Credential, CredentialStatus, NewApproval, Session, Storage, StoredApproval,
@@ -92,7 +93,7 @@ impl Database {
         deployment.approval = ApprovalId::from_random([number; 16]);
         deployment.policy_digest = one_must_sign().canonical().unwrap().1;
         change(&mut deployment);
-        Approval::request(FrozenDeployment::freeze(deployment).unwrap(), one_must_sign())
+        Approval::request(FrozenSubject::freeze(deployment).unwrap(), one_must_sign())
     }
 }
 
@@ -108,7 +109,7 @@ pub fn one_must_sign() -> Policy {
 
 /// How a request was made: each under its own key.
 pub fn asked(transition: &Transition) -> NewApproval {
-    let deployment = &transition.approval.deployment;
+    let deployment = &transition.approval.subject;
     NewApproval {
         requester_key: deployment.requester.key.clone(),
         idempotency_key: format!("key of {}", deployment.approval),
@@ -231,7 +232,7 @@ pub fn decision(
     let nonce = format!("nonce of {subject}");
     let saying = Saying { decision: verdict, reason: None, withdraws: None };
     let statement =
-        FrozenStatement::prepare(&approval.deployment, saying, decider, nonce, at).unwrap();
+        FrozenStatement::prepare(&approval.subject, saying, decider, nonce, at).unwrap();
     let signed = SignedDecision {
         statement: statement.text().into(),
         credential_id: credential.id.clone(),

@@ -8,6 +8,7 @@ use crate::domain::decision::standing;
 use crate::domain::deployment::Preconditions;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::Record;
+use crate::domain::subject::Subject;
 use crate::proof::verify::Verified;
 
 /// The population of changes.
@@ -66,48 +67,52 @@ pub(super) const POLICIES: Table = Table {
 
 /// One approval.
 pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Value> {
-    let deployment = verified.deployment();
-    let requester = &deployment.requester;
+    let asked = verified.subject();
+    let deployment = asked.deployment();
+    let requester = &asked.requester;
     let state = json!(verified.state());
     let approvers = standing(verified.decisions());
     let approvers = approvers.iter().map(|decision| &decision.person.subject);
-    let steps = deployment.plan.steps.iter().map(|step| step.percent);
-    let changes = match &deployment.preconditions {
-        Preconditions::Absent {} => changes(&Value::Null, &deployment.proposed),
-        Preconditions::Present { running, .. } => changes(running, &deployment.proposed),
+    let steps = deployment.map(|it| it.plan.steps.iter().map(|step| step.percent));
+    let changes = match asked.subject() {
+        Subject::Deployment(deployment) => match &deployment.preconditions {
+            Preconditions::Absent {} => changes(&Value::Null, &deployment.proposed),
+            Preconditions::Present { running, .. } => changes(running, &deployment.proposed),
+        },
+        Subject::Action(action) => changes(&Value::Null, &json!(action.arguments)),
     };
     vec![
-        json!(deployment.approval),
-        json!(deployment.environment),
-        json!(deployment.service),
-        json!(deployment.image),
-        json!(deployment.plan.revision),
-        json!(deployment.requested_at),
+        json!(asked.approval),
+        json!(asked.environment),
+        json!(asked.subject().target()),
+        json!(deployment.map(|it| &it.image)),
+        json!(deployment.map(|it| &it.plan.revision)),
+        json!(asked.requested_at),
         json!(requester.issuer_url),
         json!(requester.key),
         json!(requester.subject),
         json!(requester.claim("actor_id")),
-        json!(deployment.reason),
+        json!(asked.reason),
         json!(changes),
-        json!(steps.collect::<Vec<_>>()),
+        json!(steps.map(Iterator::collect::<Vec<_>>)),
         json!(verified.state().status()),
         state["at"].clone(),
         json!(approvers.collect::<Vec<_>>()),
-        json!(deployment.digest()),
-        json!(deployment.policy_digest),
+        json!(asked.digest()),
+        json!(asked.policy_digest),
         json!(verified.version()),
         json!(population.entries.iter().map(|(index, _)| index).collect::<Vec<_>>()),
-        json!(crate::proof::export::evidence_file(deployment.approval.as_str())),
+        json!(crate::proof::export::evidence_file(asked.approval.as_str())),
     ]
 }
 
 /// Its decisions, each beside the ids of whoever asked: separation of duties.
 pub(super) fn decisions(verified: &Verified) -> Vec<Vec<Value>> {
-    let deployment = verified.deployment();
+    let asked = verified.subject();
     let rows = verified.deciders().iter().map(|decider| {
         let decision = &decider.decision;
         vec![
-            json!(deployment.approval),
+            json!(asked.approval),
             json!(decision.decided_at),
             json!(decision.verdict),
             json!(decision.person.issuer),
@@ -115,8 +120,8 @@ pub(super) fn decisions(verified: &Verified) -> Vec<Vec<Value>> {
             json!(decision.name),
             json!(decision.groups),
             json!(decision.reason),
-            json!(deployment.requester.key),
-            json!(deployment.requester.claim("actor_id")),
+            json!(asked.requester.key),
+            json!(asked.requester.claim("actor_id")),
             json!(decision.credential),
             json!(HEXLOWER.encode(&decider.aaguid)),
             json!(decider.backup_eligible),
@@ -142,7 +147,7 @@ pub(super) fn policy_of_entry(record: &Record) -> Option<(Option<Digest>, Vec<Va
 /// The rules that an approval was decided under, which no entry of the period tells.
 pub(super) fn policy_in_force(verified: &Verified) -> Vec<Value> {
     let policy = verified.policy();
-    let digest = verified.deployment().policy_digest;
+    let digest = verified.subject().policy_digest;
     vec![json!(policy.environment), json!(digest), Value::Null, Value::Null, json!(policy)]
 }
 

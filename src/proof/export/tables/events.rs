@@ -120,8 +120,10 @@ fn rollout(state: &State) -> [Value; 7] {
     match state {
         State::Succeeded { serving, .. } => {
             row[3] = json!("succeeded");
-            row[5] = json!(serving.traffic);
-            row[6] = json!(serving.uri);
+            if let Some(serving) = serving {
+                row[5] = json!(serving.traffic);
+                row[6] = json!(serving.uri);
+            }
         }
         State::Failed { reason, .. }
         | State::RolledBack { reason, .. }

@@ -1,0 +1,68 @@
+//! What is asked for, as the API shows it.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::domain::plan::{OnFailure, Step};
+use crate::domain::subject::Subject;
+
+/// What is asked for.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SubjectView {
+    /// A rollout of a Cloud Run service.
+    Deployment {
+        /// `projects/P/locations/R/services/S`.
+        service: String,
+        /// The image by digest.
+        image: String,
+        /// The new revision's share at each step.
+        steps: Vec<u8>,
+        /// The steps and what happens at each.
+        plan: Vec<StepView>,
+        /// What happens when a step fails.
+        on_failure: OnFailure,
+    },
+    /// An act of whoever asks.
+    Action {
+        /// The declared name of the tool.
+        tool: String,
+        /// What it is called with, exactly.
+        #[schema(value_type = Object)]
+        arguments: Map<String, Value>,
+    },
+}
+
+/// One step of the traffic.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct StepView {
+    /// The new revision's share.
+    pub percent: u8,
+    /// How long the step is watched before the rollout goes on, in seconds.
+    pub bake_seconds: u32,
+    /// The tag that gives the new revision an address of its own during this step.
+    pub tag: Option<String>,
+}
+
+impl From<&Step> for StepView {
+    fn from(step: &Step) -> Self {
+        Self { percent: step.percent, bake_seconds: step.bake_seconds, tag: step.tag.clone() }
+    }
+}
+
+impl SubjectView {
+    pub(super) fn new(subject: &Subject) -> Self {
+        match subject {
+            Subject::Deployment(deployment) => Self::Deployment {
+                service: deployment.service.to_string(),
+                image: deployment.image.to_string(),
+                steps: deployment.plan.steps.iter().map(|step| step.percent).collect(),
+                plan: deployment.plan.steps.iter().map(StepView::from).collect(),
+                on_failure: deployment.plan.on_failure,
+            },
+            Subject::Action(action) => {
+                Self::Action { tool: action.tool.clone(), arguments: action.arguments.clone() }
+            }
+        }
+    }
+}

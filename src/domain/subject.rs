@@ -1,0 +1,223 @@
+//! What is asked for, frozen when it is asked for and signed as a whole.
+//!
+//! Every subject says the same of who asks, why, where and until when ([`Facts`]); what it would do is its
+//! own. Its canonical JSON is one object that holds both, told apart by its `schema`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::domain::action::Action;
+use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical_json};
+use crate::domain::deployment::Deployment;
+use crate::domain::digest::Digest;
+use crate::domain::ids::{ApprovalId, short_code};
+use crate::domain::time;
+
+/// One thing that people can approve.
+///
+/// The texts are only ever read by [`from_canonical_json`], which refuses members that are not listed here.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "schema")]
+pub enum Subject {
+    /// A rollout of a Cloud Run service, which the gate itself carries out.
+    #[serde(rename = "countersign/deployment/v1")]
+    Deployment(Box<Deployment>),
+    /// An act of whoever asks, for which the gate gives a grant.
+    #[serde(rename = "countersign/action/v1")]
+    Action(Box<Action>),
+}
+
+/// What every subject says.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Facts {
+    /// The approval's random identifier: no two subjects are ever the same bytes.
+    pub approval: ApprovalId,
+    /// The origin of the gate that froze it.
+    pub audience: String,
+    /// The environment whose policy rules.
+    pub environment: String,
+    /// Who asks, as their token says.
+    pub requester: Requester,
+    /// Why, in the requester's words.
+    pub reason: String,
+    /// A headline, in the requester's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// More about it, in the requester's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Where to read more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// The digest of the canonical policy in force when it was asked.
+    pub policy_digest: Digest,
+    /// When it was asked.
+    #[serde(deserialize_with = "time::deserialize")]
+    pub requested_at: Timestamp,
+    /// Until when it may be decided and begun.
+    #[serde(deserialize_with = "time::deserialize")]
+    pub expires_at: Timestamp,
+}
+
+/// The workload that asks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requester {
+    /// The configured name of the token issuer.
+    pub issuer: String,
+    /// The token issuer's URL.
+    pub issuer_url: String,
+    /// The token's `sub`.
+    pub subject: String,
+    /// Who counts as the same requester: issuer and the configured claim, `github:1001` for example.
+    pub key: String,
+    /// Every claim of the verified token.
+    pub claims: Map<String, Value>,
+}
+
+impl Requester {
+    /// A claim that is a text.
+    pub fn claim(&self, name: &str) -> Option<&str> {
+        self.claims.get(name).and_then(Value::as_str)
+    }
+
+    /// The repository if the token names one, else the subject.
+    pub fn display_name(&self) -> &str {
+        self.claim("repository").or_else(|| self.claim("name")).unwrap_or(&self.subject)
+    }
+}
+
+/// A link that the requester gives.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// What it is called.
+    pub title: String,
+    /// Where it leads, https only.
+    pub url: String,
+}
+
+impl Subject {
+    /// What every subject says.
+    pub fn facts(&self) -> &Facts {
+        match self {
+            Self::Deployment(deployment) => &deployment.facts,
+            Self::Action(action) => &action.facts,
+        }
+    }
+
+    /// The name of its kind, as requests and answers say it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Deployment(_) => "deployment",
+            Self::Action(_) => "action",
+        }
+    }
+
+    /// What it is about, for lists: the whole name of a service, or the tool of an action.
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Deployment(deployment) => deployment.service.as_str(),
+            Self::Action(action) => &action.tool,
+        }
+    }
+
+    /// The same as people call it: a service by its last name.
+    pub fn target_name(&self) -> &str {
+        match self {
+            Self::Deployment(deployment) => deployment.service.service(),
+            Self::Action(action) => &action.tool,
+        }
+    }
+
+    /// The rollout, if it is one.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        match self {
+            Self::Deployment(deployment) => Some(deployment),
+            Self::Action(_) => None,
+        }
+    }
+
+    /// The action, if it is one.
+    pub fn action(&self) -> Option<&Action> {
+        match self {
+            Self::Action(action) => Some(action),
+            Self::Deployment(_) => None,
+        }
+    }
+}
+
+impl From<Deployment> for Subject {
+    fn from(deployment: Deployment) -> Self {
+        Self::Deployment(Box::new(deployment))
+    }
+}
+
+impl From<Action> for Subject {
+    fn from(action: Action) -> Self {
+        Self::Action(Box::new(action))
+    }
+}
+
+/// A subject together with its canonical bytes and their digest.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FrozenSubject {
+    subject: Subject,
+    text: String,
+    digest: Digest,
+}
+
+impl FrozenSubject {
+    /// Freezes a subject.
+    pub fn freeze(subject: impl Into<Subject>) -> Result<Self, CanonicalError> {
+        let subject = subject.into();
+        let text = to_canonical_json(&subject)?;
+        let digest = Digest::of(&text);
+        Ok(Self { subject, text, digest })
+    }
+
+    /// Reads a frozen subject back from its canonical text, and from no other text.
+    pub fn thaw(text: &str) -> Result<Self, CanonicalError> {
+        let subject: Subject = from_canonical_json(text)?;
+        Ok(Self { subject, text: text.to_owned(), digest: Digest::of(text) })
+    }
+
+    /// What is asked for.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The rollout, if it is one.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        self.subject.deployment()
+    }
+
+    /// The action, if it is one.
+    pub fn action(&self) -> Option<&Action> {
+        self.subject.action()
+    }
+
+    /// The canonical JSON.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// SHA-256 of the canonical JSON.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The digest's first characters, for people to compare.
+    pub fn short_code(&self) -> String {
+        short_code(&self.digest)
+    }
+}
+
+impl std::ops::Deref for FrozenSubject {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        self.subject.facts()
+    }
+}
