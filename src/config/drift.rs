@@ -10,8 +10,8 @@ use crate::config::file::{DriftPushSection, DriftSection};
 use crate::integrations::audit_events::AuditEventSettings;
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadIssuer, WorkloadKind};
 
-/// Cloud Run's quota of reads is shared with rollouts.
-const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
+/// Less would use up Cloud Run's quota of reads, which rollouts need.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
 /// Whoever has to act hears of a change within five minutes.
 const LONGEST: SignedDuration = SignedDuration::from_mins(4);
 /// Who signs the tokens of push subscriptions.
@@ -38,7 +38,7 @@ pub(super) fn settings(
         let every = &section.every;
         check.problem(
             "drift.every",
-            format!("{every:?} is no time between 5 seconds and 4 minutes: write \"1m\", say"),
+            format!("{every:?} is no time between 1 second and 4 minutes: write \"1m\", say"),
         );
     }
     let push = section.push.map(|section| push(check, section, origin));
