@@ -263,7 +263,7 @@ mod tests {
         let step =
             |percent, all: &[(&str, u8)]| StepPlan::of_percent(percent).with_traffic(shares(all));
         RolloutSeen {
-            approval: "apr_0kz8y2m4n6p8r0t2v4x6z8a0c2".parse().unwrap(),
+            approval: "apr_aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
             plan: Plan {
                 revision: new.to_owned(),
                 steps: vec![step(10, &[(new, 10), (old, 90)]), step(100, &[(new, 100)])],

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 use crate::domain::digest::Digest;
 use crate::domain::drift::{
     DRIFT_EXPLAINED, DRIFT_FOUND, DriftExplanation, Finding, FrozenExplanation, Judgement,
-    LONGEST_EXPLANATION, RecordedExplanation, SERVICE_OBSERVED, ServiceState, Sighting, judge,
+    LONGEST_EXPLANATION, RecordedExplanation, RolloutSeen, SERVICE_OBSERVED, ServiceState,
+    Sighting, judge,
 };
 use crate::domain::observation::{ObservedService, Readiness};
 use crate::domain::policy::Policy;
@@ -25,7 +26,7 @@ use crate::proof::assertion::UnverifiedAssertion;
 use crate::proof::evidence::Trust;
 use crate::proof::jwk::thumbprint;
 use crate::randomness;
-use crate::storage::{Credential, IssuedStatement, Session, Storage};
+use crate::storage::{Credential, IssuedStatement, KeptSighting, Session, Storage};
 
 /// Services that somebody says were changed, with who it was: looked at before their turn.
 #[derive(Default)]
@@ -52,14 +53,34 @@ impl ChangesSeen {
     }
 }
 
+/// What the ledger explains of a service at one moment.
+#[derive(PartialEq)]
+pub struct Explained {
+    newest: Option<KeptSighting>,
+    rollouts: Vec<RolloutSeen>,
+}
+
+/// Reads what the ledger explains of a service, before it is observed.
+///
+/// # Errors
+/// If the ledger cannot be read.
+pub async fn explained(storage: &Storage, service: &ServiceName) -> Result<Explained, GateError> {
+    let newest = storage.newest_sighting(service).await?;
+    let after = newest.as_ref().map(|kept| kept.entry);
+    Ok(Explained { rollouts: storage.rollouts_since(service, after).await?, newest })
+}
+
 /// Judges a service as it was just observed, and writes down what is new of it. Gives the index of the entry
-/// if it is one about a change that no approval explains. `changed_by` is who changed it, if somebody said so.
+/// if it is one about a change that no approval explains. `before` was read before the service was observed:
+/// if the ledger says something else by now, nothing is said, and it is looked at again. `changed_by` is who
+/// changed it, if somebody said so.
 ///
 /// # Errors
 /// If the ledger cannot be read or written.
 pub async fn look(
     storage: &Storage,
     (environment, service): (&str, &ServiceName),
+    before: &Explained,
     observed: Option<&ObservedService>,
     changed_by: Option<String>,
     now: Timestamp,
@@ -69,15 +90,16 @@ pub async fn look(
         return Ok(None);
     }
     let state = observed.map(ServiceState::from);
-    let newest = storage.newest_sighting(service).await?;
+    // A rollout that went on meanwhile explains more, or less, than the moment of the observation needs.
+    if explained(storage, service).await? != *before {
+        return Ok(None);
+    }
+    let Explained { newest, rollouts } = before;
     let after = newest.as_ref().map(|kept| kept.entry);
-    let judgement = match &newest {
+    let judgement = match newest {
         // Nobody knows what was before the first look.
         None => Judgement::Unchanged,
-        Some(kept) => {
-            let rollouts = storage.rollouts_since(service, after).await?;
-            judge(kept.sighting.state.as_ref(), state.as_ref(), &rollouts)
-        }
+        Some(kept) => judge(kept.sighting.state.as_ref(), state.as_ref(), rollouts),
     };
     let (kind, explained_by, unexplained) = match judgement {
         Judgement::Unchanged if newest.is_some() => return Ok(None),

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::domain::service::ServiceName;
-use crate::gate::drift::{ChangesSeen, look};
+use crate::gate::GateError;
+use crate::gate::drift::{ChangesSeen, explained, look};
 use crate::integrations::cloud_run::CloudRun;
 use crate::storage::Storage;
 
@@ -76,17 +77,28 @@ impl Lookout {
         if self.storage.log_fault().is_some() {
             return;
         }
+        let looked = self.try_to_look(environment, service, who).await;
+        if let Err(error) = looked {
+            tracing::error!(%error, service = service.as_str(), "what was seen of a service could not be compared with the ledger");
+        }
+    }
+
+    async fn try_to_look(
+        &self,
+        environment: &str,
+        service: &ServiceName,
+        who: Option<&String>,
+    ) -> Result<(), GateError> {
+        let before = explained(&self.storage, service).await?;
         let observed = match self.cloud_run.observe_service(service).await {
             Ok(observed) => observed,
             Err(error) => {
                 tracing::warn!(%error, service = service.as_str(), "a service could not be looked at; whether somebody changed it is not known until it can be");
-                return;
+                return Ok(());
             }
         };
         let (place, now) = ((environment, service), self.clock.now());
-        let looked = look(&self.storage, place, observed.as_ref(), who.cloned(), now).await;
-        if let Err(error) = looked {
-            tracing::error!(%error, service = service.as_str(), "what was seen of a service could not be compared with the ledger");
-        }
+        look(&self.storage, place, &before, observed.as_ref(), who.cloned(), now).await?;
+        Ok(())
     }
 }
