@@ -20,8 +20,8 @@ use crate::app::App;
 use crate::domain::log_fault::LogFault;
 use crate::web::same_origin::require_same_origin;
 use crate::web::{
-    agents, approvals, assets, decisions, endorsements, first_key, inbox, keys, recovery,
-    security_headers, sign_in,
+    agents, approvals, assets, decisions, endorsements, environments, first_key, inbox, keys,
+    recovery, security_headers, sign_in,
 };
 use crate::{api, mcp, web};
 
@@ -52,6 +52,9 @@ pub fn routes(app: App) -> Router {
         .route("/drift", get(web::drift::page))
         .route("/drift/{entry}/statements", post(web::drift::statement))
         .route("/drift/{entry}/explanations", post(web::drift::explanation))
+        .route("/environments", get(environments::page))
+        .route("/environments/statements", post(environments::statement))
+        .route("/environments/freezes", post(environments::signature))
         .route("/keys", get(web::keys_page::page))
         .route("/keys/all", get(web::keys_page::all))
         .route("/keys/first", get(first_key::page).post(first_key::open))

@@ -9,6 +9,7 @@ pub mod drift;
 pub mod environments;
 pub mod events;
 pub mod evidence;
+pub mod github;
 pub mod health;
 pub mod log;
 pub mod log_entries;
@@ -68,4 +69,5 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(log_entries::entry))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .merge(github::routes())
 }

@@ -169,21 +169,25 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::AlreadyRegistered
             | CeremonyRefusal::NoCredential
             | CeremonyRefusal::NotEndorsed
+            | CeremonyRefusal::KeyNotAccepted { .. }
             | CeremonyRefusal::AlreadyEndorsed
             | CeremonyRefusal::NothingToEndorse
             | CeremonyRefusal::AlreadyExplained
             | CeremonyRefusal::LinkOver
             | CeremonyRefusal::NothingToRecover
+            | CeremonyRefusal::NotFrozen
             | CeremonyRefusal::RecoveryStale => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::OwnKey
             | CeremonyRefusal::SuspendedCredential
             | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)
+            | CeremonyRefusal::MayNotFreeze
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
             CeremonyRefusal::ReasonTooLong
             | CeremonyRefusal::ReasonMissing
+            | CeremonyRefusal::FreezeOfNothing
             | CeremonyRefusal::AgentGrant => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, refusal.code(), sentence(&refusal))

@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::{Verdict, with_withdrawals};
+use crate::domain::hold::{Freezes, Hold, hold_now};
+use crate::domain::key_rules::KeyRules;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::{NewerRequest, Policy, TrustLevel};
 use crate::domain::sentence::status_sentence;
@@ -69,6 +71,27 @@ pub struct ApprovalView {
     pub decisions: Vec<DecisionView>,
     /// How the rollout goes or went; absent until it begins.
     pub rollout: Option<RolloutView>,
+    /// What keeps the rollout from beginning or going on; absent while nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldView>,
+}
+
+/// Why nothing begins, although it may be signed.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct HoldView {
+    /// `frozen`.
+    pub code: &'static str,
+    /// Why, and what ends it.
+    pub sentence: String,
+    /// When it ends by itself, as far as is known.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ends_at: Option<Timestamp>,
+}
+
+impl From<&Hold> for HoldView {
+    fn from(hold: &Hold) -> Self {
+        Self { code: hold.code(), sentence: hold.sentence(), ends_at: hold.ends_at() }
+    }
 }
 
 /// Who asked.
@@ -220,13 +243,15 @@ pub struct EnvironmentView {
     pub requires_pinned_trust: bool,
     /// How many other approvers must sign for a new key before it can sign here.
     pub endorsements: u8,
+    /// What the keys must be that sign here, where anything is asked of them.
+    pub keys: Option<KeyRules>,
     /// SHA-256 of the canonical policy, hexadecimal.
     pub policy_digest: String,
 }
 
 impl ApprovalView {
-    /// The view of an approval as it is.
-    pub fn new(approval: &Approval, url: String, now: Timestamp) -> Self {
+    /// The view of an approval as it is while these freezes are in force.
+    pub fn new(approval: &Approval, url: String, freezes: &Freezes, now: Timestamp) -> Self {
         let asked = &approval.subject;
         let action = asked.action();
         Self {
@@ -237,7 +262,7 @@ impl ApprovalView {
                 State::Superseded { by, .. } => Some(by.to_string()),
                 _ => None,
             },
-            status_sentence: status_sentence(approval, now),
+            status_sentence: status_sentence(approval, freezes, now),
             url,
             environment: asked.environment.clone(),
             subject: SubjectView::new(asked.subject()),
@@ -256,6 +281,7 @@ impl ApprovalView {
             rules: rules_of(&approval.policy, Some(approval)),
             decisions: decisions_of(approval),
             rollout: rollout_of(approval),
+            hold: hold_now(approval, freezes, now).as_ref().map(HoldView::from),
         }
     }
 
@@ -267,7 +293,7 @@ impl ApprovalView {
         first.state = State::Pending {};
         first.decisions.clear();
         let requested_at = first.subject.requested_at;
-        Self::new(&first, url, requested_at)
+        Self::new(&first, url, Freezes::NONE, requested_at)
     }
 }
 
@@ -304,6 +330,7 @@ impl EnvironmentView {
             trust: policy.enrolment.trust,
             requires_pinned_trust: policy.enrolment.requires_pinned_trust,
             endorsements: policy.enrolment.endorsements,
+            keys: policy.keys.clone(),
             policy_digest: policy
                 .canonical()
                 .map(|(_, digest)| digest.to_string())

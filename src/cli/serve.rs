@@ -22,6 +22,7 @@ use crate::gate::{GateError, start};
 use crate::integrations::audit_events::AuditEvents;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
+use crate::integrations::github::app::GitHubApp;
 use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
@@ -34,6 +35,7 @@ use crate::server;
 use crate::storage::{Storage, StorageError};
 use crate::worker::Worker;
 use crate::worker::drift::Lookout;
+use crate::worker::github::Voice;
 use crate::worker::log::LogFollower;
 use crate::worker::notices::Courier;
 use crate::worker::witness::Offering;
@@ -164,7 +166,7 @@ pub async fn serve_app(
     };
     tracing::info!(
         origin = app.relying_party.origin,
-        environments = app.policies.len(),
+        environments = app.authority.policies.len(),
         trust = app.trust.level().as_str(),
         "the gate is ready"
     );
@@ -181,6 +183,18 @@ pub async fn serve_app(
         Arc::clone(&app.witnesses),
         app.relying_party.origin.clone(),
     );
+    let voice = app.github_app.clone().map(|github| {
+        let (storage, clock, trust) = (storage.clone(), clock.clone(), trust.clone());
+        let voice = Voice::new(
+            storage,
+            clock,
+            trust,
+            Arc::clone(&log),
+            github,
+            app.relying_party.origin.clone(),
+        );
+        tokio::spawn(voice.run(shutdown.clone()))
+    });
     let courier = Courier::new(
         storage.clone(),
         clock.clone(),
@@ -198,11 +212,8 @@ pub async fn serve_app(
     let lookout = lookout(&app, &settings).map(|one| tokio::spawn(one.run(shutdown.clone())));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    for task in [watcher, worker, follower, offering, courier, refresher]
-        .into_iter()
-        .chain(lookout)
-        .chain(starter)
-    {
+    let tasks = [watcher, worker, follower, offering, courier, refresher];
+    for task in tasks.into_iter().chain(lookout).chain(starter).chain(voice) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -218,7 +229,7 @@ pub async fn serve_app(
 
 /// Writes down with which settings and rules this process begins.
 async fn record_start(app: &App, config: &Config) -> Result<(), GateError> {
-    start::record(&app.storage, &app.policies, &config.digest()?, app.now()).await
+    start::record(&app.storage, &app.authority.policies, &config.digest()?, app.now()).await
 }
 
 /// The same as soon as it can be: until then nothing else is written.
@@ -256,7 +267,7 @@ pub(super) fn follower(config: &Config, app: &App) -> Result<LogFollower, String
     let log = TrustedLog::parse(&trust.log);
     let log = log.ok_or_else(|| format!("{} is no verifier key of a log", trust.log))?;
     let place = LogHead::new(config.log_head.clone(), &app.http);
-    Ok(LogFollower::new(app.storage.clone(), log, trust, place))
+    Ok(LogFollower::new(app.storage.clone(), log, trust, config.authority(), place))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
@@ -276,11 +287,14 @@ pub fn build(
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
     let push = config.drift.as_ref().and_then(|drift| drift.push.as_ref());
     let github = config.github.as_ref().map(GitHub::new).transpose();
+    let github_app = config.github.as_ref().and_then(|github| Some((github, github.app.as_ref()?)));
+    let github_app = github_app.map(|(github, app)| GitHubApp::new(&github.api, app)).transpose();
+    let github_app = github_app.map_err(|error| error.to_string())?;
     Ok(App::new(Parts {
         passkeys: Passkeys::new(&config.relying_party.id, &config.public_origin, "Countersign"),
         relying_party: config.relying_party.clone(),
         audit_readers: config.audit_readers.clone(),
-        policies: config.environments.clone(),
+        authority: config.authority(),
         watch: Watch::new(storage.clone(), shutdown),
         storage,
         clock,
@@ -291,6 +305,7 @@ pub fn build(
         trust: config.trust(),
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
+        github_app: github_app.map(Arc::new),
         witnesses: Arc::new(Witnesses::new(config.witnesses.clone(), http.clone())),
         receivers: Arc::new(Receivers::new(config.receivers.clone(), config.reach)?),
         audit_events: push.map(|settings| AuditEvents::new(settings, http.clone())),

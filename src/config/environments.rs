@@ -10,6 +10,7 @@ use crate::config::check::Check;
 use crate::config::file::{
     EnvironmentSection, OneOrMany, PlanSection, RequesterSection, RuleSection,
 };
+use crate::config::key_rules;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
@@ -120,6 +121,7 @@ impl Environment<'_> {
             max_pending: self.max_pending(section.max_pending),
             default_steps: steps.iter().map(|step| step.percent).collect(),
             plan,
+            keys: key_rules::rules(&mut |key, text| self.problem(key, text), section.keys),
             enrolment: EnrolmentRules {
                 endorsements: pins.endorsements,
                 trust: pins.level(),
@@ -393,6 +395,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         default_steps: Vec::new(),
         plan: PlanRules::default(),
         enrolment: EnrolmentRules::default(),
+        keys: None,
         actions: Vec::new(),
     };
     policy.rules.is_empty() || policy.is_met(&signers)

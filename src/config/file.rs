@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::config::github::GitHubSection;
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
@@ -67,6 +68,9 @@ pub struct ConfigFile {
     /// Who may read the ledger.
     #[serde(default)]
     pub audit: AuditSection,
+    /// Who has a role beside the rules.
+    #[serde(default)]
+    pub roles: RolesSection,
     /// The environments, by name.
     #[serde(default)]
     pub environment: BTreeMap<String, EnvironmentSection>,
@@ -234,25 +238,6 @@ pub enum Credentials {
     Anonymous,
 }
 
-/// `[github]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GitHubSection {
-    /// Where the API is.
-    pub api: String,
-    /// The file that holds a token.
-    pub token_file: Option<PathBuf>,
-    /// The token of the environment.
-    #[serde(skip)]
-    pub token: Option<SecretString>,
-}
-
-impl Default for GitHubSection {
-    fn default() -> Self {
-        Self { api: "https://api.github.com".to_owned(), token_file: None, token: None }
-    }
-}
-
 /// `[proxy]`
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -269,6 +254,16 @@ pub struct ProxySection {
 pub struct AuditSection {
     /// Groups and people who read everything and sign nothing.
     pub readers: Vec<Principal>,
+}
+
+/// `[roles]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolesSection {
+    /// Groups and people who may freeze and lift everywhere, revoke the keys of others and endorse new ones.
+    pub operator: Vec<Principal>,
+    /// Groups and people who read everything and sign nothing.
+    pub auditor: Vec<Principal>,
 }
 
 /// The values of `proxy.header`.
@@ -297,6 +292,9 @@ pub struct EnvironmentSection {
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,
+    /// What the keys must be that sign.
+    #[serde(default)]
+    pub keys: KeysSection,
     /// The file that holds the address of an incoming webhook of Slack.
     pub slack_webhook_file: Option<PathBuf>,
     /// Whether it does nothing until anchors are pinned.
@@ -319,6 +317,52 @@ pub struct EnvironmentSection {
     /// What requests may say of their plans.
     #[serde(default)]
     pub plan: PlanSection,
+}
+
+/// `[environment.NAME.keys]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysSection {
+    /// Whether copies of the private key may exist.
+    pub kind: KeyKindOrAny,
+    /// The models that may sign; every one if empty.
+    pub allow: Vec<String>,
+    /// The models that may not.
+    pub deny: Vec<String>,
+    /// How long after its enrolment a key signs nothing.
+    pub cool_down: String,
+    /// How many such keys whoever signs must have.
+    pub minimum_keys: i64,
+    /// How long the others go on signing after one was given up.
+    pub replacement_grace: String,
+}
+
+/// The values of `keys.kind`.
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKindOrAny {
+    /// Both kinds.
+    #[default]
+    Any,
+    /// Keys that never leave their authenticator.
+    DeviceBound,
+    /// Keys whose copies can exist on other devices.
+    Synced,
+}
+
+impl Default for KeysSection {
+    fn default() -> Self {
+        Self {
+            kind: KeyKindOrAny::Any,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            cool_down: "0s".to_owned(),
+            // With one key, its loss stops a person, and what they register in a hurry is what an
+            // attacker would register.
+            minimum_keys: 2,
+            replacement_grace: "7d".to_owned(),
+        }
+    }
 }
 
 /// A yes is one to the world of its moment.

@@ -51,7 +51,7 @@ pub(super) fn of(config: &Config) -> String {
     lines.add("drift", &drift(config));
     lines.list("receivers", receivers(config));
     lines.add("cloud run", &cloud_run(config));
-    lines.add("github", &github(config));
+    lines.list("github", github(config));
     lines.add("proxies", &proxies(config));
     lines.list(
         "workload issuers",
@@ -69,6 +69,11 @@ pub(super) fn of(config: &Config) -> String {
     if !config.audit_readers.is_empty() {
         let readers = config.audit_readers.iter().map(|reader| String::from(reader.clone()));
         lines.add("audit readers", &readers.collect::<Vec<_>>().join(", "));
+    }
+    let roles = [("operators", &config.roles.operators), ("auditors", &config.roles.auditors)];
+    for (role, principals) in roles.into_iter().filter(|(_, principals)| !principals.is_empty()) {
+        let principals = principals.iter().map(|principal| String::from(principal.clone()));
+        lines.add(role, &principals.collect::<Vec<_>>().join(", "));
     }
     for (name, policy) in &config.environments {
         environment(&mut lines, name, policy);
@@ -159,12 +164,23 @@ fn receivers(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn github(config: &Config) -> String {
-    match &config.github {
-        Some(github) if github.token.is_some() => format!("{}, with a token", github.api),
-        Some(github) => format!("{}, without a token: public repositories alone", github.api),
-        None => "not asked about commits".to_owned(),
+fn github(config: &Config) -> Vec<String> {
+    let Some(github) = &config.github else { return vec!["not asked about commits".to_owned()] };
+    let token = match &github.token {
+        Some(_) => "with a token",
+        None => "without a token: public repositories alone",
+    };
+    let mut told = vec![format!("{}, {token}", github.api)];
+    if let Some(app) = &github.app {
+        let repositories: usize = app.installations.iter().map(|one| one.repositories.len()).sum();
+        let shows: Vec<&str> = app.shows.iter().map(|shown| shown.in_words()).collect();
+        let shows = if shows.is_empty() { "nothing".to_owned() } else { shows.join(", ") };
+        told.push(format!(
+            "App {}, repositories pinned: {repositories}, shown there: {shows}",
+            app.id
+        ));
     }
+    told
 }
 
 fn proxies(config: &Config) -> String {
@@ -189,6 +205,7 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.list("  images", policy.images.iter().cloned());
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
+    lines.list("  keys", policy.keys.iter().map(|keys| keys.in_words().join("; ")));
     plan(lines, policy);
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
     if policy.enrolment.requires_pinned_trust {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::domain::approval::State;
 use crate::domain::decision::Verdict;
 use crate::domain::drift::{DRIFT_EXPLAINED, DRIFT_FOUND, SERVICE_OBSERVED};
+use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
@@ -183,6 +184,9 @@ fn of_event(record: &Record) -> String {
         "credential.suspended" => {
             format!("The key {} was suspended: {}.", text("credential"), text("reason"))
         }
+        FREEZE_BEGUN | FREEZE_LIFTED => freeze(record).unwrap_or_else(|| {
+            "A freeze that this version cannot read: everything is frozen.".to_owned()
+        }),
         EXPIRING => {
             format!("The request {} expires soon and still waits for signatures.", text("approval"))
         }
@@ -209,6 +213,13 @@ fn of_event(record: &Record) -> String {
             text("reason")
         ),
         LOG_RECOVERED => recovered(data).unwrap_or_else(|| "Log recovered.".to_owned()),
+        "github.answer_announced" => {
+            format!("An answer to {} is announced: {}.", run(data), text("answer"))
+        }
+        "github.run_answered" => match text("answer") {
+            "gone" => format!("{} waits no more, and was not answered.", run(data)),
+            answer => format!("{} was answered: {answer}.", run(data)),
+        },
         "strangers.refused" => {
             format!("Refused without knowing from whom: {}.", counted(&data["counts"]))
         }
@@ -222,6 +233,29 @@ fn of_event(record: &Record) -> String {
             None => format!("{}.", in_words(other)),
         },
     }
+}
+
+/// A run of GitHub Actions and where it waits.
+fn run(data: &Value) -> String {
+    let environment = data["environment"].as_str().unwrap_or("?");
+    format!("Run {} of repository {} at {environment}", data["run"], data["repository"])
+}
+
+fn freeze(record: &Record) -> Option<String> {
+    let (recorded, statement) = RecordedFreeze::of_record(record)?;
+    let (change, by) = (&statement.predicate().change, &recorded.by_name);
+    let (what, reason) = (change.scope().in_words(), change.reason().trim());
+    Some(match change {
+        FreezeChange::Begin { until: Some(until), .. } => {
+            format!("{by} froze {what} until {until}, because “{reason}”.")
+        }
+        FreezeChange::Begin { until: None, .. } => {
+            format!("{by} froze {what}, because “{reason}”.")
+        }
+        FreezeChange::Lift { .. } => {
+            format!("{by} lifted the freeze of {what}, because “{reason}”.")
+        }
+    })
 }
 
 fn recovered(data: &Value) -> Option<String> {
@@ -315,6 +349,13 @@ mod tests {
             (
                 event("credential.endorsed", json!({"by": person})),
                 "Credential endorsed, by u-alice.",
+            ),
+            (
+                event(
+                    "github.run_answered",
+                    json!({"run": 7, "repository": 1001, "environment": "production", "answer": "approved"}),
+                ),
+                "Run 7 of repository 1001 at production was answered: approved.",
             ),
             (event("log.recovered", json!({})), "Log recovered."),
         ];

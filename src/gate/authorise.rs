@@ -59,6 +59,11 @@ pub enum NotAuthorised {
         .0.revocation.by_name, .0.revocation.person.subject, .0.at, .0.revocation.reason
     )]
     Revoked(Box<RecordedRevocation>),
+    /// A key that had to be there beside the one that signed had been given up before.
+    #[error(
+        "{0} is said to have had the key {1} beside the one that they signed with, and it had been given up before: ask again, and have the new request signed when the key is replaced"
+    )]
+    OtherKeyGivenUp(String, String),
     /// The rollout began after the approval had run out.
     #[error(
         "the rollout began at {begun}, and the approval ran out at {ran_out}: ask again and have it signed again"
@@ -103,6 +108,7 @@ impl NotAuthorised {
             Self::Row(_) => "row_mismatch",
             Self::RevokedBefore(_) => "credential_revoked",
             Self::Revoked(_) => "credential_revoked",
+            Self::OtherKeyGivenUp(..) => "key_not_accepted",
             Self::BegunLate { .. } => "begun_late",
             Self::Unpinned(_) => "trust_unpinned",
             Self::NotWitnessed(failure) => failure.code().as_str(),
@@ -189,6 +195,21 @@ async fn verify_approved(
     Ok(verified)
 }
 
+/// The evidence of an approval as it is now, verified: for those who tell others of it. Whether anything may be
+/// done upon it, [`authorise`] says.
+///
+/// # Errors
+/// As [`authorise`], as far as the evidence goes.
+pub async fn prove(
+    storage: &Storage,
+    trust: &Trust,
+    stored: &StoredApproval,
+) -> Result<Verified, NotAuthorised> {
+    let trust = &Trust { witnesses_required: 0, ..trust.after(storage.lineage().recoveries) };
+    let head = storage.head().await.map_err(NotAuthorised::from)?;
+    Ok(verify_evidence(&gather_at(storage, trust, stored, &head).await?, trust)?)
+}
+
 /// The row says since when an approval was approved; how long that counts, the signed entries say.
 fn refuse_begun_late(verified: &Verified) -> Result<(), NotAuthorised> {
     let expires_at = verified.subject().expires_at;
@@ -258,6 +279,19 @@ async fn refuse_revoked(
         let revoked_at = storage.revoked_at(&decision.credential);
         if revoked_at.is_some_and(|index| index < first_call) {
             return Err(NotAuthorised::RevokedBefore(decision.credential.clone()));
+        }
+    }
+    refuse_given_up(storage, verified)
+}
+
+/// Evidence shows that a person had other keys when they decided. That one of them had been revoked before
+/// shows only where the evidence says it, so the log is asked as well.
+fn refuse_given_up(storage: &Storage, verified: &Verified) -> Result<(), NotAuthorised> {
+    for other in verified.other_keys() {
+        let revoked = storage.revoked_at(&other.credential);
+        if other.revoked.is_none() && revoked.is_some_and(|index| index < other.decided) {
+            let person = other.person.subject.clone();
+            return Err(NotAuthorised::OtherKeyGivenUp(person, other.credential.clone()));
         }
     }
     Ok(())

@@ -12,6 +12,8 @@ pub mod endorse;
 pub mod enrol;
 pub mod evidence;
 pub mod first_key;
+pub mod freezes;
+pub mod keys;
 mod newest;
 pub mod notices;
 pub mod recover;
@@ -19,6 +21,7 @@ pub mod refusals;
 pub mod request;
 pub mod revoke;
 pub mod rollout;
+pub mod rule;
 pub mod sign_in;
 pub mod signature;
 pub mod start;
@@ -28,6 +31,7 @@ pub mod witnessed;
 
 use crate::domain::approval::TransitionRefusal;
 use crate::domain::canonical::CanonicalError;
+use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::domain::service::ServiceName;
 use crate::proof::assertion::AssertionRefusal;
@@ -162,6 +166,14 @@ pub enum CeremonyRefusal {
         "your key waits for other approvers to endorse it, and signs nothing before: ask one of them to open the keys of all approvers, and compare the code of the key with the one on your keys page"
     )]
     NotEndorsed,
+    /// None of the person's keys is what the rules of the environment ask for.
+    #[error("the key {name:?} does not sign here: {refusal}")]
+    KeyNotAccepted {
+        /// What the person calls it.
+        name: String,
+        /// What speaks against it.
+        refusal: KeyRefusal,
+    },
     /// Nobody endorses a key of their own.
     #[error("a key is endorsed by somebody else than its owner: ask another approver")]
     OwnKey,
@@ -232,6 +244,19 @@ pub enum CeremonyRefusal {
         "there is nothing to recover: the database has every entry that was seen, or was recovered already"
     )]
     NothingToRecover,
+    /// A freeze of nothing, or without a reason.
+    #[error(
+        "say in 1 to 1000 characters why, name what you freeze (an environment of this gate, or all; everybody, one token issuer, or one agent or requester), and an end that lies ahead, or none"
+    )]
+    FreezeOfNothing,
+    /// The person may not freeze this, nor lift it.
+    #[error(
+        "you may not freeze this, nor lift it: operators may everywhere ([roles] in the configuration), and approvers in the environments in which they may sign"
+    )]
+    MayNotFreeze,
+    /// There is no such freeze any more.
+    #[error("this freeze is not in force: it was lifted or is over. Load the page again")]
+    NotFrozen,
     /// The statement of a recovery is not what is so now.
     #[error(
         "what this page shows is no longer so: the database or the head outside is another one by now. Run `countersign recover` again"
@@ -251,6 +276,7 @@ impl CeremonyRefusal {
             Self::StatementExpired => "statement_expired",
             Self::NoCredential => "no_credential",
             Self::NotEndorsed => "not_endorsed",
+            Self::KeyNotAccepted { refusal, .. } => refusal.code(),
             Self::OwnKey => "own_key",
             Self::AlreadyEndorsed => "already_endorsed",
             Self::NothingToEndorse => "nothing_to_endorse",
@@ -266,6 +292,9 @@ impl CeremonyRefusal {
             Self::AlreadyExplained => "already_explained",
             Self::LinkOver => "link_over",
             Self::NothingToRecover => "nothing_to_recover",
+            Self::FreezeOfNothing => "invalid_freeze",
+            Self::MayNotFreeze => "may_not_freeze",
+            Self::NotFrozen => "not_frozen",
             Self::RecoveryStale => "recovery_stale",
             Self::ReasonTooLong | Self::ReasonMissing => "invalid_text",
         }

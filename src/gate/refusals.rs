@@ -9,6 +9,8 @@ use crate::storage::{Refusal, Storage};
 
 /// A workload's token that does not hold.
 pub const TOKEN: &str = "token.refused";
+/// A webhook that is not GitHub's, or of nothing that is pinned.
+pub const WEBHOOK: &str = "webhook.refused";
 /// A request of a workload whose token holds.
 pub const REQUEST: &str = "request.refused";
 /// A sign-in.
@@ -19,6 +21,8 @@ pub const CREDENTIAL: &str = "credential.refused";
 pub const DECISION: &str = "decision.refused";
 /// A credential for an agent.
 pub const AGENT_CREDENTIAL: &str = "agent_credential.refused";
+/// A freeze, or its end.
+pub const FREEZE: &str = "freeze.refused";
 /// An endorsement of another person's key.
 pub const ENDORSEMENT: &str = "endorsement.refused";
 /// An explanation of a change that no approval explains.

@@ -74,7 +74,12 @@ impl utoipa::ToSchema for ApprovalFacts {
 impl ApprovalAnswer {
     /// The answer about an approval as it is.
     pub fn new(app: &App, approval: &Approval, now: Timestamp) -> Self {
-        let view = ApprovalView::new(approval, app.approval_url(approval.id()), now);
+        let view = ApprovalView::new(
+            approval,
+            app.approval_url(approval.id()),
+            &app.storage.freezes(),
+            now,
+        );
         let words = RequesterWords {
             title: view.title.clone(),
             reason: view.reason.clone(),

@@ -23,7 +23,9 @@ use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, Revocation};
 use crate::storage::tokens::{self, SpentToken};
-use crate::storage::{Inner, Storage, engine, events, first_keys, ledger, notices, outage};
+use crate::storage::{
+    Inner, Storage, engine, events, first_keys, github, github_rules, ledger, notices, outage,
+};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -129,14 +131,14 @@ impl Writer {
         step!(self, approvals::newer_open(&mut self.transaction, approval))
     }
 
-    /// Another approval whose rollout of the same service runs or comes first: of two that may begin, the
+    /// Other approvals whose rollout of the same service runs or comes first: of two that may begin, the
     /// one that was asked for first does.
-    pub async fn rollout_beside(
+    pub async fn rollouts_beside(
         &mut self,
         approval: &Approval,
         now: Timestamp,
-    ) -> Result<Option<ApprovalId>> {
-        step!(self, approvals::rollout_beside(&mut self.transaction, approval, now))
+    ) -> Result<Vec<ApprovalId>> {
+        step!(self, approvals::rollouts_beside(&mut self.transaction, approval, now))
     }
 
     /// Writes a new approval: its row, its policy and its first entry.
@@ -374,6 +376,8 @@ impl Writer {
         self.append(&record).await?;
         let approval = transition.approval;
         jobs::settle(&mut self.transaction, &approval, now).await?;
+        github::want(&mut self.transaction, &approval, now).await?;
+        github_rules::look_again(&mut self.transaction, &approval, now).await?;
         self.changed.push(approval.clone());
         Ok(approval)
     }

@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 11] = [
+const ASSETS: [Asset; 12] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
@@ -42,6 +42,11 @@ const ASSETS: [Asset; 11] = [
         name: "drift.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/drift.js"),
+    },
+    Asset {
+        name: "environments.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/environments.js"),
     },
     Asset {
         name: "keys.js",

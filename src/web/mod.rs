@@ -7,6 +7,7 @@ pub mod audit;
 pub mod decisions;
 pub mod drift;
 pub mod endorsements;
+pub mod environments;
 pub mod first_key;
 pub mod inbox;
 pub mod keys;

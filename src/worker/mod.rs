@@ -4,6 +4,7 @@
 //! in memory and any instance can go on where another stopped.
 
 pub mod drift;
+pub mod github;
 pub mod log;
 pub mod notices;
 mod rollout;

@@ -1,6 +1,7 @@
 //! Every integration test of the gate, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod accepted_keys;
 mod agents;
 mod asking;
 mod assertions;
@@ -20,7 +21,9 @@ mod fail_closed;
 mod faults;
 mod first_key;
 mod forgery;
+mod freezing;
 mod fuzzing;
+mod github;
 mod identity_server;
 mod instances;
 mod ledger_page;

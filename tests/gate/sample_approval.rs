@@ -91,6 +91,7 @@ pub fn policy() -> Policy {
         default_steps: vec![100],
         plan: Default::default(),
         enrolment: EnrolmentRules::default(),
+        keys: None,
         actions: vec![],
     }
 }
@@ -187,6 +188,8 @@ pub fn decision(name: &str, group: &str, verdict: Verdict, reason: Option<&str>)
 
 pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
     Viewer {
+        keys_refused: None,
+        keys_until: None,
         profile: Profile {
             person: person(&name.to_lowercase().replace(' ', ".")),
             name: name.into(),
@@ -195,6 +198,7 @@ pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
         },
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         reads_ledger: false,
+        is_auditor: false,
         session_ends_at: now() + SignedDuration::from_mins(12),
     }
 }

@@ -80,6 +80,7 @@ const API_AND_WEB: &[&str] = &[
     "integrations::passkeys",
     "integrations::cloud_run",
     "integrations::audit_events",
+    "integrations::github::delivery",
 ];
 
 /// The only place that knows each outside party's crate.

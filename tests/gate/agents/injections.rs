@@ -3,6 +3,7 @@
 use askama::Template;
 use countersign::domain::approval::Approval;
 use countersign::domain::deployment::Deployment;
+use countersign::domain::hold::Freezes;
 use countersign::domain::policy::TrustLevel;
 use countersign::domain::subject::Link;
 use countersign::web::views::Surroundings;
@@ -82,6 +83,7 @@ fn facts(approval: &Approval) -> String {
         notice: None,
         alarm: None,
         trust: TrustLevel::Pinned,
+        freezes: Freezes::NONE,
         now: now(),
     };
     let page = ApprovalPage::new(approval, &calls(), &[], around).render().unwrap();
