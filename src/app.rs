@@ -11,7 +11,9 @@ use crate::domain::person::Profile;
 use crate::domain::policy::Principal;
 use crate::domain::role::Authority;
 use crate::gate::decide::RelyingParty;
+use crate::gate::drift::ChangesSeen;
 use crate::gate::watch::Watch;
+use crate::integrations::audit_events::AuditEvents;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
 use crate::integrations::github::app::GitHubApp;
@@ -70,6 +72,12 @@ pub struct Parts {
     pub witnesses: Arc<Witnesses>,
     /// Who is told what happened.
     pub receivers: Arc<Receivers>,
+    /// Who tells of changes of services as they are made, if the configuration names anybody.
+    pub audit_events: Option<AuditEvents>,
+    /// Services that were just changed, as we were told.
+    pub changes: Arc<ChangesSeen>,
+    /// Whether services are looked at.
+    pub watches_services: bool,
     /// What stands in front of us.
     pub proxies: TrustedProxies,
     /// A sentence that every page shows, in a demo.

@@ -108,6 +108,12 @@
 //! [`gate::rollout`] asks it in the change that begins a rollout and in each that announces a step of one, and
 //! never about the way back.
 //!
+//! # What is changed beside the gate
+//!
+//! [`worker::drift`] looks at the services that environments cover, and [`domain::drift`] compares each with what
+//! the ledger explains: its newest sighting and the rollouts since. What nothing explains is an entry, a notice
+//! and open on a page until two people sign the same explanation ([`gate::drift`]). Nothing is changed back.
+//!
 //! # A log that lost entries
 //!
 //! [`cli::recover`] says what is gone and gives links; [`web::recovery`] shows the statement ([`domain::recovery`])

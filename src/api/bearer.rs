@@ -26,6 +26,23 @@ pub enum Reader {
 /// # Errors
 /// 401 with a stable code that says what is wrong with the token.
 pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<VerifiedRequester, Problem> {
+    let token = bearer_token(app, headers)?;
+    if token.starts_with(agent_credentials::PREFIX) {
+        return authenticate_agent(app, token).await;
+    }
+    app.workloads.verify(token, app.now()).await.map_err(|refused| {
+        let refusal = &refused.refusal;
+        tracing::warn!(code = refusal.code(), %refusal, "a workload token was refused");
+        refusals::of_token(&app.storage, &refused, app.now());
+        refusal.into()
+    })
+}
+
+/// The bearer token of a request, of which nothing is believed yet.
+///
+/// # Errors
+/// 401 if there is none, or more than one.
+pub fn bearer_token<'a>(app: &App, headers: &'a HeaderMap) -> Result<&'a str, Problem> {
     let missing = |detail: &str| {
         app.storage.note_stranger(refusals::TOKEN, MISSING_TOKEN, app.now());
         Problem::new(StatusCode::UNAUTHORIZED, MISSING_TOKEN, detail)
@@ -40,17 +57,7 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<VerifiedRequ
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    let token = token
-        .ok_or_else(|| missing("The Authorization header is not of the form Bearer TOKEN."))?;
-    if token.starts_with(agent_credentials::PREFIX) {
-        return authenticate_agent(app, token).await;
-    }
-    app.workloads.verify(token, app.now()).await.map_err(|refused| {
-        let refusal = &refused.refusal;
-        tracing::warn!(code = refusal.code(), %refusal, "a workload token was refused");
-        refusals::of_token(&app.storage, &refused, app.now());
-        refusal.into()
-    })
+    token.ok_or_else(|| missing("The Authorization header is not of the form Bearer TOKEN."))
 }
 
 /// The requester that a credential of the gate's own stands for, with a token made for this request.

@@ -5,6 +5,7 @@ pub mod ask;
 pub mod bearer;
 pub mod body;
 pub mod create;
+pub mod drift;
 pub mod environments;
 pub mod events;
 pub mod evidence;
@@ -63,6 +64,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(evidence::evidence))
         .routes(routes!(verification_summary::verification_summary))
         .routes(routes!(environments::list))
+        .routes(routes!(drift::changes))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log_entries::entry))
         .routes(routes!(health::live))

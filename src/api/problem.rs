@@ -172,6 +172,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::KeyNotAccepted { .. }
             | CeremonyRefusal::AlreadyEndorsed
             | CeremonyRefusal::NothingToEndorse
+            | CeremonyRefusal::AlreadyExplained
             | CeremonyRefusal::LinkOver
             | CeremonyRefusal::NothingToRecover
             | CeremonyRefusal::NotFrozen

@@ -16,8 +16,10 @@ use crate::cli::{failed, logging, shutdown_signal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::log_fault::LogFault;
+use crate::gate::drift::ChangesSeen;
 use crate::gate::watch::Watch;
 use crate::gate::{GateError, start};
+use crate::integrations::audit_events::AuditEvents;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
 use crate::integrations::github::app::GitHubApp;
@@ -32,6 +34,7 @@ use crate::proof::checkpoint::TrustedLog;
 use crate::server;
 use crate::storage::{Storage, StorageError};
 use crate::worker::Worker;
+use crate::worker::drift::Lookout;
 use crate::worker::github::Voice;
 use crate::worker::log::LogFollower;
 use crate::worker::notices::Courier;
@@ -150,6 +153,7 @@ pub async fn serve_app(
 ) -> Result<(), String> {
     app.storage.await_start();
     let log = Arc::new(follower(&config, &app)?);
+    let settings = Arc::clone(&config);
     // Before the first entry of this process: nothing is written on top of a log that is at fault. Such a
     // gate starts all the same, and its pages say why nothing is decided.
     log.begin().await;
@@ -205,10 +209,11 @@ pub async fn serve_app(
     });
     let offering = tokio::spawn(offering.run(shutdown.clone()));
     let courier = tokio::spawn(courier.run(shutdown.clone()));
+    let lookout = lookout(&app, &settings).map(|one| tokio::spawn(one.run(shutdown.clone())));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
     let tasks = [watcher, worker, follower, offering, courier, refresher];
-    for task in tasks.into_iter().chain(starter).chain(voice) {
+    for task in tasks.into_iter().chain(lookout).chain(starter).chain(voice) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -241,6 +246,17 @@ async fn record_start_later(app: App, config: Arc<Config>, mut shutdown: watch::
     }
 }
 
+/// What looks at the services, if the configuration says so.
+fn lookout(app: &App, config: &Config) -> Option<Lookout> {
+    let drift = config.drift.as_ref()?;
+    let services = app.policies.iter().flat_map(|(name, policy)| {
+        policy.services.iter().map(|service| (name.clone(), service.clone()))
+    });
+    let (storage, cloud_run) = (app.storage.clone(), app.cloud_run.clone());
+    let (clock, changes) = (app.clock.clone(), Arc::clone(&app.changes));
+    Some(Lookout::new(storage, cloud_run, clock, services.collect(), drift.every, changes))
+}
+
 fn is_of_the_log(error: &StorageError) -> bool {
     matches!(error, StorageError::Log(_))
 }
@@ -269,6 +285,7 @@ pub fn build(
     shutdown: watch::Receiver<bool>,
 ) -> Result<App, String> {
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
+    let push = config.drift.as_ref().and_then(|drift| drift.push.as_ref());
     let github = config.github.as_ref().map(GitHub::new).transpose();
     let github_app = config.github.as_ref().and_then(|github| Some((github, github.app.as_ref()?)));
     let github_app = github_app.map(|(github, app)| GitHubApp::new(&github.api, app)).transpose();
@@ -291,6 +308,9 @@ pub fn build(
         github_app: github_app.map(Arc::new),
         witnesses: Arc::new(Witnesses::new(config.witnesses.clone(), http.clone())),
         receivers: Arc::new(Receivers::new(config.receivers.clone(), config.reach)?),
+        audit_events: push.map(|settings| AuditEvents::new(settings, http.clone())),
+        changes: Arc::new(ChangesSeen::default()),
+        watches_services: config.drift.is_some(),
         http,
         proxies: config.proxies.clone(),
         notice: config.notice.clone(),

@@ -14,8 +14,8 @@ use crate::config::file::{
     ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, database, environments, github, log_head, loopback, receivers, roles, secret, trust,
-    witness,
+    Config, database, drift, environments, github, log_head, loopback, receivers, roles, secret,
+    trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -102,6 +102,7 @@ impl Check {
             trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
         let reach = receivers::reach(public_origin.as_ref());
         let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
+        let drift = drift::settings(&mut self, file.drift, &origin);
         let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
         let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
@@ -124,6 +125,7 @@ impl Check {
             pins,
             witnesses,
             receivers,
+            drift,
             reach,
             cloud_run: CloudRunSettings { endpoint, credentials },
             github,

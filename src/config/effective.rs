@@ -43,6 +43,7 @@ fn value(config: &Config) -> Value {
             },
         witnesses,
         receivers,
+        drift,
         reach: _,
         cloud_run,
         github,
@@ -75,6 +76,13 @@ fn value(config: &Config) -> Value {
             "witnesses_required": witnesses_required,
         },
         "witnesses": witnesses.iter().map(witness).collect::<Vec<_>>(),
+        "drift": drift.as_ref().map(|drift| json!({
+            "every": drift.every.as_secs(),
+            "push": drift.push.as_ref().map(|push| json!({
+                "issuer": issuer(&push.issuer),
+                "service_account": push.service_account,
+            })),
+        })),
         "receivers": receivers.iter().map(receiver).collect::<Vec<_>>(),
         "notice": notice,
         "login": {

@@ -52,6 +52,8 @@ pub struct ConfigFile {
     /// The witnesses of the log.
     #[serde(default)]
     pub witness: Vec<WitnessSection>,
+    /// Whether services are watched.
+    pub drift: Option<DriftSection>,
     /// Who is told what happened.
     #[serde(default)]
     pub webhook: Vec<WebhookSection>,
@@ -172,6 +174,33 @@ pub struct WitnessSection {
     pub key: String,
     /// The prefix of its addresses (tlog-witness calls it the submission prefix).
     pub url: String,
+}
+
+/// `[drift]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriftSection {
+    /// How often each service is looked at.
+    #[serde(default = "a_minute")]
+    pub every: String,
+    /// Who tells of changes as they are made.
+    pub push: Option<DriftPushSection>,
+}
+
+fn a_minute() -> String {
+    "1m".to_owned()
+}
+
+/// `[drift.push]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriftPushSection {
+    /// The e-mail address of the service account that the push subscription authenticates as.
+    pub service_account: String,
+    /// The audience of its tokens; the address that it posts to if absent.
+    pub audience: Option<String>,
+    /// Who issues them; Google if absent.
+    pub issuer: Option<String>,
 }
 
 /// `[[webhook]]`

@@ -6,6 +6,7 @@
 
 mod check;
 mod database;
+mod drift;
 mod effective;
 mod environments;
 pub mod error;
@@ -50,6 +51,7 @@ use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
 use crate::proof::jwk::ed25519_key;
 use crate::web::proxy::TrustedProxies;
 
+pub use drift::DriftSettings;
 pub use error::ConfigError;
 pub use trust::Pins;
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub witnesses: Vec<WitnessSettings>,
     /// Who is told what happened.
     pub receivers: Vec<ReceiverSettings>,
+    /// How services are watched, if they are.
+    pub drift: Option<DriftSettings>,
     /// How far notices to them go.
     pub reach: Reach,
     /// Cloud Run.

@@ -48,6 +48,7 @@ pub(super) fn of(config: &Config) -> String {
         .add("", &format!("scopes {}, groups from {}", login.scopes.join(" "), login.groups_claim));
     lines.list("trust", trust(config));
     lines.list("witnesses", witnesses(config));
+    lines.add("drift", &drift(config));
     lines.list("receivers", receivers(config));
     lines.add("cloud run", &cloud_run(config));
     lines.list("github", github(config));
@@ -130,6 +131,20 @@ fn witnesses(config: &Config) -> Vec<String> {
         (_, needed) => told.push(format!("a rollout begins when {needed} signed the log")),
     }
     told
+}
+
+fn drift(config: &Config) -> String {
+    let Some(drift) = &config.drift else {
+        return "not watched for: what is changed beside the gate is not noticed".to_owned();
+    };
+    let every = SignedDuration::try_from(drift.every).unwrap_or_default();
+    match &drift.push {
+        Some(push) => format!(
+            "looked for every {every:#}, and when {} tells of a change",
+            push.service_account
+        ),
+        None => format!("looked for every {every:#}"),
+    }
 }
 
 fn receivers(config: &Config) -> Vec<String> {

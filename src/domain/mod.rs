@@ -8,6 +8,7 @@ pub mod csv;
 pub mod decision;
 pub mod deployment;
 pub mod digest;
+pub mod drift;
 pub mod endorsement;
 pub mod freeze;
 pub mod hold;

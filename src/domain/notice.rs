@@ -16,6 +16,7 @@ use crate::domain::freeze::{
     FREEZE_BEGUN, FREEZE_LIFTED, FreezeScope, FrozenRequesters, RecordedFreeze,
 };
 use crate::domain::ledger::Record;
+use crate::domain::service::ServiceName;
 use crate::domain::subject::Subject;
 
 /// Names the form of what receivers get.
@@ -75,6 +76,8 @@ const EVENTS: &[Told] = &[
     Told { event: "freeze.lifted", kind: FREEZE_LIFTED, when: always, says: |about| format!("{} lifted the freeze of {}.", about.who(), about.frozen()) },
     Told { event: "agent.added", kind: "agent_credential.issued", when: always, says: |about| format!("{} issued a credential to an agent.", about.who()) },
     Told { event: "policy.changed", kind: "policy.changed", when: always, says: |_| "The rules of an environment changed with the gate's configuration.".to_owned() },
+    Told { event: "drift.found", kind: "drift.found", when: always, says: |about| format!("{} was changed, and no approval explains it.", about.service()) },
+    Told { event: "drift.explained", kind: "drift.explained", when: always, says: |about| format!("{} signed an explanation of a change of {}.", about.who(), about.service()) },
     Told { event: "log.recovered", kind: "log.recovered", when: always, says: |_| "The database lost entries, and people signed for going on without them.".to_owned() },
 ];
 
@@ -117,6 +120,15 @@ impl About<'_> {
             Some(Subject::Action(action)) => format!("The call of {}", action.tool),
             None => "A deployment".to_owned(),
         }
+    }
+
+    /// The service that a record without an approval is about.
+    fn service(&self) -> String {
+        let name = self.record.data["service"].as_str().and_then(|name| name.parse().ok());
+        let words = |one: ServiceName| {
+            format!("The service {} ({}, {})", one.service(), one.project(), one.location())
+        };
+        name.map_or_else(|| "A service".to_owned(), words)
     }
 
     /// Where something is frozen. Who is, requesters may have named themselves.
@@ -291,6 +303,7 @@ fn page(event: Event, approval: Option<&Approval>) -> String {
     match (approval, event.name().split('.').next()) {
         (Some(approval), _) => format!("/approvals/{}", approval.id()),
         (None, Some("key")) => "/keys/all".to_owned(),
+        (None, Some("drift")) => "/drift".to_owned(),
         (None, Some("agent")) => "/agents".to_owned(),
         (None, _) => "/audit".to_owned(),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -77,4 +78,15 @@ pub struct ObservedRevision {
     pub readiness: Readiness,
     /// Its annotations, ours among them.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// A revision as a list showed it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedRevision {
+    /// Its short name.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Who created it.
+    pub creator: String,
 }

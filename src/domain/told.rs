@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::domain::approval::State;
 use crate::domain::decision::Verdict;
+use crate::domain::drift::{DRIFT_EXPLAINED, DRIFT_FOUND, SERVICE_OBSERVED};
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
 use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
 use crate::domain::ledger::{ApprovalRecord, Record};
@@ -205,6 +206,22 @@ fn of_event(record: &Record) -> String {
         EXPIRING => {
             format!("The request {} expires soon and still waits for signatures.", text("approval"))
         }
+        SERVICE_OBSERVED => match data["explained_by"].as_str() {
+            Some(approval) => format!("{} was seen as {approval} left it.", text("service")),
+            None => format!("{} was looked at for the first time.", text("service")),
+        },
+        DRIFT_FOUND => {
+            let facts = data["unexplained"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let facts: Vec<&str> = facts.iter().filter_map(Value::as_str).collect();
+            format!("No approval explains a change of {}: {}", text("service"), facts.join(" "))
+        }
+        DRIFT_EXPLAINED => format!(
+            "{} signed an explanation of entry {}, a change of {}: “{}”.",
+            text("by_name"),
+            data["entry"],
+            text("service"),
+            text("explanation").trim()
+        ),
         UNDELIVERED => format!(
             "{} could not be told of entry {}: {}.",
             text("receiver"),

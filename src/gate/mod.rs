@@ -7,6 +7,7 @@ pub mod agent_credentials;
 pub mod authorise;
 pub mod cancel;
 pub mod decide;
+pub mod drift;
 pub mod endorse;
 pub mod enrol;
 pub mod evidence;
@@ -234,6 +235,11 @@ pub enum CeremonyRefusal {
         "give the agent a name of 1 to 60 plain characters, at most 90 days, and an environment that lets agents with credentials ask and in which you may sign"
     )]
     AgentGrant,
+    /// The change was explained, by enough people or in these words by this person.
+    #[error(
+        "this change is explained already, or you signed this explanation before: two different people sign the same one"
+    )]
+    AlreadyExplained,
     /// A link that works once is used up.
     #[error(
         "this link is unknown, was opened before, or is older than 15 minutes: ask whoever runs the gate for a new one"
@@ -289,6 +295,7 @@ impl CeremonyRefusal {
             Self::OtherPerson => "other_person",
             Self::AlreadyRegistered => "already_registered",
             Self::AgentGrant => "invalid_agent_credential",
+            Self::AlreadyExplained => "already_explained",
             Self::LinkOver => "link_over",
             Self::NothingToRecover => "nothing_to_recover",
             Self::FreezeOfNothing => "invalid_freeze",

@@ -27,6 +27,8 @@ pub const AGENT_CREDENTIAL: &str = "agent_credential.refused";
 pub const FREEZE: &str = "freeze.refused";
 /// An endorsement of another person's key.
 pub const ENDORSEMENT: &str = "endorsement.refused";
+/// An explanation of a change that no approval explains.
+pub const DRIFT_EXPLANATION: &str = "drift_explanation.refused";
 
 /// Counts a refused token: of a known issuer by issuer and code, with what it signed if it did.
 pub fn of_token(storage: &Storage, refused: &Refused, now: Timestamp) {

@@ -30,7 +30,9 @@ pub use self::error::CloudRunError;
 use self::error::{Attempt, Request};
 pub use self::template::{TemplateError, check_template};
 use crate::domain::deployment::Deployment;
-use crate::domain::observation::{ObservedRevision, ObservedService, TrafficShare, TrafficTag};
+use crate::domain::observation::{
+    ListedRevision, ObservedRevision, ObservedService, TrafficShare, TrafficTag,
+};
 use crate::domain::service::ServiceName;
 use crate::domain::template::APPROVAL_ANNOTATION;
 use crate::integrations::outbound::{OutboundHttp, clock_ahead};
@@ -143,6 +145,35 @@ impl CloudRun {
         let call = clients.revisions.get_revision().set_name(full_name).send();
         let found = found(call_once(&attempt, call).await?, &attempt)?;
         Ok(found.as_ref().map(observed::revision))
+    }
+
+    /// Every revision of a service that there still is; none of one that does not exist.
+    ///
+    /// # Errors
+    /// As [`CloudRun::observe_service`].
+    pub async fn list_revisions(
+        &self,
+        name: &ServiceName,
+    ) -> Result<Vec<ListedRevision>, CloudRunError> {
+        let attempt = Attempt { request: Request::ListRevisions, service: name };
+        let clients = self.clients(&attempt).await?;
+        let mut revisions = Vec::new();
+        let mut page = String::new();
+        loop {
+            let call = clients.revisions.list_revisions().set_parent(name.as_str());
+            let call = call.set_page_token(&page).send();
+            let Some(found) = found(call_once(&attempt, call).await?, &attempt)? else {
+                return Ok(revisions);
+            };
+            for revision in &found.revisions {
+                let listed = observed::listed(revision);
+                revisions.push(listed.map_err(|problem| attempt.unknown(&problem))?);
+            }
+            page = found.next_page_token;
+            if page.is_empty() {
+                return Ok(revisions);
+            }
+        }
     }
 
     /// Creates the service with its first revision serving everything. Who may call it, and from

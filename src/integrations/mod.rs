@@ -1,5 +1,6 @@
 //! One file per outside party; each is the only file that imports that party's crate.
 
+pub mod audit_events;
 pub mod cloud_run;
 pub mod cloud_storage;
 pub mod github;

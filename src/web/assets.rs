@@ -39,6 +39,11 @@ const ASSETS: [Asset; 12] = [
         content: include_str!("../../templates/approval.js"),
     },
     Asset {
+        name: "drift.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/drift.js"),
+    },
+    Asset {
         name: "environments.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/environments.js"),

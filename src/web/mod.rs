@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod assets;
 pub mod audit;
 pub mod decisions;
+pub mod drift;
 pub mod endorsements;
 pub mod environments;
 pub mod first_key;

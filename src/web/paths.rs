@@ -28,6 +28,8 @@ pub const AUDIT_JSONL: &str = "/audit/entries.jsonl";
 pub const AUDIT_CSV: &str = "/audit/entries.csv";
 /// The keys of all approvers, after one of them was endorsed.
 pub const ANOTHERS_KEY_ENDORSED: &str = "/keys/all?endorsed=1";
+/// What changed of services and no approval explains.
+pub const DRIFT: &str = "/drift";
 /// Who is told what happens, and who was not.
 pub const NOTICES: &str = "/notices";
 /// The one-time link of the first key.

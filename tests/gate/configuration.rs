@@ -184,6 +184,7 @@ fn the_example_is_a_configuration() {
                       keys pinned: 1 of endorsers, 0 of the directory, 0 of workload issuers
     witnesses         witness.example.org/w1 at https://witness.example.org/w1
                       a rollout waits for none of them
+    drift             looked for every 1m, and when countersign-push@example-prod.iam.gserviceaccount.com tells of a change
     receivers         deploys at https://hooks.example.com, told of approval.decided, approval.requested, rollout.failed, rollout.succeeded
                       slack:production at https://hooks.slack.com, told of everything
     cloud run         at Google, with Google's application default credentials

@@ -12,6 +12,7 @@ mod crash;
 mod deciding;
 mod description;
 mod differential;
+mod drift;
 mod endorsing;
 mod events;
 mod evidence;

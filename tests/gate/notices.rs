@@ -2,7 +2,7 @@
 //! at an address where nothing should be sent.
 
 mod failures;
-mod scene;
+pub mod scene;
 
 use std::collections::BTreeSet;
 

@@ -8,6 +8,7 @@ use countersign::domain::agent_credential::{AgentGrant, IssuedAgentCredential};
 use countersign::domain::approval::{Approval, Status};
 use countersign::domain::deployment::Preconditions;
 use countersign::domain::digest::Digest;
+use countersign::domain::drift::{Finding, RecordedExplanation, ServiceState, Sighting};
 use countersign::domain::hold::Freezes;
 use countersign::domain::policy::TrustLevel;
 use countersign::storage::{KeptAgentCredential, NoticeStanding};
@@ -15,6 +16,7 @@ use countersign::web::assets;
 use countersign::web::views::Surroundings;
 use countersign::web::views::agents::{AgentListing, AgentsPage};
 use countersign::web::views::approval::ApprovalPage;
+use countersign::web::views::drift::DriftPage;
 use countersign::web::views::endorsement::EndorsementPage;
 use countersign::web::views::inbox::InboxPage;
 use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeysPage};
@@ -109,6 +111,7 @@ fn pages() -> Vec<(String, String)> {
         ("recovery-link".to_owned(), RecoveryPage::without_link(alarmed).render().unwrap()),
         ("recovery-done".to_owned(), RecoveryPage::done(nobody).render().unwrap()),
         ("agents".to_owned(), agents(bobs)),
+        ("drift".to_owned(), drift(bobs)),
         ("notices".to_owned(), notices(bobs)),
         ("notices-empty".to_owned(), NoticesPage::new(&[], bobs).render().unwrap()),
         ("first-key".to_owned(), FirstKeyPage::new(nobody).render().unwrap()),
@@ -153,6 +156,61 @@ fn agents(around: Surroundings<'_>) -> String {
     AgentsPage::new(&listings, vec!["production".into(), "staging".into()], None, around)
         .render()
         .unwrap()
+}
+
+fn drift(around: Surroundings<'_>) -> String {
+    let explained = |subject: &str, name: &str, text: &str| RecordedExplanation {
+        entry: 0,
+        environment: "production".into(),
+        service: deployment().service,
+        explanation: text.into(),
+        by: person(subject),
+        by_name: name.into(),
+        signed_with: String::new(),
+        statement: String::new(),
+        authenticator_data: String::new(),
+        client_data_json: String::new(),
+        signature: String::new(),
+        sign_in_key: String::new(),
+    };
+    let finding = |entry, minutes, facts: &[&str], explanations| Finding {
+        entry,
+        at: minutes_ago(minutes),
+        entry_hash: Digest::of("entry"),
+        found: Sighting {
+            service: deployment().service,
+            environment: "production".into(),
+            state: Some(ServiceState {
+                uid: String::new(),
+                generation: 9,
+                serving: vec![share("web-00009-hotfix", 100)],
+                latest_revision: "web-00009-hotfix".into(),
+            }),
+            explained_by: None,
+            unexplained: facts.iter().map(|fact| (*fact).to_owned()).collect(),
+            changed_by: Some("mallory@example.com".into()),
+        },
+        explanations,
+    };
+    let facts = [
+        "The revision web-00009-hotfix was created.",
+        "The traffic was 100 % to web-00008-abc and is 100 % to web-00009-hotfix.",
+    ];
+    let why = "Hotfix by hand in the night, incident 7: the gate was down. Asked for again and approved since.";
+    let findings = [
+        finding(812, 3, &facts, vec![]),
+        finding(790, 45, &facts[1..], vec![explained("u-alice", "Alice Moreau", why)]),
+        finding(
+            640,
+            9_000,
+            &facts,
+            vec![
+                explained("u-alice", "Alice Moreau", why),
+                explained("u-bob", "Bob Lindqvist", why),
+            ],
+        ),
+    ];
+    DriftPage::new(&findings, &["production".into()], true, around).render().unwrap()
 }
 
 fn notices(around: Surroundings<'_>) -> String {

@@ -79,6 +79,7 @@ const API_AND_WEB: &[&str] = &[
     "integrations::login_oidc",
     "integrations::passkeys",
     "integrations::cloud_run",
+    "integrations::audit_events",
     "integrations::github::delivery",
 ];
 

@@ -1,5 +1,6 @@
 //! `countersign audit`: check the ledger, write it out for an auditor, and check what was written out.
 
+mod completeness;
 mod database;
 mod export;
 mod folder;
@@ -17,6 +18,8 @@ pub use folder::check_folder;
 
 /// Something does not hold.
 const INVALID: u8 = 1;
+/// Something is not explained.
+const INCOMPLETE: u8 = 3;
 
 /// The commands.
 #[derive(Subcommand)]
@@ -25,6 +28,25 @@ pub enum AuditCommand {
     Verify(VerifyArguments),
     /// Write everything that happened in a period into a folder that can be checked offline.
     Export(ExportArguments),
+    /// List everything that changed of the services in a period, and what no approval explains of it.
+    Completeness(CompletenessArguments),
+}
+
+/// The options of `countersign audit completeness`.
+#[derive(Args)]
+pub struct CompletenessArguments {
+    /// The configuration file of the gate.
+    #[arg(long, env = "COUNTERSIGN_CONFIG")]
+    config: PathBuf,
+    /// The first day (2026-01-01, UTC), or a moment (2026-01-01T12:00:00Z).
+    #[arg(long)]
+    from: String,
+    /// The last day, with all of it (UTC), or a moment.
+    #[arg(long)]
+    to: String,
+    /// Answer with one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// The options of `countersign audit verify`.
@@ -74,6 +96,7 @@ pub async fn run(command: AuditCommand) -> ExitCode {
             "name a folder and --trust, or the --config of the gate whose database is checked",
         ),
         AuditCommand::Export(arguments) => export::run(&arguments).await,
+        AuditCommand::Completeness(arguments) => completeness::run(&arguments).await,
     }
 }
 

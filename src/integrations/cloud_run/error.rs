@@ -41,6 +41,7 @@ impl CloudRunError {
 pub(super) enum Request<'a> {
     ReadService,
     ReadRevision(&'a str),
+    ListRevisions,
     CreateService,
     CreateRevision(&'a str),
     MoveTraffic,
@@ -62,6 +63,7 @@ impl Attempt<'_> {
         match self.request {
             Request::ReadService => format!("read {service}"),
             Request::ReadRevision(revision) => format!("read revision {revision} of {service}"),
+            Request::ListRevisions => format!("list the revisions of {service}"),
             Request::CreateService => format!("create {service}"),
             Request::CreateRevision(revision) => format!("create revision {revision} of {service}"),
             Request::MoveTraffic => format!("move the traffic of {service}"),
@@ -74,6 +76,7 @@ impl Attempt<'_> {
         match self.request {
             Request::ReadService
             | Request::ReadRevision(_)
+            | Request::ListRevisions
             | Request::TestPermissions
             | Request::TryChange => false,
             Request::CreateService | Request::CreateRevision(_) | Request::MoveTraffic => true,
@@ -85,6 +88,7 @@ impl Attempt<'_> {
         match self.request {
             Request::ReadService | Request::TestPermissions => "run.services.get",
             Request::ReadRevision(_) => "run.revisions.get",
+            Request::ListRevisions => "run.revisions.list",
             Request::CreateService => "run.services.create",
             Request::CreateRevision(_) | Request::MoveTraffic | Request::TryChange => {
                 "run.services.update"

@@ -7,9 +7,11 @@ use google_cloud_run_v2::model::{
     Condition, Revision, Service, TrafficTarget, TrafficTargetAllocationType,
 };
 
+use jiff::Timestamp;
+
 use super::template::{is_reserved, observed_template};
 use crate::domain::observation::{
-    ObservedRevision, ObservedService, Readiness, TrafficShare, TrafficTag,
+    ListedRevision, ObservedRevision, ObservedService, Readiness, TrafficShare, TrafficTag,
 };
 
 /// The service, or why the answer cannot be relied on.
@@ -67,6 +69,16 @@ pub(super) fn revision(revision: &Revision) -> ObservedRevision {
         readiness: revision_readiness(revision),
         annotations: annotations(&revision.annotations),
     }
+}
+
+/// The revision as a list shows it, or why the answer cannot be relied on.
+pub(super) fn listed(revision: &Revision) -> Result<ListedRevision, String> {
+    let name = short_name(&revision.name).to_owned();
+    let created = revision.create_time.as_ref();
+    let created = created.and_then(|at| Timestamp::new(at.seconds(), at.nanos()).ok());
+    let created_at =
+        created.ok_or_else(|| format!("the answer has no time at which {name} was created"))?;
+    Ok(ListedRevision { name, created_at, creator: revision.creator.clone() })
 }
 
 /// A target of traffic, asked for or in effect.

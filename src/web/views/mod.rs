@@ -7,6 +7,7 @@ pub mod audit;
 mod calls;
 mod decisions;
 mod difference;
+pub mod drift;
 pub mod endorsement;
 pub mod environments;
 pub mod inbox;

@@ -74,6 +74,13 @@ pub async fn storage(gate: &Gate) -> Storage {
     Storage::open(config.database.expose_secret(), config.log_key.clone()).await.unwrap()
 }
 
+/// Opens the storage of a gate that runs, to read beside it.
+pub async fn reading(gate: &Gate) -> Storage {
+    let config = config(gate);
+    let url = config.database.expose_secret();
+    Storage::open_beside(url, config.log_key.clone()).await.unwrap()
+}
+
 /// Runs SQL beside the gate, as somebody who has the database in their hands would: no foreign key
 /// stops them. Each must find its row.
 pub async fn tamper(gate: &Gate, engine: Engine, statements: &[&str]) {
