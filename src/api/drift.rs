@@ -38,7 +38,7 @@ pub async fn changes(
         Problem::new(status, code, sentence(&refusal))
     })?;
     let is_covered = |told: &crate::domain::service::ServiceName| {
-        app.policies.values().any(|policy| policy.services.contains(told))
+        app.authority.policies.values().any(|policy| policy.services.contains(told))
     };
     if let Some(told) = told.filter(|told| is_covered(&told.service)) {
         tracing::info!(

@@ -249,7 +249,7 @@ async fn record_start_later(app: App, config: Arc<Config>, mut shutdown: watch::
 /// What looks at the services, if the configuration says so.
 fn lookout(app: &App, config: &Config) -> Option<Lookout> {
     let drift = config.drift.as_ref()?;
-    let services = app.policies.iter().flat_map(|(name, policy)| {
+    let services = app.authority.policies.iter().flat_map(|(name, policy)| {
         policy.services.iter().map(|service| (name.clone(), service.clone()))
     });
     let (storage, cloud_run) = (app.storage.clone(), app.cloud_run.clone());

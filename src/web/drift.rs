@@ -54,7 +54,7 @@ async fn find<'a>(
     let findings = app.storage.findings().await?;
     let finding = findings.into_iter().find(|finding| finding.entry == entry);
     let finding = finding.ok_or_else(Problem::not_found)?;
-    let policy = app.policies.get(&finding.found.environment);
+    let policy = app.authority.policies.get(&finding.found.environment);
     let profile = &session.profile;
     let policy = policy.filter(|policy| policy.admits_approver(&profile.person, &profile.groups));
     Ok((finding, policy.ok_or_else(Problem::not_found)?))
