@@ -269,6 +269,7 @@ mod tests {
                 steps: vec![step(10, &[(new, 10), (old, 90)]), step(100, &[(new, 100)])],
                 rollback: shares(&[(old, 100)]),
                 on_failure: OnFailure::Restore,
+                rollback_window_seconds: 0,
             },
             state,
         }
@@ -283,7 +284,11 @@ mod tests {
     }
 
     fn executing() -> State {
-        State::Executing { since: Timestamp::UNIX_EPOCH, progress: Default::default() }
+        State::Executing {
+            since: Timestamp::UNIX_EPOCH,
+            progress: Default::default(),
+            orders: Default::default(),
+        }
     }
 
     fn found(now: &ServiceState, rollouts: &[RolloutSeen]) -> Vec<String> {
