@@ -8,6 +8,7 @@ pub mod create;
 pub mod environments;
 pub mod events;
 pub mod evidence;
+pub mod grants;
 pub mod health;
 pub mod log;
 pub mod log_entries;
@@ -64,6 +65,9 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(environments::list))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log_entries::entry))
+        .routes(routes!(grants::consume))
+        .routes(routes!(grants::key_set))
+        .routes(routes!(grants::discovery))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
 }

@@ -147,7 +147,7 @@ pub async fn serve_app(
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), String> {
     app.storage.await_start();
-    let log = Arc::new(follower(&config, &app)?);
+    let log = Arc::clone(&app.log);
     // Before the first entry of this process: nothing is written on top of a log that is at fault. Such a
     // gate starts all the same, and its pages say why nothing is decided.
     log.begin().await;
@@ -232,12 +232,16 @@ fn is_of_the_log(error: &StorageError) -> bool {
 }
 
 /// Follows the log that this configuration names.
-pub(super) fn follower(config: &Config, app: &App) -> Result<LogFollower, String> {
+fn follower(
+    config: &Config,
+    storage: &Storage,
+    http: &OutboundHttp,
+) -> Result<LogFollower, String> {
     let trust = config.trust();
     let log = TrustedLog::parse(&trust.log);
     let log = log.ok_or_else(|| format!("{} is no verifier key of a log", trust.log))?;
-    let place = LogHead::new(config.log_head.clone(), &app.http);
-    Ok(LogFollower::new(app.storage.clone(), log, trust, place))
+    let place = LogHead::new(config.log_head.clone(), http);
+    Ok(LogFollower::new(storage.clone(), log, trust, place))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
@@ -256,6 +260,7 @@ pub fn build(
 ) -> Result<App, String> {
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
     let github = config.github.as_ref().map(GitHub::new).transpose();
+    let log = Arc::new(follower(config, &storage, &http)?);
     Ok(App::new(Parts {
         passkeys: Passkeys::new(&config.relying_party.id, &config.public_origin, "Countersign"),
         relying_party: config.relying_party.clone(),
@@ -274,6 +279,8 @@ pub fn build(
         witnesses: Arc::new(Witnesses::new(config.witnesses.clone(), http.clone())),
         receivers: Arc::new(Receivers::new(config.receivers.clone(), config.reach)?),
         http,
+        grant_keys: config.grant_keys.clone(),
+        log,
         proxies: config.proxies.clone(),
         notice: config.notice.clone(),
     }))

@@ -15,7 +15,7 @@ use crate::config::file::{
     WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, database, environments, log_head, loopback, receivers, secret, trust, witness,
+    Config, actions, database, environments, log_head, loopback, receivers, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -103,7 +103,10 @@ impl Check {
             trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
         let reach = receivers::reach(public_origin.as_ref());
         let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
-        let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
+        let declared = actions::actions(&mut self, file.action);
+        let environments =
+            environments::policies(&mut self, file.environment, &kinds, &pins, &declared);
+        let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
             (public_origin, listen, database, log_key, login, self.problems.is_empty())
@@ -129,6 +132,7 @@ impl Check {
             github,
             proxies,
             audit_readers: file.audit.readers,
+            grant_keys,
             environments,
             warnings: self.warnings,
         })
@@ -139,7 +143,9 @@ impl Check {
         let kinds = self.issuer_kinds(&file.workload_issuer);
         let witnesses = witness::witnesses(&mut self, file.witness).len();
         let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
-        let policies = environments::policies(&mut self, file.environment, &kinds, &pins);
+        let declared = actions::actions(&mut self, file.action);
+        let policies =
+            environments::policies(&mut self, file.environment, &kinds, &pins, &declared);
         if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
     }
 

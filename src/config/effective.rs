@@ -12,6 +12,7 @@ use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::receiver::ReceiverSettings;
 use crate::integrations::witness::WitnessSettings;
 use crate::integrations::workload_oidc::WorkloadIssuer;
+use crate::proof::grant::GrantKeys;
 
 /// SHA-256 of the canonical value.
 pub(super) fn digest(config: &Config) -> Result<Digest, CanonicalError> {
@@ -46,6 +47,7 @@ fn value(config: &Config) -> Value {
         github,
         proxies,
         audit_readers,
+        grant_keys,
         environments,
         warnings: _,
     } = config;
@@ -93,6 +95,7 @@ fn value(config: &Config) -> Value {
             "header": proxies.header.map(|header| format!("{header:?}")),
         },
         "audit_readers": audit_readers,
+        "grants": grant_keys.as_ref().map(GrantKeys::key_set),
         "environments": environments,
     })
 }

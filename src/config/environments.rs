@@ -10,6 +10,7 @@ use crate::config::check::Check;
 use crate::config::file::{
     EnvironmentSection, OneOrMany, PlanSection, RequesterSection, RuleSection,
 };
+use crate::domain::action::ActionType;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
@@ -40,6 +41,7 @@ pub(super) fn policies(
     sections: BTreeMap<String, EnvironmentSection>,
     issuers: &BTreeMap<String, WorkloadKind>,
     pins: &Pins,
+    declared: &BTreeMap<String, ActionType>,
 ) -> BTreeMap<String, Policy> {
     if sections.is_empty() {
         check.problem(
@@ -50,7 +52,8 @@ pub(super) fn policies(
     let policies: BTreeMap<String, Policy> = sections
         .into_iter()
         .map(|(name, section)| {
-            let policy = Environment { check, name: &name }.policy(section, issuers, pins);
+            let policy =
+                Environment { check, name: &name, declared }.policy(section, issuers, pins);
             (name, policy)
         })
         .collect();
@@ -72,6 +75,7 @@ pub(super) fn policies(
 struct Environment<'a> {
     check: &'a mut Check,
     name: &'a str,
+    declared: &'a BTreeMap<String, ActionType>,
 }
 
 impl Environment<'_> {
@@ -86,9 +90,16 @@ impl Environment<'_> {
         pins: &Pins,
     ) -> Policy {
         self.check_name();
+        let asks_nothing = section.actions.is_empty();
+        let deploys = asks_nothing || !section.services.is_empty();
+        let has_no_images = deploys && section.images.is_empty();
         for (key, is_empty, consequence) in [
-            ("services", section.services.is_empty(), "so nothing could be deployed"),
-            ("images", section.images.is_empty(), "so nothing could be deployed"),
+            (
+                "services",
+                asks_nothing && section.services.is_empty(),
+                "so nothing could be deployed",
+            ),
+            ("images", has_no_images, "so nothing could be deployed"),
             ("requesters", section.requesters.is_empty(), "so nobody could ask"),
             ("rules", section.rules.is_empty(), "so nobody could sign"),
         ] {
@@ -125,8 +136,35 @@ impl Environment<'_> {
                 trust: pins.level(),
                 requires_pinned_trust: section.require_pinned_trust,
             },
-            actions: Vec::new(),
+            actions: self.actions(&section.actions),
+            requests_per_hour: self.requests_per_hour(section.requests_per_hour),
         }
+    }
+
+    fn requests_per_hour(&mut self, count: Option<i64>) -> Option<u64> {
+        let count = count?;
+        let number = u64::try_from(count).ok().filter(|count| *count > 0);
+        if number.is_none() {
+            self.problem("requests_per_hour", format!("is {count}: write how many requests one requester may make within an hour, at least 1, or leave it out"));
+        }
+        number
+    }
+
+    /// The declarations of these tools, in the order of their names.
+    fn actions(&mut self, tools: &[String]) -> Vec<ActionType> {
+        let mut found = BTreeMap::new();
+        for tool in tools {
+            match self.declared.get(tool) {
+                Some(action) => {
+                    found.insert(tool, action.clone());
+                }
+                None => self.problem(
+                    "actions",
+                    format!("names the tool {tool:?}, and no [[action]] declares it: declare it, or correct the name"),
+                ),
+            }
+        }
+        found.into_values().collect()
     }
 
     fn steps(&mut self, asked: Vec<AskedStep>) -> Vec<StepPlan> {
@@ -390,6 +428,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         plan: PlanRules::default(),
         enrolment: EnrolmentRules::default(),
         actions: Vec::new(),
+        requests_per_hour: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

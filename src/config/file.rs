@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::config::actions::{ActionSection, GrantSection};
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
@@ -65,6 +66,12 @@ pub struct ConfigFile {
     /// Who may read the ledger.
     #[serde(default)]
     pub audit: AuditSection,
+    /// The tools that agents may ask for.
+    #[serde(default)]
+    pub action: Vec<ActionSection>,
+    /// The key of grants.
+    #[serde(default)]
+    pub grant: GrantSection,
     /// The environments, by name.
     #[serde(default)]
     pub environment: BTreeMap<String, EnvironmentSection>,
@@ -262,6 +269,11 @@ pub struct EnvironmentSection {
     /// The image repositories that may be deployed.
     #[serde(default)]
     pub images: Vec<String>,
+    /// How many requests one requester may make within an hour.
+    pub requests_per_hour: Option<i64>,
+    /// The declared tools that may be asked for.
+    #[serde(default)]
+    pub actions: Vec<String>,
     /// Who may ask.
     #[serde(default)]
     pub requesters: Vec<RequesterSection>,

@@ -26,7 +26,7 @@ pub struct Override {
 }
 
 /// Every override. A later one wins over an earlier one of the same key.
-pub const OVERRIDES: [Override; 10] = [
+pub const OVERRIDES: [Override; 11] = [
     Override {
         variable: "PORT",
         key: "listen",
@@ -56,6 +56,12 @@ pub const OVERRIDES: [Override; 10] = [
         key: "log_key_file",
         meaning: "the private key of the log, 64 hexadecimal characters",
         set: |file, text| file.log_key = Some(text.into()),
+    },
+    Override {
+        variable: "COUNTERSIGN_GRANT_KEY",
+        key: "grant.key_file",
+        meaning: "the private key of grants, 64 hexadecimal characters",
+        set: |file, text| file.grant.key = Some(text.into()),
     },
     Override {
         variable: "COUNTERSIGN_NOTICE",

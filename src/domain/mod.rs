@@ -1,6 +1,7 @@
 //! The rules of the house, pure: no async, no input or output, nothing of the crate outside `domain`.
 
 pub mod action;
+pub mod action_request;
 pub mod agent_credential;
 pub mod approval;
 pub mod canonical;
@@ -9,8 +10,10 @@ pub mod decision;
 pub mod deployment;
 pub mod digest;
 pub mod endorsement;
+pub mod grant;
 pub mod ids;
 pub mod image;
+pub mod json_schema;
 pub mod ledger;
 pub mod log_fault;
 pub mod log_key;
@@ -35,3 +38,4 @@ pub mod told;
 pub mod tree;
 pub mod unique_json;
 pub mod verification_summary;
+pub mod words;

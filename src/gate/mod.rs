@@ -11,6 +11,7 @@ pub mod endorse;
 pub mod enrol;
 pub mod evidence;
 pub mod first_key;
+pub mod grants;
 mod newest;
 pub mod notices;
 pub mod recover;
@@ -29,6 +30,7 @@ use crate::domain::approval::TransitionRefusal;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::domain::service::ServiceName;
+use crate::gate::grants::GrantRefusal;
 use crate::proof::assertion::AssertionRefusal;
 use crate::proof::public_key::PublicKeyRefusal;
 use crate::proof::recovery::RecoveryRefusal;
@@ -49,6 +51,9 @@ pub enum GateError {
     /// The ceremony does not hold.
     #[error(transparent)]
     Ceremony(#[from] CeremonyRefusal),
+    /// The grant is not taken.
+    #[error(transparent)]
+    Grant(Box<GrantRefusal>),
     /// The recovery of the log does not hold.
     #[error(transparent)]
     Recovery(#[from] RecoveryRefusal),
@@ -67,6 +72,12 @@ pub enum GateError {
     /// A value has no canonical form.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
+}
+
+impl From<GrantRefusal> for GateError {
+    fn from(refusal: GrantRefusal) -> Self {
+        Self::Grant(Box::new(refusal))
+    }
 }
 
 impl From<FreezeError> for GateError {
@@ -117,6 +128,20 @@ pub enum Crowding {
         "an older request for {0} still waits for people, and this environment takes one at a time (newer_request = \"refuse\"): wait until it is decided, or cancel it"
     )]
     OlderWaits(ServiceName),
+    /// One requester asks faster than the environment allows.
+    #[error(
+        "{requester} asked {most} times for {environment} within an hour, as often as its requests_per_hour allows: ask again in {wait_seconds} seconds, and not for the same thing"
+    )]
+    TooFast {
+        /// Who asks.
+        requester: String,
+        /// The environment.
+        environment: String,
+        /// How often it may.
+        most: u64,
+        /// After how long it may again.
+        wait_seconds: u64,
+    },
     /// As many wait as the environment allows.
     #[error(
         "{most} requests for {environment} already wait for people, as many as its max_pending allows: cancel those that nobody needs, or have them decided"
@@ -134,6 +159,7 @@ impl Crowding {
     pub fn code(&self) -> &'static str {
         match self {
             Self::OlderWaits(_) => "older_request_pending",
+            Self::TooFast { .. } => "too_many_requests",
             Self::TooManyWait { .. } => "too_many_pending",
         }
     }

@@ -19,6 +19,8 @@ pub const CREDENTIAL: &str = "credential.refused";
 pub const DECISION: &str = "decision.refused";
 /// A credential for an agent.
 pub const AGENT_CREDENTIAL: &str = "agent_credential.refused";
+/// A grant.
+pub const GRANT: &str = "grant.refused";
 /// An endorsement of another person's key.
 pub const ENDORSEMENT: &str = "endorsement.refused";
 

@@ -110,6 +110,18 @@ impl Writer {
         )
     }
 
+    /// When this requester asked in an environment, of its requests since a time the `nth` newest (from 1).
+    pub async fn nth_newest_asked(
+        &mut self,
+        requester_key: &str,
+        environment: &str,
+        since: Timestamp,
+        nth: u64,
+    ) -> Result<Option<Timestamp>> {
+        let connection = &mut self.transaction;
+        step!(self, approvals::nth_newest_asked(connection, requester_key, environment, since, nth))
+    }
+
     /// How many approvals of an environment wait for people.
     pub async fn count_pending(&mut self, environment: &str) -> Result<u64> {
         step!(self, approvals::count_pending(&mut self.transaction, environment))
@@ -158,7 +170,20 @@ impl Writer {
     /// # Errors
     /// [`StorageError::Conflict`] unless the stored version is the one before.
     pub async fn apply(&mut self, transition: Transition, now: Timestamp) -> Result<Approval> {
-        step!(self, self.apply_whole(transition, now))
+        step!(self, self.apply_whole(transition, Value::Null, now))
+    }
+
+    /// The same with something else that its entry says.
+    ///
+    /// # Errors
+    /// As [`Writer::apply`].
+    pub async fn apply_with(
+        &mut self,
+        transition: Transition,
+        data: Value,
+        now: Timestamp,
+    ) -> Result<Approval> {
+        step!(self, self.apply_whole(transition, data, now))
     }
 
     /// Every record of one kind, in order, as they are inside this change. For kinds of which there
@@ -362,7 +387,12 @@ impl Writer {
         })
     }
 
-    async fn apply_whole(&mut self, transition: Transition, now: Timestamp) -> Result<Approval> {
+    async fn apply_whole(
+        &mut self,
+        transition: Transition,
+        data: Value,
+        now: Timestamp,
+    ) -> Result<Approval> {
         let approval = &transition.approval;
         approvals::update_approval(&mut self.transaction, approval).await?;
         let previous = ledger::newest_entry_hash(&mut self.transaction, approval.id()).await?;
@@ -370,7 +400,7 @@ impl Writer {
             let row = format!("of {}", approval.id());
             return Err(StorageError::Missing { table: "ledger_entries", row });
         }
-        let record = Record::of_transition(&transition, previous, Value::Null, now);
+        let record = Record::of_transition(&transition, previous, data, now);
         self.append(&record).await?;
         let approval = transition.approval;
         jobs::settle(&mut self.transaction, &approval, now).await?;

@@ -1,5 +1,6 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
+mod actions;
 mod environments;
 mod live;
 mod log_head;
@@ -158,6 +159,7 @@ fn the_example_is_a_configuration() {
     let folder = Folder::new(EXAMPLE);
     folder.write("secrets/database-url", "postgres://gate:s3cret@10.20.0.3/countersign\n");
     folder.write("secrets/log-key", LOG_KEY);
+    folder.write("secrets/grant-key", LOG_KEY);
     folder.write("secrets/login-client-secret", "s3cret");
     folder.write("secrets/github-token", "s3cret");
     folder.write("secrets/webhook", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
@@ -284,6 +286,7 @@ fn variables_take_the_place_of_keys() {
         .variable("PORT", "7000")
         .variable("COUNTERSIGN_DATABASE", "postgres://gate:s3cret@db/gate")
         .variable("COUNTERSIGN_LOG_KEY", &LOG_KEY.replace('9', "A"))
+        .variable("COUNTERSIGN_GRANT_KEY", LOG_KEY)
         .variable("COUNTERSIGN_NOTICE", "Closed today.")
         .variable("COUNTERSIGN_LOGIN_ISSUER", "https://people.example.com")
         .variable("COUNTERSIGN_LOGIN_CLIENT_ID", "other")
@@ -297,6 +300,7 @@ fn variables_take_the_place_of_keys() {
     assert_eq!(config.relying_party.id, "other.example.com");
     assert_eq!(config.listen.to_string(), "[::]:9000");
     assert_eq!(config.database_shown(), "postgres://gate@db/gate");
+    assert!(config.grant_keys.is_some());
     assert_eq!(config.notice.as_deref(), Some("Closed today."));
     assert_eq!(config.login.issuer, "https://people.example.com");
     assert_eq!(config.login.client_id, "other");

@@ -20,6 +20,7 @@ mod faults;
 mod first_key;
 mod forgery;
 mod fuzzing;
+mod grants;
 mod identity_server;
 mod instances;
 mod ledger_page;

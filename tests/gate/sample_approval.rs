@@ -92,6 +92,7 @@ pub fn policy() -> Policy {
         plan: Default::default(),
         enrolment: EnrolmentRules::default(),
         actions: vec![],
+        requests_per_hour: None,
     }
 }
 
