@@ -1,14 +1,15 @@
 //! The long-lived parts of the running gate, made once at the start and shared by all requests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::domain::freeze::FreezeScope;
 use crate::domain::log_fault::LogFault;
 use crate::domain::person::Profile;
-use crate::domain::policy::{Policy, Principal};
+use crate::domain::policy::Principal;
+use crate::domain::role::Authority;
 use crate::gate::decide::RelyingParty;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
@@ -38,8 +39,8 @@ pub struct Parts {
     pub relying_party: RelyingParty,
     /// Who may read everything.
     pub audit_readers: Vec<Principal>,
-    /// The rules by environment.
-    pub policies: BTreeMap<String, Policy>,
+    /// The rules by environment, and the roles beside them.
+    pub authority: Authority,
     /// The database.
     pub storage: Storage,
     /// The time.
@@ -109,15 +110,19 @@ impl App {
 
     /// How much of the ledger this person may read; none for nothing at all.
     pub fn scope_of(&self, profile: &Profile) -> Option<Scope> {
-        if self.is_audit_reader(profile) {
+        if self.reads_everything(profile) {
             return Some(Scope::Everything);
         }
         let environments = self.environments_of(profile);
         (!environments.is_empty()).then_some(Scope::Environments(environments))
     }
 
-    fn is_audit_reader(&self, profile: &Profile) -> bool {
-        self.audit_readers.iter().any(|reader| reader.names(&profile.person, &profile.groups))
+    /// Auditors, and operators, who stop what they see.
+    fn reads_everything(&self, profile: &Profile) -> bool {
+        let Profile { person, groups, .. } = profile;
+        self.authority.roles.is_auditor(person, groups)
+            || self.authority.roles.is_operator(person, groups)
+            || self.audit_readers.iter().any(|reader| reader.names(person, groups))
     }
 
     /// Whether this person may see this approval: they may sign it, have decided on it, or read all.
@@ -125,12 +130,26 @@ impl App {
         let Profile { person, groups, .. } = profile;
         stored.approval.policy.admits_approver(person, groups)
             || stored.approval.decisions.iter().any(|decision| decision.person == *person)
-            || self.is_audit_reader(profile)
+            || self.reads_everything(profile)
+    }
+
+    /// Whether this person may freeze this, and lift it.
+    pub fn may_freeze(&self, profile: &Profile, scope: &FreezeScope) -> bool {
+        self.authority.may_freeze(&profile.person, &profile.groups, scope)
+    }
+
+    /// Whether this person may revoke and endorse the keys of others: operators, and whoever may sign somewhere.
+    pub fn looks_after_keys(&self, profile: &Profile) -> bool {
+        let Profile { person, groups, .. } = profile;
+        let roles = &self.authority.roles;
+        !roles.is_auditor(person, groups)
+            && (roles.is_operator(person, groups) || !self.environments_of(profile).is_empty())
     }
 
     /// The environments in which this person may sign.
     pub fn environments_of(&self, profile: &Profile) -> Vec<String> {
-        self.policies
+        self.authority
+            .policies
             .iter()
             .filter(|(_, policy)| policy.admits_approver(&profile.person, &profile.groups))
             .map(|(name, _)| name.clone())

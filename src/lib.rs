@@ -100,6 +100,15 @@
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
 //! a rollout begins.
 //!
+//! # A freeze, and its end
+//!
+//! [`web::environments`] shows what is frozen and gives out the statement ([`domain::freeze`]); [`gate::freezes`]
+//! writes the signature as an entry. [`worker::log`] reads freezes from entries that it verified, keeps them in
+//! the head outside the database, and lets an entry lift one only after [`proof::verify::verify_act`] found who
+//! signed it and [`domain::role`] that they may. [`domain::hold`] answers whether something may begin now;
+//! [`gate::rollout`] asks it in the change that begins a rollout and in each that announces a step of one, and
+//! never about the way back.
+//!
 //! # A log that lost entries
 //!
 //! [`cli::recover`] says what is gone and gives links; [`web::recovery`] shows the statement ([`domain::recovery`])

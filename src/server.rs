@@ -20,8 +20,8 @@ use crate::app::App;
 use crate::domain::log_fault::LogFault;
 use crate::web::same_origin::require_same_origin;
 use crate::web::{
-    agents, approvals, assets, decisions, endorsements, first_key, inbox, keys, recovery,
-    security_headers, sign_in,
+    agents, approvals, assets, decisions, endorsements, environments, first_key, inbox, keys,
+    recovery, security_headers, sign_in,
 };
 use crate::{api, mcp, web};
 
@@ -49,6 +49,9 @@ pub fn routes(app: App) -> Router {
         .route("/audit", get(web::audit::page))
         .route("/audit/entries.jsonl", get(web::audit::jsonl))
         .route("/audit/entries.csv", get(web::audit::csv))
+        .route("/environments", get(environments::page))
+        .route("/environments/statements", post(environments::statement))
+        .route("/environments/freezes", post(environments::signature))
         .route("/keys", get(web::keys_page::page))
         .route("/keys/all", get(web::keys_page::all))
         .route("/keys/first", get(first_key::page).post(first_key::open))

@@ -132,7 +132,12 @@ async fn body_for_requester(app: &App, approval: &Approval) -> Bytes {
 }
 
 fn body_of(app: &App, approval: &Approval) -> Bytes {
-    let view = ApprovalView::new(approval, app.approval_url(approval.id()), app.now());
+    let view = ApprovalView::new(
+        approval,
+        app.approval_url(approval.id()),
+        &app.storage.freezes(),
+        app.now(),
+    );
     serde_json::to_vec(&view).unwrap_or_default().into()
 }
 
@@ -195,12 +200,17 @@ pub async fn list(
         limit: query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, LARGEST_LIMIT),
     };
     let page = app.storage.approvals(&filter).await?;
-    let now = app.now();
+    let (now, freezes) = (app.now(), app.storage.freezes());
     let items = page
         .approvals
         .iter()
         .map(|stored| {
-            ApprovalView::new(&stored.approval, app.approval_url(stored.approval.id()), now)
+            ApprovalView::new(
+                &stored.approval,
+                app.approval_url(stored.approval.id()),
+                &freezes,
+                now,
+            )
         })
         .collect();
     Ok(Json(ApprovalList { items, next_cursor: page.next_cursor }))
@@ -249,7 +259,12 @@ pub async fn cancel(
         let (_, CancelBody {}) = read_body(&headers, &body)?;
     }
     let approval = cancel_as(&app, &requester, &id).await?;
-    Ok(Json(ApprovalView::new(&approval, app.approval_url(approval.id()), app.now())))
+    Ok(Json(ApprovalView::new(
+        &approval,
+        app.approval_url(approval.id()),
+        &app.storage.freezes(),
+        app.now(),
+    )))
 }
 
 /// Takes back what this requester asked for.

@@ -198,8 +198,9 @@ fn find_policy<'a>(
     environment: &str,
     verified: &VerifiedRequester,
 ) -> Result<&'a Policy, Problem> {
-    app.policies.get(environment).ok_or_else(|| {
+    app.authority.policies.get(environment).ok_or_else(|| {
         let known: Vec<&str> = app
+            .authority
             .policies
             .values()
             .filter(|policy| policy.admits_requester(verified.issuer_name(), verified.claims()))

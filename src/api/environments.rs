@@ -35,7 +35,7 @@ pub fn environments_of(app: &App, reader: &Reader) -> EnvironmentList {
 
 /// The rules of the environments that this caller may use.
 pub fn policies_of<'a>(app: &'a App, reader: &'a Reader) -> impl Iterator<Item = &'a Policy> {
-    app.policies.values().filter(move |policy| match reader {
+    app.authority.policies.values().filter(move |policy| match reader {
         Reader::Workload(requester) => {
             policy.admits_requester(requester.issuer_name(), requester.claims())
         }

@@ -19,6 +19,7 @@ use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::ApprovalView;
 use crate::app::App;
 use crate::domain::approval::Approval;
+use crate::domain::hold::Freezes;
 use crate::domain::ledger::Record;
 use crate::gate::GateError;
 
@@ -173,7 +174,7 @@ impl Story {
             ..self.approval.clone()
         };
         let url = self.app.approval_url(approval.id());
-        let approval = ApprovalView::new(&approval, url, record.at);
+        let approval = ApprovalView::new(&approval, url, Freezes::NONE, record.at);
         let view = EventView { kind, at: record.at, sentence, approval };
         let event = Event::default().id(change.version.to_string()).event("change");
         // A view has a JSON form: it is the one that reading an approval gives.

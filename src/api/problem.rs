@@ -177,16 +177,19 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::NothingToEndorse
             | CeremonyRefusal::LinkOver
             | CeremonyRefusal::NothingToRecover
+            | CeremonyRefusal::NotFrozen
             | CeremonyRefusal::RecoveryStale => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::OwnKey
             | CeremonyRefusal::SuspendedCredential
             | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)
+            | CeremonyRefusal::MayNotFreeze
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
             CeremonyRefusal::ReasonTooLong
             | CeremonyRefusal::ReasonMissing
+            | CeremonyRefusal::FreezeOfNothing
             | CeremonyRefusal::AgentGrant => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, refusal.code(), sentence(&refusal))
@@ -206,6 +209,7 @@ impl From<GateError> for Problem {
                 let status = match *refusal {
                     GrantRefusal::Closed(_)
                     | GrantRefusal::RanOut(_)
+                    | GrantRefusal::Held(_)
                     | GrantRefusal::NotAuthorised(_) => StatusCode::CONFLICT,
                     GrantRefusal::OtherAudience(_)
                     | GrantRefusal::OtherArguments

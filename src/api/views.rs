@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::domain::action::ActionType;
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::{Verdict, with_withdrawals};
+use crate::domain::hold::{Freezes, Hold, hold_now};
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::{NewerRequest, Policy, TrustLevel};
 use crate::domain::sentence::status_sentence;
@@ -72,12 +73,33 @@ pub struct ApprovalView {
     pub decisions: Vec<DecisionView>,
     /// How the rollout goes or went; absent until it begins.
     pub rollout: Option<RolloutView>,
+    /// What keeps the rollout from beginning or going on; absent while nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldView>,
     /// The grant of an approved action, for its requester alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantView>,
     /// Why there is no grant although the action is approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_refused: Option<String>,
+}
+
+/// Why nothing begins, although it may be signed.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct HoldView {
+    /// `frozen`.
+    pub code: &'static str,
+    /// Why, and what ends it.
+    pub sentence: String,
+    /// When it ends by itself, as far as is known.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ends_at: Option<Timestamp>,
+}
+
+impl From<&Hold> for HoldView {
+    fn from(hold: &Hold) -> Self {
+        Self { code: hold.code(), sentence: hold.sentence(), ends_at: hold.ends_at() }
+    }
 }
 
 /// Who asked.
@@ -236,8 +258,8 @@ pub struct EnvironmentView {
 }
 
 impl ApprovalView {
-    /// The view of an approval as it is.
-    pub fn new(approval: &Approval, url: String, now: Timestamp) -> Self {
+    /// The view of an approval as it is while these freezes are in force.
+    pub fn new(approval: &Approval, url: String, freezes: &Freezes, now: Timestamp) -> Self {
         let asked = &approval.subject;
         let action = asked.action();
         Self {
@@ -248,7 +270,7 @@ impl ApprovalView {
                 State::Superseded { by, .. } => Some(by.to_string()),
                 _ => None,
             },
-            status_sentence: status_sentence(approval, now),
+            status_sentence: status_sentence(approval, freezes, now),
             url,
             environment: asked.environment.clone(),
             subject: SubjectView::new(asked.subject()),
@@ -269,12 +291,14 @@ impl ApprovalView {
             rollout: rollout_of(approval),
             grant: None,
             grant_refused: None,
+            hold: hold_now(approval, freezes, now).as_ref().map(HoldView::from),
         }
     }
 
     /// The same with the grant that it has for its requester.
     pub async fn for_requester(app: &App, approval: &Approval) -> Self {
-        let mut view = Self::new(approval, app.approval_url(approval.id()), app.now());
+        let url = app.approval_url(approval.id());
+        let mut view = Self::new(approval, url, &app.storage.freezes(), app.now());
         match grant_of(app, approval).await {
             Some(Ok(grant)) => view.grant = Some(grant),
             Some(Err(problem)) => {
@@ -293,7 +317,7 @@ impl ApprovalView {
         first.state = State::Pending {};
         first.decisions.clear();
         let requested_at = first.subject.requested_at;
-        Self::new(&first, url, requested_at)
+        Self::new(&first, url, Freezes::NONE, requested_at)
     }
 }
 

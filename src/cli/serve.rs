@@ -160,7 +160,7 @@ pub async fn serve_app(
     };
     tracing::info!(
         origin = app.relying_party.origin,
-        environments = app.policies.len(),
+        environments = app.authority.policies.len(),
         trust = app.trust.level().as_str(),
         "the gate is ready"
     );
@@ -210,7 +210,7 @@ pub async fn serve_app(
 
 /// Writes down with which settings and rules this process begins.
 async fn record_start(app: &App, config: &Config) -> Result<(), GateError> {
-    start::record(&app.storage, &app.policies, &config.digest()?, app.now()).await
+    start::record(&app.storage, &app.authority.policies, &config.digest()?, app.now()).await
 }
 
 /// The same as soon as it can be: until then nothing else is written.
@@ -241,7 +241,7 @@ fn follower(
     let log = TrustedLog::parse(&trust.log);
     let log = log.ok_or_else(|| format!("{} is no verifier key of a log", trust.log))?;
     let place = LogHead::new(config.log_head.clone(), http);
-    Ok(LogFollower::new(storage.clone(), log, trust, place))
+    Ok(LogFollower::new(storage.clone(), log, trust, config.authority(), place))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
@@ -265,7 +265,7 @@ pub fn build(
         passkeys: Passkeys::new(&config.relying_party.id, &config.public_origin, "Countersign"),
         relying_party: config.relying_party.clone(),
         audit_readers: config.audit_readers.clone(),
-        policies: config.environments.clone(),
+        authority: config.authority(),
         watch: Watch::new(storage.clone(), shutdown),
         storage,
         clock,

@@ -15,7 +15,8 @@ use crate::config::file::{
     WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, actions, database, environments, log_head, loopback, receivers, secret, trust, witness,
+    Config, actions, database, environments, log_head, loopback, receivers, roles, secret, trust,
+    witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -107,6 +108,7 @@ impl Check {
         let environments =
             environments::policies(&mut self, file.environment, &kinds, &pins, &declared);
         let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
+        let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
             (public_origin, listen, database, log_key, login, self.problems.is_empty())
@@ -133,6 +135,7 @@ impl Check {
             proxies,
             audit_readers: file.audit.readers,
             grant_keys,
+            roles,
             environments,
             warnings: self.warnings,
         })

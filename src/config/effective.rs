@@ -48,6 +48,7 @@ fn value(config: &Config) -> Value {
         proxies,
         audit_readers,
         grant_keys,
+        roles,
         environments,
         warnings: _,
     } = config;
@@ -96,6 +97,7 @@ fn value(config: &Config) -> Value {
         },
         "audit_readers": audit_readers,
         "grants": grant_keys.as_ref().map(GrantKeys::key_set),
+        "roles": roles,
         "environments": environments,
     })
 }

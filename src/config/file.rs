@@ -72,6 +72,9 @@ pub struct ConfigFile {
     /// The key of grants.
     #[serde(default)]
     pub grant: GrantSection,
+    /// Who has a role beside the rules.
+    #[serde(default)]
+    pub roles: RolesSection,
     /// The environments, by name.
     #[serde(default)]
     pub environment: BTreeMap<String, EnvironmentSection>,
@@ -247,6 +250,16 @@ pub struct ProxySection {
 pub struct AuditSection {
     /// Groups and people who read everything and sign nothing.
     pub readers: Vec<Principal>,
+}
+
+/// `[roles]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolesSection {
+    /// Groups and people who may freeze and lift everywhere, revoke the keys of others and endorse new ones.
+    pub operator: Vec<Principal>,
+    /// Groups and people who read everything and sign nothing.
+    pub auditor: Vec<Principal>,
 }
 
 /// The values of `proxy.header`.

@@ -15,6 +15,7 @@ mod log_head;
 mod loopback;
 pub mod overrides;
 mod receivers;
+mod roles;
 mod secret;
 mod summary;
 mod trust;
@@ -33,6 +34,7 @@ use crate::domain::canonical::CanonicalError;
 use crate::domain::digest::Digest;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::{Policy, Principal};
+use crate::domain::role::{Authority, Roles};
 use crate::gate::decide::RelyingParty;
 use crate::gate::evidence::log_name;
 use crate::integrations::cloud_run::CloudRunSettings;
@@ -90,6 +92,8 @@ pub struct Config {
     pub audit_readers: Vec<Principal>,
     /// The keys of grants, where an environment lets tools be asked for.
     pub grant_keys: Option<GrantKeys>,
+    /// Who has a role beside the rules.
+    pub roles: Roles,
     /// The rules of each environment, by its name.
     pub environments: BTreeMap<String, Policy>,
     /// What is allowed and should be changed all the same, in sentences.
@@ -178,6 +182,11 @@ impl Config {
             witnesses: self.witnesses.iter().map(|witness| witness.key.clone()).collect(),
             witnesses_required: self.pins.witnesses_required,
         }
+    }
+
+    /// Who may freeze what, and who signs nothing: rules and roles together.
+    pub fn authority(&self) -> Authority {
+        Authority { roles: self.roles.clone(), policies: self.environments.clone() }
     }
 
     /// The gate itself as the issuer of what agents with its credentials ask with, where an environment

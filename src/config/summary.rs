@@ -69,6 +69,11 @@ pub(super) fn of(config: &Config) -> String {
         let readers = config.audit_readers.iter().map(|reader| String::from(reader.clone()));
         lines.add("audit readers", &readers.collect::<Vec<_>>().join(", "));
     }
+    let roles = [("operators", &config.roles.operators), ("auditors", &config.roles.auditors)];
+    for (role, principals) in roles.into_iter().filter(|(_, principals)| !principals.is_empty()) {
+        let principals = principals.iter().map(|principal| String::from(principal.clone()));
+        lines.add(role, &principals.collect::<Vec<_>>().join(", "));
+    }
     for (name, policy) in &config.environments {
         environment(&mut lines, name, policy);
     }

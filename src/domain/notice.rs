@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use crate::domain::approval::{Approval, State};
 use crate::domain::decision::Verdict;
 use crate::domain::digest::Digest;
+use crate::domain::freeze::{
+    FREEZE_BEGUN, FREEZE_LIFTED, FreezeScope, FrozenRequesters, RecordedFreeze,
+};
 use crate::domain::ledger::Record;
 use crate::domain::subject::Subject;
 
@@ -68,6 +71,8 @@ const EVENTS: &[Told] = &[
     Told { event: "key.endorsed", kind: "credential.endorsed", when: always, says: |about| format!("{} signed for another person's key.", about.who()) },
     Told { event: "key.suspended", kind: "credential.suspended", when: always, says: |_| "A key was suspended: it may have been copied.".to_owned() },
     Told { event: "key.revoked", kind: "credential.revoked", when: always, says: |about| format!("{} revoked a key.", about.who()) },
+    Told { event: "freeze.begun", kind: FREEZE_BEGUN, when: always, says: |about| format!("{} froze {}: nothing approved begins there.", about.who(), about.frozen()) },
+    Told { event: "freeze.lifted", kind: FREEZE_LIFTED, when: always, says: |about| format!("{} lifted the freeze of {}.", about.who(), about.frozen()) },
     Told { event: "agent.added", kind: "agent_credential.issued", when: always, says: |about| format!("{} issued a credential to an agent.", about.who()) },
     Told { event: "policy.changed", kind: "policy.changed", when: always, says: |_| "The rules of an environment changed with the gate's configuration.".to_owned() },
     Told { event: "log.recovered", kind: "log.recovered", when: always, says: |_| "The database lost entries, and people signed for going on without them.".to_owned() },
@@ -111,6 +116,22 @@ impl About<'_> {
             }
             Some(Subject::Action(action)) => format!("The call of {}", action.tool),
             None => "A deployment".to_owned(),
+        }
+    }
+
+    /// Where something is frozen. Who is, requesters may have named themselves.
+    fn frozen(&self) -> String {
+        let read = RecordedFreeze::of_record(self.record);
+        let scope = read.map(|(_, statement)| statement.predicate().change.scope().clone());
+        match scope {
+            Some(FreezeScope { environment, requesters: FrozenRequesters::Everybody {} }) => {
+                environment.unwrap_or_else(|| "every environment".to_owned())
+            }
+            Some(FreezeScope { environment, .. }) => {
+                let place = environment.unwrap_or_else(|| "every environment".to_owned());
+                format!("some requesters in {place}")
+            }
+            None => "every environment".to_owned(),
         }
     }
 

@@ -4,16 +4,35 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::{Approval, State};
 use crate::domain::deployment::Plan;
+use crate::domain::hold::{Freezes, hold_now};
 use crate::domain::ids::ApprovalId;
 use crate::domain::plan::in_words;
 use crate::domain::rollout::{Call, Progress, Serving, Watched};
 use crate::domain::subject::Subject;
 
-/// What an approval waits for and who has to act, for pages, the API and the pipeline's log.
+/// What an approval waits for and who has to act while these freezes are in force, for pages, the API and the pipeline's log.
 ///
 /// Plain text of one or two sentences. It can hold words that people or Cloud Run wrote (names,
 /// reasons), so whoever shows it must escape it like any other text.
-pub fn status_sentence(approval: &Approval, now: Timestamp) -> String {
+pub fn status_sentence(approval: &Approval, freezes: &Freezes, now: Timestamp) -> String {
+    let plain = without_hold(approval, now);
+    let Some(hold) = hold_now(approval, freezes, now) else { return plain };
+    let hold = hold.sentence();
+    match &approval.state {
+        State::Pending {} => {
+            format!("{plain} For now nothing that is signed begins: {hold}")
+        }
+        State::Approved { .. } => format!(
+            "Everybody who has to sign has signed, and the rollout is held: {hold} It begins by \
+             itself then, if that is before {}.",
+            moment(approval.runs_out_at())
+        ),
+        _ => format!("The rollout stands still: {hold} It goes on by itself then."),
+    }
+}
+
+/// The sentence of a state that nothing holds.
+fn without_hold(approval: &Approval, now: Timestamp) -> String {
     let requester = approval.subject.requester.display_name();
     match &approval.state {
         State::Pending {} => pending(approval, now),

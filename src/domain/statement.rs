@@ -132,6 +132,18 @@ pub trait Signable: Serialize + DeserializeOwned {
     fn nonce(&self) -> &str;
 }
 
+/// What a statement beside an approval says of who signs it, so that one check serves them all.
+pub trait Act: Signable {
+    /// Who says it.
+    fn signer(&self) -> &Person;
+    /// SHA-256 of the ID token of the signer's sign-in.
+    fn sign_in_digest(&self) -> &Digest;
+    /// The origin of the gate that it is meant for.
+    fn audience(&self) -> &str;
+    /// When it was made, and until when it may be signed.
+    fn lifetime(&self) -> (Timestamp, Timestamp);
+}
+
 impl Signable for Predicate {
     fn credentials(&self) -> &[String] {
         &self.credentials

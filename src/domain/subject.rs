@@ -86,6 +86,13 @@ impl Requester {
     pub fn display_name(&self) -> &str {
         self.claim("repository").or_else(|| self.claim("name")).unwrap_or(&self.subject)
     }
+
+    /// Whether this is one of its names: what it is shown as, its token's subject, or its key.
+    pub fn is_called(&self, name: &str) -> bool {
+        let claims = ["repository", "name"].map(|claim| self.claim(claim));
+        let names = [Some(self.subject.as_str()), Some(self.key.as_str())];
+        names.into_iter().chain(claims).flatten().any(|known| known == name)
+    }
 }
 
 /// A link that the requester gives.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::domain::approval::State;
 use crate::domain::decision::Verdict;
+use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
@@ -183,6 +184,9 @@ fn of_event(record: &Record) -> String {
         "credential.suspended" => {
             format!("The key {} was suspended: {}.", text("credential"), text("reason"))
         }
+        FREEZE_BEGUN | FREEZE_LIFTED => freeze(record).unwrap_or_else(|| {
+            "A freeze that this version cannot read: everything is frozen.".to_owned()
+        }),
         EXPIRING => {
             format!("The request {} expires soon and still waits for signatures.", text("approval"))
         }
@@ -206,6 +210,23 @@ fn of_event(record: &Record) -> String {
             None => format!("{}.", in_words(other)),
         },
     }
+}
+
+fn freeze(record: &Record) -> Option<String> {
+    let (recorded, statement) = RecordedFreeze::of_record(record)?;
+    let (change, by) = (&statement.predicate().change, &recorded.by_name);
+    let (what, reason) = (change.scope().in_words(), change.reason().trim());
+    Some(match change {
+        FreezeChange::Begin { until: Some(until), .. } => {
+            format!("{by} froze {what} until {until}, because “{reason}”.")
+        }
+        FreezeChange::Begin { until: None, .. } => {
+            format!("{by} froze {what}, because “{reason}”.")
+        }
+        FreezeChange::Lift { .. } => {
+            format!("{by} lifted the freeze of {what}, because “{reason}”.")
+        }
+    })
 }
 
 fn recovered(data: &Value) -> Option<String> {

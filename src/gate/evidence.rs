@@ -1,17 +1,21 @@
 //! Gathers the evidence of an approval from storage. Nothing here judges it: `proof` does.
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 
 use crate::domain::decision::SignedDecision;
+use crate::domain::freeze::RecordedFreeze;
 use crate::domain::ledger::{Entry, Frontier, Record};
 use crate::domain::recovery::successor;
 use crate::gate::GateError;
 use crate::gate::decide::encode;
 use crate::gate::witnessed::{cosignatures, newest_cosigned};
+use crate::proof::base64url;
 use crate::proof::evidence::{
     CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
     Evidence, SignIn, SignedToken, Trust,
 };
+use crate::proof::verify::ActEvidence;
 use crate::storage::{Storage, StoredApproval};
 
 /// The name with which a gate's log begins: its origin without the scheme (C2SP tlog-checkpoint).
@@ -79,6 +83,43 @@ pub async fn gather_at(
         entries,
         checkpoint,
         cosignatures: cosignatures(storage, trust, head).await?,
+    })
+}
+
+/// Everything that proves a freeze or its end beside its entry, at this index and time: the sign-in that its
+/// signature rests on and how its key became its person's, with proofs that lead to the head of `tree`.
+///
+/// # Errors
+/// [`GateError::NotFound`] if a row that it needs is not there.
+pub async fn gather_act(
+    storage: &Storage,
+    trust: &Trust,
+    (index, at): (u64, Timestamp),
+    recorded: &RecordedFreeze,
+    tree: &Frontier,
+) -> Result<ActEvidence, GateError> {
+    let (id_token, issuer_key) = storage.freeze_sign_in(index).await?.ok_or(GateError::NotFound)?;
+    let bytes = |text: &str| base64url::decode(text).ok_or(GateError::NotFound);
+    let signed = SignedDecision {
+        statement: recorded.statement.clone(),
+        credential_id: bytes(&recorded.signed_with)?,
+        authenticator_data: bytes(&recorded.authenticator_data)?,
+        client_data_json: bytes(&recorded.client_data_json)?,
+        signature: bytes(&recorded.signature)?,
+        user_handle: recorded.user_handle.as_deref().map(bytes).transpose()?,
+        id_token,
+        issuer_key,
+        decided_at: at,
+    };
+    let needed = trust.endorsements;
+    let signatures = std::slice::from_ref(&signed);
+    Ok(ActEvidence {
+        index,
+        at,
+        sign_in_key: recorded.sign_in_key.clone(),
+        credentials: credentials_of(storage, trust, needed, signatures, tree).await?,
+        signed: decision_evidence(signed),
+        tree: (tree.size(), tree.root()),
     })
 }
 

@@ -7,13 +7,15 @@ use crate::domain::approval::{Approval, Status};
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::digest::Digest;
 use crate::domain::grant::GrantClaims;
+use crate::domain::hold::{Freezes, hold_of};
 use crate::domain::ids::ApprovalId;
 use crate::gate::GateError;
 use crate::gate::authorise::{AuthorisedAction, NotAuthorised, authorise_action};
+use crate::gate::rollout::freezes_within;
 use crate::proof::evidence::Trust;
 use crate::proof::grant::{GrantKeys, VerifiedGrant};
 use crate::randomness;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 /// A grant as its requester gets it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +37,9 @@ pub enum GrantRefusal {
     /// The approval ran out.
     #[error("the approval of this grant ran out at {0}: ask again")]
     RanOut(Timestamp),
+    /// Something is frozen.
+    #[error("{0}: nothing may be done with a grant until then")]
+    Held(String),
     /// It was made for somebody else than who presents it.
     #[error("this grant was made for the audience {0}, and not for the one that is named here")]
     OtherAudience(String),
@@ -58,6 +63,7 @@ impl GrantRefusal {
             Self::Closed(Status::Succeeded) => "grant_used",
             Self::Closed(_) => "approval_closed",
             Self::RanOut(_) => "approval_expired",
+            Self::Held(_) => "frozen",
             Self::OtherAudience(_) => "other_audience",
             Self::OtherArguments => "other_arguments",
             Self::OtherAction => "invalid_grant",
@@ -78,7 +84,8 @@ pub async fn give(
     id: &ApprovalId,
     now: Timestamp,
 ) -> Result<Grant, GateError> {
-    let (_, authorised) = authorised(storage, trust, id, now).await?;
+    let (approval, authorised) = authorised(storage, trust, id, now).await?;
+    refuse_held(&approval, &storage.freezes(), now)?;
     let action = authorised.action();
     let (iat, exp) = GrantClaims::times(now, authorised.runs_out());
     let audience = authorised.declared().audience.clone();
@@ -144,11 +151,23 @@ pub async fn consume(
     if stored.approval != verified {
         return Err(GrantRefusal::Closed(stored.approval.status()).into());
     }
+    // One that is not verified yet came in at this very moment: asked again, it is known.
+    let freezes = freezes_within(storage, &mut writer).await?.ok_or(StorageError::Conflict)?;
+    refuse_held(&stored.approval, &freezes, now)?;
     let transition = stored.approval.consume(now)?;
     let approval = writer.apply_with(transition, json!({"grant": claims.jti}), now).await?;
     // The point of no return: after this commit the grant is used, whether the caller hears of it or not.
     writer.commit().await?;
     Ok(approval)
+}
+
+fn refuse_held(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Result<(), GateError> {
+    match hold_of(approval, freezes, now) {
+        None => Ok(()),
+        Some(hold) => {
+            Err(GrantRefusal::Held(hold.sentence().trim_end_matches('.').to_owned()).into())
+        }
+    }
 }
 
 /// The approval as it is stored, and what its evidence proves.

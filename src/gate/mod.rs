@@ -11,6 +11,7 @@ pub mod endorse;
 pub mod enrol;
 pub mod evidence;
 pub mod first_key;
+pub mod freezes;
 pub mod grants;
 mod newest;
 pub mod notices;
@@ -252,6 +253,19 @@ pub enum CeremonyRefusal {
         "there is nothing to recover: the database has every entry that was seen, or was recovered already"
     )]
     NothingToRecover,
+    /// A freeze of nothing, or without a reason.
+    #[error(
+        "say in 1 to 1000 characters why, name what you freeze (an environment of this gate, or all; everybody, one token issuer, or one agent or requester), and an end that lies ahead, or none"
+    )]
+    FreezeOfNothing,
+    /// The person may not freeze this, nor lift it.
+    #[error(
+        "you may not freeze this, nor lift it: operators may everywhere ([roles] in the configuration), and approvers in the environments in which they may sign"
+    )]
+    MayNotFreeze,
+    /// There is no such freeze any more.
+    #[error("this freeze is not in force: it was lifted or is over. Load the page again")]
+    NotFrozen,
     /// The statement of a recovery is not what is so now.
     #[error(
         "what this page shows is no longer so: the database or the head outside is another one by now. Run `countersign recover` again"
@@ -285,6 +299,9 @@ impl CeremonyRefusal {
             Self::AgentGrant => "invalid_agent_credential",
             Self::LinkOver => "link_over",
             Self::NothingToRecover => "nothing_to_recover",
+            Self::FreezeOfNothing => "invalid_freeze",
+            Self::MayNotFreeze => "may_not_freeze",
+            Self::NotFrozen => "not_frozen",
             Self::RecoveryStale => "recovery_stale",
             Self::ReasonTooLong | Self::ReasonMissing => "invalid_text",
         }

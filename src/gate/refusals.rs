@@ -21,6 +21,8 @@ pub const DECISION: &str = "decision.refused";
 pub const AGENT_CREDENTIAL: &str = "agent_credential.refused";
 /// A grant.
 pub const GRANT: &str = "grant.refused";
+/// A freeze, or its end.
+pub const FREEZE: &str = "freeze.refused";
 /// An endorsement of another person's key.
 pub const ENDORSEMENT: &str = "endorsement.refused";
 

@@ -74,7 +74,8 @@ impl utoipa::ToSchema for ApprovalFacts {
 impl ApprovalAnswer {
     /// The answer about an approval as it is.
     pub fn new(app: &App, approval: &Approval, now: Timestamp) -> Self {
-        Self::of(ApprovalView::new(approval, app.approval_url(approval.id()), now))
+        let url = app.approval_url(approval.id());
+        Self::of(ApprovalView::new(approval, url, &app.storage.freezes(), now))
     }
 
     /// The same with the grant that it has for its requester.

@@ -50,7 +50,7 @@ pub async fn wait(
     let deadline = Instant::now() + patience;
     let mut progress = Progress::of(context);
     loop {
-        progress.tell(&status_sentence(&approval, app.now())).await;
+        progress.tell(&status_sentence(&approval, &app.storage.freezes(), app.now())).await;
         let left = deadline.saturating_duration_since(Instant::now());
         // An action that is approved waits for nobody but its requester.
         let is_theirs =

@@ -1,11 +1,12 @@
 //! The newest head of the log that was seen, as it is kept outside the database: whoever can write
-//! anything into the database still cannot make the log shorter or another one, nor undo a revocation.
+//! anything into the database still cannot make the log shorter or another one, undo a revocation or lift a freeze.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical_json};
 use crate::domain::digest::Digest;
+use crate::domain::hold::Freezes;
 use crate::domain::ledger::Revoked;
 use crate::domain::recovery::{Lineage, NamedHead, lineage, successor};
 use crate::domain::time;
@@ -29,6 +30,9 @@ struct File {
     )]
     recovered_at: Option<Timestamp>,
     revoked: Revoked,
+    /// What was frozen then; absent where nothing was.
+    #[serde(default, skip_serializing_if = "Freezes::is_empty")]
+    freezes: Freezes,
 }
 
 /// A head that the log's key signed, and the revocations up to it.
@@ -44,6 +48,8 @@ pub struct SeenHead {
     pub lineage: Lineage,
     /// The credentials that were revoked.
     pub revoked: Revoked,
+    /// What was frozen, and not lifted up to it.
+    pub freezes: Freezes,
 }
 
 /// The text is no head of this log.
@@ -79,6 +85,7 @@ impl SeenHead {
             checkpoint: file.checkpoint,
             lineage,
             revoked: file.revoked,
+            freezes: file.freezes,
         })
     }
 
@@ -95,6 +102,7 @@ impl SeenHead {
             checkpoint: self.checkpoint.clone(),
             recovered_at: self.lineage.recovered_at,
             revoked: self.revoked.clone(),
+            freezes: self.freezes.clone(),
         })
     }
 }
@@ -116,6 +124,7 @@ mod tests {
             checkpoint: key.sign_checkpoint("gate.example/log", 42, &root),
             lineage,
             revoked: [("AAAA".to_owned(), 7)].into(),
+            freezes: Freezes::default(),
         };
         let text = head.text().unwrap();
         assert_eq!(SeenHead::parse(&text, &log), Ok(head.clone()));

@@ -17,7 +17,7 @@ use crate::storage::error::{Result, StorageError};
 
 pub(super) use written::{
     count_pending, insert_approval, insert_decision, insert_policy, newer_open, nth_newest_asked,
-    pending_for, rollout_beside, update_approval,
+    pending_for, rollouts_beside, update_approval,
 };
 
 /// How many older approvals a page names: one in the usual case.

@@ -1,6 +1,7 @@
 //! Going along the log entry by entry, so that each is verified once.
 
 use crate::domain::digest::Digest;
+use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED};
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Frontier, Record, Revoked};
 use crate::domain::log_fault::LogFault;
 use crate::domain::recovery::LOG_RECOVERED;
@@ -16,6 +17,8 @@ pub struct LogStretch {
     pub revoked: Revoked,
     /// The recoveries on the way: each with the tree below it.
     pub recovered: Vec<(Frontier, Record)>,
+    /// The freezes that were begun and lifted on the way, each with the index of its entry.
+    pub freezes: Vec<(u64, Record)>,
     /// The subtrees that were completed on the way.
     completed: Vec<(Node, Digest)>,
 }
@@ -30,7 +33,7 @@ impl Storage {
         let key = self.log_public_key();
         let (mut tree, mut revoked) = (tree.clone(), Revoked::new());
         let (end, mut completed) = (tree.size() + u64::from(count), Vec::new());
-        let mut recovered = Vec::new();
+        let (mut recovered, mut freezes) = (Vec::new(), Vec::new());
         for entry in entries {
             let below = entry.record.contains(LOG_RECOVERED).then(|| tree.clone());
             completed.extend(tree.follow(&entry, &key).map_err(LogFault::from)?);
@@ -40,6 +43,13 @@ impl Storage {
                 && record.kind == LOG_RECOVERED
             {
                 recovered.push((below, record));
+            }
+            let is_freeze = [FREEZE_BEGUN, FREEZE_LIFTED];
+            if is_freeze.iter().any(|kind| entry.record.contains(kind))
+                && let Ok(record) = Record::parse(&entry.record)
+                && is_freeze.contains(&&*record.kind)
+            {
+                freezes.push((entry.index, record));
             }
             if entry.record.contains(CREDENTIAL_REVOKED)
                 && let Ok(record) = Record::parse(&entry.record)
@@ -52,7 +62,7 @@ impl Storage {
             let what = format!("entry {} is missing, and its head counts it", tree.size());
             return Err(LogFault::Damaged(what).into());
         }
-        Ok(LogStretch { tree, revoked, recovered, completed })
+        Ok(LogStretch { tree, revoked, recovered, freezes, completed })
     }
 
     /// Compares the stored nodes, from which proofs are read, with those of verified entries.

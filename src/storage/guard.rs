@@ -2,7 +2,11 @@
 //! another one, is noticed before anything is written on top of it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::domain::hold::Freezes;
 use crate::domain::ledger::{Frontier, Revoked};
 use crate::domain::log_fault::LogFault;
 use crate::domain::recovery::Lineage;
@@ -11,7 +15,11 @@ use crate::storage::error::{Result, StorageError};
 
 /// One process's knowledge.
 #[derive(Default)]
-pub(super) struct Guard(Mutex<Standing>);
+pub(super) struct Guard {
+    standing: Mutex<Standing>,
+    /// How many entries were verified, for those who wait for one.
+    verified: watch::Sender<u64>,
+}
 
 #[derive(Default)]
 struct Standing {
@@ -24,6 +32,7 @@ struct Standing {
     /// Whether this process has yet to write down that it began.
     awaits_start: bool,
     revoked: Revoked,
+    freezes: Freezes,
     lineage: Lineage,
 }
 
@@ -38,7 +47,7 @@ pub(super) enum Role {
 
 impl Guard {
     fn lock(&self) -> MutexGuard<'_, Standing> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a head of the database can be written on.
@@ -136,9 +145,9 @@ impl Storage {
         self.log_fault().map_or(Ok(()), |fault| Err(StorageError::Log(fault)))
     }
 
-    /// Takes note of the newest tree whose entries were all verified, of what it revokes, and of how
-    /// often the log was recovered.
-    pub fn know(&self, tree: &Frontier, revoked: &Revoked, lineage: Lineage) {
+    /// Takes note of the newest tree whose entries were all verified, of what it revokes and freezes, and of
+    /// how often the log was recovered.
+    pub fn know(&self, tree: &Frontier, revoked: &Revoked, freezes: &Freezes, lineage: Lineage) {
         let mut standing = self.inner.guard.lock();
         if standing.lineage != lineage {
             // What we wrote into the log before is what was lost.
@@ -146,7 +155,10 @@ impl Storage {
         }
         standing.known = Some(tree.clone());
         standing.revoked.clone_from(revoked);
+        standing.freezes.clone_from(freezes);
         standing.lineage = lineage;
+        drop(standing);
+        self.inner.guard.verified.send_replace(tree.size());
     }
 
     /// Takes note of how often the log was recovered, in a process that does not follow it.
@@ -162,6 +174,18 @@ impl Storage {
     /// The newest tree whose entries were all verified, if there is one yet.
     pub fn known_tree(&self) -> Option<Frontier> {
         self.inner.guard.lock().known.clone()
+    }
+
+    /// What is frozen, as is verified, whatever the database says now.
+    pub fn freezes(&self) -> Freezes {
+        self.inner.guard.lock().freezes.clone()
+    }
+
+    /// Waits until the entry at this index was verified. False: it was not within `patience`.
+    pub async fn await_verified(&self, index: u64, patience: Duration) -> bool {
+        let mut verified = self.inner.guard.verified.subscribe();
+        let seen = verified.wait_for(|size| *size > index);
+        tokio::time::timeout(patience, seen).await.is_ok_and(|seen| seen.is_ok())
     }
 
     /// The index of the entry that revoked a credential (base64url id), whatever the database says now.

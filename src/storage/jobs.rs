@@ -106,13 +106,29 @@ impl Storage {
         due: Timestamp,
         last_error: Option<&str>,
     ) -> Result<bool> {
+        let attempts = if last_error.is_some() { job.attempts.saturating_add(1) } else { 0 };
+        self.give_back(job, due, last_error, attempts).await
+    }
+
+    /// The same for a job that does not go on for a reason that is no failure: its attempts begin at none again.
+    pub async fn put_off_job(&self, job: &Job, due: Timestamp, why: &str) -> Result<bool> {
+        self.give_back(job, due, Some(why), 0).await
+    }
+
+    async fn give_back(
+        &self,
+        job: &Job,
+        due: Timestamp,
+        last_error: Option<&str>,
+        attempts: i64,
+    ) -> Result<bool> {
         const SQL: &str = "UPDATE jobs SET owner = NULL, lease_until = NULL, due_at = $1, \
              last_error = $2, attempts = $3 \
              WHERE approval_id = $4 AND owner = $5 AND epoch = $6";
         let touched = sqlx::query(SQL)
             .bind(due.as_microsecond())
             .bind(last_error.map(str::to_owned))
-            .bind(if last_error.is_some() { job.attempts.saturating_add(1) } else { 0 })
+            .bind(attempts)
             .bind(job.approval.as_str())
             .bind(&job.owner)
             .bind(job.epoch)

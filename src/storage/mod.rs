@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod first_keys;
 mod follow;
+mod freezes;
 mod guard;
 mod jobs;
 mod ledger;

@@ -141,14 +141,14 @@ impl Writer {
         step!(self, approvals::newer_open(&mut self.transaction, approval))
     }
 
-    /// Another approval whose rollout of the same service runs or comes first: of two that may begin, the
+    /// Other approvals whose rollout of the same service runs or comes first: of two that may begin, the
     /// one that was asked for first does.
-    pub async fn rollout_beside(
+    pub async fn rollouts_beside(
         &mut self,
         approval: &Approval,
         now: Timestamp,
-    ) -> Result<Option<ApprovalId>> {
-        step!(self, approvals::rollout_beside(&mut self.transaction, approval, now))
+    ) -> Result<Vec<ApprovalId>> {
+        step!(self, approvals::rollouts_beside(&mut self.transaction, approval, now))
     }
 
     /// Writes a new approval: its row, its policy and its first entry.

@@ -13,7 +13,7 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::gate::{CeremonyRefusal, GateError, agent_credentials};
 use crate::storage::{KeptAgentCredential, Session};
-use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_session};
+use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_signer};
 use crate::web::keys::RevocationForm;
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
@@ -70,7 +70,7 @@ pub async fn page(
 ) -> Result<AgentsPage, PageError> {
     let visit = visit(&app, &headers, paths::AGENTS).await?;
     let listings = listings(&app, &visit.session).await?;
-    let policies = app.policies.values();
+    let policies = app.authority.policies.values();
     let environments = policies
         .filter(|policy| agent_credentials::may_issue(policy, &visit.session))
         .map(|policy| policy.environment.clone())
@@ -87,10 +87,10 @@ pub async fn statement(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<GrantAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, GrantBody { agent, environment, days }) = read_body(&headers, &body)?;
     let impossible = || Problem::from(GateError::from(CeremonyRefusal::AgentGrant));
-    let policy = app.policies.get(&environment).ok_or_else(impossible)?;
+    let policy = app.authority.policies.get(&environment).ok_or_else(impossible)?;
     let valid_for = SignedDuration::from_hours(i64::from(days) * 24);
     let (storage, trust, now) = (&app.storage, &app.trust, app.now());
     let prepared =
@@ -106,7 +106,7 @@ pub async fn credential(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<IssuedAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
     let party = &app.relying_party;
     let index =

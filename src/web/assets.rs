@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 10] = [
+const ASSETS: [Asset; 11] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
@@ -37,6 +37,11 @@ const ASSETS: [Asset; 10] = [
         name: "approval.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/approval.js"),
+    },
+    Asset {
+        name: "environments.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/environments.js"),
     },
     Asset {
         name: "keys.js",

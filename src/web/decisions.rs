@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::domain::decision::Verdict;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
+use crate::domain::person::Profile;
 use crate::domain::sentence::status_sentence;
 use crate::domain::statement::{Frozen, Signable};
 use crate::gate::decide::{decide, encode, prepare};
@@ -75,6 +76,20 @@ pub async fn require_session(app: &App, headers: &HeaderMap) -> Result<Session, 
     })
 }
 
+/// The session of somebody who may sign something: not of an auditor, whatever else they are.
+pub async fn require_signer(app: &App, headers: &HeaderMap) -> Result<Session, Problem> {
+    let session = require_session(app, headers).await?;
+    let Profile { person, groups, .. } = &session.profile;
+    if app.authority.roles.is_auditor(person, groups) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "auditor_signs_nothing",
+            "You are an auditor of this gate ([roles] in its configuration): auditors read everything and sign nothing. Somebody else has to sign.",
+        ));
+    }
+    Ok(session)
+}
+
 /// The approval, if this person may see it; absent and forbidden look alike.
 pub async fn find_visible(
     app: &App,
@@ -93,7 +108,7 @@ pub async fn statement(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatementAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, StatementBody { decision, reason }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let (id, now) = (stored.approval.id(), app.now());
@@ -138,7 +153,7 @@ pub async fn decision(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatusAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let id = stored.approval.id();
@@ -149,7 +164,7 @@ pub async fn decision(
     Ok(Json(StatusAnswer {
         status: approval.status().as_str(),
         version: approval.version,
-        status_sentence: status_sentence(&approval, now),
+        status_sentence: status_sentence(&approval, &app.storage.freezes(), now),
     }))
 }
 
@@ -177,6 +192,6 @@ pub async fn status(
     Ok(Json(StatusAnswer {
         status: approval.status().as_str(),
         version: approval.version,
-        status_sentence: status_sentence(approval, app.now()),
+        status_sentence: status_sentence(approval, &app.storage.freezes(), app.now()),
     }))
 }

@@ -13,7 +13,7 @@ use crate::domain::digest::Digest;
 use crate::gate::{CeremonyRefusal, GateError, endorse};
 use crate::proof::base64url;
 use crate::storage::Session;
-use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_session};
+use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_signer};
 use crate::web::keys_page::{listing_of, persons};
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
@@ -35,9 +35,9 @@ fn unknown() -> Problem {
     Problem::from(GateError::from(CeremonyRefusal::UnknownCredential))
 }
 
-/// Whoever may sign nowhere may endorse nobody, and learns of no key.
+/// Whoever neither signs anywhere nor is an operator may endorse nobody, and learns of no key.
 fn require_approver(app: &App, session: &Session) -> Result<(), Problem> {
-    if app.environments_of(&session.profile).is_empty() { Err(unknown()) } else { Ok(()) }
+    if app.looks_after_keys(&session.profile) { Ok(()) } else { Err(unknown()) }
 }
 
 /// `GET /keys/{credential}/endorsement`: the facts to compare, and the button.
@@ -66,7 +66,7 @@ pub async fn statement(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatementAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, NoBody {}) = read_body(&headers, &body)?;
     require_approver(&app, &session)?;
     let id = base64url::decode(&credential).ok_or_else(unknown)?;
@@ -81,7 +81,7 @@ pub async fn endorsement(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<EndorsedAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, signature): (_, SignatureBody) = read_body(&headers, &body)?;
     require_approver(&app, &session)?;
     let id = base64url::decode(&credential).ok_or_else(unknown)?;

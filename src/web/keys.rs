@@ -121,7 +121,7 @@ pub async fn revocation(
     let session = &visit.session;
     let unknown = || Problem::from(GateError::from(CeremonyRefusal::UnknownCredential));
     let id = base64url::decode(&credential).ok_or_else(unknown)?;
-    let is_approver = !app.environments_of(&session.profile).is_empty();
+    let is_approver = app.looks_after_keys(&session.profile);
     let revoked = revoke::revoke(&app.storage, session, &id, is_approver, &reason, app.now()).await;
     let revoked = revoked.map_err(Problem::from)?;
     let is_own = revoked.person == session.profile.person;

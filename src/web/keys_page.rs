@@ -53,7 +53,7 @@ pub async fn page(
         (None, Some(_)) => Some("The key is revoked. It signs nothing any more."),
         (None, None) => None,
     };
-    let is_approver = !app.environments_of(profile).is_empty();
+    let is_approver = app.looks_after_keys(profile);
     Ok(KeysPage::new(&listings, message, is_approver, visit.surroundings(&app)))
 }
 
@@ -64,7 +64,7 @@ pub async fn all(
     headers: HeaderMap,
 ) -> Result<AllKeysPage, PageError> {
     let visit = visit(&app, &headers, paths::ALL_KEYS).await?;
-    if app.environments_of(&visit.session.profile).is_empty() {
+    if !app.looks_after_keys(&visit.session.profile) {
         return Err(Problem::not_found().into());
     }
     let book = Book::read(&app, &visit.session.profile.person).await?;
@@ -100,7 +100,7 @@ pub fn persons(credential: &Credential) -> PersonsKeys {
 
 /// How many keys wait for this person's endorsement.
 pub async fn waiting_for(app: &App, profile: &Profile) -> Result<usize, Problem> {
-    if app.trust.endorsements == 0 || app.environments_of(profile).is_empty() {
+    if app.trust.endorsements == 0 || !app.looks_after_keys(profile) {
         return Ok(0);
     }
     let book = Book::read(app, &profile.person).await?;

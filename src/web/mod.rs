@@ -6,6 +6,7 @@ pub mod assets;
 pub mod audit;
 pub mod decisions;
 pub mod endorsements;
+pub mod environments;
 pub mod first_key;
 pub mod inbox;
 pub mod keys;

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::domain::hold::Freezes;
 use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
 use crate::gate::endorse::signing_keys;
@@ -23,19 +24,23 @@ pub struct Visit {
     pub viewer: Viewer,
     /// Why nothing is decided and nothing rolled out now.
     pub alarm: Option<String>,
+    /// What is frozen, as is verified.
+    pub freezes: Freezes,
 }
 
 impl Visit {
     /// What the page is drawn in.
     pub fn surroundings<'a>(&'a self, app: &'a App) -> Surroundings<'a> {
-        Surroundings { viewer: Some(&self.viewer), alarm: self.alarm.as_deref(), ..outside(app) }
+        let (viewer, alarm) = (Some(&self.viewer), self.alarm.as_deref());
+        Surroundings { viewer, alarm, freezes: &self.freezes, ..outside(app) }
     }
 }
 
 /// What a page is drawn in for somebody who is not signed in.
 pub fn outside(app: &App) -> Surroundings<'_> {
     let (notice, trust) = (app.notice.as_deref(), app.trust.level());
-    Surroundings { viewer: None, notice, alarm: None, trust, now: app.now() }
+    let freezes = Freezes::NONE;
+    Surroundings { viewer: None, notice, alarm: None, trust, freezes, now: app.now() }
 }
 
 /// Finds out who visits; a person who is not signed in is sent to sign in and comes back to `here`.
@@ -53,8 +58,9 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
         keys: keys.into_iter().map(|credential| credential.name).collect(),
         session_ends_at: session.expires_at,
         reads_ledger: app.scope_of(&session.profile).is_some(),
+        is_auditor: app.authority.roles.is_auditor(person, &session.profile.groups),
     };
-    Ok(Visit { session, viewer, alarm: alarm(app) })
+    Ok(Visit { session, viewer, alarm: alarm(app), freezes: app.storage.freezes() })
 }
 
 /// Why nothing is decided and nothing rolled out now, or what a witness of the log found, in words for the
@@ -99,7 +105,8 @@ fn problem_page(problem: &Problem) -> Response {
     // It shows nothing that could be trusted or not.
     let now = jiff::Timestamp::UNIX_EPOCH;
     let trust = TrustLevel::Pinned;
-    let around = Surroundings { viewer: None, notice: None, alarm: None, trust, now };
+    let freezes = Freezes::NONE;
+    let around = Surroundings { viewer: None, notice: None, alarm: None, trust, freezes, now };
     let title = match problem.status {
         StatusCode::NOT_FOUND => "Nothing to see here",
         StatusCode::FORBIDDEN => "Not allowed",

@@ -8,6 +8,8 @@ use crate::domain::ids::ApprovalId;
 pub const INBOX: &str = "/";
 /// A person's own keys.
 pub const KEYS: &str = "/keys";
+/// The environments, and what is frozen.
+pub const ENVIRONMENTS: &str = "/environments";
 /// The credentials of agents.
 pub const AGENTS: &str = "/agents";
 /// The credentials of agents, after one of them was revoked.

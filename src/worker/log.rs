@@ -8,14 +8,19 @@
 //!
 //! A log that lost entries goes on after a recovery alone: [`LogFollower::switch`].
 
+mod freezes;
+mod patrol;
+
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
+use crate::domain::hold::Freezes;
 use crate::domain::ledger::{Frontier, Record, Revoked};
 use crate::domain::log_fault::LogFault;
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, Lineage, NamedHead, successor};
+use crate::domain::role::Authority;
 use crate::integrations::log_head::LogHead;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
@@ -31,8 +36,6 @@ const AT_ONCE: u64 = 500;
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often some old entries are looked at again,
 const PATROL_INTERVAL: Duration = Duration::from_secs(30);
-/// and how many of them: a fraction of a percent of a core, and a million entries in eight hours.
-const PATROL_AT_ONCE: u64 = 1_000;
 /// How often another gate may write the head between our reading and our writing it.
 const MOST_TRIES: u32 = 20;
 /// How long a start waits for the log. Until it is verified nothing is decided or rolled out.
@@ -43,6 +46,7 @@ pub struct LogFollower {
     storage: Storage,
     log: TrustedLog,
     trust: Trust,
+    authority: Authority,
     place: LogHead,
     state: Mutex<Followed>,
 }
@@ -53,6 +57,7 @@ struct Followed {
     /// None until there is something to begin from.
     tree: Option<Frontier>,
     revoked: Revoked,
+    freezes: Freezes,
     lineage: Lineage,
     /// The recoveries below this index need no anchor: whoever signed a later one signed for the root
     /// above them.
@@ -67,12 +72,18 @@ struct Followed {
 }
 
 impl LogFollower {
-    /// A follower of the log `log` that keeps its head in `place` and believes recoveries that the
-    /// anchors of `trust` signed. From now on nothing is written into the database until the log is
-    /// verified.
-    pub fn new(storage: Storage, log: TrustedLog, trust: Trust, place: LogHead) -> Self {
+    /// A follower of the log `log` that keeps its head in `place`, believes recoveries that the anchors of
+    /// `trust` signed, and lets freezes be lifted by whom `authority` names. From now on nothing is written
+    /// into the database until the log is verified.
+    pub fn new(
+        storage: Storage,
+        log: TrustedLog,
+        trust: Trust,
+        authority: Authority,
+        place: LogHead,
+    ) -> Self {
         storage.stop(&LogFault::Unchecked);
-        Self { storage, log, trust, place, state: Mutex::default() }
+        Self { storage, log, trust, authority, place, state: Mutex::default() }
     }
 
     /// Looks for the first time, and waits a while for it.
@@ -177,6 +188,7 @@ impl LogFollower {
                 checkpoint: self.storage.sign_checkpoint(&name, &tree),
                 lineage: state.lineage,
                 revoked: state.revoked.clone(),
+                freezes: state.freezes.clone(),
             };
             // The point of no return of a recovery. A crash before it leaves the head that was lost
             // outside and the signed entry in the database: whoever starts next finds both, verifies
@@ -189,7 +201,7 @@ impl LogFollower {
                     .map_err(|error| outside(&error))?;
             if is_kept {
                 // Under its new name it is shown and acted on from here, and not before.
-                self.storage.know(&tree, &state.revoked, state.lineage);
+                self.storage.know(&tree, &state.revoked, &state.freezes, state.lineage);
                 state.seen = Some(head);
                 return Ok(());
             }
@@ -251,7 +263,11 @@ impl LogFollower {
             // there, as after a start. Else every entry is verified again.
             let tree = replaces.then(Frontier::default);
             let replaces = replaces.then(|| seen.clone());
-            *state = Followed { tree, revoked, vouched: kept, replaces, ..Followed::default() };
+            // A freeze in the lost part goes on too. One that was lifted there is lifted again.
+            let mut freezes = std::mem::take(&mut state.freezes);
+            freezes.keep(&seen.freezes);
+            *state =
+                Followed { tree, revoked, freezes, vouched: kept, replaces, ..Followed::default() };
             return Ok(true);
         }
         Ok(false)
@@ -291,6 +307,11 @@ impl LogFollower {
                 *tree = followed.tree;
                 for (credential, index) in followed.revoked {
                     state.revoked.entry(credential).or_insert(index);
+                }
+                for (index, record) in followed.freezes {
+                    if self.is_believed(index, &record, tree, &state.revoked).await? {
+                        state.freezes.pass(&record);
+                    }
                 }
             }
             let is_another = |seen: &SeenHead| seen.size == tree.size() && seen.root != tree.root();
@@ -354,6 +375,7 @@ impl LogFollower {
             }
             state.tree = Some(tree);
             state.lineage = seen.lineage;
+            state.freezes = seen.freezes.clone();
         } else if state.seen.as_ref() != Some(seen)
             && state.tree.as_ref().is_some_and(|tree| size < tree.size())
             && self.storage.tree_at(size).await?.root() != seen.root
@@ -364,41 +386,6 @@ impl LogFollower {
             state.revoked.entry(credential.clone()).or_insert(*index);
         }
         Ok(())
-    }
-
-    /// Looks again at some entries that were verified before, and at the nodes above them.
-    async fn patrol(&self, state: &mut Followed) {
-        let Some(tree) = state.tree.clone() else { return };
-        if state.patrol.size() >= tree.size() {
-            state.patrol = Frontier::default();
-        }
-        let count = (tree.size() - state.patrol.size()).min(PATROL_AT_ONCE);
-        match self.look_again(&state.patrol, count, &tree).await.map_err(of_the_log) {
-            Ok(reached) => {
-                state.patrol = reached;
-                state.found = None;
-            }
-            // It stays where it is, and goes on when the place was repaired.
-            Err(StorageError::Log(fault)) => {
-                self.storage.stop(&fault);
-                state.found = Some(fault);
-            }
-            Err(error) => tracing::error!(%error, "the log cannot be read again"),
-        }
-    }
-
-    async fn look_again(
-        &self,
-        from: &Frontier,
-        count: u64,
-        tree: &Frontier,
-    ) -> Result<Frontier, StorageError> {
-        let followed = self.storage.follow(from, u32::try_from(count).unwrap_or(1)).await?;
-        self.storage.compare_nodes(&followed).await?;
-        if followed.tree.size() == tree.size() && followed.tree != *tree {
-            return Err(LogFault::Forked { size: tree.size() }.into());
-        }
-        Ok(followed.tree)
     }
 }
 

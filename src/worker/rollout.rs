@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::State;
 use crate::domain::deployment::Deployment;
+use crate::domain::hold::{Hold, hold_of};
 use crate::domain::observation::ObservedService;
 use crate::domain::rollout::{
     Action, Answer, Call, Change, Intent, Outcome, Progress, World, after_exhaustion,
@@ -46,6 +47,8 @@ enum Turn {
     Again,
     /// There is nothing to do for this long; after a failure, why.
     Later(Duration, Option<String>),
+    /// Something holds it, which is no failure: why.
+    Held(String),
     /// The rollout is over, or not ours any more.
     Over,
 }
@@ -72,9 +75,14 @@ pub(super) async fn carry_out(worker: &Worker, mut job: Job) -> Step {
             // It got further: the failures before are not in a row with those to come.
             Turn::Again => job.attempts = 0,
             Turn::Over => return Step::Worked,
+            Turn::Held(why) => {
+                match worker.storage.put_off_job(&job, due(worker, LATER), &why).await {
+                    Ok(_) => return Step::Later(LATER),
+                    Err(error) => wait_for_the_database(&job, &error).await,
+                }
+            }
             Turn::Later(after, error) => {
-                let pause = SignedDuration::try_from(after).unwrap_or(SignedDuration::ZERO);
-                let due = worker.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
+                let due = due(worker, after);
                 match worker.storage.reschedule_job(&job, due, error.as_deref()).await {
                     Ok(_) => return Step::Later(after),
                     Err(error) => wait_for_the_database(&job, &error).await,
@@ -82,6 +90,11 @@ pub(super) async fn carry_out(worker: &Worker, mut job: Job) -> Step {
             }
         }
     }
+}
+
+fn due(worker: &Worker, after: Duration) -> Timestamp {
+    let pause = SignedDuration::try_from(after).unwrap_or(SignedDuration::ZERO);
+    worker.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 /// A job that cannot be given back stays ours: as soon as the database is there again it goes on, or
@@ -116,6 +129,12 @@ async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
 
 async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Turn, GateError> {
     let now = worker.clock.now();
+    // The row's word is good enough to wait. One whose time is over does not.
+    if now < stored.approval.runs_out_at()
+        && let Some(hold) = hold_of(&stored.approval, &worker.storage.freezes(), now)
+    {
+        return Ok(held(job, &hold));
+    }
     // Since when it is approved is the row's word until it is verified.
     if let Err(finding) = verified(worker, stored).await? {
         return refuse(worker, job, &finding).await;
@@ -124,14 +143,28 @@ async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Tu
         expire(&worker.storage, &job.approval, now).await?;
         return Ok(Turn::Over);
     }
-    match rollout::begin(&worker.storage, job, now).await? {
-        Begun::Now => Ok(Turn::Again),
+    Ok(not_now(job, rollout::begin(&worker.storage, job, now).await?))
+}
+
+/// What to do about a rollout that does not begin or go on now; one that does goes on at once.
+fn not_now(job: &Job, begun: Begun) -> Turn {
+    match begun {
+        Begun::Now => Turn::Again,
         Begun::Behind(other) => {
             tracing::debug!(approval = %job.approval, %other, "the rollout waits for another one of the same service");
-            Ok(Turn::Later(LATER, None))
+            Turn::Later(LATER, None)
         }
-        Begun::Lost => Ok(Turn::Over),
+        Begun::Held(hold) => held(job, &hold),
+        Begun::Unread => Turn::Later(SOON, None),
+        Begun::Lost => Turn::Over,
     }
+}
+
+/// Nothing begins and nothing goes on for now; the job says why.
+fn held(job: &Job, hold: &Hold) -> Turn {
+    let code = hold.code();
+    tracing::debug!(approval = %job.approval, code, "the rollout is held");
+    Turn::Held(format!("{code}: {}", hold.sentence()))
 }
 
 async fn go_on(
@@ -183,9 +216,9 @@ async fn make(
     let etag = observed.map(|service| service.etag.clone());
     let intent = Intent { call, etag, at: now, answer: None };
     let announced = Progress { intent: Some(intent.clone()), ..progress.clone() };
-    let written = change(&worker.storage, job, now, |approval| approval.advance(announced)).await?;
-    if written.is_none() {
-        return Ok(Turn::Over);
+    match rollout::announce(&worker.storage, job, now, call, announced).await? {
+        Begun::Now => {}
+        other => return Ok(not_now(job, other)),
     }
     // The announcement is outside the database too before the call is made: no backup undoes it.
     worker.log.secure().await?;

@@ -2,7 +2,7 @@
 //! approves anything.
 
 mod attacks;
-mod credentials;
+pub mod credentials;
 mod injections;
 mod refusals;
 mod stories;

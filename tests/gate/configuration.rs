@@ -189,6 +189,8 @@ fn the_example_is_a_configuration() {
     workload issuers  github: https://token.actions.githubusercontent.com, RS256, for https://gate.example.com, told apart by repository_id
                       google: https://accounts.google.com, RS256, for https://gate.example.com, told apart by sub
     audit readers     group:auditors
+    operators         group:operators
+    auditors          group:internal-audit
 
     environment production
       services        projects/example-prod/locations/europe-west1/services/web

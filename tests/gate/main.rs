@@ -19,6 +19,7 @@ mod fail_closed;
 mod faults;
 mod first_key;
 mod forgery;
+mod freezing;
 mod fuzzing;
 mod grants;
 mod identity_server;

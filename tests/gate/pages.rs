@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::Verdict;
+use countersign::domain::hold::Freezes;
 use countersign::domain::policy::TrustLevel;
 use countersign::domain::subject::Link;
 use countersign::web::assets;
@@ -65,7 +66,14 @@ pub fn hostile() -> Approval {
 }
 
 fn around(viewer: Option<&Viewer>) -> Surroundings<'_> {
-    Surroundings { viewer, notice: None, alarm: None, trust: TrustLevel::Pinned, now: now() }
+    Surroundings {
+        viewer,
+        notice: None,
+        alarm: None,
+        trust: TrustLevel::Pinned,
+        freezes: Freezes::NONE,
+        now: now(),
+    }
 }
 
 fn bob() -> Viewer {

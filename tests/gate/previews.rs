@@ -8,6 +8,7 @@ use countersign::domain::agent_credential::{AgentGrant, IssuedAgentCredential};
 use countersign::domain::approval::{Approval, Status};
 use countersign::domain::deployment::Preconditions;
 use countersign::domain::digest::Digest;
+use countersign::domain::hold::Freezes;
 use countersign::domain::policy::TrustLevel;
 use countersign::storage::{KeptAgentCredential, NoticeStanding};
 use countersign::web::assets;
@@ -54,6 +55,7 @@ fn pages() -> Vec<(String, String)> {
         notice: None,
         alarm: None,
         trust: TrustLevel::Pinned,
+        freezes: Freezes::NONE,
         now: now(),
     };
     let of = |viewer| Surroundings { viewer: Some(viewer), ..bobs };
@@ -62,6 +64,7 @@ fn pages() -> Vec<(String, String)> {
         notice: Some(notice),
         alarm: None,
         trust: TrustLevel::Unpinned,
+        freezes: Freezes::NONE,
         now: now(),
     };
     let alarm = "Nothing is decided and nothing is rolled out: the log has 48102 entries and had 48231 when it was last seen.";

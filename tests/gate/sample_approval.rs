@@ -196,6 +196,7 @@ pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
         },
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         reads_ledger: false,
+        is_auditor: false,
         session_ends_at: now() + SignedDuration::from_mins(12),
     }
 }

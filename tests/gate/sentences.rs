@@ -2,6 +2,7 @@
 
 use countersign::domain::approval::Approval;
 use countersign::domain::decision::Verdict;
+use countersign::domain::hold::Freezes;
 use countersign::domain::sentence::status_sentence;
 use jiff::SignedDuration;
 
@@ -20,7 +21,9 @@ fn pending_names_those_it_waits_for() {
     all.push(("one left", approved_by("Bob", "release-managers", signed_once())));
     let words: Vec<String> = all
         .iter()
-        .map(|(name, approval)| format!("{name}: {}", status_sentence(approval, now())))
+        .map(|(name, approval)| {
+            format!("{name}: {}", status_sentence(approval, Freezes::NONE, now()))
+        })
         .collect();
     insta::assert_snapshot!(words.join("\n"), @r"
     asked: Waiting for 2 signatures from release-managers and 1 signature from security, until 24 November 2026, 15:54 UTC.
@@ -28,17 +31,19 @@ fn pending_names_those_it_waits_for() {
     one left: Waiting for 1 signature from security, until 24 November 2026, 15:54 UTC.
     ");
     let late = now() + SignedDuration::from_hours(3);
-    insta::assert_snapshot!(status_sentence(&pending(), late), @r"Not everybody who has to sign signed before it expired on 24 November 2026, 15:54 UTC. Nothing was changed; acme/checkout has to ask again.");
+    insta::assert_snapshot!(status_sentence(&pending(), Freezes::NONE, late), @r"Not everybody who has to sign signed before it expired on 24 November 2026, 15:54 UTC. Nothing was changed; acme/checkout has to ask again.");
     let mut nobody = policy();
     nobody.rules.clear();
-    insta::assert_snapshot!(status_sentence(&Approval { policy: nobody, ..pending() }, now()), @r"Nobody can sign this: the environment names nobody who may.");
+    insta::assert_snapshot!(status_sentence(&Approval { policy: nobody, ..pending() }, Freezes::NONE, now()), @r"Nobody can sign this: the environment names nobody who may.");
 }
 
 #[test]
 fn every_other_state_says_what_is_next() {
     let words: Vec<String> = after_pending()
         .iter()
-        .map(|(name, approval)| format!("{name}: {}", status_sentence(approval, now())))
+        .map(|(name, approval)| {
+            format!("{name}: {}", status_sentence(approval, Freezes::NONE, now()))
+        })
         .collect();
     insta::assert_snapshot!(words.join("\n"), @r"
     approved: Everybody who has to sign has signed. The rollout begins by itself; nobody has to do anything.

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::decisions::{check_assertion, is_recent};
 use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
-use super::form::{Form, UnverifiedCredential, UnverifiedEndorsement};
-use super::ledger::Chain;
+use super::form::{UnverifiedCredential, UnverifiedEndorsement, endorsements};
+use super::ledger::Moment;
 use super::sign_in::VerifiedSignIn;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::decision::assertion_digest;
@@ -32,11 +32,11 @@ pub(super) struct Link {
 /// Each is of exactly one enrolment, recorded as it was signed, by somebody else than the key's owner,
 /// and each person counts once for a key.
 pub(super) fn check_words(
-    form: &Form<'_>,
+    keys: &[UnverifiedCredential<'_>],
     credentials: &[Enrolled],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    for (credential, enrolled) in form.credentials.iter().zip(credentials) {
+    for (credential, enrolled) in keys.iter().zip(credentials) {
         let mut people = BTreeSet::from([&enrolled.person]);
         for endorsement in &credential.endorsements {
             let is_new = people.insert(&endorsement.signed.statement.predicate().endorser);
@@ -92,8 +92,8 @@ fn says(
 }
 
 /// Each was signed within its few minutes, by the time of its entry.
-pub(super) fn check_times(form: &Form<'_>) -> Result<(), Failure> {
-    for endorsement in form.endorsements() {
+pub(super) fn check_times(keys: &[UnverifiedCredential<'_>]) -> Result<(), Failure> {
+    for endorsement in endorsements(keys) {
         let predicate = endorsement.signed.statement.predicate();
         let (begins, ends) = (predicate.issued_at, predicate.expires_at);
         let at = endorsement.entry.record.at;
@@ -108,8 +108,11 @@ pub(super) fn check_times(form: &Form<'_>) -> Result<(), Failure> {
 }
 
 /// Each rests on the sign-in whose digest it signed, of the same person, a short time before.
-pub(super) fn check_sign_ins(form: &Form<'_>, sign_ins: &[VerifiedSignIn]) -> Result<(), Failure> {
-    for (endorsement, sign_in) in form.endorsements().zip(sign_ins) {
+pub(super) fn check_sign_ins(
+    keys: &[UnverifiedCredential<'_>],
+    sign_ins: &[VerifiedSignIn],
+) -> Result<(), Failure> {
+    for (endorsement, sign_in) in endorsements(keys).zip(sign_ins) {
         let predicate = endorsement.signed.statement.predicate();
         let holds = predicate.sign_in_digest == Digest::of(&endorsement.signed.sign_in.id_token)
             && Some(&predicate.endorser) == sign_in.person().as_ref()
@@ -126,11 +129,11 @@ pub(super) fn check_sign_ins(form: &Form<'_>, sign_ins: &[VerifiedSignIn]) -> Re
 
 /// Each was signed with a key that was its person's before.
 pub(super) fn check_credentials(
-    form: &Form<'_>,
+    keys: &[UnverifiedCredential<'_>],
     credentials: &[Enrolled],
 ) -> Result<Vec<Link>, Failure> {
     let mut links = Vec::new();
-    for (of, credential) in form.credentials.iter().enumerate() {
+    for (of, credential) in keys.iter().enumerate() {
         for endorsement in &credential.endorsements {
             let signed = &endorsement.signed;
             let index = endorsement.entry.index;
@@ -152,16 +155,16 @@ pub(super) fn check_credentials(
 }
 
 /// Each key is an anchor, or has the endorsements that it needs, each by a key that counted before;
-/// and each decision was signed with a key that counted before. `used` are the keys of the decisions.
+/// and each decision was signed with a key that counted before. `needed` is how many endorsements a new key
+/// needed then, `used` are the keys of the decisions, and `decided` the entries of these.
 pub(super) fn check_chains(
-    form: &Form<'_>,
-    chain: &Chain<'_>,
+    needed: u8,
+    decided: &[Moment],
     credentials: &[Enrolled],
     used: &[usize],
     links: &[Link],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    let needed = form.policy.enrolment.endorsements;
     if needed < trust.endorsements {
         return Err(Code::NotEndorsed.because(format!(
             "the policy asked for {needed} endorsements of a new key, and the anchors ask for {}",
@@ -178,8 +181,7 @@ pub(super) fn check_chains(
     if let Some(place) = counts_from.iter().position(Option::is_none) {
         return Err(not_endorsed(place));
     }
-    let decided = used.iter().zip(&chain.decided);
-    for (&place, moment) in decided {
+    for (&place, moment) in used.iter().zip(decided) {
         if counts_from[place].is_none_or(|from| from >= moment.index) {
             return Err(not_endorsed(place));
         }
@@ -220,12 +222,12 @@ fn counts_from(
 
 /// Each assertion verifies over its statement.
 pub(super) fn check_assertions(
-    form: &Form<'_>,
+    keys: &[UnverifiedCredential<'_>],
     credentials: &[Enrolled],
     links: &[Link],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    for (endorsement, link) in form.endorsements().zip(links) {
+    for (endorsement, link) in endorsements(keys).zip(links) {
         check_assertion(&endorsement.signed, &credentials[link.by], trust).map_err(|refusal| {
             Code::AssertionInvalid.because(format!("an endorsement does not hold: {refusal}"))
         })?;

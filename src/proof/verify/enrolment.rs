@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Decider;
 use super::failure::{Code, Failure};
-use super::form::{Form, UnverifiedCredential};
+use super::form::UnverifiedCredential;
 use super::judge::Judge;
 use super::sign_in::person_of;
 use crate::domain::decision::Decision;
@@ -60,11 +60,11 @@ impl Enrolled {
 }
 
 pub(super) fn check(
-    form: &Form<'_>,
+    keys: &[UnverifiedCredential<'_>],
     trust: &Trust,
     judge: &impl Judge,
 ) -> Result<Vec<Enrolled>, Failure> {
-    form.credentials.iter().map(|credential| enrolled(credential, trust, judge)).collect()
+    keys.iter().map(|credential| enrolled(credential, trust, judge)).collect()
 }
 
 fn enrolled(

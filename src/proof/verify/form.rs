@@ -106,19 +106,26 @@ impl<'a> Form<'a> {
         })
     }
 
-    /// The endorsements of all credentials, in the order of the file.
-    pub(super) fn endorsements(&self) -> impl Iterator<Item = &UnverifiedEndorsement<'a>> {
-        self.credentials.iter().flat_map(|credential| &credential.endorsements)
-    }
-
     /// The approval's entries, then those of the credentials, each with those of its endorsements.
     pub(super) fn all_entries(&self) -> impl Iterator<Item = &UnverifiedEntry> {
-        let of_credentials = self.credentials.iter().flat_map(|credential| {
-            let endorsements = credential.endorsements.iter().map(|one| &one.entry);
-            std::iter::once(&credential.entry).chain(endorsements)
-        });
-        self.entries.iter().chain(of_credentials)
+        self.entries.iter().chain(entries_of(&self.credentials))
     }
+}
+
+/// The endorsements of all these keys, in the order of the file.
+pub(super) fn endorsements<'k, 'a>(
+    keys: &'k [UnverifiedCredential<'a>],
+) -> impl Iterator<Item = &'k UnverifiedEndorsement<'a>> {
+    keys.iter().flat_map(|key| &key.endorsements)
+}
+
+/// The entries of keys, each with those of its endorsements.
+pub(super) fn entries_of<'k>(
+    keys: &'k [UnverifiedCredential<'_>],
+) -> impl Iterator<Item = &'k UnverifiedEntry> {
+    keys.iter().flat_map(|key| {
+        std::iter::once(&key.entry).chain(key.endorsements.iter().map(|one| &one.entry))
+    })
 }
 
 fn check_schema(what: &str, found: &str, expected: &str) -> Result<(), Failure> {
@@ -167,7 +174,10 @@ fn entry(evidence: &EntryEvidence) -> Result<UnverifiedEntry, Failure> {
     })
 }
 
-fn signed<P: Signable>(evidence: &DecisionEvidence) -> Result<UnverifiedSigned<'_, P>, Failure> {
+/// One signed statement, decoded.
+pub(super) fn signed<P: Signable>(
+    evidence: &DecisionEvidence,
+) -> Result<UnverifiedSigned<'_, P>, Failure> {
     let statement: Frozen<P> = Frozen::thaw(&evidence.statement)
         .map_err(|error| malformed(format!("a statement: {error}")))?;
     if bytes("the nonce", statement.predicate().nonce())?.len() != NONCE_LENGTH {
@@ -193,7 +203,10 @@ fn endorsement(evidence: &EndorsementEvidence) -> Result<UnverifiedEndorsement<'
     Ok(UnverifiedEndorsement { signed: signed(&evidence.signed)?, entry: entry(&evidence.entry)? })
 }
 
-fn credential(evidence: &CredentialEvidence) -> Result<UnverifiedCredential<'_>, Failure> {
+/// One key, decoded.
+pub(super) fn credential(
+    evidence: &CredentialEvidence,
+) -> Result<UnverifiedCredential<'_>, Failure> {
     check_key(&evidence.sign_in.key)?;
     Ok(UnverifiedCredential {
         registration: &evidence.registration,

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedEntry};
 use super::judge::Judge;
+use crate::domain::digest::Digest;
 use crate::domain::ledger::ApprovalRecord;
 use crate::domain::log_key::LogPublicKey;
 use crate::domain::tree::verify_inclusion;
@@ -45,9 +46,12 @@ pub(crate) fn successor_sentence(pinned: &str, successor: &str) -> String {
     )
 }
 
-pub(super) fn check_inclusion(form: &Form<'_>, checkpoint: &Checkpoint) -> Result<(), Failure> {
-    for entry in form.all_entries() {
-        let (size, root) = (checkpoint.size(), checkpoint.root());
+/// Each is in the tree of this size and root.
+pub(super) fn check_inclusion<'a>(
+    entries: impl Iterator<Item = &'a UnverifiedEntry>,
+    (size, root): (u64, &Digest),
+) -> Result<(), Failure> {
+    for entry in entries {
         if !verify_inclusion(&entry.leaf, entry.index, size, &entry.inclusion, root) {
             return Err(Code::EntryNotIncluded.because(format!(
                 "entry {} is not in the log of {size} entries that the tree head names",
@@ -58,8 +62,12 @@ pub(super) fn check_inclusion(form: &Form<'_>, checkpoint: &Checkpoint) -> Resul
     Ok(())
 }
 
-pub(super) fn check_signatures(form: &Form<'_>, key: &LogPublicKey) -> Result<(), Failure> {
-    for entry in form.all_entries() {
+/// The log key signed each in its place.
+pub(super) fn check_signatures<'a>(
+    entries: impl Iterator<Item = &'a UnverifiedEntry>,
+    key: &LogPublicKey,
+) -> Result<(), Failure> {
+    for entry in entries {
         if !key.verify_entry(entry.index, &entry.previous_root, &entry.leaf, &entry.signature) {
             return Err(Code::EntrySignatureInvalid.because(format!(
                 "entry {}: the log key did not sign this entry at this place of the log",

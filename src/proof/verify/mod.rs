@@ -3,6 +3,7 @@
 //!
 //! The checks, their order and their codes are those of `tests/data/evidence/README.md`.
 
+mod act;
 mod decisions;
 mod endorsement;
 mod enrolment;
@@ -23,6 +24,7 @@ use crate::domain::subject::FrozenSubject;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
 use crate::proof::evidence::{Evidence, Trust};
 
+pub use act::{ActEvidence, ActSigner, verify_act};
 pub use failure::{Code, Failure};
 use form::Form;
 use judge::{Judge, Strict};
@@ -170,23 +172,33 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     let checkpoint = ledger::check_checkpoint(&form, &log)?;
     let cosigned = witness::check_cosignatures(form.cosignatures, &checkpoint, trust)?;
     judge.pass(witness::check_required(&cosigned, trust))?;
-    judge.pass(ledger::check_inclusion(&form, &checkpoint))?;
-    judge.pass(ledger::check_signatures(&form, &log.key))?;
+    judge.pass(ledger::check_inclusion(
+        form.all_entries(),
+        (checkpoint.size(), checkpoint.root()),
+    ))?;
+    judge.pass(ledger::check_signatures(form.all_entries(), &log.key))?;
     let chain = ledger::check_chain(&form, judge)?;
     requester::check(&form, trust, judge)?;
-    let credentials = enrolment::check(&form, trust, judge)?;
+    let credentials = enrolment::check(&form.credentials, trust, judge)?;
     let sign_ins = sign_in::check(&form, &chain, trust, judge)?;
-    judge.pass(endorsement::check_words(&form, &credentials, trust))?;
+    judge.pass(endorsement::check_words(&form.credentials, &credentials, trust))?;
     judge.pass(decisions::check_statements(&form, &chain))?;
     judge.pass(decisions::check_times(&form, &chain))?;
-    judge.pass(endorsement::check_times(&form))?;
+    judge.pass(endorsement::check_times(&form.credentials))?;
     judge.pass(decisions::check_sign_ins(&form, &chain, &sign_ins.decisions, trust))?;
-    judge.pass(endorsement::check_sign_ins(&form, &sign_ins.endorsements))?;
+    judge.pass(endorsement::check_sign_ins(&form.credentials, &sign_ins.endorsements))?;
     let used = decisions::check_credentials(&form, &chain, &credentials, judge)?;
-    let links = endorsement::check_credentials(&form, &credentials)?;
-    judge.pass(endorsement::check_chains(&form, &chain, &credentials, &used, &links, trust))?;
+    let links = endorsement::check_credentials(&form.credentials, &credentials)?;
+    judge.pass(endorsement::check_chains(
+        form.policy.enrolment.endorsements,
+        &chain.decided,
+        &credentials,
+        &used,
+        &links,
+        trust,
+    ))?;
     judge.pass(decisions::check_assertions(&form, &credentials, &used, trust))?;
-    judge.pass(endorsement::check_assertions(&form, &credentials, &links, trust))?;
+    judge.pass(endorsement::check_assertions(&form.credentials, &credentials, &links, trust))?;
     judge.pass(decisions::check_all_used(&used, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
     judge.pass(outcome::check_quorum(&form))?;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::failure::{Code, Failure};
-use super::form::Form;
+use super::form::{Form, UnverifiedCredential, endorsements};
 use super::judge::Judge;
 use super::ledger::Chain;
 use crate::domain::person::Person;
@@ -58,14 +58,7 @@ pub(super) fn check(
     trust: &Trust,
     judge: &impl Judge,
 ) -> Result<SignIns, Failure> {
-    for credential in &form.credentials {
-        // Its key's thumbprint was compared with the record of the enrolment.
-        verify(credential.sign_in, None, &trust.login, judge)?;
-    }
-    // Its key's thumbprint is compared with the record of the endorsement.
-    let endorsements =
-        form.endorsements().map(|one| verify(one.signed.sign_in, None, &trust.login, judge));
-    let endorsements = endorsements.collect::<Result<_, _>>()?;
+    let endorsements = check_of_keys(&form.credentials, trust, judge)?;
     let recorded = chain.last.decisions.iter().map(|decision| Some(decision.sign_in_key.as_str()));
     let decisions = form
         .decisions
@@ -75,11 +68,26 @@ pub(super) fn check(
     Ok(SignIns { endorsements, decisions: decisions.collect::<Result<_, _>>()? })
 }
 
+/// Verifies the sign-ins of keys, and gives those of their endorsements.
+pub(super) fn check_of_keys(
+    keys: &[UnverifiedCredential<'_>],
+    trust: &Trust,
+    judge: &impl Judge,
+) -> Result<Vec<VerifiedSignIn>, Failure> {
+    for credential in keys {
+        // Its key's thumbprint was compared with the record of the enrolment.
+        verify(credential.sign_in, None, &trust.login, judge)?;
+    }
+    // Its key's thumbprint is compared with the record of the endorsement.
+    endorsements(keys).map(|one| verify(one.signed.sign_in, None, &trust.login, judge)).collect()
+}
+
 fn invalid(sentence: impl Into<String>) -> Failure {
     Code::SignInInvalid.because(sentence)
 }
 
-fn verify(
+/// Verifies one.
+pub(super) fn verify(
     sign_in: &SignIn,
     recorded_key: Option<&str>,
     login: &TrustedLogin,

@@ -182,20 +182,21 @@ pub(in crate::storage) async fn newer_open(
 /// it waits for another rollout, and no job is put off for longer that can begin at all.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
-pub(in crate::storage) async fn rollout_beside(
+pub(in crate::storage) async fn rollouts_beside(
     connection: &mut AnyConnection,
     approval: &Approval,
     now: Timestamp,
-) -> Result<Option<ApprovalId>> {
+) -> Result<Vec<ApprovalId>> {
     const SQL: &str = "SELECT a.id FROM jobs j JOIN approvals a ON a.id = j.approval_id \
          WHERE a.service = $1 AND a.id <> $2 AND (a.status = 'executing' OR (j.due_at <= $3 \
-         AND a.first_entry < (SELECT first_entry FROM approvals WHERE id = $2))) LIMIT 1";
+         AND a.first_entry < (SELECT first_entry FROM approvals WHERE id = $2))) \
+         ORDER BY a.first_entry";
     let soon = now.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
-    let id: Option<String> = sqlx::query_scalar(SQL)
+    let ids: Vec<String> = sqlx::query_scalar(SQL)
         .bind(approval.subject.subject().target())
         .bind(approval.id().as_str())
         .bind(soon.as_microsecond())
-        .fetch_optional(connection)
+        .fetch_all(connection)
         .await?;
-    id.map(|id| Row { table: "approvals", key: &id }.parse("id", &id)).transpose()
+    ids.iter().map(|id| Row { table: "approvals", key: id }.parse("id", id)).collect()
 }

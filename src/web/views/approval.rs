@@ -107,7 +107,7 @@ impl ApprovalPage {
             id: approval.id().to_string(),
             version: approval.version,
             status,
-            sentence: Inert::new(&status_sentence(approval, around.now)),
+            sentence: Inert::new(&status_sentence(approval, around.freezes, around.now)),
             successor: match &approval.state {
                 State::Superseded { by, .. } => Some(paths::approval(by)),
                 _ => None,

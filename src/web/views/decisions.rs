@@ -138,6 +138,11 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
     let Some(viewer) = around.viewer else {
         return Turn::SignIn { href: paths::sign_in(&paths::approval(approval.id())) };
     };
+    if viewer.is_auditor {
+        return Turn::MayNot {
+            why: Inert::new("You are one of the auditors, who read everything and sign nothing."),
+        };
+    }
     match refusal(approval, viewer, around) {
         Some(TransitionRefusal::AlreadyDecided(_)) => {
             Turn::MayNot { why: Inert::new("You have signed this approval. A person counts once.") }

@@ -82,7 +82,9 @@ impl InboxPage {
 }
 
 fn waits_for_viewer(approval: &Approval, around: Surroundings<'_>) -> bool {
-    around.viewer.is_some_and(|viewer| refusal(approval, viewer, around).is_none())
+    around
+        .viewer
+        .is_some_and(|viewer| !viewer.is_auditor && refusal(approval, viewer, around).is_none())
 }
 
 fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
@@ -92,7 +94,7 @@ fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
         href: paths::approval(approval.id()),
         headline: Inert::new(&headline_of(approval)),
         status: StatusView::new(approval.status()),
-        sentence: Inert::new(&status_sentence(approval, around.now)),
+        sentence: Inert::new(&status_sentence(approval, around.freezes, around.now)),
         title: asked.title.as_deref().map(Inert::new),
         place: match asked.subject() {
             Subject::Deployment(deployment) => {

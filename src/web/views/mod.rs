@@ -8,6 +8,7 @@ mod calls;
 mod decisions;
 mod difference;
 pub mod endorsement;
+pub mod environments;
 pub mod inbox;
 mod inert;
 pub mod keys;
@@ -22,6 +23,7 @@ mod traffic;
 
 use jiff::Timestamp;
 
+use crate::domain::hold::Freezes;
 use crate::domain::person::Profile;
 use crate::domain::policy::TrustLevel;
 use crate::web::{assets, paths};
@@ -40,6 +42,8 @@ pub struct Viewer {
     pub session_ends_at: Timestamp,
     /// Whether they may read the ledger.
     pub reads_ledger: bool,
+    /// Whether they are an auditor, who signs nothing.
+    pub is_auditor: bool,
 }
 
 /// What a page is drawn in: for whom, when, and with which notice.
@@ -53,6 +57,8 @@ pub struct Surroundings<'a> {
     pub alarm: Option<&'a str>,
     /// Whether anchors are pinned; a page says it if not.
     pub trust: TrustLevel,
+    /// What is frozen, as is verified.
+    pub freezes: &'a Freezes,
     /// The time that pages count from.
     pub now: Timestamp,
 }
@@ -74,6 +80,8 @@ pub struct Frame {
     pub viewer: Option<Inert>,
     /// Whether there is a ledger to read for them.
     pub reads_ledger: bool,
+    /// What is frozen, one sentence each.
+    pub frozen: Vec<Inert>,
     /// Signing in from here leads back here.
     pub sign_in: String,
     /// The path of the page, to mark its link.
@@ -90,8 +98,20 @@ impl Frame {
             is_unpinned: around.trust == TrustLevel::Unpinned,
             viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),
             reads_ledger: around.viewer.is_some_and(|viewer| viewer.reads_ledger),
+            frozen: frozen(around),
             sign_in: paths::sign_in(here),
             here: here.to_owned(),
         }
     }
+}
+
+/// What is frozen, for those who may read of it.
+fn frozen(around: Surroundings<'_>) -> Vec<Inert> {
+    if !around.viewer.is_some_and(|viewer| viewer.reads_ledger) {
+        return Vec::new();
+    }
+    let freezes = around.freezes.in_force(around.now);
+    freezes
+        .map(|(_, freeze)| Inert::new(&format!("Frozen: {}.", freeze.scope.in_words())))
+        .collect()
 }

@@ -4,6 +4,7 @@ use askama::Template;
 use countersign::domain::action::Action;
 use countersign::domain::approval::Approval;
 use countersign::domain::deployment::Deployment;
+use countersign::domain::hold::Freezes;
 use countersign::domain::policy::TrustLevel;
 use countersign::domain::subject::{FrozenSubject, Link};
 use countersign::web::views::Surroundings;
@@ -83,6 +84,7 @@ fn facts(approval: &Approval) -> String {
         notice: None,
         alarm: None,
         trust: TrustLevel::Pinned,
+        freezes: Freezes::NONE,
         now: now(),
     };
     let page = ApprovalPage::new(approval, &calls(), &[], around).render().unwrap();

@@ -14,6 +14,7 @@ use countersign::proof::verify::{Verified, verify};
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection};
 use tempfile::TempDir;
 
 pub const SERVICE: &str = "projects/demo/locations/europe-west1/services/web";
@@ -222,6 +223,18 @@ impl Gate {
 
     pub async fn approval(&self, id: &str) -> Value {
         self.get(&format!("/v1/approvals/{id}")).await.body
+    }
+
+    /// Why the worker does not go on with an approval, as its job says.
+    pub async fn reason_to_wait(&self, id: &str) -> Option<String> {
+        sqlx::any::install_default_drivers();
+        let config = Config::load(&self.servers.files.config, &BTreeMap::new()).unwrap();
+        let mut connection = AnyConnection::connect(config.database.expose_secret()).await.unwrap();
+        let sql = "SELECT last_error FROM jobs WHERE approval_id = $1";
+        let found = sqlx::query_scalar(sql).bind(id.to_owned());
+        let found: Option<Option<String>> = found.fetch_optional(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        found.flatten()
     }
 
     /// The evidence of an approval, verified.

@@ -1,0 +1,203 @@
+//! Whether something approved may begin now, or is held: by a freeze, or because it is outside the hours that
+//! its rules give.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::approval::{Approval, State};
+use crate::domain::digest::Digest;
+use crate::domain::freeze::{FREEZE_BEGUN, FreezeChange, FreezeScope, RecordedFreeze};
+use crate::domain::ledger::Record;
+use crate::domain::person::Person;
+use crate::domain::subject::Requester;
+use crate::domain::time;
+
+/// A freeze that somebody signed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// What is frozen.
+    pub scope: FreezeScope,
+    /// Why, in the words of whoever signed it.
+    pub reason: String,
+    /// Who signed it.
+    pub by: Person,
+    /// That person's name, as the directory said.
+    pub by_name: String,
+    /// Since when.
+    #[serde(deserialize_with = "time::deserialize")]
+    pub since: Timestamp,
+    /// When it ends by itself, if it does.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "time::deserialize_some"
+    )]
+    pub until: Option<Timestamp>,
+}
+
+impl Freeze {
+    /// Whether it still holds.
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// The freezes that nobody has lifted, by their ids ([`crate::domain::freeze::FrozenFreeze::id`]).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Freezes(BTreeMap<Digest, Freeze>);
+
+impl Freezes {
+    /// None at all.
+    pub const NONE: &'static Self = &Self(BTreeMap::new());
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes in one entry of the log. Whoever hands over one that lifts a freeze has verified it:
+    /// [`crate::proof::verify::verify_act`].
+    ///
+    /// An entry that says that a freeze begins counts however its signature stands, and one that cannot be
+    /// read freezes everything: too much is held then, and never too little.
+    pub fn pass(&mut self, record: &Record) {
+        self.0.retain(|_, freeze| freeze.is_in_force(record.at));
+        let read = RecordedFreeze::of_record(record);
+        match read.map(|(recorded, statement)| (statement.id(), recorded, statement)) {
+            Some((id, recorded, statement)) => match &statement.predicate().change {
+                FreezeChange::Begin { scope, reason, until } => {
+                    let freeze = Freeze {
+                        scope: scope.clone(),
+                        reason: reason.clone(),
+                        by: recorded.by,
+                        by_name: recorded.by_name,
+                        since: record.at,
+                        until: *until,
+                    };
+                    self.0.insert(id, freeze);
+                }
+                FreezeChange::Lift { freeze, .. } => {
+                    self.0.remove(freeze);
+                }
+            },
+            None if record.kind == FREEZE_BEGUN => {
+                let id = Digest::of(record.data.to_string());
+                self.0.insert(id, unreadable(record.at));
+            }
+            None => {}
+        }
+    }
+
+    /// Takes in those of another gate or of a lost part of the log, beside those that are there.
+    pub fn keep(&mut self, others: &Self) {
+        for (id, freeze) in &others.0 {
+            self.0.entry(*id).or_insert_with(|| freeze.clone());
+        }
+    }
+
+    /// The one of this id.
+    pub fn get(&self, id: &Digest) -> Option<&Freeze> {
+        self.0.get(id)
+    }
+
+    /// Those that hold now.
+    pub fn in_force(&self, now: Timestamp) -> impl Iterator<Item = (&Digest, &Freeze)> {
+        self.0.iter().filter(move |(_, freeze)| freeze.is_in_force(now))
+    }
+
+    /// One that holds what this requester asked for in this environment; the one that lasts longest.
+    pub fn holding(
+        &self,
+        environment: &str,
+        requester: &Requester,
+        now: Timestamp,
+    ) -> Option<&Freeze> {
+        self.in_force(now)
+            .map(|(_, freeze)| freeze)
+            .filter(|freeze| freeze.scope.covers(environment, requester))
+            .max_by_key(|freeze| freeze.until.unwrap_or(Timestamp::MAX))
+    }
+}
+
+fn unreadable(since: Timestamp) -> Freeze {
+    Freeze {
+        scope: FreezeScope::everything(),
+        reason: "An entry of the ledger begins a freeze that this version of the gate cannot read."
+            .to_owned(),
+        by: Person { issuer: String::new(), subject: String::new() },
+        by_name: "The gate".to_owned(),
+        since,
+        until: None,
+    }
+}
+
+/// Why something approved does not begin now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Hold {
+    /// Somebody froze it.
+    Frozen(Box<Freeze>),
+}
+
+impl Hold {
+    /// The stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Frozen(_) => "frozen",
+        }
+    }
+
+    /// When it ends by itself, as far as is known now.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Frozen(freeze) => freeze.until,
+        }
+    }
+
+    /// Why, and what ends it. It holds words that people wrote.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Frozen(freeze) => {
+                let Freeze { scope, reason, by_name, since, until, .. } = &**freeze;
+                let since = since.strftime("%-d %B %Y, %H:%M UTC");
+                let end = until.map_or_else(
+                    || "until an operator or an approver signs that it is lifted".to_owned(),
+                    |until| {
+                        let until = until.strftime("%-d %B %Y, %H:%M UTC");
+                        format!("until {until}, or until an operator or an approver signs that it is lifted")
+                    },
+                );
+                let (what, reason) = (scope.in_words(), reason.trim());
+                format!("{by_name} froze {what} on {since}: “{reason}” It stays frozen {end}.")
+            }
+        }
+    }
+}
+
+/// What holds an approved rollout that has not begun, of these freezes and its own rules. None: it may begin.
+pub fn hold_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
+    stop_of(approval, freezes, now)
+}
+
+/// What holds an approval where it stands now: before its rollout begins, or between two steps of it.
+pub fn hold_now(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
+    match &approval.state {
+        State::Pending {} => hold_of(approval, freezes, now),
+        State::Approved { .. } if now < approval.runs_out_at() => hold_of(approval, freezes, now),
+        State::Executing { progress, .. } if progress.restoring.is_none() => {
+            stop_of(approval, freezes, now)
+        }
+        _ => None,
+    }
+}
+
+/// What stops the next step of a rollout that has begun. The hours of its rules do not: half-way is no place to
+/// wait for the morning.
+pub fn stop_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
+    let asked = &approval.subject;
+    let freeze = freezes.holding(&asked.environment, &asked.requester, now);
+    freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone())))
+}

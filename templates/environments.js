@@ -1,0 +1,88 @@
+// Freezing and lifting, each by a signature.
+
+import { post, refusalOf, show, whyUnable } from "./ceremony.js";
+import { checkChallenge, differs, sign } from "./signing.js";
+
+const page = document.getElementById("main");
+const HOUR = 60 * 60 * 1000;
+const TYPES = {
+  begin: "urn:countersign:predicate:freeze:v1",
+  lift: "urn:countersign:predicate:freeze-lift:v1",
+};
+
+/** A value with the members of its objects in one order, as text. */
+function ordered(value) {
+  if (value === null || typeof value !== "object") {
+    return JSON.stringify(value);
+  }
+  const members = Object.keys(value).sort();
+  return `{${members.map((name) => `${JSON.stringify(name)}:${ordered(value[name])}`).join()}}`;
+}
+
+/** Refuses to sign anything but what the form says. */
+async function checkBeforeSigning(prepared, change) {
+  const options = await checkChallenge(prepared);
+  const { predicateType, predicate } = JSON.parse(prepared.statement);
+  const same =
+    predicateType === TYPES[change.kind] &&
+    ordered(predicate.change) === ordered(change) &&
+    predicate.audience === location.origin;
+  if (!same) {
+    throw differs();
+  }
+  return options;
+}
+
+function beginning(form) {
+  const { environment } = form.dataset;
+  const requesters = JSON.parse(form.elements.whose.value);
+  const scope = environment ? { environment, requesters } : { requesters };
+  const change = { kind: "begin", scope, reason: form.elements.reason.value.trim() };
+  const hours = Number(form.elements.hours.value);
+  if (hours) {
+    // Whole seconds, as the gate writes them.
+    change.until = new Date(Date.now() + hours * HOUR).toISOString().replace(/\.\d+Z$/, "Z");
+  }
+  return change;
+}
+
+function lifting(form) {
+  const { freeze, scope } = form.dataset;
+  return { kind: "lift", freeze, scope: JSON.parse(scope), reason: form.elements.reason.value.trim() };
+}
+
+async function change(event, wanted, done) {
+  event.preventDefault();
+  const form = event.currentTarget;
+  const button = form.querySelector("button");
+  const message = form.querySelector(".message");
+  button.disabled = true;
+  try {
+    const change = wanted(form);
+    show(message, "Preparing what you sign…");
+    const prepared = await post("/environments/statements", { change });
+    const options = await checkBeforeSigning(prepared, change);
+    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
+    const credential = await sign(options);
+    show(message, "Signed. The gate is checking the signature…");
+    await post("/environments/freezes", { nonce: prepared.nonce, credential });
+    location.assign(`/environments?done=${done}`);
+  } catch (error) {
+    const signIn = error.sessionEnded ? page.dataset.signIn : null;
+    show(message, refusalOf(error, done === "frozen" ? "freeze it" : "lift it"), { tone: "bad", signIn });
+    button.disabled = false;
+    button.focus({ preventScroll: true });
+  }
+}
+
+const why = whyUnable();
+const unable = document.getElementById("unable");
+const kinds = [["form.freeze", beginning, "frozen"], ["form.lift", lifting, "lifted"]];
+for (const [selector, wanted, done] of kinds) {
+  for (const form of document.querySelectorAll(selector)) {
+    form.querySelector("button").disabled = Boolean(why);
+    unable.hidden = !why;
+    unable.textContent = why ?? "";
+    form.addEventListener("submit", (event) => change(event, wanted, done));
+  }
+}
