@@ -173,6 +173,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::AlreadyRegistered
             | CeremonyRefusal::NoCredential
             | CeremonyRefusal::NotEndorsed
+            | CeremonyRefusal::KeyNotAccepted { .. }
             | CeremonyRefusal::AlreadyEndorsed
             | CeremonyRefusal::NothingToEndorse
             | CeremonyRefusal::LinkOver

@@ -11,6 +11,7 @@ use crate::domain::action::ActionType;
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::{Verdict, with_withdrawals};
 use crate::domain::hold::{Freezes, Hold, hold_now};
+use crate::domain::key_rules::KeyRules;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::{NewerRequest, Policy, TrustLevel};
 use crate::domain::sentence::status_sentence;
@@ -253,6 +254,8 @@ pub struct EnvironmentView {
     pub requires_pinned_trust: bool,
     /// How many other approvers must sign for a new key before it can sign here.
     pub endorsements: u8,
+    /// What the keys must be that sign here, where anything is asked of them.
+    pub keys: Option<KeyRules>,
     /// SHA-256 of the canonical policy, hexadecimal.
     pub policy_digest: String,
 }
@@ -355,6 +358,7 @@ impl EnvironmentView {
             trust: policy.enrolment.trust,
             requires_pinned_trust: policy.enrolment.requires_pinned_trust,
             endorsements: policy.enrolment.endorsements,
+            keys: policy.keys.clone(),
             policy_digest: policy
                 .canonical()
                 .map(|(_, digest)| digest.to_string())

@@ -10,6 +10,7 @@ use crate::config::check::Check;
 use crate::config::file::{
     EnvironmentSection, OneOrMany, PlanSection, RequesterSection, RuleSection,
 };
+use crate::config::key_rules;
 use crate::domain::action::ActionType;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
@@ -131,6 +132,7 @@ impl Environment<'_> {
             max_pending: self.max_pending(section.max_pending),
             default_steps: steps.iter().map(|step| step.percent).collect(),
             plan,
+            keys: key_rules::rules(&mut |key, text| self.problem(key, text), section.keys),
             enrolment: EnrolmentRules {
                 endorsements: pins.endorsements,
                 trust: pins.level(),
@@ -395,7 +397,11 @@ impl Environment<'_> {
 }
 
 /// The whole seconds of a time such as `8h`, if it is one within these bounds.
-fn seconds_of(text: &str, shortest: SignedDuration, longest: SignedDuration) -> Option<u64> {
+pub(super) fn seconds_of(
+    text: &str,
+    shortest: SignedDuration,
+    longest: SignedDuration,
+) -> Option<u64> {
     let span = text.parse::<Span>().ok()?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
     (shortest..=longest).contains(&duration).then(|| duration.as_secs().unsigned_abs())
@@ -427,6 +433,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         default_steps: Vec::new(),
         plan: PlanRules::default(),
         enrolment: EnrolmentRules::default(),
+        keys: None,
         actions: Vec::new(),
         requests_per_hour: None,
     };

@@ -293,6 +293,9 @@ pub struct EnvironmentSection {
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,
+    /// What the keys must be that sign.
+    #[serde(default)]
+    pub keys: KeysSection,
     /// The file that holds the address of an incoming webhook of Slack.
     pub slack_webhook_file: Option<PathBuf>,
     /// Whether it does nothing until anchors are pinned.
@@ -315,6 +318,52 @@ pub struct EnvironmentSection {
     /// What requests may say of their plans.
     #[serde(default)]
     pub plan: PlanSection,
+}
+
+/// `[environment.NAME.keys]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysSection {
+    /// Whether copies of the private key may exist.
+    pub kind: KeyKindOrAny,
+    /// The models that may sign; every one if empty.
+    pub allow: Vec<String>,
+    /// The models that may not.
+    pub deny: Vec<String>,
+    /// How long after its enrolment a key signs nothing.
+    pub cool_down: String,
+    /// How many such keys whoever signs must have.
+    pub minimum_keys: i64,
+    /// How long the others go on signing after one was given up.
+    pub replacement_grace: String,
+}
+
+/// The values of `keys.kind`.
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKindOrAny {
+    /// Both kinds.
+    #[default]
+    Any,
+    /// Keys that never leave their authenticator.
+    DeviceBound,
+    /// Keys whose copies can exist on other devices.
+    Synced,
+}
+
+impl Default for KeysSection {
+    fn default() -> Self {
+        Self {
+            kind: KeyKindOrAny::Any,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            cool_down: "0s".to_owned(),
+            // With one key, its loss stops a person, and what they register in a hurry is what an
+            // attacker would register.
+            minimum_keys: 2,
+            replacement_grace: "7d".to_owned(),
+        }
+    }
 }
 
 /// A yes is one to the world of its moment.

@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 
 use crate::config::Config;
+use crate::domain::key_rules::KeyRules;
 use crate::domain::notice::Event;
 use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
 use crate::integrations::cloud_run::CloudRunCredentials;
@@ -179,6 +180,7 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.list("  images", policy.images.iter().cloned());
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
+    lines.list("  keys", policy.keys.iter().flat_map(KeyRules::in_words));
     plan(lines, policy);
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
     if policy.enrolment.requires_pinned_trust {

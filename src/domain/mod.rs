@@ -16,6 +16,7 @@ pub mod hold;
 pub mod ids;
 pub mod image;
 pub mod json_schema;
+pub mod key_rules;
 pub mod ledger;
 pub mod log_fault;
 pub mod log_key;

@@ -15,13 +15,14 @@ use crate::domain::action::ActionType;
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
+use crate::domain::key_rules::KeyRules;
 use crate::domain::person::Person;
 use crate::domain::plan::{PlanRules, StepPlan};
 use crate::domain::service::ServiceName;
 use crate::domain::subject::Subject;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
-pub use findings::PolicyFinding;
+pub use findings::{KeyOwner, PolicyFinding};
 pub use principal::Principal;
 pub use replay::{Ending, Replayed, replay};
 
@@ -59,6 +60,9 @@ pub struct Policy {
     pub plan: PlanRules,
     /// What makes a key count.
     pub enrolment: EnrolmentRules,
+    /// What the keys must be that sign, where anything is asked of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeyRules>,
     /// The tools that may be asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<ActionType>,
@@ -343,6 +347,7 @@ mod tests {
             default_steps: vec![100],
             plan: PlanRules::default(),
             enrolment: EnrolmentRules::default(),
+            keys: None,
             actions: vec![],
             requests_per_hour: None,
         }

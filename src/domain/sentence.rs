@@ -232,7 +232,7 @@ fn superseded(by: &ApprovalId) -> String {
 }
 
 /// A time as sentences say it: `24 November 2026, 14:32 UTC`.
-fn moment(at: Timestamp) -> String {
+pub(crate) fn moment(at: Timestamp) -> String {
     at.strftime("%-d %B %Y, %H:%M UTC").to_string()
 }
 

@@ -17,7 +17,7 @@ use crate::domain::ledger::CREDENTIAL_REVOKED;
 use crate::domain::policy::Policy;
 use crate::domain::statement::Decider;
 use crate::gate::decide::{RelyingParty, encode};
-use crate::gate::endorse::signing_keys;
+use crate::gate::keys::accepted_keys;
 use crate::gate::signature::{check, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::UnverifiedAssertion;
@@ -100,7 +100,7 @@ pub async fn prepare(
         return Err(CeremonyRefusal::AgentGrant.into());
     }
     let person = &session.profile.person;
-    let keys = signing_keys(storage, trust, policy.enrolment.endorsements, person).await?;
+    let keys = accepted_keys(storage, trust, policy, person, now).await?.keys;
     let issuer = Decider {
         approver: person.clone(),
         credentials: keys.iter().map(|key| encode(&key.id)).collect(),

@@ -98,6 +98,11 @@ pub enum NotAuthorised {
         .0.revocation.by_name, .0.revocation.person.subject, .0.at, .0.revocation.reason
     )]
     Revoked(Box<RecordedRevocation>),
+    /// A key that had to be there beside the one that signed had been given up before.
+    #[error(
+        "{0} is said to have had the key {1} beside the one that they signed with, and it had been given up before: ask again, and have the new request signed when the key is replaced"
+    )]
+    OtherKeyGivenUp(String, String),
     /// The rollout began after the approval had run out.
     #[error(
         "the rollout began at {begun}, and the approval ran out at {ran_out}: ask again and have it signed again"
@@ -143,6 +148,7 @@ impl NotAuthorised {
             Self::Row(_) => "row_mismatch",
             Self::RevokedBefore(_) => "credential_revoked",
             Self::Revoked(_) => "credential_revoked",
+            Self::OtherKeyGivenUp(..) => "key_not_accepted",
             Self::BegunLate { .. } => "begun_late",
             Self::Unpinned(_) => "trust_unpinned",
             Self::NotWitnessed(failure) => failure.code().as_str(),
@@ -336,6 +342,19 @@ async fn refuse_revoked(
         let revoked_at = storage.revoked_at(&decision.credential);
         if revoked_at.is_some_and(|index| index < first_call) {
             return Err(NotAuthorised::RevokedBefore(decision.credential.clone()));
+        }
+    }
+    refuse_given_up(storage, verified)
+}
+
+/// Evidence shows that a person had other keys when they decided. That one of them had been revoked before
+/// shows only where the evidence says it, so the log is asked as well.
+fn refuse_given_up(storage: &Storage, verified: &Verified) -> Result<(), NotAuthorised> {
+    for other in verified.other_keys() {
+        let revoked = storage.revoked_at(&other.credential);
+        if other.revoked.is_none() && revoked.is_some_and(|index| index < other.decided) {
+            let person = other.person.subject.clone();
+            return Err(NotAuthorised::OtherKeyGivenUp(person, other.credential.clone()));
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use crate::domain::policy::NewerRequest;
 use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::{Decider, FrozenStatement, Predicate, Saying};
 use crate::gate::endorse::signing_keys;
+use crate::gate::keys::accepted_keys;
 use crate::gate::signature::{Signed, check, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::{CredentialRecord, UnverifiedAssertion};
@@ -65,8 +66,15 @@ pub async fn prepare(
             Some(stored.approval.may_withdraw(person, name, now)?.statement_digest)
         }
     };
-    let needed = stored.approval.policy.enrolment.endorsements.max(trust.endorsements);
-    let credentials = signing_keys(storage, trust, needed, &profile.person).await?;
+    let policy = &stored.approval.policy;
+    let credentials = match withdraws {
+        None => accepted_keys(storage, trust, policy, person, now).await?.keys,
+        // A yes can be taken back with any key that could sign somewhere.
+        Some(_) => {
+            let needed = policy.enrolment.endorsements.max(trust.endorsements);
+            signing_keys(storage, trust, needed, person).await?
+        }
+    };
     let decider = Decider {
         approver: profile.person.clone(),
         credentials: credentials.iter().map(|known| encode(&known.id)).collect(),

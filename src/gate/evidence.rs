@@ -3,12 +3,15 @@
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
-use crate::domain::decision::SignedDecision;
+use crate::domain::decision::{SignedDecision, Verdict};
 use crate::domain::freeze::RecordedFreeze;
+use crate::domain::key_rules::KeyRules;
 use crate::domain::ledger::{Entry, Frontier, Record};
+use crate::domain::person::Person;
 use crate::domain::recovery::successor;
 use crate::gate::GateError;
 use crate::gate::decide::encode;
+use crate::gate::keys::{facts_of, revocation_of};
 use crate::gate::witnessed::{cosignatures, newest_cosigned};
 use crate::proof::base64url;
 use crate::proof::evidence::{
@@ -16,7 +19,7 @@ use crate::proof::evidence::{
     Evidence, SignIn, SignedToken, Trust,
 };
 use crate::proof::verify::ActEvidence;
-use crate::storage::{Storage, StoredApproval};
+use crate::storage::{Credential, RecordedRevocation, Storage, StoredApproval};
 
 /// The name with which a gate's log begins: its origin without the scheme (C2SP tlog-checkpoint).
 pub fn log_name(origin: &str) -> String {
@@ -61,29 +64,55 @@ pub async fn gather_at(
     let mut signed = storage.signed_decisions(approval.id()).await?;
     let mut own_entries = storage.entries_of(approval.id()).await?;
     own_entries.retain(|entry| entry.index < head.size());
-    let last = own_entries.last().map(|last| Record::parse(&last.record)).transpose()?;
-    if let Some(told) = last.and_then(|last| last.approval) {
-        signed.truncate(told.decisions.len());
-    }
+    let decided = decided(&own_entries)?;
+    signed.truncate(decided.len());
     let mut entries = Vec::with_capacity(own_entries.len());
     for entry in own_entries {
         entries.push(entry_evidence(storage, entry, head).await?);
     }
     let name = current_log_name(storage, &trust.origin);
     let checkpoint = storage.sign_checkpoint(&name, head);
-    let needed = approval.policy.enrolment.endorsements;
     let (policy, _) = approval.policy.canonical()?;
+    let asked = (approval.policy.enrolment.endorsements, approval.policy.keys.as_ref());
     Ok(Evidence {
         schema: EVIDENCE_SCHEMA.to_owned(),
         deployment: approval.subject.text().to_owned(),
         policy,
         requester: SignedToken { token, key },
-        credentials: credentials_of(storage, trust, needed, &signed, head).await?,
+        credentials: credentials_of(storage, trust, asked, &signed, &decided, head).await?,
         decisions: signed.into_iter().map(decision_evidence).collect(),
         entries,
         checkpoint,
         cosignatures: cosignatures(storage, trust, head).await?,
     })
+}
+
+/// Whoever decided, with the place and the time of the entry in which the decision first appears.
+struct Decided {
+    person: Person,
+    index: u64,
+    at: Timestamp,
+    /// Whether an earlier yes was taken back, for which every key is good.
+    withdraws: bool,
+}
+
+fn decided(own: &[Entry]) -> Result<Vec<Decided>, GateError> {
+    let mut decided = Vec::new();
+    for entry in own {
+        let record = Record::parse(&entry.record)?;
+        let decisions = record.approval.map(|approval| approval.decisions).unwrap_or_default();
+        let new = decisions.into_iter().skip(decided.len());
+        let new: Vec<Decided> = new
+            .map(|one| Decided {
+                person: one.person,
+                index: entry.index,
+                at: record.at,
+                withdraws: one.verdict == Verdict::Withdraw,
+            })
+            .collect();
+        decided.extend(new);
+    }
+    Ok(decided)
 }
 
 /// Everything that proves a freeze or its end beside its entry, at this index and time: the sign-in that its
@@ -117,19 +146,21 @@ pub async fn gather_act(
         index,
         at,
         sign_in_key: recorded.sign_in_key.clone(),
-        credentials: credentials_of(storage, trust, needed, signatures, tree).await?,
+        credentials: credentials_of(storage, trust, (needed, None), signatures, &[], tree).await?,
         signed: decision_evidence(signed),
         tree: (tree.size(), tree.root()),
     })
 }
 
-/// The enrolment of each credential that signed, in the order of first use: for decisions, then for
-/// the endorsements of the credentials before it. An anchor of `trust` ends the chain.
+/// The enrolment of each credential that signed, in the order of first use: for decisions, then the other
+/// keys that whoever decided must have, then for the endorsements of the credentials before it. An anchor of
+/// `trust` ends the chain.
 async fn credentials_of(
     storage: &Storage,
     trust: &Trust,
-    needed: u8,
+    (needed, keys): (u8, Option<&KeyRules>),
     signed: &[SignedDecision],
+    decided: &[Decided],
     head: &Frontier,
 ) -> Result<Vec<CredentialEvidence>, GateError> {
     let mut ids: Vec<Vec<u8>> = Vec::new();
@@ -139,6 +170,16 @@ async fn credentials_of(
         }
     };
     signed.iter().for_each(|decision| note(&mut ids, &decision.credential_id));
+    let revocations = if keys.is_some() { storage.revocations().await? } else { Vec::new() };
+    if let Some(rules) = keys.filter(|rules| rules.needed() > 1) {
+        let others = Others { storage, trust, needed, rules, revocations: &revocations };
+        for (signed, decided) in signed.iter().zip(decided) {
+            for id in others.of(&signed.credential_id, decided, &ids).await? {
+                note(&mut ids, &id);
+            }
+        }
+    }
+    let last_decided = decided.last().map_or(0, |last| last.index);
     let mut credentials = Vec::new();
     while let Some(id) = ids.get(credentials.len()).cloned() {
         let credential = storage.credential(&id).await?.ok_or(GateError::NotFound)?;
@@ -153,14 +194,81 @@ async fn credentials_of(
                 entry: entry_evidence(storage, entry, head).await?,
             });
         }
+        let revoked = revocation_of(&revocations, &credential).map(|found| found.index);
+        let revoked = match revoked.filter(|index| *index < last_decided) {
+            None => None,
+            Some(index) => {
+                let entry = storage.entry(index).await?.ok_or(GateError::NotFound)?;
+                Some(entry_evidence(storage, entry, head).await?)
+            }
+        };
         credentials.push(CredentialEvidence {
             registration: credential.registration,
             sign_in: SignIn { id_token: credential.id_token, key: credential.issuer_key },
             entry: entry_evidence(storage, entry, head).await?,
             endorsements,
+            revoked,
         });
     }
     Ok(credentials)
+}
+
+/// What shows that whoever decided had other keys than the one that signed.
+struct Others<'a> {
+    storage: &'a Storage,
+    trust: &'a Trust,
+    needed: u8,
+    rules: &'a KeyRules,
+    revocations: &'a [RecordedRevocation],
+}
+
+impl Others<'_> {
+    /// As many other keys of the person as the rules ask for, if there are: those that are `listed` already
+    /// first, in that order, as whoever verifies it takes them; then those in use.
+    async fn of(
+        &self,
+        signer: &[u8],
+        decided: &Decided,
+        listed: &[Vec<u8>],
+    ) -> Result<Vec<Vec<u8>>, GateError> {
+        if decided.withdraws {
+            return Ok(Vec::new());
+        }
+        let signer_enrolled = self.storage.enrolment_of(signer).await?.map(|entry| entry.index);
+        let mut held = Vec::new();
+        for key in self.storage.credentials_of(&decided.person).await? {
+            if key.id == signer || !self.counts(&key, decided.index).await? {
+                continue;
+            }
+            let revoked = revocation_of(self.revocations, &key);
+            let revoked = revoked.filter(|revoked| revoked.index < decided.index);
+            let is_held = revoked.is_none_or(|revoked| {
+                Some(revoked.index) > signer_enrolled
+                    && self.rules.counts_still(revoked.at, decided.at)
+            });
+            let place = listed.iter().position(|id| *id == key.id).unwrap_or(usize::MAX);
+            held.extend(is_held.then_some((place, revoked.is_some(), key.id)));
+        }
+        held.sort();
+        held.truncate(usize::from(self.rules.needed()) - 1);
+        Ok(held.into_iter().map(|(_, _, id)| id).collect())
+    }
+
+    /// Whether a key is one of those that the rules ask for, and was before the entry at `before`.
+    async fn counts(&self, key: &Credential, before: u64) -> Result<bool, GateError> {
+        let enrolled = self.storage.enrolment_of(&key.id).await?;
+        if enrolled.is_none_or(|entry| entry.index >= before)
+            || self.rules.accept(&facts_of(key)).is_err()
+        {
+            return Ok(false);
+        }
+        if self.needed == 0 || self.trust.is_anchor(&key.public_key) {
+            return Ok(true);
+        }
+        let endorsements = self.storage.endorsements_of(&key.id).await?;
+        let before = endorsements.iter().filter(|kept| kept.entry < before).count();
+        Ok(before >= usize::from(self.needed))
+    }
 }
 
 async fn entry_evidence(

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod first_key;
 pub mod freezes;
 pub mod grants;
+pub mod keys;
 mod newest;
 pub mod notices;
 pub mod recover;
@@ -29,6 +30,7 @@ pub mod witnessed;
 
 use crate::domain::approval::TransitionRefusal;
 use crate::domain::canonical::CanonicalError;
+use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::domain::service::ServiceName;
 use crate::gate::grants::GrantRefusal;
@@ -188,6 +190,14 @@ pub enum CeremonyRefusal {
         "your key waits for other approvers to endorse it, and signs nothing before: ask one of them to open the keys of all approvers, and compare the code of the key with the one on your keys page"
     )]
     NotEndorsed,
+    /// None of the person's keys is what the rules of the environment ask for.
+    #[error("the key {name:?} does not sign here: {refusal}")]
+    KeyNotAccepted {
+        /// What the person calls it.
+        name: String,
+        /// What speaks against it.
+        refusal: KeyRefusal,
+    },
     /// Nobody endorses a key of their own.
     #[error("a key is endorsed by somebody else than its owner: ask another approver")]
     OwnKey,
@@ -285,6 +295,7 @@ impl CeremonyRefusal {
             Self::StatementExpired => "statement_expired",
             Self::NoCredential => "no_credential",
             Self::NotEndorsed => "not_endorsed",
+            Self::KeyNotAccepted { refusal, .. } => refusal.code(),
             Self::OwnKey => "own_key",
             Self::AlreadyEndorsed => "already_endorsed",
             Self::NothingToEndorse => "nothing_to_endorse",

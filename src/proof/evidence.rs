@@ -33,7 +33,8 @@ pub struct Evidence {
     /// The signed decisions, in the order of the record.
     pub decisions: Vec<DecisionEvidence>,
     /// The enrolments of the credentials that signed, in the order of their first use: for decisions,
-    /// then for the endorsements of those before, up to the anchors.
+    /// then the other keys of the approvers, where the policy asks for more than one, then for the
+    /// endorsements of those before, up to the anchors.
     pub credentials: Vec<CredentialEvidence>,
     /// The approval's own chain of ledger entries, complete up to its last.
     pub entries: Vec<EntryEvidence>,
@@ -108,6 +109,9 @@ pub struct CredentialEvidence {
     /// The signatures of other approvers for it, in the order of the record: as many as the policy
     /// asks for, and none for an anchor.
     pub endorsements: Vec<EndorsementEvidence>,
+    /// The entry that revoked it before the last decision, where the policy asks for something of keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<EntryEvidence>,
 }
 
 /// One approver's signature for the key of another.

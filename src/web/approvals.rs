@@ -5,9 +5,11 @@ use axum::http::HeaderMap;
 
 use crate::api::problem::Problem;
 use crate::app::App;
-use crate::gate::GateError;
+use crate::domain::approval::{Approval, Status};
+use crate::gate::keys::{AcceptedKeys, accepted_keys};
+use crate::gate::{CeremonyRefusal, GateError};
 use crate::web::decisions::find_visible;
-use crate::web::page::{PageError, visit};
+use crate::web::page::{PageError, Visit, visit};
 use crate::web::views::approval::ApprovalPage;
 
 /// Shows an approval, drawn from its canonical bytes.
@@ -16,8 +18,9 @@ pub async fn page(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<ApprovalPage, PageError> {
-    let visit = visit(&app, &headers, &format!("/approvals/{id}")).await?;
+    let mut visit = visit(&app, &headers, &format!("/approvals/{id}")).await?;
     let stored = find_visible(&app, &visit.session, &id).await?;
+    look_at_keys(&app, &mut visit, &stored.approval).await?;
     let unreadable = |error| Problem::from(GateError::from(error));
     let approval = &stored.approval;
     let calls = app.storage.calls_of(approval.id()).await.map_err(unreadable)?;
@@ -30,4 +33,25 @@ pub async fn page(
     let around = visit.surroundings(&app);
     let page = ApprovalPage::new(approval, &calls, &superseded, around);
     Ok(page.with_earlier(approval, earlier, around))
+}
+
+/// The keys that may sign here, which are not all that may sign somewhere.
+async fn look_at_keys(app: &App, visit: &mut Visit, approval: &Approval) -> Result<(), Problem> {
+    if approval.status() != Status::Pending {
+        return Ok(());
+    }
+    let (person, policy) = (&visit.session.profile.person, &approval.policy);
+    let viewer = &mut visit.viewer;
+    match accepted_keys(&app.storage, &app.trust, policy, person, app.now()).await {
+        Ok(AcceptedKeys { keys, until }) => {
+            viewer.keys = keys.into_iter().map(|key| key.name).collect();
+            viewer.keys_until = until;
+        }
+        Err(GateError::Ceremony(refusal @ CeremonyRefusal::KeyNotAccepted { .. })) => {
+            viewer.keys_refused = Some(refusal.to_string());
+        }
+        Err(GateError::Ceremony(_)) => viewer.keys.clear(),
+        Err(other) => return Err(other.into()),
+    }
+    Ok(())
 }

@@ -56,6 +56,8 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
     let viewer = Viewer {
         profile: session.profile.clone(),
         keys: keys.into_iter().map(|credential| credential.name).collect(),
+        keys_refused: None,
+        keys_until: None,
         session_ends_at: session.expires_at,
         reads_ledger: app.scope_of(&session.profile).is_some(),
         is_auditor: app.authority.roles.is_auditor(person, &session.profile.groups),

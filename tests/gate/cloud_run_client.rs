@@ -60,6 +60,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         default_steps: vec![10, 100],
         plan: Default::default(),
         enrolment: EnrolmentRules::default(),
+        keys: None,
         actions: Vec::new(),
         requests_per_hour: None,
     };

@@ -200,6 +200,10 @@ fn the_example_is_a_configuration() {
       may ask         github with environment production, ref refs/heads/main or refs/tags/v*, repository_id 512345678
       must sign       1 of release-managers
                       1 of security or 00u1a2b3c4EXAMPLE5d7
+      keys            only device-bound keys sign
+                      a new key signs 24h after its enrolment
+                      whoever signs has at least 2 such keys
+                      after the loss of one the others go on signing for 168h
       steps           10, 50, 100 percent
       plans           at 50 % watched for 10 minutes
                       a step is watched for at most 2 hours
@@ -216,6 +220,8 @@ fn the_example_is_a_configuration() {
       may ask         github with repository_id 512345678, repository_owner_id 1234567
                       google with sub 104857600000000000000
       must sign       1 of developers
+      keys            whoever signs has at least 2 such keys
+                      after the loss of one the others go on signing for 168h
       steps           100 percent
       expires in      2h
       begins within   1h of the last signature

@@ -5,6 +5,7 @@ mod command;
 pub mod damage;
 mod damaged_assertions;
 mod endorsements;
+mod key_rules;
 pub mod keys;
 pub mod maker;
 pub mod people;

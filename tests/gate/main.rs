@@ -1,6 +1,7 @@
 //! Every integration test of the gate, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod accepted_keys;
 mod agents;
 mod asking;
 mod assertions;

@@ -129,6 +129,21 @@ fn differences_say_whose_rights_change() {
             "expires_in = \"8h\"\nnewer_request = \"queue\"\nsteps = [10, 100]",
             "different the steps of a request that names none are [10, 100]; before, [100]",
         ),
+        (
+            "expires_in = \"8h\"",
+            "expires_in = \"8h\"\nkeys = { kind = \"device_bound\" }",
+            "narrower  only device-bound keys sign; before, keys of both kinds sign",
+        ),
+        (
+            "expires_in = \"8h\"",
+            "expires_in = \"8h\"\nkeys = { minimum_keys = 1 }",
+            "wider     keys that whoever signs must have: 1; before, 2",
+        ),
+        (
+            "expires_in = \"8h\"",
+            "expires_in = \"8h\"\nkeys = { deny = [\"cb69481e-8ff7-4039-93ec-0a2729a154a8\"] }",
+            "narrower  keys of the model cb69481e-8ff7-4039-93ec-0a2729a154a8 may no longer sign",
+        ),
         ("[environment.production]", "[environment.staging]", "narrower  is gone"),
         (
             "expires_in = \"8h\"",
@@ -339,5 +354,12 @@ async fn who_has_no_key_is_said(engine: Engine) {
     let says = "rule 1 needs 2 of release-managers or u-zoe, and those who have a key make up 1";
     assert!(text.contains(says), "{text}");
     assert!(text.contains("1 person has a key that may sign."), "{text}");
+    // And whose key is not one that the rules ask for.
+    let new = changed(&gate, "keys = { minimum_keys = 1 }", "keys = { kind = \"synced\" }");
+    let (code, text) = said(&files.policy(&["check", "--config", &new]));
+    assert_eq!(code, Some(0), "{text}");
+    let says = "no key of the person u-alice can sign now: it exists on one authenticator only";
+    assert!(text.contains(says) && text.contains("(key_not_synced)"), "{text}");
+    assert!(text.contains("those who have a key make up 0"), "{text}");
     gate.finish().await;
 }

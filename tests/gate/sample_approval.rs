@@ -91,6 +91,7 @@ pub fn policy() -> Policy {
         default_steps: vec![100],
         plan: Default::default(),
         enrolment: EnrolmentRules::default(),
+        keys: None,
         actions: vec![],
         requests_per_hour: None,
     }
@@ -188,6 +189,8 @@ pub fn decision(name: &str, group: &str, verdict: Verdict, reason: Option<&str>)
 
 pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
     Viewer {
+        keys_refused: None,
+        keys_until: None,
         profile: Profile {
             person: person(&name.to_lowercase().replace(' ', ".")),
             name: name.into(),

@@ -1,7 +1,6 @@
 """python3 -m verifier FILE --trust TRUST prints the verdict as JSON."""
 
-import json
-import sys
+import json, sys
 from pathlib import Path
 
 from .evidence import read_trust, verify

@@ -1,11 +1,6 @@
 """Strict readers of JSON (RFC 8259, RFC 8785), base64url and times, and the forms of shapes.txt."""
 
-import base64
-import datetime
-import functools
-import hashlib
-import json
-import re
+import base64, datetime, functools, hashlib, json, re
 from decimal import Decimal
 from pathlib import Path
 
@@ -56,9 +51,12 @@ def canonical(value):
     text = format(Decimal(repr(number)), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
-def from_base64url(text):
-    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    require(to_base64url(data) == text, "base64url is not canonical")
+def from_base64url(text, length=None):
+    """The bytes of base64url without padding or, where their number is told, of base64 with it."""
+    require(isinstance(text, str), "what should be base64 is no text")
+    data = base64.b64decode(text) if length else base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    told = base64.b64encode(data).decode() if length else to_base64url(data)
+    require(told == text and length in (None, len(data)), "base64 is not canonical, or too short or long")
     return data
 
 def nanoseconds(text):
@@ -68,14 +66,13 @@ def nanoseconds(text):
     since = datetime.datetime(*map(int, parts.groups()[:6])) - datetime.datetime(1970, 1, 1)
     return (since.days * 86400 + since.seconds) * 10**9 + int((parts[7] or "0").ljust(9, "0"))
 
+is_of = lambda numbers: lambda value: type(value) is int and value in numbers
 # A form is a function, a regular expression of the canonical JSON, or a tag with the members of each variant.
 FORMS = {
     "any": lambda value: True, "given": lambda value: value is not None, "text": str.__instancecheck__,
     "object": dict.__instancecheck__, "bytes": bytes.__instancecheck__,
     "patterns": lambda value: type(value) is dict and has_form([*value.values()], "text**"),
-    "byte": lambda value: type(value) is int and value in range(2**8),
-    "unsigned": lambda value: type(value) is int and value in range(2**64),
-    "signed": lambda value: type(value) is int and value in range(-2**63, 2**63),
+    "byte": is_of(range(2**8)), "unsigned": is_of(range(2**64)), "signed": is_of(range(-2**63, 2**63)),
     "time": lambda value: type(value) is str and nanoseconds(value) is not None,
 }
 for line in Path(__file__).with_name("shapes.txt").read_text().splitlines():

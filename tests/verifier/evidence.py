@@ -1,6 +1,6 @@
 """The checks of an evidence file. Each begins where its code is yielded, in the order of codes.txt."""
 
-import itertools
+import itertools, uuid
 from pathlib import Path
 from types import SimpleNamespace as Namespace
 
@@ -23,12 +23,11 @@ def read_trust(data):
     require(has_form(trust, "Trust"), "the trust anchors have members that are missing, unknown or malformed")
     signatures.read_verifier_key(trust["log"])
     issuers, endorsers = trust["workload_issuers"], trust["endorsers"]
-    list(map(read_key, sum((one["keys"] for one in [trust["login"], *issuers]), [])))
+    list(map(read_key, (key for one in [trust["login"], *issuers] for key in one["keys"])))
     list(map(webauthn.read_cose_key, map(from_base64url, endorsers)))
-    is_told = len({one["name"] for one in issuers}) == len(issuers) and len({*endorsers}) == len(endorsers)
     witnesses = [signatures.read_verifier_key(one, 4)[2] for one in trust.get("witnesses", [])]
-    is_told &= trust.get("witnesses_required", 0) <= len(witnesses) == len({*witnesses})
-    require(is_told, "one name of two issuers, an endorser or a witness twice, or fewer witnesses than are asked for")
+    is_once = all(len({*some}) == len(some) for some in ([one["name"] for one in issuers], endorsers, witnesses))
+    require(is_once and trust.get("witnesses_required", 0) <= len(witnesses), "something is there twice, or too few witnesses")
     return trust
 
 def verify(data, trust):
@@ -51,7 +50,7 @@ def of_form(case):
     case.file = file = read(case.data, "Evidence")
     case.deployment, case.policy = read(file["deployment"], "Deployment"), read(file["policy"], "Policy")
     case.digest, case.entries = digest_of(file["deployment"]), list(map(Entry, file["entries"]))
-    case.enrolments = [Entry(credential["entry"]) for credential in file["credentials"]]
+    case.enrolments, case.ends = ([one.get(name) and Entry(one[name]) for one in file["credentials"]] for name in ("entry", "revoked"))
     case.decisions = [Namespace(form="Decided", file=decision) for decision in file["decisions"]]
     case.endorsements = [
         Namespace(form="Endorsed", file=one["signed"], entry=Entry(one["entry"]), endorses=place)
@@ -60,8 +59,7 @@ def of_form(case):
     for one in case.statements:
         one.said = read(one.file["statement"], one.form)["predicate"]
         one.person = one.said["approver" if one.form == "Decided" else "endorser"]
-    signed = file["credentials"] + [one.file for one in case.endorsements] + file["decisions"]
-    case.signers = [one["sign_in"] for one in signed]
+    case.signers = [one["sign_in"] for one in file["credentials"] + [one.file for one in case.endorsements] + file["decisions"]]
     list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
     yield "audience_mismatch"
     require(case.deployment["audience"] == case.trust["origin"])
@@ -73,12 +71,11 @@ def of_log(case):
     yield "checkpoint_invalid"
     size, root = signatures.read_checkpoint(case.file["checkpoint"], case.trust["log"])
     yield "cosignature_invalid"
-    witnesses = [one["witness"] for one in case.file["cosignatures"]]
-    are_signed = (signatures.is_cosigned(case.file["checkpoint"], **one) for one in case.file["cosignatures"])
-    require(all(are_signed) and witnesses == sorted({*witnesses}))
+    witnesses = [one["witness"] for one in case.file["cosignatures"] if signatures.is_cosigned(case.file["checkpoint"], **one)]
+    require(witnesses == sorted({*witnesses}) and len(witnesses) == len(case.file["cosignatures"]))
     yield "not_witnessed"
     require(len({*witnesses} & {*case.trust.get("witnesses", [])}) >= case.trust.get("witnesses_required", 0))
-    entries = case.entries + case.enrolments + [one.entry for one in case.endorsements]
+    entries = case.entries + case.enrolments + [*filter(None, case.ends), *(one.entry for one in case.endorsements)]
     yield "entry_not_included"
     require(all(signatures.root_of_path(entry.leaf, entry.index, size, entry.inclusion) == root for entry in entries))
     yield "entry_signature_invalid"
@@ -90,9 +87,8 @@ def of_log(case):
         approval, known = entry.record.get("approval", {}), len(case.recorded)
         is_ours = (ours | {"version": version}).items() <= approval.items()
         require(is_ours and approval.get("previous") == (before and before.hash.hex()))
-        is_first = not before and entry.record["kind"] == "approval.requested"
-        follows = is_first or before and entry.index > before.index and entry.at >= before.at
-        require(follows and approval["decisions"][:known] == case.recorded)
+        is_later = before and entry.index > before.index and entry.at >= before.at
+        require((is_later if before else entry.record["kind"] == "approval.requested") and approval["decisions"][:known] == case.recorded)
         for decision in case.decisions[known:len(approval["decisions"])]:
             decision.entry = entry
         before, case.recorded, case.state = entry, approval["decisions"], approval["state"]
@@ -110,8 +106,8 @@ def of_requester(case):
     pinned, issuer = {"issuer": claims["iss"], "audience": audience}, issuers.get(requester["issuer"], {})
     require(pinned.items() <= issuer.items(), "no issuer of this name is pinned with its iss and aud")
     asked = nanoseconds(case.deployment["requested_at"])
-    begins = [time_of(claims, name) for name in ("iat", "nbf") if name in claims]
-    require(max(begins, default=0) - LEEWAY <= asked < time_of(claims, "exp") + LEEWAY, "it was not valid")
+    begins = max([0, *(time_of(claims, name) for name in ("iat", "nbf") if name in claims)])
+    require(begins - LEEWAY <= asked < time_of(claims, "exp") + LEEWAY, "it was not valid")
     require_signed(token, key, issuer["keys"])
     yield "requester_not_allowed"
     asked, policy, tools = case.deployment, case.policy, [one["tool"] for one in case.policy.get("actions", [])]
@@ -128,8 +124,8 @@ def time_of(claims, name):
     return claims[name] * 10**9
 
 def require_signed(token, key, pinned):
-    require(key in (pinned or [key]), "", "issuer_key_not_pinned")
-    require(is_signed(token, key), "", "token_signature_invalid")
+    is_pinned = key in (pinned or [key])
+    require(is_pinned and is_signed(token, key), "", "token_signature_invalid" if is_pinned else "issuer_key_not_pinned")
 
 def require_recorded(entry, kind, data):
     record = {"schema": entry.record["schema"], "kind": kind, "at": entry.record["at"], "data": data}
@@ -149,7 +145,7 @@ def of_keys(case):
     """A key is its credential's id, its owner, the entry of its enrolment, and its material."""
     yield "enrolment_invalid"
     trust, case.keys = case.trust, []
-    for credential, entry in zip(case.file["credentials"], case.enrolments):
+    for credential, entry, end in zip(case.file["credentials"], case.enrolments, case.ends):
         registration, token = credential["registration"], credential["sign_in"]["id_token"]
         key, said = webauthn.read_registration(registration, trust["origin"], trust["rp_id"])
         claims, digest = part_of(token, 1), sha256(registration.encode())
@@ -157,12 +153,14 @@ def of_keys(case):
         noted |= {"sign_in_digest": digest_of(token), "sign_in_key": thumbprint(credential["sign_in"]["key"])}
         require_recorded(entry, "credential.registered", noted)
         require(has_form(noted["person"], "Person") and claims.get("nonce") == to_base64url(digest))
+        is_end = end and has_form(end.record, "Revocation") and end.record["data"]["credential"] == noted["credential"]
+        require(not end or is_end and end.index > entry.index, "it was not revoked by the entry that is said to")
         case.keys.append((noted["credential"], noted["person"], entry, key))
     yield "sign_in_invalid"
     login = trust["login"]
     # A decision that was not recorded is left to the next check, an endorsement and its record too.
-    recorded = [{}] * (len(case.signers) - len(case.decisions)) + case.recorded + [{}] * len(case.decisions)
-    for signer, noted in zip(case.signers, recorded):
+    signed = itertools.chain([{}] * (len(case.signers) - len(case.decisions)), case.recorded, itertools.repeat({}))
+    for signer, noted in zip(case.signers, signed):
         claims, client = part_of(signer["id_token"], 1), login["client_id"]
         named = claims.get("azp", client), *(claims["aud"] if isinstance(claims.get("aud"), list) else [claims.get("aud")])
         require(claims.get("iss") == login["issuer"] and named == (client,) * max(len(named), 2))
@@ -224,17 +222,32 @@ def of_statements(case):
             elif len(own) == needed and all(map(is_before, own)):
                 counts[place] = max([entry.index, *(one.entry.index for one in own)])
     require(len(counts) == len(keys) and all(map(is_before, case.decisions)), "no anchor, or a key signed before it counted")
+    yield "key_not_accepted"
+    rules, others = case.policy.get("keys", {}), [] # Others: in use, or given up a short time before together with it.
+    fits = [model in rules.get("allow", [model]) and model not in rules.get("deny", []) and rules.get("kind", kind) == kind
+        for one in case.enrolments for model in [str(uuid.UUID(one.record["data"]["aaguid"]))]
+        for kind in ["synced" if one.record["data"]["backup_eligible"] else "device_bound"]]
+    for one in (one for one in case.decisions if "keys" in case.policy and one.said["decision"] != "withdraw"):
+        is_over = lambda begin, name: one.entry.at - begin.at >= rules.get(name + "_seconds", 0) * 10**9
+        ended = lambda end: end and end.index < one.entry.index
+        is_held = lambda end: not ended(end) or end.index > keys[one.by][2].index and not is_over(end, "replacement_grace")
+        own = [key[0] for at, key in enumerate(keys) if at != one.by and key[1] == one.person and fits[at] and is_held(
+            case.ends[at]) and counts[at] < one.entry.index]
+        require(fits[one.by] and is_over(keys[one.by][2], "cool_down") and not ended(case.ends[one.by]))
+        require(len(own) + 1 >= (needed := max(rules.get("minimum_keys", 1), 1)), "its owner has too few")
+        others += own[:needed - 1]
     yield "assertion_invalid"
     for one in case.statements:
         issuer, subject = (one.person[name].encode() for name in ("issuer", "subject"))
         handle = sha256(b"countersign user handle v1\0", len(issuer).to_bytes(8), issuer, subject)
         require(one.file.get("user_handle") in (None, to_base64url(handle)), "it names another person")
-        statement = one.file["statement"].encode()
-        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(statement), statement)
+        data = one.file["statement"].encode()
+        challenge = sha256(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(data), data)
         parts = [from_base64url(one.file[name]) for name in ASSERTION[:3]]
         webauthn.check_assertion(keys[one.by][3], *parts, challenge, trust["origin"], trust["rp_id"])
     yield "unused_credential"
-    require([key[0] for key in keys] == [*dict.fromkeys(one.file["credential_id"] for one in case.statements)])
+    signed = [[one.file["credential_id"] for one in some] for some in (case.decisions, case.endorsements)]
+    require([key[0] for key in keys] == [*dict.fromkeys(signed[0] + others + signed[1])])
     yield "state_mismatch"
     refusals = [one["verdict"] == "reject" and [one["person"], one["name"], one["reason"]] for one in case.recorded]
     told = case.state["status"] == "rejected" and [case.state[name] for name in ("by", "name", "reason")]

@@ -1,8 +1,6 @@
 """What keys sign: tokens (RFC 7515 to 7518, 7638, 8037), checkpoints and entries of the log (RFC 6962)."""
 
-import base64
-import functools
-import re
+import functools, re
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -62,15 +60,10 @@ def is_signed(token, key_text):
     except (ValueError, RecursionError):
         return False
 
-def from_base64(text, length):
-    data = base64.b64decode(text)
-    require(len(data) == length and base64.b64encode(data).decode() == text, "base64 is not canonical")
-    return data
-
 def read_verifier_key(text, signature_type=1):
     """Name, key id and material of `name+hash+base64` (C2SP signed-note): type 1 is a log's, 4 a witness's."""
     name, key_id, encoded = text.split("+", 2)
-    key = from_base64(encoded, 33)
+    key = from_base64url(encoded, 33)
     is_plain = name and not re.search(r"[\s\0-\x1f]", name) and key[0] == signature_type
     require(is_plain and key_id == sha256(name.encode(), b"\n", key)[:4].hex(), "this is no verifier key")
     return name, bytes.fromhex(key_id), ("Ed25519", key[1:])
@@ -79,15 +72,15 @@ def read_checkpoint(text, verifier_key):
     name, key_id, material = read_verifier_key(verifier_key)
     parts = re.fullmatch(rf"({re.escape(name)}\n(0|[1-9][0-9]{{0,19}})\n(.*)\n)\n\u2014 {re.escape(name)} (.*)\n", text)
     require(parts and int(parts[2]) < 2**64, "its lines are not those of this log")
-    root, signature = from_base64(parts[3], 32), from_base64(parts[4], 68)
+    root, signature = from_base64url(parts[3], 32), from_base64url(parts[4], 68)
     require(signature[:4] == key_id and verifies(material, "EdDSA", signature[4:], parts[1].encode()))
     return int(parts[2]), root
 
 def is_cosigned(checkpoint, witness, cosignature):
     """Whether the witness signed the text of a checkpoint (C2SP tlog-cosignature, the Ed25519 type)."""
     _, key_id, material = read_verifier_key(witness, 4)
-    data, text = from_base64(cosignature, 76), checkpoint.partition("\n\n")[0]
-    message = b"cosignature/v1\ntime %d\n%s\n" % (time := int.from_bytes(data[4:12]), text.encode())
+    data, text = from_base64url(cosignature, 76), checkpoint.partition("\n\n")[0].encode()
+    message = b"cosignature/v1\ntime %d\n%s\n" % (time := int.from_bytes(data[4:12]), text)
     return data[:4] == key_id and time < 10**11 and verifies(material, "EdDSA", data[12:], message)
 
 def root_of_path(leaf, index, size, path):

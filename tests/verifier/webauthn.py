@@ -61,11 +61,9 @@ def read_cose_key(data):
     return algorithm, material
 
 def check_client_data(data, kind, origin, challenge=None):
-    said = read_json(data)
-    is_sound = len(data) <= LONGEST_CLIENT_DATA and has_form(said, "ClientData")
-    require(is_sound, "the client data is malformed, or made inside a frame")
-    found = said["type"], said["origin"], challenge and said["challenge"]
-    require(found == (kind, origin, challenge), "the client data is of another type, origin or challenge")
+    is_sound = has_form(said := read_json(data), "ClientData") and len(data) <= LONGEST_CLIENT_DATA
+    found = is_sound and (said["type"], said["origin"], challenge and said["challenge"])
+    require(found == (kind, origin, challenge), "the client data is malformed, framed, or of another type, origin or challenge")
 
 def check_flags(data, rp_id):
     require(len(data) >= HEADER_BYTES and data[:32] == sha256(rp_id.encode()), "it is for another RP id")

@@ -217,8 +217,7 @@ BAD = {
     ],
     "statement_time": [
         {"statement": in_predicate(issued_at=time(16))}, {"statement": in_predicate(expires_at=time(15))},
-        {"statement": in_predicate(expires_at=time(310.5))}, {"deployment": setting(expires_at=time(300))},
-        {"recorded": at(0, setting(decided_at=time(14)))},
+        {"statement": in_predicate(expires_at=time(310.5))}, {"deployment": setting(expires_at=time(300))}, {"recorded": at(0, setting(decided_at=time(14)))},
     ],
     "sign_in_mismatch": [
         {"statement": in_predicate(sign_in_digest="00" * 32)}, {"id_claims": at("decision-0", setting(sub="mallory"))},
@@ -233,6 +232,7 @@ BAD = {
     "not_endorsed": [
         {"policy": setting(enrolment={"endorsements": 1, "trust": "pinned", "requires_pinned_trust": False})},
     ],
+    "key_not_accepted": [{"policy": setting(keys={"minimum_keys": 2})}, {"policy": setting(keys={"kind": "synced"})}],
     "assertion_invalid": [
         {"client_data": in_client(type="webauthn.create")}, {"client_data": in_client(challenge=b64u(bytes(32)))},
         {"client_data": in_client(origin="https://gate.example.com.evil")}, {"client_data": in_client(crossOrigin=True)},

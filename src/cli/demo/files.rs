@@ -196,6 +196,8 @@ requesters = [
 rules = [{{ from = ["group:release-managers"], count = 1 }}]
 expires_in = "8h"
 steps = [10, 50, 100]
+# One key is enough to try things with. Without this line whoever signs must have two.
+keys = {{ minimum_keys = 1 }}
 # Several requests for web may wait at once, to try things with. Without this line a newer one takes
 # the place of the older.
 newer_request = "queue"

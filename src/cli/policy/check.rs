@@ -9,9 +9,11 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{CheckArguments, NO, answer};
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError, load_rules};
 use crate::domain::person::Person;
-use crate::domain::policy::{Policy, PolicyFinding};
+use crate::domain::policy::{KeyOwner, Policy, PolicyFinding};
+use crate::gate::keys::facts_of;
 use crate::proof::token::unverified_claims;
 use crate::storage::{CredentialStatus, Storage};
 
@@ -38,7 +40,11 @@ pub(super) async fn run(arguments: &CheckArguments) -> Result<ExitCode, String> 
     let mut findings: Vec<PolicyFinding> = rules.values().flat_map(Policy::findings).collect();
     let looked = match tokio::time::timeout(PATIENCE, known_signers(&arguments.config)).await {
         Ok(Ok(known)) => {
-            findings.extend(rules.values().flat_map(|policy| policy.without_keys(&known)));
+            for policy in rules.values() {
+                let (signers, refused) = policy.with_keys(&known, Clock::system().now());
+                findings.extend(refused);
+                findings.extend(policy.without_keys(&signers));
+            }
             Ok(known.len())
         }
         Ok(Err(why)) => Err(why),
@@ -74,7 +80,7 @@ fn in_words(
 }
 
 /// Everybody who has a key, with the groups of the sign-in that vouched for the newest.
-async fn known_signers(path: &Path) -> Result<Vec<(Person, Vec<String>)>, String> {
+async fn known_signers(path: &Path) -> Result<Vec<KeyOwner>, String> {
     let config = Config::load_from_process(path).map_err(|_| {
         "the configuration is not complete here (countersign config check says why)".to_owned()
     })?;
@@ -84,13 +90,20 @@ async fn known_signers(path: &Path) -> Result<Vec<(Person, Vec<String>)>, String
     let credentials = storage.credentials().await;
     storage.close().await;
     let credentials = credentials.map_err(|error| format!("the keys cannot be read ({error})"))?;
-    let mut known: BTreeMap<Person, Vec<String>> = BTreeMap::new();
+    let mut known: BTreeMap<Person, KeyOwner> = BTreeMap::new();
     // The newest comes last and stays.
     for credential in credentials.into_iter().filter(|one| one.status == CredentialStatus::Active) {
         let claims = unverified_claims(&credential.id_token).unwrap_or_default();
         let groups = claims[&config.login.groups_claim].as_array().cloned().unwrap_or_default();
         let groups = groups.iter().filter_map(|group| group.as_str().map(str::to_owned)).collect();
-        known.insert(credential.person, groups);
+        let person = credential.person.clone();
+        let owner = known.entry(person.clone()).or_insert_with(|| KeyOwner {
+            person,
+            groups: Vec::new(),
+            keys: Vec::new(),
+        });
+        owner.groups = groups;
+        owner.keys.push(facts_of(&credential));
     }
-    Ok(known.into_iter().collect())
+    Ok(known.into_values().collect())
 }

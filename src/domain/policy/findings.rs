@@ -1,9 +1,22 @@
 //! What an author of rules should look at again, although nothing of it is forbidden.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Policy, Principal, RequesterMatch, RuleProgress, TrustLevel, matches_pattern};
+use crate::domain::key_rules::{KeyFacts, KeyRefusal};
 use crate::domain::person::Person;
+
+/// Somebody with keys, and the groups of the newest sign-in that is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyOwner {
+    /// Who.
+    pub person: Person,
+    /// Their groups.
+    pub groups: Vec<String>,
+    /// Their keys that were not given up.
+    pub keys: Vec<KeyFacts>,
+}
 
 /// One finding.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -55,6 +68,40 @@ impl Policy {
             }
         }
         found
+    }
+
+    /// Who may sign by the rules and has no key that is what is asked for, and who they are that have one.
+    pub fn with_keys(
+        &self,
+        known: &[KeyOwner],
+        now: Timestamp,
+    ) -> (Vec<(Person, Vec<String>)>, Vec<PolicyFinding>) {
+        let (mut signers, mut found) = (Vec::new(), Vec::new());
+        for KeyOwner { person, groups, keys } in known {
+            match self.refused_keys(keys, now) {
+                None => signers.push((person.clone(), groups.clone())),
+                Some(refusal) if self.admits_approver(person, groups) => found.push(self.finding(
+                    refusal.code(),
+                    format!("no key of the person {} can sign now: {refusal}", person.subject),
+                )),
+                Some(_) => {}
+            }
+        }
+        (signers, found)
+    }
+
+    /// Why none of these keys of one person signs.
+    fn refused_keys(&self, keys: &[KeyFacts], now: Timestamp) -> Option<KeyRefusal> {
+        let rules = self.keys.as_ref()?;
+        let (accepted, refused): (Vec<_>, Vec<_>) =
+            keys.iter().map(|key| (key, rules.accept(key))).partition(|(_, one)| one.is_ok());
+        if accepted.is_empty() {
+            return refused.into_iter().find_map(|(_, one)| one.err());
+        }
+        let waiting = accepted.iter().map(|(key, _)| rules.accept_age(key, now));
+        let (old, young): (Vec<_>, Vec<_>) = waiting.partition(Result::is_ok);
+        let too_few = rules.accept_number(accepted.len()).err();
+        too_few.or_else(|| young.into_iter().find_map(Result::err).filter(|_| old.is_empty()))
     }
 
     /// Who would have to sign and has no key: `known` are the people who have one, with the groups of the

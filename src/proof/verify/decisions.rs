@@ -9,6 +9,7 @@ use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedDecision, UnverifiedSigned};
 use super::judge::Judge;
+use super::keys::Spare;
 use super::ledger::Chain;
 use super::sign_in::{LEEWAY, VerifiedSignIn};
 use crate::domain::decision::{Decision, Verdict, assertion_digest, standing};
@@ -215,15 +216,17 @@ pub(super) fn check_assertion<P: Signable>(
 }
 
 /// The credentials are those that signed, in the order of their first use, and no others: for decisions,
-/// then for the endorsements of each credential in turn.
+/// then the other keys that the approvers must have, then for the endorsements of each credential in turn.
 pub(super) fn check_all_used(
     used: &[usize],
+    spares: &[Spare],
     links: &[Link],
     credentials: &[Enrolled],
 ) -> Result<(), Failure> {
     let mut next = 0;
     let endorsers = links.iter().map(|link| link.by);
-    let in_order = used.iter().copied().chain(endorsers).all(|one| {
+    let spares = spares.iter().map(|spare| spare.place);
+    let in_order = used.iter().copied().chain(spares).chain(endorsers).all(|one| {
         let is_new = one == next;
         next += usize::from(is_new);
         is_new || one < next

@@ -190,7 +190,7 @@ pub(super) fn check_chains(
 }
 
 /// From which entry on each key counts; `None` for one that never does.
-fn counts_from(
+pub(super) fn counts_from(
     credentials: &[Enrolled],
     links: &[Link],
     needed: u8,

@@ -1,15 +1,18 @@
 //! Enrolments: how a key became a person's.
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Decider;
 use super::failure::{Code, Failure};
 use super::form::UnverifiedCredential;
 use super::judge::Judge;
+use super::ledger::Moment;
 use super::sign_in::person_of;
 use crate::domain::decision::Decision;
 use crate::domain::digest::Digest;
+use crate::domain::key_rules::{Aaguid, KeyFacts};
 use crate::domain::person::Person;
 use crate::proof::assertion::CredentialRecord;
 use crate::proof::base64url;
@@ -28,6 +31,9 @@ pub(super) struct Enrolled {
     pub person: Person,
     /// The place of its entry.
     pub index: u64,
+    /// The entry that took it out of use, where the file has it.
+    pub revoked: Option<Moment>,
+    enrolled_at: Timestamp,
     attested: AttestedCredential,
 }
 
@@ -40,6 +46,15 @@ impl Enrolled {
             user_handle: user_handle(&self.person.issuer, &self.person.subject).to_vec(),
             backup_eligible: self.attested.flags.backup_eligible(),
             sign_count: 0,
+        }
+    }
+
+    /// What rules ask about it.
+    pub(super) fn facts(&self) -> KeyFacts {
+        KeyFacts {
+            backup_eligible: self.attested.flags.backup_eligible(),
+            aaguid: Aaguid(self.attested.aaguid),
+            enrolled_at: self.enrolled_at,
         }
     }
 
@@ -106,5 +121,15 @@ fn enrolled(
     judge.require(vouched, || invalid(format!(
             "the directory did not vouch for the key {id}: the ID token's nonce is not the digest of its registration"
         )))?;
-    Ok(Enrolled { id, person, index: unverified.entry.index, attested })
+    let revoked = unverified.revoked.as_ref();
+    let is_of_it = revoked.is_none_or(|entry| {
+        let is_later = entry.index > unverified.entry.index;
+        is_later && entry.record.approval.is_none() && entry.record.revokes() == Some(&id)
+    });
+    judge.require(is_of_it, || {
+        invalid(format!("the entry that is said to revoke {id} says something else"))
+    })?;
+    let revoked = revoked.map(|entry| Moment { index: entry.index, at: entry.record.at });
+    let (index, enrolled_at) = (unverified.entry.index, record.at);
+    Ok(Enrolled { id, person, index, revoked, enrolled_at, attested })
 }

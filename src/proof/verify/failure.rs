@@ -27,6 +27,7 @@ pub enum Code {
     SignInMismatch,
     CredentialNotEnrolled,
     NotEndorsed,
+    KeyNotAccepted,
     AssertionInvalid,
     UnusedCredential,
     StateMismatch,
@@ -35,7 +36,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the checks.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Malformed,
         Self::AudienceMismatch,
         Self::PolicyMismatch,
@@ -57,6 +58,7 @@ impl Code {
         Self::SignInMismatch,
         Self::CredentialNotEnrolled,
         Self::NotEndorsed,
+        Self::KeyNotAccepted,
         Self::AssertionInvalid,
         Self::UnusedCredential,
         Self::StateMismatch,
@@ -83,6 +85,7 @@ impl Code {
             Self::SignInInvalid => "sign_in_invalid",
             Self::EndorsementInvalid => "endorsement_invalid",
             Self::NotEndorsed => "not_endorsed",
+            Self::KeyNotAccepted => "key_not_accepted",
             Self::StatementMismatch => "statement_mismatch",
             Self::StatementTime => "statement_time",
             Self::SignInMismatch => "sign_in_mismatch",

@@ -65,6 +65,7 @@ pub(super) struct UnverifiedCredential<'a> {
     pub registration: &'a str,
     pub sign_in: &'a SignIn,
     pub entry: UnverifiedEntry,
+    pub revoked: Option<UnverifiedEntry>,
     pub endorsements: Vec<UnverifiedEndorsement<'a>>,
 }
 
@@ -119,12 +120,13 @@ pub(super) fn endorsements<'k, 'a>(
     keys.iter().flat_map(|key| &key.endorsements)
 }
 
-/// The entries of keys, each with those of its endorsements.
+/// The entries of keys, each with the one that revoked it and those of its endorsements.
 pub(super) fn entries_of<'k>(
     keys: &'k [UnverifiedCredential<'_>],
 ) -> impl Iterator<Item = &'k UnverifiedEntry> {
     keys.iter().flat_map(|key| {
-        std::iter::once(&key.entry).chain(key.endorsements.iter().map(|one| &one.entry))
+        let endorsements = key.endorsements.iter().map(|one| &one.entry);
+        std::iter::once(&key.entry).chain(&key.revoked).chain(endorsements)
     })
 }
 
@@ -212,6 +214,7 @@ pub(super) fn credential(
         registration: &evidence.registration,
         sign_in: &evidence.sign_in,
         entry: entry(&evidence.entry)?,
+        revoked: evidence.revoked.as_ref().map(entry).transpose()?,
         endorsements: evidence.endorsements.iter().map(endorsement).collect::<Result<_, _>>()?,
     })
 }

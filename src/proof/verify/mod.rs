@@ -10,6 +10,7 @@ mod enrolment;
 mod failure;
 mod form;
 mod judge;
+mod keys;
 mod ledger;
 mod outcome;
 mod requester;
@@ -19,6 +20,7 @@ mod witness;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ledger::{ApprovalRecord, Record};
+use crate::domain::person::Person;
 use crate::domain::policy::Policy;
 use crate::domain::subject::FrozenSubject;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
@@ -40,6 +42,7 @@ pub struct Verified {
     records: Vec<Record>,
     last: ApprovalRecord,
     deciders: Vec<Decider>,
+    other_keys: Vec<OtherKey>,
     checkpoint: Checkpoint,
     cosigned: Vec<Cosigned>,
     checks: Vec<String>,
@@ -56,6 +59,19 @@ pub struct Decider {
     pub backup_eligible: bool,
     /// The attestation statement's format, `none` or `packed` for example.
     pub attestation: String,
+}
+
+/// A key that somebody who decided had beside the one that they signed with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OtherKey {
+    /// Whose it is.
+    pub person: Person,
+    /// The credential's id, base64url.
+    pub credential: String,
+    /// The entry in which the decision first appears.
+    pub decided: u64,
+    /// The entry that had revoked it a short time before, where it counts all the same.
+    pub revoked: Option<u64>,
 }
 
 impl Verified {
@@ -92,6 +108,11 @@ impl Verified {
     /// Who decided, with the keys that they signed with.
     pub fn deciders(&self) -> &[Decider] {
         &self.deciders
+    }
+
+    /// The other keys that those who decided had to have.
+    pub fn other_keys(&self) -> &[OtherKey] {
+        &self.other_keys
     }
 
     /// The signed tree head that everything is included in.
@@ -197,9 +218,10 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
         &links,
         trust,
     ))?;
+    let spares = keys::check(&form, &chain, &credentials, &used, &links, trust, judge)?;
     judge.pass(decisions::check_assertions(&form, &credentials, &used, trust))?;
     judge.pass(endorsement::check_assertions(&form.credentials, &credentials, &links, trust))?;
-    judge.pass(decisions::check_all_used(&used, &links, &credentials))?;
+    judge.pass(decisions::check_all_used(&used, &spares, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
     judge.pass(outcome::check_quorum(&form))?;
     let deciders = chain.last.decisions.iter().zip(&used);
@@ -213,6 +235,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
         records: form.entries.into_iter().map(|entry| entry.record).collect(),
         last,
         deciders,
+        other_keys: spares.iter().map(|spare| spare.told(&credentials)).collect(),
         checkpoint,
         cosigned,
         checks,
@@ -267,6 +290,9 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         let keys = form.credentials.len();
         held.push(format!("{}: made with user verification, each vouched for by the directory {} in a sign-in that names it, each recorded before it signed.", count(keys, "key"), trust.login.issuer));
         held.push(endorsed(form, trust));
+        if let Some(rules) = &form.policy.keys {
+            held.push(keys::held(rules));
+        }
         held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind()));
     }
     if was_approved(status) {

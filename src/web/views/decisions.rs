@@ -69,6 +69,11 @@ pub enum Turn {
     },
     /// The person may sign and has no key.
     NeedsKey,
+    /// The person may sign, and none of their keys is what the rules ask for.
+    OtherKey {
+        /// Why, and what would do.
+        why: Inert,
+    },
     /// The person signed a yes and may take it back with these keys.
     Withdraw {
         /// Their names.
@@ -84,6 +89,8 @@ pub enum Turn {
         keys: Vec<Inert>,
         /// Whether nobody else has to sign after this person.
         completes: bool,
+        /// Until when they may although another key has to be registered.
+        until: Option<Moment>,
     },
 }
 
@@ -160,8 +167,16 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
             | TransitionRefusal::Expired(_)
             | TransitionRefusal::NothingToWithdraw(_),
         ) => Turn::Over,
+        None if viewer.keys_refused.is_some() => {
+            let why = viewer.keys_refused.as_deref().unwrap_or_default();
+            Turn::OtherKey { why: Inert::new(why) }
+        }
         None if viewer.keys.is_empty() => Turn::NeedsKey,
-        None => Turn::Sign { keys: names_of_keys(viewer), completes: completes(approval, viewer) },
+        None => Turn::Sign {
+            until: viewer.keys_until.map(|until| Moment::new(until, around.now)),
+            keys: names_of_keys(viewer),
+            completes: completes(approval, viewer),
+        },
     }
 }
 

@@ -38,6 +38,10 @@ pub struct Viewer {
     pub profile: Profile,
     /// The names of the person's keys that may sign now.
     pub keys: Vec<String>,
+    /// Why none of them signs where the person looks, and what would do, if so.
+    pub keys_refused: Option<String>,
+    /// Until when they may sign there although another key has to be registered.
+    pub keys_until: Option<Timestamp>,
     /// When the session ends.
     pub session_ends_at: Timestamp,
     /// Whether they may read the ledger.

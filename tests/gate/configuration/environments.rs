@@ -113,3 +113,25 @@ fn requesters_that_would_let_others_ask() {
     Folder::with(claims, "repository_owner_id = \"7\", ref = \"refs/tags/v*\"").accepted();
     assert_refused("issuer = \"github\",", "issuer = \"gitlab\",", key, "\"gitlab\"");
 }
+
+#[test]
+fn what_is_asked_of_keys_can_be_meant() {
+    let refused = |keys: &str, key: &str, says: &str| {
+        let with = format!("expires_in = \"8h\"\nkeys = {{ {keys} }}");
+        assert_refused(
+            "expires_in = \"8h\"",
+            &with,
+            &format!("environment.production.keys.{key}"),
+            says,
+        );
+    };
+    let model = "cb69481e-8ff7-4039-93ec-0a2729a154a8";
+    refused("minimum_keys = 0", "minimum_keys", "1 to 8");
+    refused("minimum_keys = 9", "minimum_keys", "1 to 8");
+    refused("cool_down = \"31d\"", "cool_down", "between 0 seconds and 30 days");
+    refused("replacement_grace = \"-1d\"", "replacement_grace", "between 0 seconds and 90 days");
+    refused("allow = [\"YubiKey 5\"]", "allow", "\"YubiKey 5\" is no AAGUID");
+    refused(&format!("deny = [\"{}\"]", model.to_uppercase()), "deny", "is no AAGUID");
+    refused(&format!("allow = [\"{model}\", \"{model}\"]"), "allow", "twice");
+    refused(&format!("allow = [\"{model}\"], deny = [\"{model}\"]"), "deny", "allow lists as well");
+}

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
-use crate::evidence::{endorsements, withdrawals, witnesses};
+use crate::evidence::{endorsements, key_rules, withdrawals, witnesses};
 use crate::sample_approval;
 
 /// Set it to write the vectors anew, after the format changed.
@@ -76,6 +76,7 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     witnesses::add_bad(&mut add);
     tokens(&mut add);
     decisions(&mut add);
+    key_rules::add_bad(&mut add);
     outcome(&mut add);
     withdrawals::add_bad(&mut add);
     bad

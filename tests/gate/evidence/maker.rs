@@ -67,6 +67,16 @@ pub struct Maker {
     pub edit_endorsing_token: fn(&mut Map<String, Value>),
     pub endorsement_faults: Vec<Fault>,
     pub endorses_late: bool,
+    /// Whose other keys the file holds, behind the keys that sign.
+    pub other_keys: Vec<&'static str>,
+    /// How long before the request the last of them was given up.
+    pub gives_up: Option<SignedDuration>,
+    pub edit_revocation: fn(&mut Record),
+    /// How long before the request the keys were enrolled.
+    pub enrolled_before: SignedDuration,
+    /// Whether the keys are ones that can be copied.
+    pub synced: bool,
+    pub other_keys_are_synced: bool,
     /// The witnesses that sign the tree head, by their places among the keys.
     pub witnesses: Vec<usize>,
 }
@@ -133,6 +143,12 @@ impl Maker {
             edit_endorsing_token: |_| {},
             endorsement_faults: Vec::new(),
             endorses_late: false,
+            other_keys: Vec::new(),
+            gives_up: None,
+            edit_revocation: |_| {},
+            enrolled_before: SignedDuration::ZERO,
+            synced: false,
+            other_keys_are_synced: false,
             witnesses: vec![0, 2],
         }
     }
@@ -171,13 +187,26 @@ impl Maker {
         let mut log = Log::new();
         let start = self.deployment.requested_at;
         self.write(&mut log, &Record::of_event("gate.started", json!({"n": 1}), start));
-        let mut people: Vec<Enrolled> =
-            self.signers.iter().map(|signer| self.enrol(signer.subject, start)).collect();
+        let enrolled_at = start - self.enrolled_before;
+        let subjects = self.signers.iter().map(|signer| signer.subject);
+        let subjects = subjects.chain(self.other_keys.iter().copied());
+        let subjects = subjects.enumerate();
+        let mut people: Vec<Enrolled> = subjects
+            .map(|(place, subject)| {
+                let is_other = place >= self.signers.len();
+                let synced = if is_other { self.other_keys_are_synced } else { self.synced };
+                self.enrol(subject, enrolled_at, synced)
+            })
+            .collect();
         if self.endorsements.iter().any(|(_, by)| *by == ANCHOR) {
             people.push(self.enrol_anchor(start));
         }
         if !self.enrols_late {
             people.iter_mut().for_each(|person| person.write(&self, &mut log));
+        }
+        if let Some(before) = self.gives_up {
+            let last = self.signers.len() + self.other_keys.len() - 1;
+            people[last].give_up(&self, &mut log, start - before);
         }
         let before = start - SignedDuration::from_secs(10);
         if !self.endorses_late {
@@ -212,7 +241,7 @@ impl Maker {
             self.endorse(&mut people, &mut log, before);
         }
         if self.lists_an_unused_key {
-            let mut unused = self.enrol("u-bob", start);
+            let mut unused = self.enrol("u-bob", start, false);
             unused.write(&self, &mut log);
             people.push(unused);
         }

@@ -24,8 +24,9 @@ use crate::evidence::keys::{ANCHOR_SUBJECT, DIRECTORY, ORIGIN, RP_ID, creation_o
 use crate::evidence::maker::{ANCHOR, Log, Maker};
 
 impl Maker {
-    pub fn enrol(&self, subject: &'static str, at: Timestamp) -> Enrolled {
+    pub fn enrol(&self, subject: &'static str, at: Timestamp, synced: bool) -> Enrolled {
         let mut authenticator = SoftwareAuthenticator::new();
+        authenticator.backup_eligible = synced;
         let answer = authenticator.create(&creation_options(subject), ORIGIN).unwrap().to_string();
         let registration = (self.edit_registration)(&answer);
         let nonce = base64url::encode(Digest::of(&registration).as_bytes());
@@ -42,6 +43,7 @@ impl Maker {
             sign_in,
             at,
             entry: None,
+            revoked: None,
             endorsed: Vec::new(),
         }
     }
@@ -63,6 +65,7 @@ impl Maker {
             sign_in,
             at,
             entry: None,
+            revoked: None,
             endorsed: Vec::new(),
         }
     }
@@ -150,6 +153,7 @@ pub struct Enrolled {
     sign_in: SignIn,
     at: Timestamp,
     entry: Option<usize>,
+    revoked: Option<usize>,
     endorsed: Vec<(DecisionEvidence, usize)>,
 }
 
@@ -187,11 +191,20 @@ impl Enrolled {
         self.entry = Some(maker.write(log, &record));
     }
 
+    /// Writes that the key was given up, or `edit` of it.
+    pub fn give_up(&mut self, maker: &Maker, log: &mut Log, at: Timestamp) {
+        let data = json!({"credential": self.id(), "reason": "lost"});
+        let mut record = Record::of_event("credential.revoked", data, at);
+        (maker.edit_revocation)(&mut record);
+        self.revoked = Some(maker.write(log, &record));
+    }
+
     pub fn evidence(self, log: &Log) -> CredentialEvidence {
         CredentialEvidence {
             registration: self.registration,
             sign_in: self.sign_in,
             entry: log.evidence(self.entry.unwrap()),
+            revoked: self.revoked.map(|entry| log.evidence(entry)),
             endorsements: self
                 .endorsed
                 .into_iter()

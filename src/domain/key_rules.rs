@@ -1,0 +1,348 @@
+//! What a key must be so that its signatures count in an environment. That its owner was verified (PIN or
+//! biometry) is asked of every key and stands in no rule.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::sentence::moment;
+
+/// What the keys of an environment must be. What is absent is not asked for.
+///
+/// The kind is what the authenticator signed of itself (WebAuthn Level 3, section 6.1, flag BE), and so is
+/// the model; nothing but a verified attestation shows that the authenticator is one that tells the truth.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRules {
+    /// Whether the private key may be copied to other devices; both are good if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<KeyKind>,
+    /// The models that may sign; every one if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub allow: Vec<Aaguid>,
+    /// The models that may not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub deny: Vec<Aaguid>,
+    /// How long after its enrolment a key signs nothing yet, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down_seconds: Option<u64>,
+    /// How many such keys a person must have before one of them signs; one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_keys: Option<u8>,
+    /// How long the remaining keys go on signing after one was given up, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement_grace_seconds: Option<u64>,
+}
+
+/// Whether the private key can leave its authenticator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    /// It never does.
+    DeviceBound,
+    /// Copies of it can exist on other devices of the same account.
+    Synced,
+}
+
+/// The model of an authenticator, which all of one make and version share (WebAuthn: AAGUID).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Aaguid(pub [u8; 16]);
+
+/// The text is no AAGUID.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no AAGUID: write 32 digits of hexadecimal in the form 01234567-89ab-cdef-0123-456789abcdef"
+)]
+pub struct InvalidAaguid(String);
+
+impl fmt::Display for Aaguid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, byte) in self.0.iter().enumerate() {
+            let hyphen = if matches!(place, 4 | 6 | 8 | 10) { "-" } else { "" };
+            write!(formatter, "{hyphen}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Aaguid {
+    type Err = InvalidAaguid;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAaguid> {
+        let invalid = || InvalidAaguid(text.to_owned());
+        let bytes = data_encoding::HEXLOWER.decode(text.replace('-', "").as_bytes());
+        let bytes = bytes.ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(invalid)?;
+        let aaguid = Self(bytes);
+        // One spelling alone, so that rules have one digest.
+        if aaguid.to_string() == text { Ok(aaguid) } else { Err(invalid()) }
+    }
+}
+
+impl TryFrom<String> for Aaguid {
+    type Error = InvalidAaguid;
+
+    fn try_from(text: String) -> Result<Self, InvalidAaguid> {
+        text.parse()
+    }
+}
+
+impl From<Aaguid> for String {
+    fn from(aaguid: Aaguid) -> Self {
+        aaguid.to_string()
+    }
+}
+
+/// What a key is, as its registration and the entry of its enrolment say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyFacts {
+    /// Whether copies of it can exist on other devices (flag BE).
+    pub backup_eligible: bool,
+    /// The authenticator's model; all zero when it does not say.
+    pub aaguid: Aaguid,
+    /// When it was enrolled.
+    pub enrolled_at: Timestamp,
+}
+
+/// Why a key does not count in an environment. Each names what would do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRefusal {
+    /// It may be copied.
+    #[error(
+        "copies of it can exist on other devices, and only keys that never leave their authenticator sign here: use a security key or a device-bound passkey"
+    )]
+    NotDeviceBound,
+    /// It cannot be copied.
+    #[error(
+        "it exists on one authenticator only, and only synced passkeys sign here: use a passkey of your phone's or computer's account"
+    )]
+    NotSynced,
+    /// Its model is not one of those that may sign.
+    #[error("its model ({0}) is not one of those that may sign here: use one of {1}")]
+    ModelNotAllowed(Aaguid, String),
+    /// Its model may not sign.
+    #[error("its model ({0}) may not sign here: use a key of another one")]
+    ModelDenied(Aaguid),
+    /// It is too young.
+    #[error("it was registered a short time ago and signs from {} on", moment(*.0))]
+    CoolingDown(Timestamp),
+    /// Its owner has too few keys.
+    #[error(
+        "whoever signs here has at least {needed} such keys, so that losing one is no emergency, and there are {has}: register another one on the keys page"
+    )]
+    TooFewKeys {
+        /// How many it takes.
+        needed: u8,
+        /// How many there are.
+        has: usize,
+    },
+}
+
+impl KeyRefusal {
+    /// The stable name of the reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotDeviceBound => "key_not_device_bound",
+            Self::NotSynced => "key_not_synced",
+            Self::ModelNotAllowed(..) => "key_model_not_allowed",
+            Self::ModelDenied(_) => "key_model_denied",
+            Self::CoolingDown(_) => "key_cooling_down",
+            Self::TooFewKeys { .. } => "too_few_keys",
+        }
+    }
+}
+
+impl KeyRules {
+    /// Whether they ask for nothing, so that they need not be written down.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How many keys a person must have.
+    pub fn needed(&self) -> u8 {
+        self.minimum_keys.unwrap_or(1).max(1)
+    }
+
+    /// Whether a key is one of those that are asked for, whatever its age and its owner's other keys.
+    ///
+    /// # Errors
+    /// What speaks against it.
+    pub fn accept(&self, key: &KeyFacts) -> Result<(), KeyRefusal> {
+        match (self.kind, key.backup_eligible) {
+            (Some(KeyKind::DeviceBound), true) => return Err(KeyRefusal::NotDeviceBound),
+            (Some(KeyKind::Synced), false) => return Err(KeyRefusal::NotSynced),
+            _ => {}
+        }
+        if !self.allow.is_empty() && !self.allow.contains(&key.aaguid) {
+            let allowed: Vec<String> = self.allow.iter().map(ToString::to_string).collect();
+            return Err(KeyRefusal::ModelNotAllowed(key.aaguid, allowed.join(", ")));
+        }
+        if self.deny.contains(&key.aaguid) {
+            return Err(KeyRefusal::ModelDenied(key.aaguid));
+        }
+        Ok(())
+    }
+
+    /// Whether a key that is accepted has waited long enough at `at`.
+    ///
+    /// # Errors
+    /// Until when it waits.
+    pub fn accept_age(&self, key: &KeyFacts, at: Timestamp) -> Result<(), KeyRefusal> {
+        let waits = self.cool_down_seconds.unwrap_or_default();
+        if has_passed(key.enrolled_at, at, waits) {
+            return Ok(());
+        }
+        let until = i64::try_from(waits).ok().map(SignedDuration::from_secs);
+        let until = until.and_then(|waits| key.enrolled_at.checked_add(waits).ok());
+        Err(KeyRefusal::CoolingDown(until.unwrap_or(Timestamp::MAX)))
+    }
+
+    /// Whether a key that was given up at `given_up_at` still counts as one that its owner has: for as long
+    /// as they may take to replace it.
+    pub fn counts_still(&self, given_up_at: Timestamp, at: Timestamp) -> bool {
+        let grace = self.replacement_grace_seconds.unwrap_or_default();
+        !has_passed(given_up_at, at, grace)
+    }
+
+    /// Until when it counts.
+    pub fn grace_ends(&self, given_up_at: Timestamp) -> Timestamp {
+        let grace = i64::try_from(self.replacement_grace_seconds.unwrap_or_default());
+        let grace = grace.ok().map(SignedDuration::from_secs);
+        grace.and_then(|grace| given_up_at.checked_add(grace).ok()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether so many accepted keys are enough.
+    ///
+    /// # Errors
+    /// How many are missing.
+    pub fn accept_number(&self, has: usize) -> Result<(), KeyRefusal> {
+        let needed = self.needed();
+        if has >= usize::from(needed) {
+            Ok(())
+        } else {
+            Err(KeyRefusal::TooFewKeys { needed, has })
+        }
+    }
+
+    /// What is asked for, one sentence each without its full stop.
+    pub fn in_words(&self) -> Vec<String> {
+        let names = |models: &[Aaguid]| {
+            models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let time = |seconds: u64| {
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            format!("{:#}", SignedDuration::from_secs(seconds))
+        };
+        let mut words = Vec::new();
+        match self.kind {
+            Some(KeyKind::DeviceBound) => words.push("only device-bound keys sign".to_owned()),
+            Some(KeyKind::Synced) => words.push("only synced keys sign".to_owned()),
+            None => {}
+        }
+        if !self.allow.is_empty() {
+            words.push(format!("only these models sign: {}", names(&self.allow)));
+        }
+        if !self.deny.is_empty() {
+            words.push(format!("these models do not sign: {}", names(&self.deny)));
+        }
+        if let Some(seconds) = self.cool_down_seconds {
+            words.push(format!("a new key signs {} after its enrolment", time(seconds)));
+        }
+        if self.needed() > 1 {
+            words.push(format!("whoever signs has at least {} such keys", self.needed()));
+        }
+        if let Some(seconds) = self.replacement_grace_seconds {
+            let grace = time(seconds);
+            words.push(format!("after the loss of one the others go on signing for {grace}"));
+        }
+        words
+    }
+}
+
+/// Whether so many seconds lie between two moments, to the nanosecond.
+fn has_passed(from: Timestamp, to: Timestamp, seconds: u64) -> bool {
+    to.as_nanosecond() - from.as_nanosecond() >= i128::from(seconds) * 1_000_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(aaguid: u8, backup_eligible: bool) -> KeyFacts {
+        let enrolled_at = "2026-11-24T14:00:00Z".parse().unwrap();
+        KeyFacts { backup_eligible, aaguid: Aaguid([aaguid; 16]), enrolled_at }
+    }
+
+    #[test]
+    fn every_requirement_refuses_for_its_own_reason() {
+        let one = Aaguid([1; 16]);
+        let cases = [
+            (
+                KeyRules { kind: Some(KeyKind::DeviceBound), ..KeyRules::default() },
+                true,
+                "key_not_device_bound",
+            ),
+            (
+                KeyRules { kind: Some(KeyKind::Synced), ..KeyRules::default() },
+                false,
+                "key_not_synced",
+            ),
+            (KeyRules { allow: vec![one], ..KeyRules::default() }, false, "key_model_not_allowed"),
+            (
+                KeyRules { deny: vec![Aaguid([2; 16])], ..KeyRules::default() },
+                false,
+                "key_model_denied",
+            ),
+        ];
+        for (rules, backup_eligible, code) in cases {
+            let refusal = rules.accept(&key(2, backup_eligible)).unwrap_err();
+            assert_eq!(refusal.code(), code, "{rules:?}");
+            // And the key beside it is good.
+            let other =
+                if code.contains("model") { key(1, false) } else { key(2, !backup_eligible) };
+            assert_eq!(rules.accept(&other), Ok(()), "{rules:?}");
+        }
+        assert!(KeyRules::default().accept(&key(0, true)).is_ok());
+    }
+
+    #[test]
+    fn a_new_key_waits_and_a_lost_one_counts_for_a_while() {
+        let rules = KeyRules {
+            cool_down_seconds: Some(60),
+            replacement_grace_seconds: Some(60),
+            minimum_keys: Some(2),
+            ..KeyRules::default()
+        };
+        let key = key(1, false);
+        let after = |seconds| key.enrolled_at + SignedDuration::from_secs(seconds);
+        let waits = Err(KeyRefusal::CoolingDown(after(60)));
+        assert_eq!(rules.accept_age(&key, after(60) - SignedDuration::from_nanos(1)), waits);
+        assert_eq!(rules.accept_age(&key, after(60)), Ok(()));
+        assert!(rules.counts_still(after(0), after(60) - SignedDuration::from_nanos(1)));
+        assert!(!rules.counts_still(after(0), after(60)));
+        assert_eq!(rules.accept_number(1).unwrap_err().code(), "too_few_keys");
+        assert_eq!(rules.accept_number(2), Ok(()));
+        // Without a grace a lost key counts for nothing at once.
+        assert!(!KeyRules::default().counts_still(after(0), after(0)));
+        let for_ever = KeyRules { cool_down_seconds: Some(u64::MAX), ..KeyRules::default() };
+        assert!(for_ever.accept_age(&key, Timestamp::MAX).is_err());
+    }
+
+    #[test]
+    fn a_model_has_one_spelling() {
+        let text = "cb69481e-8ff7-4039-93ec-0a2729a154a8";
+        assert_eq!(text.parse::<Aaguid>().unwrap().to_string(), text);
+        for bad in [
+            "",
+            "cb69481e8ff7403993ec0a2729a154a8",
+            "CB69481E-8FF7-4039-93EC-0A2729A154A8",
+            "cb69481e-8ff7-4039-93ec-0a2729a154",
+        ] {
+            assert!(bad.parse::<Aaguid>().is_err(), "{bad}");
+        }
+    }
+}
