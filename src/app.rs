@@ -14,6 +14,7 @@ use crate::gate::decide::RelyingParty;
 use crate::gate::watch::Watch;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
+use crate::integrations::github::app::GitHubApp;
 use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
@@ -67,6 +68,8 @@ pub struct Parts {
     pub cloud_run: CloudRun,
     /// What the commits say, if the configuration names a GitHub API.
     pub github: Option<GitHub>,
+    /// The gate's App at GitHub, if it has one.
+    pub github_app: Option<Arc<GitHubApp>>,
     /// Who waits.
     pub watch: Watch,
     /// Who else sees the log grow.

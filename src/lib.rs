@@ -13,13 +13,13 @@
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
-//! | [`worker`] | acts on what was committed: rollouts, expiry, notices, what witnesses are offered | the above |
+//! | [`worker`] | acts on what was committed: rollouts, expiry, notices, what witnesses are offered, what GitHub is shown and answered | the above |
 //! | [`api`], [`mcp`], [`web`] | JSON for machines, tools for agents, pages for people | the above |
 //! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls | names and texts of `domain`, randomness |
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
 //! | [`clock`], [`randomness`] | the only sources of time and of unpredictable bytes | nothing |
-//! | [`sandbox`] | Cloud Run, token issuers, a directory, witnesses and receivers as real HTTP servers, for demo and tests | nothing of the service |
+//! | [`sandbox`] | Cloud Run, GitHub, token issuers, a directory, witnesses and receivers as real HTTP servers, for demo and tests | nothing of the service |
 //!
 //! `tests/gate/tidy.rs` enforces this table.
 //!
@@ -32,6 +32,7 @@
 //! 2. **No network inside a transaction, no transaction around a network call.** What a use case must
 //!    know of the outside is read before and handed in; what it causes outside is a job.
 //! 3. **Trust is a type.** [`integrations::workload_oidc::VerifiedRequester`],
+//!    [`integrations::github::delivery::VerifiedDelivery`],
 //!    [`integrations::login_oidc::VerifiedSignIn`], [`proof::assertion::VerifiedAssertion`],
 //!    [`proof::verify::Verified`] and [`gate::authorise::Authorised`] have private fields and one constructor each: the function that
 //!    verifies. Nothing changes Cloud Run without an `Authorised`, and only a

@@ -3,7 +3,7 @@ import { cancelPending, forgetPending, rememberPending } from '../scripts/cancel
 import { Refusal } from '../scripts/failure.mjs';
 import { Gate } from '../scripts/gate.mjs';
 import { identityTokens } from '../scripts/identity.mjs';
-import { announce, conclude } from '../scripts/report.mjs';
+import { announce, announceRule, conclude } from '../scripts/report.mjs';
 import { ASKING_PATIENCE_MILLISECONDS, untilAnswered } from '../scripts/retry.mjs';
 import { log } from '../scripts/runner.mjs';
 import { runStep } from '../scripts/step.mjs';
@@ -17,11 +17,12 @@ async function main(signal) {
   const inputs = readInputs(process.env);
   const gate = new Gate(inputs.gateUrl, identityTokens(process.env, inputs.audience));
   const patience = { deadline: performance.now() + inputs.timeoutMilliseconds, signal };
-  if (inputs.mode === 'ask') {
-    announce(await ask(gate, inputs, patience), inputs.request);
-  } else {
+  if (inputs.mode === 'wait') {
     await askAndWait(gate, inputs, patience);
+    return;
   }
+  announce(await ask(gate, inputs, patience), inputs.request);
+  if (inputs.mode === 'rule') announceRule(inputs.request);
 }
 
 async function ask(gate, { request, idempotencyKey }, { deadline, signal }) {

@@ -8,7 +8,7 @@ export function readInputs(environment) {
   const { optional, required } = inputReaders(environment);
   const gateUrl = readGateUrl(required('gate-url'));
   const mode = optional('mode') ?? 'wait';
-  if (mode !== 'wait' && mode !== 'ask') throw wrong('mode', `is "${mode}": use wait or ask.`);
+  if (!['wait', 'ask', 'rule'].includes(mode)) throw wrong('mode', `is "${mode}": use wait, ask or rule.`);
   const request = withoutAbsent({
     environment: required('environment'),
     subject: withoutAbsent({

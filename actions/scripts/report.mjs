@@ -31,6 +31,13 @@ export function announce(approval, request) {
   ]));
 }
 
+/** Says what happens to the jobs that come next. */
+export function announceRule({ environment }) {
+  const sentence = `Jobs of the environment ${environment} that need this one wait at GitHub until it is decided, and hold no runner.`;
+  log(sentence);
+  appendSummary(`<p>${html(sentence)}</p>`);
+}
+
 /** Says what is waited for, when somebody else asked for it. */
 export function announceWait(approval) {
   setOutputs(identifyingOutputs(approval));

@@ -23,7 +23,7 @@ use crate::gate::{GateError, refusals};
 use crate::integrations::cloud_run::check_template;
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::randomness;
-use crate::storage::StoredApproval;
+use crate::storage::{CommitAtGitHub, StoredApproval};
 
 /// The longest idempotency key, in bytes.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
@@ -137,9 +137,10 @@ pub async fn ask(
     body: AskBody,
 ) -> Result<(StoredApproval, bool), Problem> {
     let request_digest = Digest::of(to_canonical_json(json).map_err(GateError::from)?);
+    let commit = commit_at_github(app, verified);
     let notify = body.notify.clone();
     let notify = notify.as_deref();
-    let attempt = Attempt { requester: verified, idempotency_key, request_digest, notify };
+    let attempt = Attempt { requester: verified, idempotency_key, request_digest, commit, notify };
     if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
         return Ok((earlier, false));
     }
@@ -322,6 +323,17 @@ fn freeze_action(
     let occasion = Occasion { id, audience, commit: None, requested_at: verified.verified_at() };
     let frozen = request.freeze(policy, requester_of(verified), &occasion);
     frozen.map_err(|error| GateError::from(error).into())
+}
+
+/// The commit at which GitHub is shown what becomes of a request: that of a job of GitHub's own, whose
+/// repository is pinned.
+fn commit_at_github(app: &App, verified: &VerifiedRequester) -> Option<CommitAtGitHub> {
+    let github = app.github_app.as_ref()?;
+    let claim = |name: &str| verified.claim(name).and_then(Value::as_str);
+    let (repository, sha) = (claim("repository_id")?.parse().ok()?, claim("sha")?.to_owned());
+    let run = claim("run_id").and_then(|run| run.parse().ok());
+    let is_of_github = app.workloads.is_github(verified.issuer_name());
+    (is_of_github && github.knows(repository)).then_some(CommitAtGitHub { repository, sha, run })
 }
 
 /// What GitHub says of the commit that the token names. Context only: without an answer the

@@ -8,6 +8,7 @@ pub mod create;
 pub mod environments;
 pub mod events;
 pub mod evidence;
+pub mod github;
 pub mod grants;
 pub mod health;
 pub mod log;
@@ -70,4 +71,5 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(grants::discovery))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .merge(github::routes())
 }

@@ -20,6 +20,7 @@ use crate::gate::watch::Watch;
 use crate::gate::{GateError, start};
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
+use crate::integrations::github::app::GitHubApp;
 use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
 use crate::integrations::outbound::OutboundHttp;
@@ -31,6 +32,7 @@ use crate::proof::checkpoint::TrustedLog;
 use crate::server;
 use crate::storage::{Storage, StorageError};
 use crate::worker::Worker;
+use crate::worker::github::Voice;
 use crate::worker::log::LogFollower;
 use crate::worker::notices::Courier;
 use crate::worker::witness::Offering;
@@ -177,6 +179,18 @@ pub async fn serve_app(
         Arc::clone(&app.witnesses),
         app.relying_party.origin.clone(),
     );
+    let voice = app.github_app.clone().map(|github| {
+        let (storage, clock, trust) = (storage.clone(), clock.clone(), trust.clone());
+        let voice = Voice::new(
+            storage,
+            clock,
+            trust,
+            Arc::clone(&log),
+            github,
+            app.relying_party.origin.clone(),
+        );
+        tokio::spawn(voice.run(shutdown.clone()))
+    });
     let courier = Courier::new(
         storage.clone(),
         clock.clone(),
@@ -193,8 +207,8 @@ pub async fn serve_app(
     let courier = tokio::spawn(courier.run(shutdown.clone()));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    for task in [watcher, worker, follower, offering, courier, refresher].into_iter().chain(starter)
-    {
+    let tasks = [watcher, worker, follower, offering, courier, refresher];
+    for task in tasks.into_iter().chain(starter).chain(voice) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
         }
@@ -261,6 +275,9 @@ pub fn build(
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
     let github = config.github.as_ref().map(GitHub::new).transpose();
     let log = Arc::new(follower(config, &storage, &http)?);
+    let github_app = config.github.as_ref().and_then(|github| Some((github, github.app.as_ref()?)));
+    let github_app = github_app.map(|(github, app)| GitHubApp::new(&github.api, app)).transpose();
+    let github_app = github_app.map_err(|error| error.to_string())?;
     Ok(App::new(Parts {
         passkeys: Passkeys::new(&config.relying_party.id, &config.public_origin, "Countersign"),
         relying_party: config.relying_party.clone(),
@@ -276,6 +293,7 @@ pub fn build(
         trust: config.trust(),
         cloud_run: CloudRun::new(config.cloud_run.clone()),
         github: github.map_err(|error| error.to_string())?,
+        github_app: github_app.map(Arc::new),
         witnesses: Arc::new(Witnesses::new(config.witnesses.clone(), http.clone())),
         receivers: Arc::new(Receivers::new(config.receivers.clone(), config.reach)?),
         http,

@@ -82,6 +82,28 @@ pub(super) fn actions(
     actions
 }
 
+/// The declarations of the tools that an environment names, in the order of their names.
+pub(super) fn named(
+    check: &mut Check,
+    environment: &str,
+    tools: &[String],
+    declared: &BTreeMap<String, ActionType>,
+) -> Vec<ActionType> {
+    let mut found = BTreeMap::new();
+    for tool in tools {
+        match declared.get(tool) {
+            Some(action) => {
+                found.insert(tool, action.clone());
+            }
+            None => check.problem(
+                &format!("environment.{environment}.actions"),
+                format!("names the tool {tool:?}, and no [[action]] declares it: declare it, or correct the name"),
+            ),
+        }
+    }
+    found.into_values().collect()
+}
+
 /// The check of one declaration.
 struct Declared<'a> {
     check: &'a mut Check,

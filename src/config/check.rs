@@ -11,19 +11,17 @@ use url::{Host, Url};
 
 use crate::config::error::Problem;
 use crate::config::file::{
-    ConfigFile, Credentials, GitHubSection, Header, LoginSection, ProxySection,
-    WorkloadIssuerSection,
+    ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, actions, database, environments, log_head, loopback, receivers, roles, secret, trust,
-    witness,
+    Config, actions, database, environments, github, log_head, loopback, receivers, roles, secret,
+    trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
-use crate::integrations::github::GitHubSettings;
 use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::workload_oidc::{WorkloadIssuer, WorkloadKind};
 use crate::web::proxy::{ForwardingHeader, TrustedProxies};
@@ -97,7 +95,7 @@ impl Check {
         if endpoint.is_none() {
             self.endpoint("cloud_run.endpoint", GOOGLE);
         }
-        let github = file.github.map(|section| self.github(section));
+        let github = file.github.map(|section| github::settings(&mut self, section));
         let proxies = self.proxies(&file.proxy);
         let witnesses = witness::witnesses(&mut self, file.witness);
         let pins =
@@ -322,13 +320,6 @@ impl Check {
             kind: section.kind,
             refused_events: section.refused_events,
         }
-    }
-
-    fn github(&mut self, section: GitHubSection) -> GitHubSettings {
-        self.endpoint("github.api", &section.api);
-        let from_file = section.token_file.filter(|_| section.token.is_none());
-        let from_file = from_file.and_then(|path| secret::read(self, "github.token_file", &path));
-        GitHubSettings { api: section.api, token: section.token.or(from_file) }
     }
 
     fn proxies(&mut self, section: &ProxySection) -> TrustedProxies {

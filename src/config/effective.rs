@@ -8,6 +8,8 @@ use crate::config::{Config, Pins};
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::notice::Subscription;
+use crate::integrations::github::GitHubSettings;
+use crate::integrations::github::app::AppSettings;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::receiver::ReceiverSettings;
 use crate::integrations::witness::WitnessSettings;
@@ -88,9 +90,7 @@ fn value(config: &Config) -> Value {
             "endpoint": cloud_run.endpoint.as_ref().map(ToString::to_string),
             "credentials": format!("{:?}", cloud_run.credentials),
         },
-        "github": github.as_ref().map(|github| {
-            json!({"api": github.api, "has_token": github.token.is_some()})
-        }),
+        "github": github.as_ref().map(self::github),
         "proxies": {
             "trusted": proxies.ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "header": proxies.header.map(|header| format!("{header:?}")),
@@ -100,6 +100,19 @@ fn value(config: &Config) -> Value {
         "roles": roles,
         "environments": environments,
     })
+}
+
+fn github(github: &GitHubSettings) -> Value {
+    let GitHubSettings { api, token, app } = github;
+    let app = app.as_ref().map(|app| {
+        let AppSettings { id, private_key: _, webhook_secret: _, installations, shows } = app;
+        let installations: Vec<Value> = installations
+            .iter()
+            .map(|one| json!({"id": one.id, "repositories": one.repositories}))
+            .collect();
+        json!({"id": id, "installations": installations, "shows": shows})
+    });
+    json!({"api": api, "has_token": token.is_some(), "app": app})
 }
 
 fn witness(witness: &WitnessSettings) -> Value {

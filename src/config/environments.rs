@@ -10,7 +10,7 @@ use crate::config::check::Check;
 use crate::config::file::{
     EnvironmentSection, OneOrMany, PlanSection, RequesterSection, RuleSection,
 };
-use crate::config::key_rules;
+use crate::config::{actions, key_rules};
 use crate::domain::action::ActionType;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
@@ -138,7 +138,7 @@ impl Environment<'_> {
                 trust: pins.level(),
                 requires_pinned_trust: section.require_pinned_trust,
             },
-            actions: self.actions(&section.actions),
+            actions: actions::named(self.check, self.name, &section.actions, self.declared),
             requests_per_hour: self.requests_per_hour(section.requests_per_hour),
         }
     }
@@ -150,23 +150,6 @@ impl Environment<'_> {
             self.problem("requests_per_hour", format!("is {count}: write how many requests one requester may make within an hour, at least 1, or leave it out"));
         }
         number
-    }
-
-    /// The declarations of these tools, in the order of their names.
-    fn actions(&mut self, tools: &[String]) -> Vec<ActionType> {
-        let mut found = BTreeMap::new();
-        for tool in tools {
-            match self.declared.get(tool) {
-                Some(action) => {
-                    found.insert(tool, action.clone());
-                }
-                None => self.problem(
-                    "actions",
-                    format!("names the tool {tool:?}, and no [[action]] declares it: declare it, or correct the name"),
-                ),
-            }
-        }
-        found.into_values().collect()
     }
 
     fn steps(&mut self, asked: Vec<AskedStep>) -> Vec<StepPlan> {

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::config::actions::{ActionSection, GrantSection};
+use crate::config::github::GitHubSection;
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
@@ -213,25 +214,6 @@ pub enum Credentials {
     ApplicationDefault,
     /// None, for the sandbox.
     Anonymous,
-}
-
-/// `[github]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GitHubSection {
-    /// Where the API is.
-    pub api: String,
-    /// The file that holds a token.
-    pub token_file: Option<PathBuf>,
-    /// The token of the environment.
-    #[serde(skip)]
-    pub token: Option<SecretString>,
-}
-
-impl Default for GitHubSection {
-    fn default() -> Self {
-        Self { api: "https://api.github.com".to_owned(), token_file: None, token: None }
-    }
 }
 
 /// `[proxy]`

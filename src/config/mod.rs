@@ -11,6 +11,7 @@ mod effective;
 mod environments;
 pub mod error;
 pub mod file;
+mod github;
 mod key_rules;
 mod log_head;
 mod loopback;

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 use crate::config::error::Problem;
 use crate::config::file::ConfigFile;
+use crate::config::github::GitHubAppSection;
 
 /// What every variable of the gate begins with, so that a misspelt one is noticed.
 pub const PREFIX: &str = "COUNTERSIGN_";
@@ -26,7 +27,7 @@ pub struct Override {
 }
 
 /// Every override. A later one wins over an earlier one of the same key.
-pub const OVERRIDES: [Override; 11] = [
+pub const OVERRIDES: [Override; 13] = [
     Override {
         variable: "PORT",
         key: "listen",
@@ -95,7 +96,23 @@ pub const OVERRIDES: [Override; 11] = [
             file.github.get_or_insert_default().token = Some(SecretString::from(text));
         },
     },
+    Override {
+        variable: "COUNTERSIGN_GITHUB_APP_KEY",
+        key: "github.app.private_key_file",
+        meaning: "the private key of the gate's GitHub App, PEM",
+        set: |file, text| app(file).private_key = Some(SecretString::from(text)),
+    },
+    Override {
+        variable: "COUNTERSIGN_GITHUB_WEBHOOK_SECRET",
+        key: "github.app.webhook_secret_file",
+        meaning: "the secret of that App's webhook",
+        set: |file, text| app(file).webhook_secret = Some(SecretString::from(text)),
+    },
 ];
+
+fn app(file: &mut ConfigFile) -> &mut GitHubAppSection {
+    file.github.get_or_insert_default().app.get_or_insert_default()
+}
 
 /// Variables that stand for no key of the file, and what they are for.
 pub const OTHER_VARIABLES: [(&str, &str); 4] = [

@@ -4,7 +4,6 @@ use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 
 use crate::config::Config;
-use crate::domain::key_rules::KeyRules;
 use crate::domain::notice::Event;
 use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
 use crate::integrations::cloud_run::CloudRunCredentials;
@@ -51,7 +50,7 @@ pub(super) fn of(config: &Config) -> String {
     lines.list("witnesses", witnesses(config));
     lines.list("receivers", receivers(config));
     lines.add("cloud run", &cloud_run(config));
-    lines.add("github", &github(config));
+    lines.list("github", github(config));
     lines.add("proxies", &proxies(config));
     lines.list(
         "workload issuers",
@@ -150,12 +149,23 @@ fn receivers(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn github(config: &Config) -> String {
-    match &config.github {
-        Some(github) if github.token.is_some() => format!("{}, with a token", github.api),
-        Some(github) => format!("{}, without a token: public repositories alone", github.api),
-        None => "not asked about commits".to_owned(),
+fn github(config: &Config) -> Vec<String> {
+    let Some(github) = &config.github else { return vec!["not asked about commits".to_owned()] };
+    let token = match &github.token {
+        Some(_) => "with a token",
+        None => "without a token: public repositories alone",
+    };
+    let mut told = vec![format!("{}, {token}", github.api)];
+    if let Some(app) = &github.app {
+        let repositories: usize = app.installations.iter().map(|one| one.repositories.len()).sum();
+        let shows: Vec<&str> = app.shows.iter().map(|shown| shown.in_words()).collect();
+        let shows = if shows.is_empty() { "nothing".to_owned() } else { shows.join(", ") };
+        told.push(format!(
+            "App {}, repositories pinned: {repositories}, shown there: {shows}",
+            app.id
+        ));
     }
+    told
 }
 
 fn proxies(config: &Config) -> String {
@@ -180,7 +190,7 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.list("  images", policy.images.iter().cloned());
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
-    lines.list("  keys", policy.keys.iter().flat_map(KeyRules::in_words));
+    lines.list("  keys", policy.keys.iter().map(|keys| keys.in_words().join("; ")));
     plan(lines, policy);
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
     if policy.enrolment.requires_pinned_trust {

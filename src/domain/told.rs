@@ -197,6 +197,13 @@ fn of_event(record: &Record) -> String {
             text("reason")
         ),
         LOG_RECOVERED => recovered(data).unwrap_or_else(|| "Log recovered.".to_owned()),
+        "github.answer_announced" => {
+            format!("An answer to {} is announced: {}.", run(data), text("answer"))
+        }
+        "github.run_answered" => match text("answer") {
+            "gone" => format!("{} waits no more, and was not answered.", run(data)),
+            answer => format!("{} was answered: {answer}.", run(data)),
+        },
         "strangers.refused" => {
             format!("Refused without knowing from whom: {}.", counted(&data["counts"]))
         }
@@ -210,6 +217,12 @@ fn of_event(record: &Record) -> String {
             None => format!("{}.", in_words(other)),
         },
     }
+}
+
+/// A run of GitHub Actions and where it waits.
+fn run(data: &Value) -> String {
+    let environment = data["environment"].as_str().unwrap_or("?");
+    format!("Run {} of repository {} at {environment}", data["run"], data["repository"])
 }
 
 fn freeze(record: &Record) -> Option<String> {
@@ -320,6 +333,13 @@ mod tests {
             (
                 event("credential.endorsed", json!({"by": person})),
                 "Credential endorsed, by u-alice.",
+            ),
+            (
+                event(
+                    "github.run_answered",
+                    json!({"run": 7, "repository": 1001, "environment": "production", "answer": "approved"}),
+                ),
+                "Run 7 of repository 1001 at production was answered: approved.",
             ),
             (event("log.recovered", json!({})), "Log recovered."),
         ];

@@ -273,6 +273,21 @@ async fn verify_approved(
     Ok(verified)
 }
 
+/// The evidence of an approval as it is now, verified: for those who tell others of it. Whether anything may be
+/// done upon it, [`authorise`] says.
+///
+/// # Errors
+/// As [`authorise`], as far as the evidence goes.
+pub async fn prove(
+    storage: &Storage,
+    trust: &Trust,
+    stored: &StoredApproval,
+) -> Result<Verified, NotAuthorised> {
+    let trust = &Trust { witnesses_required: 0, ..trust.after(storage.lineage().recoveries) };
+    let head = storage.head().await.map_err(NotAuthorised::from)?;
+    Ok(verify_evidence(&gather_at(storage, trust, stored, &head).await?, trust)?)
+}
+
 /// The row says since when an approval was approved; how long that counts, the signed entries say.
 fn refuse_begun_late(verified: &Verified) -> Result<(), NotAuthorised> {
     let expires_at = verified.subject().expires_at;

@@ -21,6 +21,7 @@ pub mod refusals;
 pub mod request;
 pub mod revoke;
 pub mod rollout;
+pub mod rule;
 pub mod sign_in;
 pub mod signature;
 pub mod start;

@@ -9,6 +9,8 @@ use crate::storage::{Refusal, Storage};
 
 /// A workload's token that does not hold.
 pub const TOKEN: &str = "token.refused";
+/// A webhook that is not GitHub's, or of nothing that is pinned.
+pub const WEBHOOK: &str = "webhook.refused";
 /// A request of a workload whose token holds.
 pub const REQUEST: &str = "request.refused";
 /// A sign-in.

@@ -10,7 +10,7 @@ use crate::domain::subject::{FrozenSubject, Requester};
 use crate::gate::{Crowding, GateError, Repetition};
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::proof::jwk::thumbprint;
-use crate::storage::{NewApproval, SpentToken, Storage, StoredApproval, Writer};
+use crate::storage::{CommitAtGitHub, NewApproval, SpentToken, Storage, StoredApproval, Writer};
 
 /// How far back `requests_per_hour` looks.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -23,6 +23,8 @@ pub struct Attempt<'a> {
     pub idempotency_key: &'a str,
     /// The digest of the body's canonical JSON.
     pub request_digest: Digest,
+    /// The commit at which GitHub is shown what becomes of it, where it is.
+    pub commit: Option<CommitAtGitHub>,
     /// The webhook that is to be told of it, one that the configuration knows.
     pub notify: Option<&'a str>,
 }
@@ -83,6 +85,9 @@ pub async fn create(
     slow_down(&mut writer, attempt, policy, now).await?;
     let superseded = make_room(&mut writer, &subject, policy).await?;
     let stored = writer.create(Approval::request(subject, policy.clone()), &asked, now).await?;
+    if let Some(commit) = &attempt.commit {
+        writer.show_at_github(&stored.approval, commit, now).await?;
+    }
     for older in superseded {
         writer.apply(older.supersede(stored.approval.id().clone(), now)?, now).await?;
     }

@@ -1,4 +1,10 @@
-//! GitHub's API: what the commit that ships says of itself.
+//! GitHub's API: what the commit that ships says of itself. [`app`] is the gate's own App there,
+//! [`delivery`] what GitHub sends to it.
+
+pub mod app;
+pub mod delivery;
+pub mod runs;
+pub mod shown;
 
 use std::time::Duration;
 
@@ -23,6 +29,8 @@ pub struct GitHubSettings {
     pub api: String,
     /// A token that may read contents of the repositories that ask; none for public ones.
     pub token: Option<SecretString>,
+    /// The gate's App there, where it has one.
+    pub app: Option<app::AppSettings>,
 }
 
 /// A client of GitHub's API.

@@ -257,6 +257,11 @@ impl Verifier {
         Self { http, issuers }
     }
 
+    /// Whether the issuer of this name is GitHub Actions.
+    pub fn is_github(&self, name: &str) -> bool {
+        self.issuers.iter().any(|(one, _)| one.name == name && one.kind == WorkloadKind::Github)
+    }
+
     /// Verifies the token of an `Authorization: Bearer` header.
     ///
     /// # Errors

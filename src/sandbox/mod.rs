@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use cloud_run::CloudRun;
+use github::GitHub;
 use identity::{Identity, Settings};
 use journal::Journal;
 use receiver::Receivers;
@@ -72,16 +73,19 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     cloud_run.set_ready_delay(ready_delay);
     cloud_run.seed_service(DEMO_SERVICE, &first_template())?;
     let witnesses = Witnesses::new(clock.clone());
+    let github = GitHub::new(clock.clone());
     let receivers = Receivers::new(clock.clone());
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
-    let storage = journal.watch(cloud_run.with_faults(cloud_storage::routes()));
+    let faulty = cloud_run.with_faults(cloud_storage::routes().merge(github.api()));
+    let storage = journal.watch(faulty);
     Ok(cloud_run
         .router()
         .merge(storage)
-        .merge(journal.watch(identity.merge(github::routes()).merge(witnesses.router())))
+        .merge(journal.watch(identity.merge(witnesses.router())))
         .merge(journal.watch(receivers.router()))
+        .merge(github.levers())
         .merge(journal.router()))
 }
 

@@ -10,6 +10,10 @@ use crate::storage::error::Result;
 /// any gate still accepts its token would let the token create a second approval.
 const SPENT_TOKEN_MARGIN: SignedDuration = SignedDuration::from_mins(10);
 
+/// How long a webhook that was dealt with is remembered. GitHub delivers one again for three days; one that
+/// comes later is looked up at GitHub, where nothing waits any more.
+const RULE_MEMORY: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 impl Storage {
     /// Deletes expired logins, ceremonies and sessions, statements and links that were never used, and
     /// the memory of tokens that no gate accepts any more.
@@ -26,6 +30,11 @@ impl Storage {
         for sql in SQL {
             sqlx::query(sql).bind(now.as_microsecond()).execute(&mut *connection).await?;
         }
+        let rules = now.saturating_sub(RULE_MEMORY).unwrap_or(Timestamp::MIN);
+        sqlx::query("DELETE FROM github_rules WHERE answer IS NOT NULL AND received_at <= $1")
+            .bind(rules.as_microsecond())
+            .execute(&mut *connection)
+            .await?;
         let tokens = now.saturating_sub(SPENT_TOKEN_MARGIN).unwrap_or(Timestamp::MIN);
         sqlx::query("DELETE FROM spent_tokens WHERE expires_at <= $1")
             .bind(tokens.as_microsecond())

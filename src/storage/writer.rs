@@ -23,7 +23,9 @@ use crate::storage::jobs::{self, Job};
 use crate::storage::people::{self, Credential, Session};
 use crate::storage::revocations::{self, Revocation};
 use crate::storage::tokens::{self, SpentToken};
-use crate::storage::{Inner, Storage, engine, events, first_keys, ledger, notices, outage};
+use crate::storage::{
+    Inner, Storage, engine, events, first_keys, github, github_rules, ledger, notices, outage,
+};
 
 /// One change of the gate's state: everything in it happens, or nothing.
 ///
@@ -404,6 +406,8 @@ impl Writer {
         self.append(&record).await?;
         let approval = transition.approval;
         jobs::settle(&mut self.transaction, &approval, now).await?;
+        github::want(&mut self.transaction, &approval, now).await?;
+        github_rules::look_again(&mut self.transaction, &approval, now).await?;
         self.changed.push(approval.clone());
         Ok(approval)
     }

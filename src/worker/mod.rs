@@ -3,6 +3,7 @@
 //! A job stands in the database exactly while there is something to do, so nothing is handed over
 //! in memory and any instance can go on where another stopped.
 
+pub mod github;
 pub mod log;
 pub mod notices;
 mod rollout;

@@ -67,6 +67,13 @@ test('ask-then-wait runs: one job asks, another waits for its id', async () => {
   assert.match(log, /succeeded, signed by Alice Example/);
 });
 
+test('rule runs: one job asks and ends, the next one waits for its id', async () => {
+  const { code, log } = await run('rule', push());
+  assert.equal(code, 0, log);
+  assert.match(log, /Jobs of the environment production that need this one wait at GitHub/);
+  assert.match(log, /web-c0ffee serves, signed by Alice Example/);
+});
+
 test('matrix runs: each service is an approval of its own', async () => {
   const before = gate.fake.approvals.size;
   const { code, log } = await run('matrix', push());

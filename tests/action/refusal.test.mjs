@@ -128,7 +128,7 @@ for (const [name, value, sentence] of [
   ['service', '', /is missing/],
   ['image', '', /is missing/],
   ['reason', ' ', /is missing/],
-  ['mode', 'hope', /wait or ask/],
+  ['mode', 'hope', /wait, ask or rule/],
   ['template', '{', /not valid JSON/],
   ['template', '[]', /JSON object/],
   ['steps', '10,fifty', /whole percentages/],

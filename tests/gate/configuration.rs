@@ -2,20 +2,23 @@
 
 mod actions;
 mod environments;
+mod github;
 mod live;
 mod log_head;
 mod receivers;
 mod trust;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use countersign::config::overrides::OVERRIDES;
 use countersign::config::{Config, ConfigError};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
+
+use crate::support::github::private_key;
 
 const EXAMPLE: &str = include_str!("../../src/config/example.toml");
 const LOG_KEY: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
@@ -162,6 +165,8 @@ fn the_example_is_a_configuration() {
     folder.write("secrets/grant-key", LOG_KEY);
     folder.write("secrets/login-client-secret", "s3cret");
     folder.write("secrets/github-token", "s3cret");
+    folder.write("secrets/github-app.pem", &private_key());
+    folder.write("secrets/github-webhook", &"s3cret".repeat(6));
     folder.write("secrets/webhook", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
     folder.write("secrets/slack-production", "https://hooks.slack.com/services/T0/B0/s3cret");
     let config = folder.accepted();
@@ -185,6 +190,7 @@ fn the_example_is_a_configuration() {
                       slack:production at https://hooks.slack.com, told of everything
     cloud run         at Google, with Google's application default credentials
     github            https://api.github.com, with a token
+                      App 123456, repositories pinned: 1, shown there: deployments, checks, comments
     proxies           35.191.0.0/16, 130.211.0.0/22 are believed in x-forwarded-for
     workload issuers  github: https://token.actions.githubusercontent.com, RS256, for https://gate.example.com, told apart by repository_id
                       google: https://accounts.google.com, RS256, for https://gate.example.com, told apart by sub
@@ -200,10 +206,7 @@ fn the_example_is_a_configuration() {
       may ask         github with environment production, ref refs/heads/main or refs/tags/v*, repository_id 512345678
       must sign       1 of release-managers
                       1 of security or 00u1a2b3c4EXAMPLE5d7
-      keys            only device-bound keys sign
-                      a new key signs 24h after its enrolment
-                      whoever signs has at least 2 such keys
-                      after the loss of one the others go on signing for 168h
+      keys            only device-bound keys sign; a new key signs 24h after its enrolment; whoever signs has at least 2 such keys; after the loss of one the others go on signing for 168h
       steps           10, 50, 100 percent
       plans           at 50 % watched for 10 minutes
                       a step is watched for at most 2 hours
@@ -220,8 +223,7 @@ fn the_example_is_a_configuration() {
       may ask         github with repository_id 512345678, repository_owner_id 1234567
                       google with sub 104857600000000000000
       must sign       1 of developers
-      keys            whoever signs has at least 2 such keys
-                      after the loss of one the others go on signing for 168h
+      keys            whoever signs has at least 2 such keys; after the loss of one the others go on signing for 168h
       steps           100 percent
       expires in      2h
       begins within   1h of the last signature
@@ -284,37 +286,6 @@ fn secret_files() {
     fs::set_permissions(folder.path("log-key"), open).unwrap();
     let warnings = folder.accepted().warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
-}
-
-#[test]
-fn variables_take_the_place_of_keys() {
-    let folder = Folder::new(GOOD)
-        .variable("COUNTERSIGN_PUBLIC_ORIGIN", "https://other.example.com")
-        .variable("COUNTERSIGN_LISTEN", "[::]:9000")
-        .variable("PORT", "7000")
-        .variable("COUNTERSIGN_DATABASE", "postgres://gate:s3cret@db/gate")
-        .variable("COUNTERSIGN_LOG_KEY", &LOG_KEY.replace('9', "A"))
-        .variable("COUNTERSIGN_GRANT_KEY", LOG_KEY)
-        .variable("COUNTERSIGN_NOTICE", "Closed today.")
-        .variable("COUNTERSIGN_LOGIN_ISSUER", "https://people.example.com")
-        .variable("COUNTERSIGN_LOGIN_CLIENT_ID", "other")
-        .variable("COUNTERSIGN_LOGIN_CLIENT_SECRET", "s3cret")
-        .variable("COUNTERSIGN_GITHUB_TOKEN", "s3cret")
-        .variable("COUNTERSIGN_CONFIG", "x")
-        .variable("COUNTERSIGN_LOG", "debug");
-    let given = |name: &&str| folder.variables.contains_key(*name);
-    assert!(OVERRIDES.iter().map(|one| one.variable).all(|name| given(&name)), "one is untested");
-    let config = folder.accepted();
-    assert_eq!(config.relying_party.id, "other.example.com");
-    assert_eq!(config.listen.to_string(), "[::]:9000");
-    assert_eq!(config.database_shown(), "postgres://gate@db/gate");
-    assert_eq!(config.notice.as_deref(), Some("Closed today."));
-    assert_eq!(config.login.issuer, "https://people.example.com");
-    assert_eq!(config.login.client_id, "other");
-    assert_eq!(config.login.client_secret.expose_secret(), "s3cret");
-    assert!(config.github.as_ref().is_some_and(|github| github.token.is_some()));
-    assert_ne!(config.log_key.public(), Folder::new(GOOD).accepted().log_key.public());
-    assert!(!config.summary().contains("s3cret") && !format!("{config:?}").contains("s3cret"));
 }
 
 #[test]

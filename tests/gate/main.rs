@@ -22,6 +22,7 @@ mod first_key;
 mod forgery;
 mod freezing;
 mod fuzzing;
+mod github;
 mod grants;
 mod identity_server;
 mod instances;

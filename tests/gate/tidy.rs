@@ -90,6 +90,7 @@ const API_AND_WEB: &[&str] = &[
     "integrations::login_oidc",
     "integrations::passkeys",
     "integrations::cloud_run",
+    "integrations::github::delivery",
 ];
 
 /// The only place that knows each outside party's crate.

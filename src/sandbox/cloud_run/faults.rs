@@ -55,6 +55,8 @@ pub enum Fault {
     },
     /// The call is answered with an error and has no effect.
     Status { code: u16, message: Option<String> },
+    /// The call is answered with GitHub's secondary limit and has no effect; `retry_after` in seconds.
+    RateLimited { retry_after: u64 },
     /// The call is carried out and the connection ends without an answer.
     LostReply {},
     /// The call is carried out and answered with an error.
@@ -76,6 +78,7 @@ impl Fault {
         match self {
             Self::Delay { .. } => "delay",
             Self::Status { .. } => "status",
+            Self::RateLimited { .. } => "rate_limited",
             Self::LostReply {} => "lost_reply",
             Self::StatusAfterEffect { .. } => "status_after_effect",
             Self::StuckReconciling {} => "stuck_reconciling",
@@ -182,6 +185,11 @@ pub async fn inject(State(run): State<CloudRun>, mut request: Request, next: Nex
     if let Some(refusal) = refused {
         return mark(refusal.into_response(), &faults);
     }
+    if let Some(Fault::RateLimited { retry_after }) =
+        faults.iter().find(|fault| matches!(fault, Fault::RateLimited { .. }))
+    {
+        return mark(rate_limited(*retry_after), &faults);
+    }
     request.extensions_mut().insert(for_handler(&faults));
     let mut response = next.run(request).await;
     for fault in &faults {
@@ -194,6 +202,14 @@ pub async fn inject(State(run): State<CloudRun>, mut request: Request, next: Nex
         }
     }
     mark(response, &faults)
+}
+
+fn rate_limited(retry_after: u64) -> Response {
+    let message =
+        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+    let body = axum::Json(serde_json::json!({ "message": message }));
+    let seconds = [(http::header::RETRY_AFTER, retry_after.to_string())];
+    (http::StatusCode::FORBIDDEN, seconds, body).into_response()
 }
 
 async fn before_call(run: &CloudRun, path: &str, faults: &[Fault]) -> Result<(), Refusal> {

@@ -19,7 +19,6 @@ use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
 use crate::evidence::{endorsements, key_rules, withdrawals, witnesses};
 use crate::sample_approval;
-
 /// Set it to write the vectors anew, after the format changed.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_VECTORS";
 

@@ -5,6 +5,7 @@ pub mod bundles;
 pub mod cloud_run;
 pub mod database;
 pub mod gate;
+pub mod github;
 pub mod job;
 pub mod object;
 pub mod postgres;
