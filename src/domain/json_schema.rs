@@ -177,12 +177,9 @@ fn fits_object(
     let properties = schema.get("properties").and_then(Value::as_object);
     for (name, value) in object {
         let place = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-        match properties.and_then(|properties| properties.get(name)) {
-            Some(property) => fits_at(property, value, &place)?,
-            None => match schema.get("additionalProperties") {
-                Some(others) => fits_at(others, value, &place)?,
-                None => {}
-            },
+        let own = properties.and_then(|properties| properties.get(name));
+        if let Some(schema) = own.or_else(|| schema.get("additionalProperties")) {
+            fits_at(schema, value, &place)?;
         }
     }
     Ok(())
