@@ -26,9 +26,11 @@ use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::{Verifier, WorkloadIssuer};
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
+use crate::proof::grant::GrantKeys;
 use crate::proof::log_head::SeenHead;
 use crate::storage::{Scope, Storage, StorageError, StoredApproval};
 use crate::web::proxy::TrustedProxies;
+use crate::worker::log::LogFollower;
 
 /// The parts. Cloning clones one pointer.
 #[derive(Clone)]
@@ -58,6 +60,10 @@ pub struct Parts {
     pub trust: Trust,
     /// Where the newest head of the log is kept outside the database.
     pub log_head: LogHead,
+    /// Follows the log and keeps its newest head outside.
+    pub log: Arc<LogFollower>,
+    /// The keys of grants, where tools may be asked for.
+    pub grant_keys: Option<GrantKeys>,
     /// How keys are registered.
     pub passkeys: Passkeys,
     /// Where it goes.

@@ -85,6 +85,11 @@
 //! Each entry that [`domain::notice`] has a name for also writes what receivers are to be told of it, in the same
 //! transaction; [`worker::notices`] sends that, read anew from the signed entry ([`gate::notices`]).
 //!
+//! An action ([`domain::action`]) is asked for and signed in the same way, and the gate does nothing itself: its
+//! requester gets a grant ([`gate::grants`]) after the evidence was verified as before a call to Cloud Run, and
+//! `POST /v1/grants/consume` ([`api::grants`]) ends the approval, once. The tools, the schemas of their arguments
+//! and what the page shows of them are part of the policy, and so of what people sign.
+//!
 //! What was refused changes nothing and stands in the ledger all the same ([`gate::refusals`]).
 //!
 //! # A key, from browser to directory

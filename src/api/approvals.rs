@@ -75,14 +75,17 @@ pub async fn read(
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| invalid_query(&error))?;
     // Boxed, so that its room is given back before the wait.
-    let id = match Box::pin(readable(&app, headers, &id, &query)).await? {
+    let (id, asked_for_it) = match Box::pin(readable(&app, headers, &id, &query)).await? {
         Readable::Now(body) => return Ok(json_response(body)),
-        Readable::Later(id) => id,
+        Readable::Later(id, asked_for_it) => (id, asked_for_it),
     };
     let version = query.version.unwrap_or_default();
     let patience = Duration::from_secs(query.wait.min(LONGEST_WAIT));
     let snapshot = app.watch.wait(&id, version, patience).await?;
     let approval = &snapshot.approval;
+    if asked_for_it && may_have_grant(approval) {
+        return Ok(json_response(body_for_requester(&app, approval).await));
+    }
     let is_news = approval.version > version;
     // What did not change is told as it is now: the sentence may count the hours that are left.
     let shared = || snapshot.body(|approval| body_of(&app, approval));
@@ -92,7 +95,8 @@ pub async fn read(
 /// Whether the answer is known at once. Thousands may wait, so what is read here is not kept for them.
 enum Readable {
     Now(Bytes),
-    Later(ApprovalId),
+    /// Which one, and whether the caller asked for it.
+    Later(ApprovalId, bool),
 }
 
 async fn readable(
@@ -104,11 +108,27 @@ async fn readable(
     let reader = authenticate_reader(app, &headers).await?;
     let approval = find_readable(app, &reader, id).await?.approval;
     let is_newer = query.version.is_none_or(|version| approval.version > version);
+    // A workload reads nothing but what its own requester asked for.
+    let asked_for_it = matches!(reader, Reader::Workload(_));
     Ok(if query.wait == 0 || is_newer {
-        Readable::Now(body_of(app, &approval))
+        Readable::Now(if asked_for_it && may_have_grant(&approval) {
+            body_for_requester(app, &approval).await
+        } else {
+            body_of(app, &approval)
+        })
     } else {
-        Readable::Later(approval.id().clone())
+        Readable::Later(approval.id().clone(), asked_for_it)
     })
+}
+
+/// Whether its requester gets more than everybody: a grant, which is never shared with other waiters.
+fn may_have_grant(approval: &Approval) -> bool {
+    approval.status() == Status::Approved && approval.subject.action().is_some()
+}
+
+async fn body_for_requester(app: &App, approval: &Approval) -> Bytes {
+    let view = ApprovalView::for_requester(app, approval).await;
+    serde_json::to_vec(&view).unwrap_or_default().into()
 }
 
 fn body_of(app: &App, approval: &Approval) -> Bytes {

@@ -3,11 +3,12 @@
 use axum::http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Span};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::body::{Object, read_body};
 use crate::api::problem::{Problem, sentence};
 use crate::app::App;
+use crate::domain::action_request::ActionRequest;
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::deployment::Commit;
 use crate::domain::digest::Digest;
@@ -16,6 +17,7 @@ use crate::domain::plan::{AskedStep, InvalidSteps, OnFailure, StepPlan};
 use crate::domain::policy::Policy;
 use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
 use crate::domain::subject::{FrozenSubject, Link};
+use crate::domain::words::Words;
 use crate::gate::request::{Attempt, create, find_earlier, requester_of};
 use crate::gate::{GateError, refusals};
 use crate::integrations::cloud_run::check_template;
@@ -77,6 +79,39 @@ enum AskSubject {
         /// What happens when a step fails; the environment says it where this does not.
         on_failure: Option<OnFailure>,
     },
+    /// An act of whoever asks, with a tool that the environment declares.
+    Action {
+        /// The tool, by its declared name.
+        #[schema(example = "restart-database")]
+        tool: String,
+        /// What it is to be called with, exactly. Secrets by reference and hash.
+        #[schema(value_type = Object)]
+        arguments: Map<String, Value>,
+        /// What it does, in your words.
+        summary: Option<String>,
+        /// What should come of it.
+        effect: Option<String>,
+        /// How to take it back.
+        undo: Option<String>,
+    },
+}
+
+/// What was asked for, in the form of the domain.
+pub enum Asked {
+    /// A rollout.
+    Deployment(DeploymentRequest),
+    /// An act.
+    Action(ActionRequest),
+}
+
+impl Asked {
+    /// Checks what is asked for, whoever asks.
+    pub fn check_contents(&self, policy: &Policy) -> Result<(), RequestRefusal> {
+        match self {
+            Self::Deployment(request) => request.check_contents(policy),
+            Self::Action(request) => request.check_contents(policy),
+        }
+    }
 }
 
 /// A link.
@@ -113,9 +148,11 @@ pub async fn ask(
     if let Some(receiver) = notify.filter(|name| !app.receivers.is_webhook(name)) {
         return Err(unknown_receiver(receiver));
     }
-    let request = request_of(body)?;
-    let deployment = freeze(app, &request, policy, verified).await?;
-    let (stored, is_new) = create(&app.storage, &attempt, deployment, policy, app.now()).await?;
+    let subject = match request_of(body)? {
+        Asked::Deployment(request) => freeze(app, &request, policy, verified).await?,
+        Asked::Action(request) => freeze_action(app, &request, policy, verified)?,
+    };
+    let (stored, is_new) = create(&app.storage, &attempt, subject, policy, app.now()).await?;
     if is_new {
         tracing::info!(approval = %stored.approval.id(), requester = stored.requester_key, "an approval was asked for");
     }
@@ -138,7 +175,7 @@ fn unknown_receiver(name: &str) -> Problem {
 ///
 /// # Errors
 /// If it is not in the form of one.
-pub fn read_request(body: &[u8]) -> Result<(String, DeploymentRequest), Problem> {
+pub fn read_request(body: &[u8]) -> Result<(String, Asked), Problem> {
     let (_, ask): (Value, AskBody) = read_body(&HeaderMap::new(), body)?;
     Ok((ask.environment.clone(), request_of(ask)?))
 }
@@ -180,12 +217,33 @@ fn find_policy<'a>(
     })
 }
 
-fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
+fn request_of(ask: AskBody) -> Result<Asked, Problem> {
     let invalid = |code: &'static str, error: &dyn std::fmt::Display| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, sentence(error))
     };
-    let Object(AskSubject::Deployment { service, image, template, steps, on_failure }) =
-        ask.subject;
+    let links = ask.links.into_iter();
+    let words = Words {
+        reason: ask.reason,
+        title: ask.title,
+        body: ask.body,
+        links: links.map(|Object(AskLink { title, url })| Link { title, url }).collect(),
+        expires_in: ask.expires_in.map(|value| duration_of(&value)).transpose()?,
+    };
+    let (service, image, template, steps, on_failure) = match ask.subject.0 {
+        AskSubject::Deployment { service, image, template, steps, on_failure } => {
+            (service, image, template, steps, on_failure)
+        }
+        AskSubject::Action { tool, arguments, summary, effect, undo } => {
+            return Ok(Asked::Action(ActionRequest {
+                tool,
+                arguments,
+                summary,
+                effect,
+                undo,
+                words,
+            }));
+        }
+    };
     let steps: Option<Result<Vec<StepPlan>, InvalidSteps>> =
         steps.map(|steps| steps.into_iter().map(AskedStep::plan).collect());
     let template = match template {
@@ -194,22 +252,14 @@ fn request_of(ask: AskBody) -> Result<DeploymentRequest, Problem> {
         }
         None => None,
     };
-    Ok(DeploymentRequest {
+    Ok(Asked::Deployment(DeploymentRequest {
         service: service.parse().map_err(|error| invalid("invalid_service", &error))?,
         image: image.parse().map_err(|error| invalid("image_not_by_digest", &error))?,
         template,
         steps: steps.transpose().map_err(|error| invalid("invalid_steps", &error))?,
         on_failure,
-        reason: ask.reason,
-        title: ask.title,
-        body: ask.body,
-        links: ask
-            .links
-            .into_iter()
-            .map(|Object(AskLink { title, url })| Link { title, url })
-            .collect(),
-        expires_in: ask.expires_in.map(|value| duration_of(&value)).transpose()?,
-    })
+        words,
+    }))
 }
 
 /// Whole seconds as a number, or a duration as text: `8h`, `30m`, `PT8H`.
@@ -259,6 +309,20 @@ async fn freeze(
         })?;
     }
     Ok(frozen)
+}
+
+/// Freezes an act. Nothing outside is asked: what it does is not the gate's to look at.
+fn freeze_action(
+    app: &App,
+    request: &ActionRequest,
+    policy: &Policy,
+    verified: &VerifiedRequester,
+) -> Result<FrozenSubject, Problem> {
+    let id = ApprovalId::from_random(randomness::bytes());
+    let audience = &app.relying_party.origin;
+    let occasion = Occasion { id, audience, commit: None, requested_at: verified.verified_at() };
+    let frozen = request.freeze(policy, requester_of(verified), &occasion);
+    frozen.map_err(|error| GateError::from(error).into())
 }
 
 /// The commit at which GitHub is shown what becomes of a request: that of a job of GitHub's own, whose

@@ -10,6 +10,7 @@ pub mod environments;
 pub mod events;
 pub mod evidence;
 pub mod github;
+pub mod grants;
 pub mod health;
 pub mod log;
 pub mod log_entries;
@@ -67,6 +68,9 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(drift::changes))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log_entries::entry))
+        .routes(routes!(grants::consume))
+        .routes(routes!(grants::key_set))
+        .routes(routes!(grants::discovery))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .merge(github::routes())

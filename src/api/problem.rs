@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::domain::log_fault::LogFault;
 use crate::domain::request::RequestRefusal;
-use crate::gate::{CeremonyRefusal, GateError, Repetition};
+use crate::gate::grants::GrantRefusal;
+use crate::gate::{CeremonyRefusal, Crowding, GateError, Repetition};
 use crate::integrations::cloud_run::CloudRunError;
 use crate::integrations::workload_oidc::Refusal;
 use crate::storage::StorageError;
@@ -141,6 +142,9 @@ impl From<RequestRefusal> for Problem {
             | RequestRefusal::PlanFixed { .. }
             | RequestRefusal::Expiry { .. }
             | RequestRefusal::Template { .. }
+            | RequestRefusal::ToolNotDeclared { .. }
+            | RequestRefusal::Arguments { .. }
+            | RequestRefusal::PlainSecret { .. }
             | RequestRefusal::PlainCredential { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let is_busy = matches!(refusal, RequestRefusal::ServiceBusy { .. });
@@ -204,8 +208,28 @@ impl From<GateError> for Problem {
             GateError::Request(refusal) => refusal.into(),
             GateError::Repetition(repetition) => repetition.into(),
             GateError::Ceremony(refusal) => refusal.into(),
+            GateError::Grant(refusal) => {
+                let status = match *refusal {
+                    GrantRefusal::Closed(_)
+                    | GrantRefusal::RanOut(_)
+                    | GrantRefusal::Held(_)
+                    | GrantRefusal::NotAuthorised(_) => StatusCode::CONFLICT,
+                    GrantRefusal::OtherAudience(_)
+                    | GrantRefusal::OtherArguments
+                    | GrantRefusal::OtherAction => StatusCode::FORBIDDEN,
+                };
+                Self::new(status, refusal.code(), sentence(&refusal))
+            }
             GateError::Crowding(refusal) => {
-                Self::new(StatusCode::CONFLICT, refusal.code(), sentence(&refusal))
+                let (status, retry_after) = match &refusal {
+                    Crowding::TooFast { wait_seconds, .. } => {
+                        (StatusCode::TOO_MANY_REQUESTS, u32::try_from(*wait_seconds).ok())
+                    }
+                    Crowding::OlderWaits(_)
+                    | Crowding::OtherRollout(_)
+                    | Crowding::TooManyWait { .. } => (StatusCode::CONFLICT, None),
+                };
+                Self { retry_after, ..Self::new(status, refusal.code(), sentence(&refusal)) }
             }
             GateError::Transition(refusal) => {
                 let status = match &refusal {

@@ -5,6 +5,9 @@ mod subject;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::api::grants::{GrantView, grant_of};
+use crate::app::App;
+use crate::domain::action::ActionType;
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::{Verdict, with_withdrawals};
 use crate::domain::hold::{Freezes, Hold, hold_now};
@@ -74,6 +77,12 @@ pub struct ApprovalView {
     /// What keeps the rollout from beginning or going on; absent while nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldView>,
+    /// The grant of an approved action, for its requester alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantView>,
+    /// Why there is no grant although the action is approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_refused: Option<String>,
 }
 
 /// Why nothing begins, although it may be signed.
@@ -233,6 +242,8 @@ pub struct EnvironmentView {
     pub newer_request: NewerRequest,
     /// How many requests may wait for people at once.
     pub max_pending: u64,
+    /// The tools that may be asked for.
+    pub actions: Vec<ActionType>,
     /// The steps of a request that names none.
     pub steps: Vec<u8>,
     /// What the environment says of plans beside that, in words.
@@ -281,8 +292,24 @@ impl ApprovalView {
             rules: rules_of(&approval.policy, Some(approval)),
             decisions: decisions_of(approval),
             rollout: rollout_of(approval),
+            grant: None,
+            grant_refused: None,
             hold: hold_now(approval, freezes, now).as_ref().map(HoldView::from),
         }
+    }
+
+    /// The same with the grant that it has for its requester.
+    pub async fn for_requester(app: &App, approval: &Approval) -> Self {
+        let url = app.approval_url(approval.id());
+        let mut view = Self::new(approval, url, &app.storage.freezes(), app.now());
+        match grant_of(app, approval).await {
+            Some(Ok(grant)) => view.grant = Some(grant),
+            Some(Err(problem)) => {
+                view.grant_refused = Some(format!("{}: {}", problem.code, problem.detail));
+            }
+            None => {}
+        }
+        view
     }
 
     /// The view of an approval as it was when it was asked for: the answer to a repeated request
@@ -325,6 +352,7 @@ impl EnvironmentView {
             execute_within: policy.execute_within_seconds,
             newer_request: policy.newer_request,
             max_pending: policy.max_pending,
+            actions: policy.actions.clone(),
             steps: policy.default_steps.clone(),
             plan: policy.plan.in_words(),
             trust: policy.enrolment.trust,

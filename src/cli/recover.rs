@@ -67,7 +67,7 @@ async fn try_recover(path: &Path) -> Result<(), String> {
         }
         // Another gate of this database serves the page and goes on; this process only follows.
         None => {
-            let log = serve::follower(&config, &app)?;
+            let log = std::sync::Arc::clone(&app.log);
             tokio::spawn(async move {
                 log.begin().await;
                 log.run(stopped).await;

@@ -152,8 +152,8 @@ pub async fn serve_app(
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), String> {
     app.storage.await_start();
-    let log = Arc::new(follower(&config, &app)?);
     let settings = Arc::clone(&config);
+    let log = Arc::clone(&app.log);
     // Before the first entry of this process: nothing is written on top of a log that is at fault. Such a
     // gate starts all the same, and its pages say why nothing is decided.
     log.begin().await;
@@ -262,12 +262,16 @@ fn is_of_the_log(error: &StorageError) -> bool {
 }
 
 /// Follows the log that this configuration names.
-pub(super) fn follower(config: &Config, app: &App) -> Result<LogFollower, String> {
+fn follower(
+    config: &Config,
+    storage: &Storage,
+    http: &OutboundHttp,
+) -> Result<LogFollower, String> {
     let trust = config.trust();
     let log = TrustedLog::parse(&trust.log);
     let log = log.ok_or_else(|| format!("{} is no verifier key of a log", trust.log))?;
-    let place = LogHead::new(config.log_head.clone(), &app.http);
-    Ok(LogFollower::new(app.storage.clone(), log, trust, config.authority(), place))
+    let place = LogHead::new(config.log_head.clone(), http);
+    Ok(LogFollower::new(storage.clone(), log, trust, config.authority(), place))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
@@ -287,6 +291,7 @@ pub fn build(
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
     let push = config.drift.as_ref().and_then(|drift| drift.push.as_ref());
     let github = config.github.as_ref().map(GitHub::new).transpose();
+    let log = Arc::new(follower(config, &storage, &http)?);
     let github_app = config.github.as_ref().and_then(|github| Some((github, github.app.as_ref()?)));
     let github_app = github_app.map(|(github, app)| GitHubApp::new(&github.api, app)).transpose();
     let github_app = github_app.map_err(|error| error.to_string())?;
@@ -312,6 +317,8 @@ pub fn build(
         changes: Arc::new(ChangesSeen::default()),
         watches_services: config.drift.is_some(),
         http,
+        grant_keys: config.grant_keys.clone(),
+        log,
         proxies: config.proxies.clone(),
         notice: config.notice.clone(),
     }))

@@ -14,8 +14,8 @@ use crate::config::file::{
     ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, database, drift, environments, github, log_head, loopback, receivers, roles, secret,
-    trust, witness,
+    Config, actions, database, drift, environments, github, log_head, loopback, receivers, roles,
+    secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -103,7 +103,10 @@ impl Check {
         let reach = receivers::reach(public_origin.as_ref());
         let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
         let drift = drift::settings(&mut self, file.drift, &origin);
-        let environments = environments::policies(&mut self, file.environment, &kinds, &pins);
+        let declared = actions::actions(&mut self, file.action);
+        let environments =
+            environments::policies(&mut self, file.environment, &kinds, &pins, &declared);
+        let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
         let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
@@ -131,6 +134,7 @@ impl Check {
             github,
             proxies,
             audit_readers: file.audit.readers,
+            grant_keys,
             roles,
             environments,
             warnings: self.warnings,
@@ -142,7 +146,9 @@ impl Check {
         let kinds = self.issuer_kinds(&file.workload_issuer);
         let witnesses = witness::witnesses(&mut self, file.witness).len();
         let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
-        let policies = environments::policies(&mut self, file.environment, &kinds, &pins);
+        let declared = actions::actions(&mut self, file.action);
+        let policies =
+            environments::policies(&mut self, file.environment, &kinds, &pins, &declared);
         if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
     }
 

@@ -14,6 +14,7 @@ use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::receiver::ReceiverSettings;
 use crate::integrations::witness::WitnessSettings;
 use crate::integrations::workload_oidc::WorkloadIssuer;
+use crate::proof::grant::GrantKeys;
 
 /// SHA-256 of the canonical value.
 pub(super) fn digest(config: &Config) -> Result<Digest, CanonicalError> {
@@ -49,6 +50,7 @@ fn value(config: &Config) -> Value {
         github,
         proxies,
         audit_readers,
+        grant_keys,
         roles,
         environments,
         warnings: _,
@@ -102,6 +104,7 @@ fn value(config: &Config) -> Value {
             "header": proxies.header.map(|header| format!("{header:?}")),
         },
         "audit_readers": audit_readers,
+        "grants": grant_keys.as_ref().map(GrantKeys::key_set),
         "roles": roles,
         "environments": environments,
     })

@@ -10,7 +10,8 @@ use crate::config::check::Check;
 use crate::config::file::{
     EnvironmentSection, OneOrMany, PlanSection, RequesterSection, RuleSection,
 };
-use crate::config::key_rules;
+use crate::config::{actions, key_rules};
+use crate::domain::action::ActionType;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
@@ -41,6 +42,7 @@ pub(super) fn policies(
     sections: BTreeMap<String, EnvironmentSection>,
     issuers: &BTreeMap<String, WorkloadKind>,
     pins: &Pins,
+    declared: &BTreeMap<String, ActionType>,
 ) -> BTreeMap<String, Policy> {
     if sections.is_empty() {
         check.problem(
@@ -51,7 +53,8 @@ pub(super) fn policies(
     let policies: BTreeMap<String, Policy> = sections
         .into_iter()
         .map(|(name, section)| {
-            let policy = Environment { check, name: &name }.policy(section, issuers, pins);
+            let policy =
+                Environment { check, name: &name, declared }.policy(section, issuers, pins);
             (name, policy)
         })
         .collect();
@@ -73,6 +76,7 @@ pub(super) fn policies(
 struct Environment<'a> {
     check: &'a mut Check,
     name: &'a str,
+    declared: &'a BTreeMap<String, ActionType>,
 }
 
 impl Environment<'_> {
@@ -87,9 +91,16 @@ impl Environment<'_> {
         pins: &Pins,
     ) -> Policy {
         self.check_name();
+        let asks_nothing = section.actions.is_empty();
+        let deploys = asks_nothing || !section.services.is_empty();
+        let has_no_images = deploys && section.images.is_empty();
         for (key, is_empty, consequence) in [
-            ("services", section.services.is_empty(), "so nothing could be deployed"),
-            ("images", section.images.is_empty(), "so nothing could be deployed"),
+            (
+                "services",
+                asks_nothing && section.services.is_empty(),
+                "so nothing could be deployed",
+            ),
+            ("images", has_no_images, "so nothing could be deployed"),
             ("requesters", section.requesters.is_empty(), "so nobody could ask"),
             ("rules", section.rules.is_empty(), "so nobody could sign"),
         ] {
@@ -127,8 +138,18 @@ impl Environment<'_> {
                 trust: pins.level(),
                 requires_pinned_trust: section.require_pinned_trust,
             },
-            actions: Vec::new(),
+            actions: actions::named(self.check, self.name, &section.actions, self.declared),
+            requests_per_hour: self.requests_per_hour(section.requests_per_hour),
         }
+    }
+
+    fn requests_per_hour(&mut self, count: Option<i64>) -> Option<u64> {
+        let count = count?;
+        let number = u64::try_from(count).ok().filter(|count| *count > 0);
+        if number.is_none() {
+            self.problem("requests_per_hour", format!("is {count}: write how many requests one requester may make within an hour, at least 1, or leave it out"));
+        }
+        number
     }
 
     fn steps(&mut self, asked: Vec<AskedStep>) -> Vec<StepPlan> {
@@ -401,6 +422,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         enrolment: EnrolmentRules::default(),
         keys: None,
         actions: Vec::new(),
+        requests_per_hour: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

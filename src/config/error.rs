@@ -68,7 +68,8 @@ fn list(problems: &[Problem]) -> String {
 }
 
 /// What people write into the file first, and where it belongs.
-const INLINE_SECRETS: [(&str, &str, &str); 3] = [
+const INLINE_SECRETS: [(&str, &str, &str); 4] = [
+    ("key", "key_file", "COUNTERSIGN_GRANT_KEY"),
     ("log_key", "log_key_file", "COUNTERSIGN_LOG_KEY"),
     ("client_secret", "client_secret_file", "COUNTERSIGN_LOGIN_CLIENT_SECRET"),
     ("token", "token_file", "COUNTERSIGN_GITHUB_TOKEN"),

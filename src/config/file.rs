@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::config::actions::{ActionSection, GrantSection};
 use crate::config::github::GitHubSection;
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
@@ -68,6 +69,12 @@ pub struct ConfigFile {
     /// Who may read the ledger.
     #[serde(default)]
     pub audit: AuditSection,
+    /// The tools that agents may ask for.
+    #[serde(default)]
+    pub action: Vec<ActionSection>,
+    /// The key of grants.
+    #[serde(default)]
+    pub grant: GrantSection,
     /// Who has a role beside the rules.
     #[serde(default)]
     pub roles: RolesSection,
@@ -286,6 +293,11 @@ pub struct EnvironmentSection {
     /// The image repositories that may be deployed.
     #[serde(default)]
     pub images: Vec<String>,
+    /// How many requests one requester may make within an hour.
+    pub requests_per_hour: Option<i64>,
+    /// The declared tools that may be asked for.
+    #[serde(default)]
+    pub actions: Vec<String>,
     /// Who may ask.
     #[serde(default)]
     pub requesters: Vec<RequesterSection>,

@@ -4,6 +4,7 @@
 //! neither can mean is refused by the checks, all of it at once, so that whoever holds a
 //! [`Config`] never has to ask again. Nothing here talks to the network or opens the database.
 
+mod actions;
 mod check;
 mod database;
 mod drift;
@@ -48,6 +49,7 @@ use crate::integrations::receiver::ReceiverSettings;
 use crate::integrations::witness::WitnessSettings;
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadIssuer, WorkloadKind};
 use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
+use crate::proof::grant::GrantKeys;
 use crate::proof::jwk::ed25519_key;
 use crate::web::proxy::TrustedProxies;
 
@@ -94,6 +96,8 @@ pub struct Config {
     pub proxies: TrustedProxies,
     /// Who may read everything, beside those who may sign.
     pub audit_readers: Vec<Principal>,
+    /// The keys of grants, where an environment lets tools be asked for.
+    pub grant_keys: Option<GrantKeys>,
     /// Who has a role beside the rules.
     pub roles: Roles,
     /// The rules of each environment, by its name.

@@ -27,7 +27,7 @@ pub struct Override {
 }
 
 /// Every override. A later one wins over an earlier one of the same key.
-pub const OVERRIDES: [Override; 12] = [
+pub const OVERRIDES: [Override; 13] = [
     Override {
         variable: "PORT",
         key: "listen",
@@ -57,6 +57,12 @@ pub const OVERRIDES: [Override; 12] = [
         key: "log_key_file",
         meaning: "the private key of the log, 64 hexadecimal characters",
         set: |file, text| file.log_key = Some(text.into()),
+    },
+    Override {
+        variable: "COUNTERSIGN_GRANT_KEY",
+        key: "grant.key_file",
+        meaning: "the private key of grants, 64 hexadecimal characters",
+        set: |file, text| file.grant.key = Some(text.into()),
     },
     Override {
         variable: "COUNTERSIGN_NOTICE",

@@ -30,7 +30,7 @@ pub struct Action {
 
 /// A tool that may be asked for, as the configuration declares it. It is part of the policy, and so frozen
 /// by digest into every approval.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActionType {
     /// Its name.
@@ -40,6 +40,7 @@ pub struct ActionType {
     /// Who takes its grants: the `aud` of each.
     pub audience: String,
     /// The JSON Schema (draft 2020-12) of its arguments.
+    #[schema(value_type = Object)]
     pub schema: Value,
     /// Which argument says what it is done to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +54,7 @@ pub struct ActionType {
 }
 
 /// One argument, as the page shows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
     /// What it is called.

@@ -78,6 +78,8 @@ pub enum Event {
     Intervened,
     #[serde(rename = "rollout.ended")]
     Ended,
+    #[serde(rename = "grant.consumed")]
+    Consumed,
 }
 
 /// Why a transition is not possible.
@@ -315,6 +317,18 @@ impl Approval {
             orders: Orders::default(),
         };
         Ok(self.next(Event::Begun, true))
+    }
+
+    /// The grant of an action is used up. What it allows is somebody else's to do.
+    pub fn consume(mut self, now: Timestamp) -> Result<Transition, TransitionRefusal> {
+        let (State::Approved { .. }, Some(_)) = (&self.state, self.subject.action()) else {
+            return Err(TransitionRefusal::Closed(self.status()));
+        };
+        if now >= self.runs_out_at() {
+            return Err(TransitionRefusal::Expired(self.runs_out_at()));
+        }
+        self.state = State::Succeeded { at: now, serving: None };
+        Ok(self.next(Event::Consumed, false))
     }
 
     /// The rollout got further: a call is announced or answered, or an observation recorded.

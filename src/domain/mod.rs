@@ -1,6 +1,7 @@
 //! The rules of the house, pure: no async, no input or output, nothing of the crate outside `domain`.
 
 pub mod action;
+pub mod action_request;
 pub mod agent_credential;
 pub mod approval;
 pub mod canonical;
@@ -11,10 +12,12 @@ pub mod digest;
 pub mod drift;
 pub mod endorsement;
 pub mod freeze;
+pub mod grant;
 pub mod hold;
 pub mod ids;
 pub mod image;
 pub mod intervention;
+pub mod json_schema;
 pub mod key_rules;
 pub mod ledger;
 pub mod log_fault;
@@ -41,3 +44,4 @@ pub mod told;
 pub mod tree;
 pub mod unique_json;
 pub mod verification_summary;
+pub mod words;

@@ -66,6 +66,9 @@ pub struct Policy {
     /// The tools that may be asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<ActionType>,
+    /// How many requests one requester may make within an hour; any number if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_hour: Option<u64>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -346,6 +349,7 @@ mod tests {
             enrolment: EnrolmentRules::default(),
             keys: None,
             actions: vec![],
+            requests_per_hour: None,
         }
     }
 

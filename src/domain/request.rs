@@ -8,12 +8,13 @@ use crate::domain::ids::ApprovalId;
 use crate::domain::image::ImageReference;
 use crate::domain::observation::{ObservedService, Readiness};
 use crate::domain::plan::{InvalidSteps, OnFailure, StepPlan, check_steps};
-use crate::domain::policy::{Policy, TrustLevel};
+use crate::domain::policy::Policy;
 use crate::domain::rollout::shares_at;
 use crate::domain::service::ServiceName;
-use crate::domain::subject::{Facts, FrozenSubject, Link, Requester};
+use crate::domain::subject::{FrozenSubject, Requester};
 use crate::domain::template::{images, propose, refuse_credentials};
 use crate::domain::text::is_deceptive;
+use crate::domain::words::{Words, check_asking, check_trust};
 
 /// The longest reason, in characters: a few sentences.
 pub const LONGEST_REASON: usize = 1_000;
@@ -41,16 +42,8 @@ pub struct DeploymentRequest {
     pub steps: Option<Vec<StepPlan>>,
     /// What happens when a step fails.
     pub on_failure: Option<OnFailure>,
-    /// Why.
-    pub reason: String,
-    /// A headline.
-    pub title: Option<String>,
-    /// More about it.
-    pub body: Option<String>,
-    /// Where to read more.
-    pub links: Vec<Link>,
-    /// How long it may stay open.
-    pub expires_in: Option<SignedDuration>,
+    /// Why, and until when.
+    pub words: Words,
 }
 
 /// Why a request is refused. Nothing was stored.
@@ -100,6 +93,19 @@ pub enum RequestRefusal {
          {{\"name\": …, \"valueSource\": {{\"secretKeyRef\": {{\"secret\": …, \"version\": \"1\"}}}}}}"
     )]
     PlainCredential { place: String },
+    /// The environment declares no such tool.
+    #[error(
+        "the environment {environment} declares no tool {tool:?}; it declares {known}: ask for one of those, or have this one declared in the gate's configuration"
+    )]
+    ToolNotDeclared { environment: String, tool: String, known: String },
+    /// The arguments do not fit the tool.
+    #[error("the arguments of {tool} are refused: {place} {problem}")]
+    Arguments { tool: String, place: String, problem: String },
+    /// An argument is a secret.
+    #[error(
+        "{place} is a secret, or looks like one, and arguments are signed, shown and kept: name the secret at a place that the tool declares for it, as {{\"reference\": …, \"sha256\": …}}"
+    )]
+    PlainSecret { place: String },
     /// The environment asks for pinned anchors, and there are none.
     #[error(
         "the environment {environment} asks for pinned trust, and nothing is pinned in the gate's configuration: whoever runs the gate runs `countersign keys bootstrap` and writes what it prints into [trust]"
@@ -148,6 +154,9 @@ impl RequestRefusal {
             Self::Expiry { .. } => "invalid_expiry",
             Self::Template { .. } => "invalid_template",
             Self::PlainCredential { .. } => "plain_credential",
+            Self::ToolNotDeclared { .. } => "tool_not_declared",
+            Self::Arguments { .. } => "invalid_arguments",
+            Self::PlainSecret { .. } => "plain_secret",
             Self::TrustUnpinned { .. } => "trust_unpinned",
             Self::ServiceBusy { .. } => "service_busy",
         }
@@ -157,12 +166,7 @@ impl RequestRefusal {
 impl DeploymentRequest {
     /// Checks everything that can be checked without looking at the running service.
     pub fn check(&self, policy: &Policy, requester: &Requester) -> Result<(), RequestRefusal> {
-        if !policy.admits_requester(&requester.issuer, &requester.claims) {
-            return Err(RequestRefusal::RequesterNotAllowed {
-                environment: policy.environment.clone(),
-                seen: seen_claims(requester),
-            });
-        }
+        check_asking(policy, requester)?;
         self.check_contents(policy)
     }
 
@@ -173,10 +177,7 @@ impl DeploymentRequest {
             let service = self.service.to_string();
             return Err(RequestRefusal::ServiceNotCovered { environment: environment(), service });
         }
-        let rules = &policy.enrolment;
-        if rules.requires_pinned_trust && rules.trust == TrustLevel::Unpinned {
-            return Err(RequestRefusal::TrustUnpinned { environment: environment() });
-        }
+        check_trust(policy)?;
         // Containers beside the main one run with the same rights, so the rule is the same.
         let beside = self.template.as_ref().map(images).unwrap_or_default();
         if let Some(image) =
@@ -188,46 +189,9 @@ impl DeploymentRequest {
                 allowed: policy.images.join(", "),
             });
         }
-        self.check_texts()?;
+        self.words.check()?;
         self.check_plan(policy)?;
-        self.expires_in(policy).map(|_| ())
-    }
-
-    fn check_texts(&self) -> Result<(), RequestRefusal> {
-        let text = |field, problem: String| Err(RequestRefusal::Text { field, problem });
-        if self.reason.chars().all(|letter| letter.is_whitespace() || is_deceptive(letter)) {
-            return text("reason", "is missing: say in a sentence why this should go out".into());
-        }
-        if self.reason.chars().count() > LONGEST_REASON {
-            return text("reason", format!("is longer than {LONGEST_REASON} characters"));
-        }
-        if self.title.as_ref().is_some_and(|title| title.chars().count() > LONGEST_TITLE) {
-            return text("title", format!("is longer than {LONGEST_TITLE} characters"));
-        }
-        if self.body.as_ref().is_some_and(|body| body.len() > LONGEST_BODY) {
-            return text("body", format!("is longer than {LONGEST_BODY} bytes"));
-        }
-        if self.links.len() > MOST_LINKS {
-            return text("links", format!("are more than {MOST_LINKS}"));
-        }
-        for link in &self.links {
-            if !is_plain_https(&link.url) || link.url.len() > LONGEST_LINK {
-                return text(
-                    "links",
-                    format!(
-                        "must be https addresses of at most {LONGEST_LINK} bytes, without user \
-                         names, spaces or invisible characters"
-                    ),
-                );
-            }
-            if link.title.chars().count() > LONGEST_TITLE {
-                return text(
-                    "links",
-                    format!("have a title longer than {LONGEST_TITLE} characters"),
-                );
-            }
-        }
-        Ok(())
+        self.words.lifetime(policy).map(|_| ())
     }
 
     /// The plan is one that can be carried out, and one that the environment allows.
@@ -274,17 +238,6 @@ impl DeploymentRequest {
         Ok(steps)
     }
 
-    fn expires_in(&self, policy: &Policy) -> Result<SignedDuration, RequestRefusal> {
-        let longest = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
-        let asked = self.expires_in.unwrap_or(SignedDuration::from_secs(longest));
-        // What the policy itself gives is always acceptable, however short an operator made it.
-        let shortest = SHORTEST_EXPIRY.as_secs().min(longest);
-        if asked.as_secs() < shortest || asked.as_secs() > longest {
-            return Err(RequestRefusal::Expiry { shortest, longest: policy.expires_in_seconds });
-        }
-        Ok(asked)
-    }
-
     /// Freezes the request against the service as it was just seen, `None` if it does not exist.
     pub fn freeze(
         &self,
@@ -294,9 +247,10 @@ impl DeploymentRequest {
         occasion: Occasion<'_>,
     ) -> Result<FrozenSubject, FreezeError> {
         self.check(policy, &requester)?;
-        let Occasion { id, audience, commit, requested_at } = occasion;
-        let (_, policy_digest) = policy.canonical()?;
-        let revision = revision_name(&self.service, &id);
+        let lifetime = self.words.lifetime(policy)?;
+        let facts = self.words.facts(policy, requester, &occasion, lifetime)?;
+        let id = &facts.approval;
+        let revision = revision_name(&self.service, id);
         let preconditions = self.preconditions(observed)?;
         let (running, before) = match &preconditions {
             Preconditions::Absent {} => (None, [].as_slice()),
@@ -317,21 +271,6 @@ impl DeploymentRequest {
             on_failure,
             rollback_window_seconds: policy.plan.rollback_window_seconds,
         };
-        let lifetime = self.expires_in(policy)?;
-        let expires_at = requested_at.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
-        let facts = Facts {
-            approval: id,
-            audience: audience.to_owned(),
-            environment: policy.environment.clone(),
-            requester,
-            reason: self.reason.clone(),
-            title: self.title.clone(),
-            body: self.body.clone(),
-            links: self.links.clone(),
-            policy_digest,
-            requested_at,
-            expires_at,
-        };
         Ok(FrozenSubject::freeze(Deployment {
             facts,
             service: self.service.clone(),
@@ -339,7 +278,7 @@ impl DeploymentRequest {
             proposed,
             plan,
             preconditions,
-            commit,
+            commit: occasion.commit,
         })?)
     }
 
@@ -376,7 +315,7 @@ impl DeploymentRequest {
 
 /// Whether an address is what it seems: parsers drop spaces around it and line breaks within, and
 /// take what stands before an `@` for a user, however much it looks like the host.
-fn is_plain_https(link: &str) -> bool {
+pub(super) fn is_plain_https(link: &str) -> bool {
     let is_clear = !link.contains(|letter: char| letter.is_whitespace() || is_deceptive(letter));
     is_clear
         && url::Url::parse(link).is_ok_and(|url| {
@@ -386,7 +325,7 @@ fn is_plain_https(link: &str) -> bool {
 }
 
 /// The claims that requester rules usually match, so that a refused author sees what to compare.
-fn seen_claims(requester: &Requester) -> String {
+pub(super) fn seen_claims(requester: &Requester) -> String {
     let mut seen = vec![format!("issuer {}", requester.issuer)];
     for name in ["repository", "repository_id", "ref", "event_name", "sub"] {
         if let Some(value) = requester.claim(name) {

@@ -293,7 +293,7 @@ const CREDENTIAL_WORDS: [&str; 12] = [
     "ENCRYPTION_KEY",
 ];
 
-fn looks_like_credential(name: &str, value: &str) -> bool {
+pub(super) fn looks_like_credential(name: &str, value: &str) -> bool {
     let value = value.trim();
     if value.is_empty() {
         return false;

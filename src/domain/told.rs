@@ -58,6 +58,7 @@ fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
             State::Superseded { by, .. } => format!("The newer request {by} took its place."),
             _ => "A newer request took its place.".to_owned(),
         },
+        "grant.consumed" => "The grant was used for what was signed.".to_owned(),
         "rollout.begun" => "The rollout began.".to_owned(),
         "rollout.call_announced" => announced(&approval.state),
         "rollout.call_answered" => answered(&approval.state),

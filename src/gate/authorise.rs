@@ -4,10 +4,14 @@
 //! worker asks this before every call to Cloud Run, however often it asked before.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
+use crate::domain::action::{Action, ActionType};
 use crate::domain::approval::State;
 use crate::domain::decision::{Decision, standing};
 use crate::domain::deployment::Deployment;
+use crate::domain::digest::Digest;
+use crate::domain::json_schema::fits;
 use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN};
 use crate::domain::policy::TrustLevel;
 use crate::domain::subject::Subject;
@@ -34,6 +38,38 @@ impl Authorised {
     }
 }
 
+/// An action whose evidence was verified just now. Only [`authorise_action`] makes one, and nothing gives
+/// or takes a grant without one.
+#[derive(Debug)]
+pub struct AuthorisedAction {
+    action: Action,
+    digest: Digest,
+    declared: ActionType,
+    runs_out: Timestamp,
+}
+
+impl AuthorisedAction {
+    /// What may be done.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// SHA-256 of its canonical JSON.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Its tool, as the policy declares it under which people signed.
+    pub fn declared(&self) -> &ActionType {
+        &self.declared
+    }
+
+    /// Until when it may be done, by the signed entries.
+    pub fn runs_out(&self) -> Timestamp {
+        self.runs_out
+    }
+}
+
 /// What does not hold.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAuthorised {
@@ -43,6 +79,9 @@ pub enum NotAuthorised {
     /// The evidence holds and is not one of an approval.
     #[error("the evidence holds, and it is not one of an approval: it ends in {0}")]
     NotApproved(&'static str),
+    /// The arguments of an action are none that its tool takes.
+    #[error("what was approved calls its tool with something that it does not take: {0}")]
+    Arguments(String),
     /// What was approved is something else than a rollout.
     #[error("what was approved is no rollout: it is of the kind {0}")]
     OtherKind(&'static str),
@@ -108,6 +147,7 @@ impl NotAuthorised {
         match self {
             Self::Evidence(failure) => failure.code().as_str(),
             Self::NotApproved(_) => "not_approved",
+            Self::Arguments(_) => "invalid_arguments",
             Self::OtherKind(_) => "other_kind",
             Self::Row(_) => "row_mismatch",
             Self::RevokedBefore(_) => "credential_revoked",
@@ -162,6 +202,44 @@ pub async fn authorise(
         Subject::Deployment(deployment) => Ok(Authorised { deployment: (**deployment).clone() }),
         other @ Subject::Action(_) => Err(NotAuthorised::OtherKind(other.kind())),
     }
+}
+
+/// An action that may be done, because the evidence of its approval holds and its arguments fit what the
+/// policy declares.
+///
+/// # Errors
+/// As [`authorise`].
+pub async fn authorise_action(
+    storage: &Storage,
+    trust: &Trust,
+    stored: &StoredApproval,
+) -> Result<AuthorisedAction, NotAuthorised> {
+    let verified = verify_approved(storage, trust, stored).await?;
+    let subject = verified.subject();
+    let Some(action) = subject.action() else {
+        return Err(NotAuthorised::OtherKind(subject.subject().kind()));
+    };
+    let declared = verified.policy().action(&action.tool);
+    let declared = declared.ok_or(NotAuthorised::Row("the tool's declaration"))?.clone();
+    fits(&declared.schema, &Value::Object(action.arguments.clone()))
+        .map_err(|misfit| NotAuthorised::Arguments(misfit.at))?;
+    Ok(AuthorisedAction {
+        action: action.clone(),
+        digest: *subject.digest(),
+        declared,
+        runs_out: ran_out(&verified),
+    })
+}
+
+/// Until when what was approved had to begin, by the signed entries.
+fn ran_out(verified: &Verified) -> Timestamp {
+    let mut ran_out = verified.subject().expires_at;
+    for record in verified.records() {
+        if let Some(State::Approved { at }) = record.approval.as_ref().map(|it| &it.state) {
+            ran_out = verified.policy().must_begin_before(*at).min(ran_out);
+        }
+    }
+    ran_out
 }
 
 /// Gathers the evidence of an approval, verifies it against `trust`, and compares it with the row.

@@ -13,6 +13,7 @@ pub mod enrol;
 pub mod evidence;
 pub mod first_key;
 pub mod freezes;
+pub mod grants;
 pub mod intervene;
 pub mod keys;
 mod newest;
@@ -36,6 +37,7 @@ use crate::domain::canonical::CanonicalError;
 use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::domain::service::ServiceName;
+use crate::gate::grants::GrantRefusal;
 use crate::proof::assertion::AssertionRefusal;
 use crate::proof::public_key::PublicKeyRefusal;
 use crate::proof::recovery::RecoveryRefusal;
@@ -56,6 +58,9 @@ pub enum GateError {
     /// The ceremony does not hold.
     #[error(transparent)]
     Ceremony(#[from] CeremonyRefusal),
+    /// The grant is not taken.
+    #[error(transparent)]
+    Grant(Box<GrantRefusal>),
     /// The recovery of the log does not hold.
     #[error(transparent)]
     Recovery(#[from] RecoveryRefusal),
@@ -74,6 +79,12 @@ pub enum GateError {
     /// A value has no canonical form.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
+}
+
+impl From<GrantRefusal> for GateError {
+    fn from(refusal: GrantRefusal) -> Self {
+        Self::Grant(Box::new(refusal))
+    }
 }
 
 impl From<FreezeError> for GateError {
@@ -127,6 +138,20 @@ pub enum Crowding {
     /// Another rollout of the service runs.
     #[error("another rollout of {0} runs: wait for its end, or stop that one")]
     OtherRollout(ServiceName),
+    /// One requester asks faster than the environment allows.
+    #[error(
+        "{requester} asked {most} times for {environment} within an hour, as often as its requests_per_hour allows: ask again in {wait_seconds} seconds, and not for the same thing"
+    )]
+    TooFast {
+        /// Who asks.
+        requester: String,
+        /// The environment.
+        environment: String,
+        /// How often it may.
+        most: u64,
+        /// After how long it may again.
+        wait_seconds: u64,
+    },
     /// As many wait as the environment allows.
     #[error(
         "{most} requests for {environment} already wait for people, as many as its max_pending allows: cancel those that nobody needs, or have them decided"
@@ -145,6 +170,7 @@ impl Crowding {
         match self {
             Self::OlderWaits(_) => "older_request_pending",
             Self::OtherRollout(_) => "other_rollout",
+            Self::TooFast { .. } => "too_many_requests",
             Self::TooManyWait { .. } => "too_many_pending",
         }
     }

@@ -23,6 +23,8 @@ pub const DECISION: &str = "decision.refused";
 pub const INTERVENTION: &str = "intervention.refused";
 /// A credential for an agent.
 pub const AGENT_CREDENTIAL: &str = "agent_credential.refused";
+/// A grant.
+pub const GRANT: &str = "grant.refused";
 /// A freeze, or its end.
 pub const FREEZE: &str = "freeze.refused";
 /// An endorsement of another person's key.

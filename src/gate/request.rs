@@ -1,6 +1,6 @@
 //! A workload asks.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::Approval;
 use crate::domain::digest::Digest;
@@ -11,6 +11,9 @@ use crate::gate::{Crowding, GateError, Repetition};
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::proof::jwk::thumbprint;
 use crate::storage::{CommitAtGitHub, NewApproval, SpentToken, Storage, StoredApproval, Writer};
+
+/// How far back `requests_per_hour` looks.
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// One attempt to ask: who, under which key, and the digest of what the body says.
 pub struct Attempt<'a> {
@@ -79,6 +82,7 @@ pub async fn create(
         token_key_thumbprint: thumbprint(attempt.requester.key()),
         notify: attempt.notify.map(str::to_owned),
     };
+    slow_down(&mut writer, attempt, policy, now).await?;
     let superseded = make_room(&mut writer, &subject, policy).await?;
     let stored = writer.create(Approval::request(subject, policy.clone()), &asked, now).await?;
     if let Some(commit) = &attempt.commit {
@@ -89,6 +93,26 @@ pub async fn create(
     }
     writer.commit().await?;
     Ok((stored, true))
+}
+
+/// Refuses a requester that asked as often as it may within the hour before.
+async fn slow_down(
+    writer: &mut Writer,
+    attempt: &Attempt<'_>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<(), GateError> {
+    let Some(most) = policy.requests_per_hour else { return Ok(()) };
+    let requester = attempt.requester.requester_key().to_owned();
+    let since = now.saturating_sub(HOUR).unwrap_or(Timestamp::MIN);
+    let environment = policy.environment.clone();
+    // Of the newest that count, the oldest is the first to leave the hour.
+    let Some(oldest) = writer.nth_newest_asked(&requester, &environment, since, most).await? else {
+        return Ok(());
+    };
+    let left = oldest.saturating_add(HOUR).unwrap_or(now).duration_since(now).as_secs();
+    let wait_seconds = u64::try_from(left).unwrap_or_default() + 1;
+    Err(Crowding::TooFast { requester, environment, most, wait_seconds }.into())
 }
 
 /// The older requests for the same service whose place the new one takes.

@@ -97,7 +97,7 @@ pub async fn announce(
 
 /// What is frozen, as was verified. A change owns the ledger's head, so no freeze can come between this look and
 /// what it writes. None: one came that is not verified yet.
-async fn freezes_within(
+pub(super) async fn freezes_within(
     storage: &Storage,
     writer: &mut Writer,
 ) -> Result<Option<Freezes>, GateError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::problem::Problem;
-use crate::api::views::ApprovalView;
+use crate::api::views::{ApprovalView, SubjectView};
 use crate::app::App;
 use crate::domain::approval::{Approval, Status};
 
@@ -74,12 +74,16 @@ impl utoipa::ToSchema for ApprovalFacts {
 impl ApprovalAnswer {
     /// The answer about an approval as it is.
     pub fn new(app: &App, approval: &Approval, now: Timestamp) -> Self {
-        let view = ApprovalView::new(
-            approval,
-            app.approval_url(approval.id()),
-            &app.storage.freezes(),
-            now,
-        );
+        let url = app.approval_url(approval.id());
+        Self::of(ApprovalView::new(approval, url, &app.storage.freezes(), now))
+    }
+
+    /// The same with the grant that it has for its requester.
+    pub async fn for_requester(app: &App, approval: &Approval) -> Self {
+        Self::of(ApprovalView::for_requester(app, approval).await)
+    }
+
+    fn of(view: ApprovalView) -> Self {
         let words = RequesterWords {
             title: view.title.clone(),
             reason: view.reason.clone(),
@@ -87,7 +91,7 @@ impl ApprovalAnswer {
             effect: view.effect.clone(),
             undo: view.undo.clone(),
         };
-        let (next, is_over) = (next(view.status), view.status.is_final());
+        let (next, is_over) = (next(&view), view.status.is_final());
         let mut facts = serde_json::to_value(view).unwrap_or_default();
         if let Value::Object(members) = &mut facts {
             WORDS.iter().for_each(|name| drop(members.remove(*name)));
@@ -97,8 +101,18 @@ impl ApprovalAnswer {
 }
 
 /// What an agent does about an approval of this status.
-fn next(status: Status) -> &'static str {
-    match status {
+fn next(view: &ApprovalView) -> &'static str {
+    let is_action = matches!(view.subject, SubjectView::Action { .. });
+    match view.status {
+        Status::Approved if view.grant.is_some() => {
+            "It was signed. Show grant.token to grant.audience, once and before grant.expires_at, and have \
+             the tool called with exactly the arguments in subject. Whoever takes the grant uses it up. For \
+             a new one call get_approval. The grant approves nothing else."
+        }
+        Status::Approved if is_action => {
+            "It was signed, but there is no grant for you yet: grant_refused says why. Do nothing; call \
+             get_approval again in a few seconds, and tell the person if it stays so."
+        }
         Status::Pending => {
             "Show the person you act for the address in url and the short_code, then call \
              wait_for_approval. Only a person with a security key can decide, on that page; no tool \

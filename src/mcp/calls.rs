@@ -65,7 +65,8 @@ pub async fn call(
     let called = Called { app, requester, arguments: request.arguments.unwrap_or_default() };
     let answer = match request.name.as_ref() {
         "list_environments" => called.list_environments().map(Into::into),
-        "request_deployment" => called.request_deployment(&round).await,
+        "request_deployment" => called.request("deployment", &round).await,
+        "request_signoff" => called.request("action", &round).await,
         "get_approval" => called.get_approval().await.map(Into::into),
         "wait_for_approval" => called.wait_for_approval(context).await.map(Into::into),
         "cancel_approval" => called.cancel_approval().await.map(Into::into),
@@ -106,18 +107,18 @@ impl Called<'_> {
         Ok(answered(&environments_of(self.app, &self.reader())))
     }
 
-    async fn request_deployment(&self, round: &Round) -> Result<CallToolResponse, Problem> {
-        let asked = self.ask(round).await;
+    async fn request(&self, kind: &str, round: &Round) -> Result<CallToolResponse, Problem> {
+        let asked = self.ask(kind, round).await;
         if let Err(problem) = &asked {
             count_refusal(self.app, &self.requester, problem);
         }
         asked
     }
 
-    async fn ask(&self, round: &Round) -> Result<CallToolResponse, Problem> {
+    async fn ask(&self, kind: &str, round: &Round) -> Result<CallToolResponse, Problem> {
         let mut arguments = self.arguments.clone();
         let chosen = arguments.remove("idempotency_key").filter(|key| !key.is_null());
-        let json = body_of(arguments).ok_or_else(|| malformed(&"unknown field `subject`"))?;
+        let json = body_of(kind, arguments).ok_or_else(|| malformed(&"unknown field `subject`"))?;
         let Object(body) =
             serde_json::from_value(json.clone()).map_err(|error| malformed(&error))?;
         let key = match (chosen, round.state()) {
@@ -143,7 +144,7 @@ impl Called<'_> {
     async fn get_approval(&self) -> Result<CallToolResult, Problem> {
         let ApprovalArguments { id } = self.read()?;
         let stored = find_readable(self.app, &self.reader(), &id).await?;
-        Ok(answered(&ApprovalAnswer::new(self.app, &stored.approval, self.app.now())))
+        Ok(answered(&ApprovalAnswer::for_requester(self.app, &stored.approval).await))
     }
 
     async fn wait_for_approval(
@@ -153,7 +154,7 @@ impl Called<'_> {
         let arguments: WaitArguments = self.read()?;
         let stored = find_readable(self.app, &self.reader(), &arguments.id).await?;
         let approval = wait(self.app, stored.approval, arguments.patience(), context).await?;
-        Ok(answered(&ApprovalAnswer::new(self.app, &approval, self.app.now())))
+        Ok(answered(&ApprovalAnswer::for_requester(self.app, &approval).await))
     }
 
     async fn cancel_approval(&self) -> Result<CallToolResult, Problem> {

@@ -27,13 +27,14 @@ pub fn schema_of<T: ToSchema>() -> JsonObject {
     object(document)
 }
 
-/// The arguments of `request_deployment`: the body that the API takes, with what is asked for beside
-/// the rest and not below `subject`, which agents get right more often, and the idempotency key.
-pub fn deployment_arguments() -> JsonObject {
+/// The arguments of a tool that asks for a subject of this kind: the body that the API takes, with what is
+/// asked for beside the rest and not below `subject`, which agents get right more often, and the
+/// idempotency key.
+pub fn arguments_for(kind: &str) -> JsonObject {
     let mut schema = schema_of::<AskBody>();
     let subjects = schema["$defs"]["AskSubject"]["oneOf"].as_array().cloned().unwrap_or_default();
-    let is_deployment = |subject: &Value| subject["properties"]["kind"]["enum"][0] == "deployment";
-    let subject = subjects.into_iter().find(is_deployment).unwrap_or_default();
+    let is_it = |subject: &Value| subject["properties"]["kind"]["enum"][0] == kind;
+    let subject = subjects.into_iter().find(is_it).unwrap_or_default();
     let mut asked = object(subject["properties"].clone());
     asked.remove("kind");
     if let Some(Value::Array(required)) = schema.get_mut("required") {
@@ -63,14 +64,18 @@ fn idempotency_key() -> Value {
 
 /// The body that the API takes for these arguments. None for a `subject` of the caller's own, which
 /// is no argument and would hide the one that is made here.
-pub fn body_of(mut arguments: JsonObject) -> Option<Value> {
+pub fn body_of(kind: &str, mut arguments: JsonObject) -> Option<Value> {
     if arguments.contains_key("subject") {
         return None;
     }
-    let mut subject = object(json!({"kind": "deployment"}));
-    for name in ["service", "image", "template", "steps", "on_failure"] {
-        if let Some(value) = arguments.remove(name) {
-            subject.insert(name.to_owned(), value);
+    let mut subject = object(json!({ "kind": kind }));
+    let names: &[&str] = match kind {
+        "action" => &["tool", "arguments", "summary", "effect", "undo"],
+        _ => &["service", "image", "template", "steps", "on_failure"],
+    };
+    for name in names {
+        if let Some(value) = arguments.remove(*name) {
+            subject.insert((*name).to_owned(), value);
         }
     }
     arguments.insert("subject".to_owned(), Value::Object(subject));

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::api::approvals::LONGEST_WAIT;
 use crate::api::problem::Problem;
 use crate::app::App;
-use crate::domain::approval::Approval;
+use crate::domain::approval::{Approval, Status};
 use crate::domain::sentence::status_sentence;
 
 /// How long a call waits that does not say: below the minute after which clients give up by themselves.
@@ -24,7 +24,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitArguments {
-    /// The id that `request_deployment` gave.
+    /// The id that `request_deployment` or `request_signoff` gave.
     #[schema(example = "apr_0kz8y2m4n6p8r0t2v4x6z8a0c2")]
     pub id: String,
     /// Seconds to wait, at most 240; 50 if you do not say.
@@ -52,7 +52,10 @@ pub async fn wait(
     loop {
         progress.tell(&status_sentence(&approval, &app.storage.freezes(), app.now())).await;
         let left = deadline.saturating_duration_since(Instant::now());
-        if approval.status().is_final() || left.is_zero() {
+        // An action that is approved waits for nobody but its requester.
+        let is_theirs =
+            approval.status() == Status::Approved && approval.subject.action().is_some();
+        if approval.status().is_final() || is_theirs || left.is_zero() {
             return Ok(approval);
         }
         let nap = left.min(HEARTBEAT);

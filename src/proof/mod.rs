@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod evidence;
 pub mod export;
 pub mod exported;
+pub mod grant;
 pub mod jwk;
 pub mod log_head;
 pub mod public_key;

@@ -16,8 +16,8 @@ use crate::storage::column::Row;
 use crate::storage::error::{Result, StorageError};
 
 pub(super) use written::{
-    count_pending, insert_approval, insert_decision, insert_policy, newer_open, pending_for,
-    rollouts_beside, update_approval,
+    count_pending, insert_approval, insert_decision, insert_policy, newer_open, nth_newest_asked,
+    pending_for, rollouts_beside, update_approval,
 };
 
 /// How many older approvals a page names: one in the usual case.
@@ -269,6 +269,50 @@ impl Storage {
             .fetch_all(&mut *self.reader().await?)
             .await?;
         ids.iter().map(|id| Row { table: "approvals", key: id }.parse("id", id)).collect()
+    }
+
+    /// How many times the requester of an approval asked for the same target in the same environment before
+    /// it, and the last of them; none if it never did.
+    pub async fn asked_before(&self, approval: &Approval) -> Result<Option<(u64, StoredApproval)>> {
+        const COUNT: &str = "SELECT COUNT(*) FROM approvals a WHERE a.requester_key = $1 \
+             AND a.environment = $2 AND a.service = $3 \
+             AND a.first_entry < (SELECT first_entry FROM approvals WHERE id = $4)";
+        const LAST: &str = approval_columns!(
+            "WHERE a.requester_key = $1 AND a.environment = $2 AND a.service = $3 \
+             AND a.first_entry < (SELECT first_entry FROM approvals WHERE id = $4) \
+             ORDER BY a.first_entry DESC LIMIT 1"
+        );
+        let subject = &approval.subject;
+        let mut reader = self.reader().await?;
+        let row: Option<ApprovalRow> = sqlx::query_as(LAST)
+            .bind(&subject.requester.key)
+            .bind(&subject.environment)
+            .bind(subject.subject().target())
+            .bind(approval.id().as_str())
+            .fetch_optional(&mut *reader)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let count: i64 = sqlx::query_scalar(COUNT)
+            .bind(&subject.requester.key)
+            .bind(&subject.environment)
+            .bind(subject.subject().target())
+            .bind(approval.id().as_str())
+            .fetch_one(&mut *reader)
+            .await?;
+        Ok(Some((count.unsigned_abs(), row.try_into()?)))
+    }
+
+    /// Approved actions, which have no job that would end them in time, the oldest first.
+    pub async fn approved_actions(&self, limit: u32) -> Result<Vec<StoredApproval>> {
+        const SQL: &str = approval_columns!(
+            "WHERE a.status = 'approved' AND NOT EXISTS \
+             (SELECT 1 FROM jobs j WHERE j.approval_id = a.id) ORDER BY a.first_entry LIMIT $1"
+        );
+        let rows: Vec<ApprovalRow> = sqlx::query_as(SQL)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        rows.into_iter().map(StoredApproval::try_from).collect()
     }
 
     /// The approvals whose place this one took, the newest first.

@@ -112,6 +112,18 @@ impl Writer {
         )
     }
 
+    /// When this requester asked in an environment, of its requests since a time the `nth` newest (from 1).
+    pub async fn nth_newest_asked(
+        &mut self,
+        requester_key: &str,
+        environment: &str,
+        since: Timestamp,
+        nth: u64,
+    ) -> Result<Option<Timestamp>> {
+        let connection = &mut self.transaction;
+        step!(self, approvals::nth_newest_asked(connection, requester_key, environment, since, nth))
+    }
+
     /// How many approvals of an environment wait for people.
     pub async fn count_pending(&mut self, environment: &str) -> Result<u64> {
         step!(self, approvals::count_pending(&mut self.transaction, environment))

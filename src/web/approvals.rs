@@ -25,7 +25,14 @@ pub async fn page(
     let approval = &stored.approval;
     let calls = app.storage.calls_of(approval.id()).await.map_err(unreadable)?;
     let superseded = app.storage.superseded_by(approval).await.map_err(unreadable)?;
-    Ok(ApprovalPage::new(approval, &calls, &superseded, visit.surroundings(&app)))
+    let earlier = match approval.subject.action() {
+        Some(_) => app.storage.asked_before(approval).await.map_err(unreadable)?,
+        None => None,
+    };
+    let earlier = earlier.as_ref().map(|(count, last)| (*count, &last.approval));
+    let around = visit.surroundings(&app);
+    let page = ApprovalPage::new(approval, &calls, &superseded, around);
+    Ok(page.with_earlier(approval, earlier, around))
 }
 
 /// The keys that may sign here, which are not all that may sign somewhere.

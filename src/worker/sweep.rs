@@ -19,6 +19,9 @@ const EXPIRED_AT_ONCE: u32 = 100;
 /// before, which is time enough to find somebody.
 const SOON: SignedDuration = SignedDuration::from_hours(1);
 
+/// How many approved actions are looked at in one turn.
+const LOOKED_AT_ONCE: u32 = 1_000;
+
 impl Worker {
     pub(super) async fn sweep(self, mut shutdown: watch::Receiver<bool>) {
         let mut turn: u32 = 0;
@@ -48,6 +51,12 @@ impl Worker {
         let now = self.clock.now();
         for id in self.storage.due_for_expiry(now, EXPIRED_AT_ONCE).await? {
             rollout::expire(&self.storage, &id, now).await?;
+        }
+        // How long an approved rollout may wait its job watches; nobody does it for an action.
+        for stored in self.storage.approved_actions(LOOKED_AT_ONCE).await? {
+            if now >= stored.approval.runs_out_at() {
+                rollout::expire(&self.storage, stored.approval.id(), now).await?;
+            }
         }
         for id in self.storage.due_for_expiry_notice(now, SOON, EXPIRED_AT_ONCE).await? {
             notices::expiring(&self.storage, &id, now).await?;

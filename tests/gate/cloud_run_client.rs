@@ -13,6 +13,7 @@ use countersign::domain::policy::{
 use countersign::domain::request::{DeploymentRequest, Occasion};
 use countersign::domain::service::ServiceName;
 use countersign::domain::subject::{FrozenSubject, Requester};
+use countersign::domain::words::Words;
 use countersign::integrations::cloud_run::{
     CloudRun, CloudRunCredentials, CloudRunSettings, check_template,
 };
@@ -61,6 +62,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         enrolment: EnrolmentRules::default(),
         keys: None,
         actions: Vec::new(),
+        requests_per_hour: None,
     };
     let request = DeploymentRequest {
         service: web(),
@@ -68,11 +70,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         template: changes.map(|changes| check_template(&changes).unwrap()),
         steps: None,
         on_failure: None,
-        reason: "A test".to_owned(),
-        title: None,
-        body: None,
-        links: Vec::new(),
-        expires_in: None,
+        words: Words { reason: "A test".to_owned(), ..Words::default() },
     };
     let requester = Requester {
         issuer: "github".to_owned(),

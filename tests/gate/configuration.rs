@@ -1,5 +1,6 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
+mod actions;
 mod environments;
 mod github;
 mod live;
@@ -161,6 +162,7 @@ fn the_example_is_a_configuration() {
     let folder = Folder::new(EXAMPLE);
     folder.write("secrets/database-url", "postgres://gate:s3cret@10.20.0.3/countersign\n");
     folder.write("secrets/log-key", LOG_KEY);
+    folder.write("secrets/grant-key", LOG_KEY);
     folder.write("secrets/login-client-secret", "s3cret");
     folder.write("secrets/github-token", "s3cret");
     folder.write("secrets/github-app.pem", &private_key());

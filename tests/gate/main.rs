@@ -24,6 +24,7 @@ mod forgery;
 mod freezing;
 mod fuzzing;
 mod github;
+mod grants;
 mod identity_server;
 mod instances;
 mod intervening;

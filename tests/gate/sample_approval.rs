@@ -93,6 +93,7 @@ pub fn policy() -> Policy {
         enrolment: EnrolmentRules::default(),
         keys: None,
         actions: vec![],
+        requests_per_hour: None,
     }
 }
 

@@ -41,7 +41,8 @@ impl DemoFiles {
             trust: folder.join("trust.json"),
             folder,
         };
-        files.make_log_key()?;
+        files.make_key("log-key")?;
+        files.make_key("grant-key")?;
         files.write_secret("client-secret", CLIENT_SECRET)?;
         Ok(files)
     }
@@ -98,13 +99,13 @@ impl DemoFiles {
         written.map_err(|error| format!("{} cannot be written: {error}", path.display()))
     }
 
-    /// A folder that has a log key keeps it: its ledger was begun with it.
-    fn make_log_key(&self) -> Result<(), String> {
-        if self.folder.join("log-key").exists() {
+    /// A folder that has a key keeps it: its ledger was begun with it.
+    fn make_key(&self, name: &str) -> Result<(), String> {
+        if self.folder.join(name).exists() {
             return Ok(());
         }
         let seed: [u8; 32] = randomness::bytes();
-        self.write_secret("log-key", &format!("{}\n", HEXLOWER.encode(&seed)))
+        self.write_secret(name, &format!("{}\n", HEXLOWER.encode(&seed)))
     }
 }
 
@@ -155,7 +156,36 @@ api = "{sandbox}/github-api"
 [audit]
 readers = ["group:auditors"]
 
+# A tool that the agent may ask for. The gate does not call it: whoever runs it takes the grant.
+[[action]]
+tool = "restart-database"
+title = "Restart a database"
+audience = "https://db-proxy.example.com"
+target = "/database"
+fields = [
+    {{ label = "Database", argument = "/database" }},
+    {{ label = "How", argument = "/mode" }},
+]
+blast_radius = [{{ label = "Clients that lose their connection, at most", argument = "/most_clients" }}]
+secrets = ["/password"]
+
+[action.schema]
+type = "object"
+required = ["database"]
+additionalProperties = false
+
+[action.schema.properties]
+database = {{ type = "string", pattern = "^[a-z][a-z0-9-]{{0,40}}$" }}
+mode = {{ enum = ["gentle", "at once"] }}
+most_clients = {{ type = "integer", minimum = 0, maximum = 10000 }}
+password = {{ type = "object" }}
+note = {{ type = "string", maxLength = 200 }}
+
+[grant]
+key_file = "{folder}/grant-key"
+
 [environment.production]
+actions = ["restart-database"]
 # web runs already; api does not exist yet and is created by its first approval.
 services = ["{DEMO_SERVICE}", "{new_service}"]
 images = ["{DEMO_REPOSITORY}"]

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::{ExplainArguments, answer, rules_of};
-use crate::api::ask::read_request;
+use crate::api::ask::{Asked, read_request};
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, Principal, Rule};
-use crate::domain::request::DeploymentRequest;
 use crate::domain::unique_json;
 
 /// What the rules say to a request and to a person.
@@ -70,7 +69,7 @@ fn read_claims(path: &Path) -> Result<Map<String, Value>, String> {
 
 fn explain(
     policy: &Policy,
-    request: &DeploymentRequest,
+    request: &Asked,
     workload: Option<(&str, Map<String, Value>)>,
     subject: &str,
     groups: &[String],

@@ -129,6 +129,20 @@ impl Changes {
             Effect::Wider,
             "requests that may wait at once",
         );
+        let unlimited = |policy: &Policy| policy.requests_per_hour.unwrap_or(u64::MAX);
+        if unlimited(old) != unlimited(new) {
+            let effect =
+                if unlimited(new) > unlimited(old) { Effect::Wider } else { Effect::Narrower };
+            let words = |policy: &Policy| match policy.requests_per_hour {
+                Some(count) => count.to_string(),
+                None => "any number".to_owned(),
+            };
+            let (before, after) = (words(old), words(new));
+            self.add(
+                effect,
+                format!("requests of one requester within an hour: {after}; before, {before}"),
+            );
+        }
         if old.newer_request != new.newer_request {
             let (before, after) = (in_words(old.newer_request), in_words(new.newer_request));
             let sentence =

@@ -22,6 +22,25 @@ pub(in crate::storage) async fn count_pending(
     Ok(count.unsigned_abs())
 }
 
+pub(in crate::storage) async fn nth_newest_asked(
+    connection: &mut AnyConnection,
+    requester_key: &str,
+    environment: &str,
+    since: Timestamp,
+    nth: u64,
+) -> Result<Option<Timestamp>> {
+    const SQL: &str = "SELECT created_at FROM approvals WHERE requester_key = $1 AND environment = $2 \
+         AND created_at > $3 ORDER BY first_entry DESC LIMIT 1 OFFSET $4";
+    let at: Option<i64> = sqlx::query_scalar(SQL)
+        .bind(requester_key)
+        .bind(environment)
+        .bind(since.as_microsecond())
+        .bind(big_int(nth.saturating_sub(1))?)
+        .fetch_optional(connection)
+        .await?;
+    at.map(|at| Row { table: "approvals", key: requester_key }.time("created_at", at)).transpose()
+}
+
 pub(in crate::storage) async fn insert_policy(
     connection: &mut AnyConnection,
     approval: &Approval,

@@ -1,10 +1,15 @@
 //! What an act does, drawn from its canonical arguments and the words of whoever declared its tool, and
 //! from nothing that the requester wrote about it.
 
-use crate::domain::action::{Action, ActionType, value_text};
-use crate::domain::policy::Policy;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Inert;
+use crate::domain::action::{Action, ActionType, Drawn, value_text};
+use crate::domain::approval::Approval;
+use crate::domain::policy::Policy;
+use crate::web::paths;
+
+use super::approval::StatusView;
+use super::{Inert, Moment, Surroundings};
 
 /// What the page shows of an action alone.
 pub struct ActionView {
@@ -36,7 +41,7 @@ impl ActionView {
     pub(super) fn new(action: &Action, policy: &Policy) -> Self {
         let declared = policy.action(&action.tool);
         let shown = ActionType::draw(declared, &action.arguments);
-        let views = |drawn: Vec<crate::domain::action::Drawn>| {
+        let views = |drawn: Vec<Drawn>| {
             drawn
                 .into_iter()
                 .map(|one| ArgumentView {
@@ -54,6 +59,65 @@ impl ActionView {
             blast_radius: views(shown.blast_radius),
             others: views(shown.others),
         }
+    }
+}
+
+/// What the same requester asked before with the same tool.
+pub struct EarlierView {
+    /// How many times.
+    pub count: u64,
+    /// When it did last.
+    pub asked: Moment,
+    /// What became of that.
+    pub status: &'static str,
+    /// Its page.
+    pub href: String,
+    /// The arguments that differ from it.
+    pub changes: Vec<ChangeView>,
+}
+
+/// An argument that is another one than the last time.
+pub struct ChangeView {
+    /// What it is called.
+    pub label: Inert,
+    /// Its value then.
+    pub before: Option<Inert>,
+    /// Its value now.
+    pub after: Option<Inert>,
+}
+
+impl EarlierView {
+    pub(super) fn new(
+        approval: &Approval,
+        count: u64,
+        last: &Approval,
+        around: Surroundings<'_>,
+    ) -> Option<Self> {
+        let (now, before) = (approval.subject.action()?, last.subject.action()?);
+        let values = |action: &Action| -> BTreeMap<String, String> {
+            let shown = ActionType::draw(approval.policy.action(&action.tool), &action.arguments);
+            let all = [shown.fields, shown.blast_radius, shown.others].into_iter().flatten();
+            all.filter_map(|one| Some((one.label, value_text(&one.value?)))).collect()
+        };
+        let (before, now) = (values(before), values(now));
+        let labels: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let changes = labels.into_iter().filter(|label| before.get(*label) != now.get(*label));
+        let view = |values: &BTreeMap<String, String>, label: &String| {
+            values.get(label).map(|value| Inert::new(value))
+        };
+        Some(Self {
+            count,
+            asked: Moment::new(last.subject.requested_at, around.now),
+            status: StatusView::new(last.status()).words,
+            href: paths::approval(last.id()),
+            changes: changes
+                .map(|label| ChangeView {
+                    label: Inert::new(label),
+                    before: view(&before, label),
+                    after: view(&now, label),
+                })
+                .collect(),
+        })
     }
 }
 

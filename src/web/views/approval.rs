@@ -10,7 +10,7 @@ use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Subject;
 use crate::web::paths;
 
-use super::action::{self, ActionView};
+use super::action::{self, ActionView, EarlierView};
 use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
@@ -32,6 +32,7 @@ pub struct ApprovalPage {
     environment: Inert,
     rollout: Option<RolloutView>,
     action: Option<ActionView>,
+    earlier: Option<EarlierView>,
     requester: RequesterView,
     words: Words,
     requested: Moment,
@@ -120,6 +121,7 @@ impl ApprovalPage {
             headline: Inert::new(&headline),
             environment: Inert::new(&asked.environment),
             rollout,
+            earlier: None,
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
             requester: RequesterView::new(&asked.requester),
             words: Words::new(asked.subject()),
@@ -138,6 +140,20 @@ impl ApprovalPage {
             canonical: Inert::new(asked.text()),
             evidence: paths::evidence(approval.id()),
         }
+    }
+}
+
+impl ApprovalPage {
+    /// The same with what its requester asked before: how many times, and the last of them.
+    pub fn with_earlier(
+        self,
+        approval: &Approval,
+        earlier: Option<(u64, &Approval)>,
+        around: Surroundings<'_>,
+    ) -> Self {
+        let view =
+            earlier.and_then(|(count, last)| EarlierView::new(approval, count, last, around));
+        Self { earlier: view, ..self }
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::domain::action::Action;
+use crate::domain::agent_credential::person_behind;
 use crate::domain::subject::{Link, Requester, Subject};
 
 use super::inert::Inert;
@@ -144,10 +145,22 @@ fn facts(requester: &Requester) -> Vec<Fact> {
             Some(Fact { label, value: Inert::new(value), href })
         })
         .collect();
+    facts.extend(principal(requester));
     if facts.is_empty() {
         facts.push(Fact { label: "Subject", value: Inert::new(&requester.subject), href: None });
     }
     facts
+}
+
+/// For whom a program acts: whoever issued its credential, or whom its token names as its subject beside the
+/// program itself (RFC 8693, section 4.1). What a program says of it in words is no fact.
+fn principal(requester: &Requester) -> Option<Fact> {
+    let fact = |value: &str| Fact { label: "Acts for", value: Inert::new(value), href: None };
+    if let Some(person) = person_behind(requester) {
+        return Some(fact(&person.subject));
+    }
+    let actor = requester.claims.get("act")?.get("sub")?.as_str()?;
+    Some(fact(&format!("{} (by {actor}, as the token says)", requester.subject)))
 }
 
 /// The web pages of the forge whose Actions issued the token: github.com, or the GitHub

@@ -12,7 +12,7 @@ use crate::support::gate::{Answer, Engine, Gate, on_both_engines, send};
 on_both_engines!(nothing_that_a_program_sends_approves, answers_hold_nothing_that_approves);
 
 /// What a tool that approves might be called.
-const TOOLS: [&str; 40] = [
+const TOOLS: [&str; 39] = [
     "approve",
     "approve_deployment",
     "approve_approval",
@@ -27,7 +27,6 @@ const TOOLS: [&str; 40] = [
     "sign_approval",
     "sign_off",
     "signoff",
-    "request_signoff",
     "confirm",
     "accept",
     "grant",
@@ -56,9 +55,10 @@ const TOOLS: [&str; 40] = [
 ];
 
 /// The tools that exist: they take no decision either.
-const REAL_TOOLS: [&str; 6] = [
+const REAL_TOOLS: [&str; 7] = [
     "list_environments",
     "request_deployment",
+    "request_signoff",
     "get_approval",
     "wait_for_approval",
     "cancel_approval",

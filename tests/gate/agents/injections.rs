@@ -1,11 +1,12 @@
 //! Text that wants to be obeyed: in no field does it change what the page and the answers state as facts.
 
 use askama::Template;
+use countersign::domain::action::Action;
 use countersign::domain::approval::Approval;
 use countersign::domain::deployment::Deployment;
 use countersign::domain::hold::Freezes;
 use countersign::domain::policy::TrustLevel;
-use countersign::domain::subject::Link;
+use countersign::domain::subject::{FrozenSubject, Link};
 use countersign::web::views::Surroundings;
 use countersign::web::views::approval::ApprovalPage;
 use serde_json::{Value, json};
@@ -87,7 +88,11 @@ fn facts(approval: &Approval) -> String {
         now: now(),
     };
     let page = ApprovalPage::new(approval, &calls(), &[], around).render().unwrap();
-    let page = without(&page, "<p class=\"quote\">", "</p>");
+    // The headline quotes what people wrote for a deployment; no words of an agent stand that high.
+    let page = match approval.subject.action() {
+        None => without(&page, "<p class=\"quote\">", "</p>"),
+        Some(_) => page,
+    };
     let page = without(&page, "<section class=\"card theirs\"", "</section>");
     let page = without(&page, "<pre id=\"canonical\"", "</pre>");
     let digest = without(&page, "id=\"digest\">", "</code>");
@@ -102,6 +107,45 @@ fn no_text_changes_the_facts_of_the_page() {
     for text in CORPUS {
         for field in FIELDS {
             let page = facts(&approval_of(written(field, text)));
+            assert!(page == plain, "{field}: {text}\n{}", first_difference(&page, &plain));
+        }
+    }
+}
+
+/// A sign-off whose words are these.
+fn signoff(field: &str, text: &str) -> Approval {
+    let facts = match field {
+        "summary" | "effect" | "undo" => deployment().facts,
+        field => written(field, text).facts,
+    };
+    let words = |name: &str| Some(if name == field { text.to_owned() } else { "x".to_owned() });
+    let arguments = json!({"database": "orders-db", "mode": "gentle", "note": "<b>x</b>"});
+    let declared = json!({
+        "tool": "restart", "title": "Restart a database", "audience": "https://db.example.com", "schema": {},
+        "target": "/database", "fields": [{"label": "Database", "argument": "/database"}],
+        "blast_radius": [{"label": "How", "argument": "/mode"}], "secrets": [],
+    });
+    let action = Action {
+        facts,
+        tool: "restart".into(),
+        arguments: arguments.as_object().unwrap().clone(),
+        summary: words("summary"),
+        effect: words("effect"),
+        undo: words("undo"),
+    };
+    let mut approval = approval_of(deployment());
+    approval.subject = FrozenSubject::freeze(action).unwrap();
+    approval.policy.actions = vec![serde_json::from_value(declared).unwrap()];
+    approval
+}
+
+#[test]
+fn no_text_changes_the_facts_of_a_sign_off() {
+    let plain = facts(&signoff("summary", "x"));
+    assert!(plain.contains("id=\"approve\"") && plain.contains("Restart a database: orders-db"));
+    for text in CORPUS {
+        for field in FIELDS.into_iter().chain(["summary", "effect", "undo"]) {
+            let page = facts(&signoff(field, text));
             assert!(page == plain, "{field}: {text}\n{}", first_difference(&page, &plain));
         }
     }

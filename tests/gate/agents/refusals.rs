@@ -169,7 +169,7 @@ async fn other_revisions_are_refused(engine: Engine) {
 async fn what_the_gate_does_not_know_is_refused(engine: Engine) {
     let gate = Gate::start(engine).await;
     let agent = Agent::new(&gate).await;
-    for name in ["approve", "request_signoff", "", "LIST_ENVIRONMENTS", "list_environments "] {
+    for name in ["approve", "give_signoff", "", "LIST_ENVIRONMENTS", "list_environments "] {
         let answer = agent.call("tools/call", json!({"name": name, "arguments": {}})).await;
         assert_eq!(error_code(&answer.body), -32602, "{name}");
         let message = answer.body["error"]["message"].as_str().unwrap();

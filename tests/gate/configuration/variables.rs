@@ -17,6 +17,7 @@ fn variables_take_the_place_of_keys() {
         .variable("PORT", "7000")
         .variable("COUNTERSIGN_DATABASE", "postgres://gate:s3cret@db/gate")
         .variable("COUNTERSIGN_LOG_KEY", &LOG_KEY.replace('9', "A"))
+        .variable("COUNTERSIGN_GRANT_KEY", LOG_KEY)
         .variable("COUNTERSIGN_NOTICE", "Closed today.")
         .variable("COUNTERSIGN_LOGIN_ISSUER", "https://people.example.com")
         .variable("COUNTERSIGN_LOGIN_CLIENT_ID", "other")
