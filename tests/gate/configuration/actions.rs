@@ -60,7 +60,6 @@ fn what_cannot_be_meant_is_refused() {
             "grant.previous_keys",
             "RFC 7638",
         ),
-        ("tool = \"restart\"", "tool = \"Re start\"", "action.Re start.tool", "rename it"),
         ("\"Restart a database\"", "\"\"", "action.restart.title", "one line"),
         ("\"https://db-proxy.example.com\"", "\" \"", "action.restart.audience", "one line"),
         (
@@ -102,6 +101,10 @@ fn what_cannot_be_meant_is_refused() {
     ] {
         folder(find, replace).assert_refused(key, says);
     }
+    let unnamed = GOOD.to_owned() + &TOOL.replace("tool = \"restart\"", "tool = \"Re start\"");
+    let folder = Folder::new(&unnamed);
+    folder.write("grant-key", LOG_KEY);
+    folder.assert_refused("action.Re start.tool", "rename it");
     let twice = GOOD.to_owned() + TOOL + &TOOL.replace("[grant]\nkey_file = \"grant-key\"", "");
     let folder = Folder::new(&twice);
     folder.write("grant-key", LOG_KEY);
