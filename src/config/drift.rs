@@ -3,12 +3,39 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde::Deserialize;
 
 use crate::config::check::Check;
 use crate::config::environments::seconds_of;
-use crate::config::file::{DriftPushSection, DriftSection};
 use crate::integrations::audit_events::AuditEventSettings;
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadIssuer, WorkloadKind};
+
+/// `[drift]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriftSection {
+    /// How often each service is looked at.
+    #[serde(default = "a_minute")]
+    pub every: String,
+    /// Who tells of changes as they are made.
+    pub push: Option<DriftPushSection>,
+}
+
+fn a_minute() -> String {
+    "1m".to_owned()
+}
+
+/// `[drift.push]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriftPushSection {
+    /// The e-mail address of the service account that the push subscription authenticates as.
+    pub service_account: String,
+    /// The audience of its tokens; the address that it posts to if absent.
+    pub audience: Option<String>,
+    /// Who issues them; Google if absent.
+    pub issuer: Option<String>,
+}
 
 /// Less would use up Cloud Run's quota of reads, which rollouts need.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(1);

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::config::actions::{ActionSection, GrantSection};
+use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
@@ -181,33 +182,6 @@ pub struct WitnessSection {
     pub key: String,
     /// The prefix of its addresses (tlog-witness calls it the submission prefix).
     pub url: String,
-}
-
-/// `[drift]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DriftSection {
-    /// How often each service is looked at.
-    #[serde(default = "a_minute")]
-    pub every: String,
-    /// Who tells of changes as they are made.
-    pub push: Option<DriftPushSection>,
-}
-
-fn a_minute() -> String {
-    "1m".to_owned()
-}
-
-/// `[drift.push]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DriftPushSection {
-    /// The e-mail address of the service account that the push subscription authenticates as.
-    pub service_account: String,
-    /// The audience of its tokens; the address that it posts to if absent.
-    pub audience: Option<String>,
-    /// Who issues them; Google if absent.
-    pub issuer: Option<String>,
 }
 
 /// `[[webhook]]`

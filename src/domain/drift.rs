@@ -166,7 +166,7 @@ fn unexplained(
     if !is_known && !made.contains(now.latest_revision.as_str()) {
         facts.push(format!("The revision {} was created.", now.latest_revision));
     }
-    if !allowed(before, rollouts).contains(&now.serving.as_slice()) {
+    if !allowed(before, rollouts).contains(&in_order(&now.serving)) {
         let was = before.map_or_else(|| "nothing".to_owned(), |before| in_words(&before.serving));
         facts.push(format!("The traffic was {was} and is {}.", in_words(&now.serving)));
     }
@@ -183,23 +183,21 @@ fn unexplained(
     facts
 }
 
-/// The shares that may serve now.
-fn allowed<'a>(
-    before: Option<&'a ServiceState>,
-    rollouts: &'a [RolloutSeen],
-) -> BTreeSet<&'a [TrafficShare]> {
-    let was = before.map(|before| before.serving.as_slice());
+/// The shares that may serve now, each in the order of [`in_order`].
+fn allowed(before: Option<&ServiceState>, rollouts: &[RolloutSeen]) -> BTreeSet<Vec<TrafficShare>> {
+    let was = before.map(|before| in_order(&before.serving));
     // What ended well left one state; whatever ended otherwise, or goes on, may have left what was before.
     let settled = rollouts.iter().rposition(|rollout| {
         matches!(rollout.state.status(), Status::Succeeded | Status::RolledBack)
     });
-    let mut shares: BTreeSet<&[TrafficShare]> = BTreeSet::new();
-    if settled.is_none() {
-        shares.extend(was);
-    }
-    for rollout in &rollouts[settled.unwrap_or(0)..] {
-        shares.extend(rollout.shares());
-    }
+    let left = rollouts[settled.unwrap_or(0)..].iter().flat_map(RolloutSeen::shares).map(in_order);
+    left.chain(was.filter(|_| settled.is_none())).collect()
+}
+
+/// The same shares in one order: a plan names the new revision first, and Cloud Run has an order of its own.
+fn in_order(shares: &[TrafficShare]) -> Vec<TrafficShare> {
+    let mut shares = shares.to_vec();
+    shares.sort();
     shares
 }
 

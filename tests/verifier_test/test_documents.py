@@ -78,13 +78,14 @@ class Matching(unittest.TestCase):
         """Against every way there is."""
         chance = random.Random(3)
         for _ in range(3000):
-            people = [(str(one), chance.sample("abc", chance.randrange(4))) for one in range(chance.randrange(5))]
+            people = [{"person": {"subject": str(one)}, "groups": chance.sample("abc", chance.randrange(4))}
+                      for one in range(chance.randrange(5))]
             rules = [{"from": [f"group:{name}" for name in chance.sample("abc", chance.randrange(3))] + ["person:0"] * chance.randrange(2),
                       "count": chance.randrange(1, 3)} for _ in range(chance.randrange(1, 4))]
             places = [rule["from"] for rule in rules for _ in range(rule["count"])]
             expected = any(
-                all(f"person:{person[0]}" in place or any(f"group:{group}" in place for group in person[1])
-                    for person, place in zip(order, places))
+                all(f"person:{one['person']['subject']}" in place or any(f"group:{group}" in place for group in one["groups"])
+                    for one, place in zip(order, places))
                 for order in itertools.permutations(people, len(places)))
             self.assertEqual(evidence.is_met(rules, people), expected, (people, rules))
 

@@ -6,6 +6,7 @@ use countersign::config::Config;
 use countersign::domain::canonical::to_canonical_json;
 use countersign::domain::deployment::Deployment;
 use countersign::domain::digest::Digest;
+use countersign::domain::subject::Subject;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
@@ -103,9 +104,11 @@ impl Attacker {
     /// could have written.
     pub async fn edit_deployment(&mut self, id: &str, edit: impl FnOnce(&mut Deployment)) {
         let text = self.read(&format!("SELECT deployment FROM approvals WHERE id = '{id}'")).await;
-        let mut deployment: Deployment = serde_json::from_str(&text.unwrap()).unwrap();
-        edit(&mut deployment);
-        let text = to_canonical_json(&deployment).unwrap();
+        let mut subject: Subject = serde_json::from_str(&text.unwrap()).unwrap();
+        let Subject::Deployment(deployment) = &mut subject else { panic!("{subject:?}") };
+        edit(deployment);
+        let deployment = deployment.clone();
+        let text = to_canonical_json(&subject).unwrap();
         self.run(&format!(
             "UPDATE approvals SET deployment = '{}', deployment_digest = '{}', environment = '{}', \
              service = '{}', requester_key = '{}', policy_digest = '{}', expires_at = {} \

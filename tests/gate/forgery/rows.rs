@@ -113,7 +113,7 @@ fn of_the_approval() -> Vec<Attack> {
             "no decisions in the row",
             "approvals.decisions",
             "row_mismatch",
-            Without(&[StatementMismatch]),
+            Believed(COMPARED),
             |place| approval(place, "decisions = '[]'"),
         ),
         attack(
