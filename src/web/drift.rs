@@ -13,7 +13,7 @@ use crate::domain::drift::Finding;
 use crate::domain::policy::Policy;
 use crate::gate::drift;
 use crate::storage::{Scope, Session};
-use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_session};
+use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_signer};
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
 use crate::web::views::drift::DriftPage;
@@ -41,7 +41,8 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<DriftPag
         Scope::Environments(own) => own.contains(&finding.found.environment),
     });
     findings.reverse();
-    let own = app.environments_of(&visit.session.profile);
+    let may_sign = !visit.viewer.is_auditor;
+    let own = if may_sign { app.environments_of(&visit.session.profile) } else { Vec::new() };
     Ok(DriftPage::new(&findings, &own, app.watches_services, visit.surroundings(&app)))
 }
 
@@ -67,7 +68,7 @@ pub async fn statement(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatementAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, ExplanationBody { explanation }) = read_body(&headers, &body)?;
     let (finding, policy) = find(&app, &session, entry).await?;
     let (storage, trust, now) = (&app.storage, &app.trust, app.now());
@@ -83,7 +84,7 @@ pub async fn explanation(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<ExplainedAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
     let (finding, _) = find(&app, &session, entry).await?;
     let (storage, party) = (&app.storage, &app.relying_party);

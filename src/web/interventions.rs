@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::domain::intervention::{Act, Wish};
 use crate::gate::intervene::{intervene, prepare};
 use crate::web::decisions::{
-    SignatureBody, StatementAnswer, StatusAnswer, answer, find_visible, require_session,
+    SignatureBody, StatementAnswer, StatusAnswer, answer, find_visible, require_signer,
 };
 
 /// What a person wants to sign.
@@ -31,7 +31,7 @@ pub async fn statement(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatementAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, InterventionBody { act, reason }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let (id, wish) = (stored.approval.id(), Wish { act, reason });
@@ -47,7 +47,7 @@ pub async fn intervention(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatusAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_signer(&app, &headers).await?;
     let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let (id, now, party) = (stored.approval.id(), app.now(), &app.relying_party);

@@ -31,7 +31,7 @@ pub struct InterventionsView {
 
 /// What this person may sign now; nothing, if there is nothing.
 pub fn interventions(approval: &Approval, around: Surroundings<'_>) -> Option<InterventionsView> {
-    let viewer = around.viewer?;
+    let viewer = around.viewer.filter(|viewer| !viewer.is_auditor)?;
     let profile = &viewer.profile;
     let may = |act: &Act| {
         let now = around.now;
