@@ -72,6 +72,10 @@ impl Signable for AgentCredential {
     fn nonce(&self) -> &str {
         &self.nonce
     }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
 }
 
 /// A statement that issues a credential.

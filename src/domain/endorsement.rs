@@ -44,6 +44,10 @@ impl Signable for Endorsement {
     fn nonce(&self) -> &str {
         &self.nonce
     }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
 }
 
 /// A statement of an endorsement.

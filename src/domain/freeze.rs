@@ -203,6 +203,10 @@ impl Signable for FreezeStatement {
     fn nonce(&self) -> &str {
         &self.nonce
     }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
 }
 
 impl Act for FreezeStatement {

@@ -1,5 +1,4 @@
-//! Whether something approved may begin now, or is held: by a freeze, or because it is outside the hours that
-//! its rules give.
+//! Whether something approved may begin or go on now, or is held by a freeze.
 
 use std::collections::BTreeMap;
 
@@ -177,9 +176,11 @@ impl Hold {
     }
 }
 
-/// What holds an approved rollout that has not begun, of these freezes and its own rules. None: it may begin.
+/// What holds an approved act that has not begun, or the next step of a rollout that has. None: it may go on.
 pub fn hold_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
-    stop_of(approval, freezes, now)
+    let asked = &approval.subject;
+    let freeze = freezes.holding(&asked.environment, &asked.requester, now);
+    freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone())))
 }
 
 /// What holds an approval where it stands now: before its rollout begins, or between two steps of it.
@@ -188,16 +189,8 @@ pub fn hold_now(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Optio
         State::Pending {} => hold_of(approval, freezes, now),
         State::Approved { .. } if now < approval.runs_out_at() => hold_of(approval, freezes, now),
         State::Executing { progress, .. } if progress.restoring.is_none() => {
-            stop_of(approval, freezes, now)
+            hold_of(approval, freezes, now)
         }
         _ => None,
     }
-}
-
-/// What stops the next step of a rollout that has begun. The hours of its rules do not: half-way is no place to
-/// wait for the morning.
-pub fn stop_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
-    let asked = &approval.subject;
-    let freeze = freezes.holding(&asked.environment, &asked.requester, now);
-    freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone())))
 }

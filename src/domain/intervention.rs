@@ -97,6 +97,10 @@ impl Signable for Intervention {
     fn nonce(&self) -> &str {
         &self.nonce
     }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
 }
 
 /// A statement of an intervention.

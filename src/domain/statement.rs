@@ -130,6 +130,8 @@ pub trait Signable: Serialize + DeserializeOwned {
     fn credentials(&self) -> &[String];
     /// Makes the challenge random and single-use.
     fn nonce(&self) -> &str;
+    /// Until when it may be signed.
+    fn expires_at(&self) -> Timestamp;
 }
 
 /// What a statement beside an approval says of who signs it, so that one check serves them all.
@@ -151,6 +153,10 @@ impl Signable for Predicate {
 
     fn nonce(&self) -> &str {
         &self.nonce
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
     }
 }
 

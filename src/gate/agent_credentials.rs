@@ -18,16 +18,14 @@ use crate::domain::policy::Policy;
 use crate::domain::statement::Decider;
 use crate::gate::decide::{RelyingParty, encode};
 use crate::gate::keys::accepted_keys;
-use crate::gate::signature::{check, note_refusal};
+use crate::gate::signature::{check, give_out, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::UnverifiedAssertion;
 use crate::proof::evidence::Trust;
 use crate::proof::jwk::{ed25519_key, thumbprint};
 use crate::proof::{base64url, jwk};
 use crate::randomness;
-use crate::storage::{
-    Credential, IssuedStatement, KeptAgentCredential, Revocation, Session, Storage,
-};
+use crate::storage::{Credential, KeptAgentCredential, Revocation, Session, Storage};
 
 /// What the bearer value of a credential begins with, so that scanners of secrets find a lost one.
 pub const PREFIX: &str = "csa_";
@@ -115,17 +113,7 @@ pub async fn prepare(
     };
     let nonce = randomness::token::<32>();
     let statement = FrozenAgentCredential::of_grant(grant, issuer, &trust.origin, nonce, now)?;
-    storage
-        .put_statement(&IssuedStatement {
-            nonce: statement.predicate().nonce.clone(),
-            about: ABOUT.to_owned(),
-            session: session.id,
-            person: person.clone(),
-            text: statement.text().to_owned(),
-            expires_at: statement.predicate().expires_at,
-            used_at: None,
-        })
-        .await?;
+    give_out(storage, session, ABOUT.to_owned(), &statement).await?;
     Ok(PreparedCredential { statement, keys, secret })
 }
 

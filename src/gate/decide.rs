@@ -12,7 +12,7 @@ use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::{Decider, FrozenStatement, Predicate, Saying};
 use crate::gate::endorse::signing_keys;
 use crate::gate::keys::accepted_keys;
-use crate::gate::signature::{Signed, check, note_refusal};
+use crate::gate::signature::{Signed, check, give_out, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::{CredentialRecord, UnverifiedAssertion};
 use crate::proof::evidence::Trust;
@@ -20,7 +20,7 @@ use crate::proof::jwk::thumbprint;
 use crate::proof::public_key::{PublicKey, PublicKeyRefusal};
 use crate::proof::user_handle::user_handle;
 use crate::randomness;
-use crate::storage::{Credential, IssuedStatement, Session, Storage, Writer};
+use crate::storage::{Credential, Session, Storage, Writer};
 
 /// Where assertions must come from.
 #[derive(Clone, Debug)]
@@ -91,16 +91,7 @@ pub async fn prepare(
         randomness::token::<32>(),
         now,
     )?;
-    let issued = IssuedStatement {
-        nonce: statement.predicate().nonce.clone(),
-        about: id.to_string(),
-        session: session.id,
-        person: profile.person.clone(),
-        text: statement.text().to_owned(),
-        expires_at: statement.predicate().expires_at,
-        used_at: None,
-    };
-    storage.put_statement(&issued).await?;
+    give_out(storage, session, id.to_string(), &statement).await?;
     Ok(Prepared { statement, credentials })
 }
 

@@ -20,13 +20,13 @@ use crate::domain::service::ServiceName;
 use crate::domain::statement::Decider;
 use crate::gate::decide::{RelyingParty, encode};
 use crate::gate::endorse::signing_keys;
-use crate::gate::signature::{check, note_refusal};
+use crate::gate::signature::{check, give_out, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::UnverifiedAssertion;
 use crate::proof::evidence::Trust;
 use crate::proof::jwk::thumbprint;
 use crate::randomness;
-use crate::storage::{Credential, IssuedStatement, KeptSighting, Session, Storage};
+use crate::storage::{Credential, KeptSighting, Session, Storage};
 
 /// Services that somebody says were changed, with who it was: looked at before their turn.
 #[derive(Default)]
@@ -189,17 +189,7 @@ pub async fn prepare(
         (&trust.origin, nonce),
         now,
     )?;
-    storage
-        .put_statement(&IssuedStatement {
-            nonce: statement.predicate().nonce.clone(),
-            about: about(finding.entry),
-            session: session.id,
-            person: person.clone(),
-            text: statement.text().to_owned(),
-            expires_at: statement.predicate().expires_at,
-            used_at: None,
-        })
-        .await?;
+    give_out(storage, session, about(finding.entry), &statement).await?;
     Ok(PreparedExplanation { statement, keys })
 }
 

@@ -13,15 +13,13 @@ use crate::domain::person::Person;
 use crate::domain::statement::Decider;
 use crate::gate::decide::{RelyingParty, encode};
 use crate::gate::refusals;
-use crate::gate::signature::{check, note_refusal};
+use crate::gate::signature::{check, give_out, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::proof::assertion::UnverifiedAssertion;
 use crate::proof::evidence::Trust;
 use crate::proof::jwk::thumbprint;
 use crate::randomness;
-use crate::storage::{
-    Credential, CredentialStatus, IssuedStatement, Session, Storage, StorageError,
-};
+use crate::storage::{Credential, CredentialStatus, Session, Storage, StorageError};
 
 /// The keys of a person that may sign where so many endorsements are `needed`.
 ///
@@ -90,16 +88,7 @@ pub async fn prepare(
         nonce,
         now,
     )?;
-    let issued = IssuedStatement {
-        nonce: statement.predicate().nonce.clone(),
-        about,
-        session: session.id,
-        person: person.clone(),
-        text: statement.text().to_owned(),
-        expires_at: statement.predicate().expires_at,
-        used_at: None,
-    };
-    storage.put_statement(&issued).await?;
+    give_out(storage, session, about, &statement).await?;
     Ok((statement, keys))
 }
 

@@ -18,14 +18,14 @@ use crate::domain::time::is_writable;
 use crate::gate::decide::{RelyingParty, encode};
 use crate::gate::endorse::signing_keys;
 use crate::gate::evidence::gather_act;
-use crate::gate::signature::{check, note_refusal};
+use crate::gate::signature::{check, give_out, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::UnverifiedAssertion;
 use crate::proof::evidence::Trust;
 use crate::proof::jwk::thumbprint;
 use crate::proof::verify::verify_act;
 use crate::randomness;
-use crate::storage::{Credential, IssuedStatement, Session, Storage};
+use crate::storage::{Credential, Session, Storage};
 
 /// What statements about freezes are about.
 const ABOUT: &str = "freeze";
@@ -57,17 +57,7 @@ pub async fn prepare(
     };
     let nonce = randomness::token::<32>();
     let statement = FrozenFreeze::of_change(change, signer, &trust.origin, nonce, now)?;
-    storage
-        .put_statement(&IssuedStatement {
-            nonce: statement.predicate().nonce.clone(),
-            about: ABOUT.to_owned(),
-            session: session.id,
-            person: person.clone(),
-            text: statement.text().to_owned(),
-            expires_at: statement.predicate().expires_at,
-            used_at: None,
-        })
-        .await?;
+    give_out(storage, session, ABOUT.to_owned(), &statement).await?;
     Ok((statement, keys))
 }
 

@@ -15,12 +15,12 @@ use crate::domain::statement::Decider;
 use crate::gate::decide::{RelyingParty, encode};
 use crate::gate::evidence::decision_evidence;
 use crate::gate::keys::accepted_keys;
-use crate::gate::signature::{Signed, check, note_refusal};
+use crate::gate::signature::{Signed, check, give_out, note_refusal};
 use crate::gate::{CeremonyRefusal, Crowding, GateError, refusals};
 use crate::proof::assertion::UnverifiedAssertion;
 use crate::proof::evidence::{RecordedIntervention, Trust};
 use crate::randomness;
-use crate::storage::{Credential, IssuedStatement, Session, Storage, Writer};
+use crate::storage::{Credential, Session, Storage, Writer};
 
 /// What a statement about the rollout of this approval is about: no decision on it can be mistaken for one.
 fn about(id: &ApprovalId) -> String {
@@ -64,17 +64,7 @@ pub async fn prepare(
         randomness::token::<32>(),
         now,
     )?;
-    storage
-        .put_statement(&IssuedStatement {
-            nonce: statement.predicate().nonce.clone(),
-            about: about(id),
-            session: session.id,
-            person: profile.person.clone(),
-            text: statement.text().to_owned(),
-            expires_at: statement.predicate().expires_at,
-            used_at: None,
-        })
-        .await?;
+    give_out(storage, session, about(id), &statement).await?;
     Ok((statement, keys))
 }
 

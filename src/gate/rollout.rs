@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::approval::{Approval, Status, Transition, TransitionRefusal};
-use crate::domain::hold::{Freezes, Hold, hold_of, stop_of};
+use crate::domain::hold::{Freezes, Hold, hold_of};
 use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::{Call, Progress};
 use crate::gate::GateError;
@@ -33,7 +33,7 @@ pub enum Begun {
     Now,
     /// Another rollout of the same service runs or comes first: this one waits for its end.
     Behind(ApprovalId),
-    /// It is held: by a freeze, or by its own rules.
+    /// It is held by a freeze.
     Held(Hold),
     /// Somebody froze something just now, which has not been verified yet: look again.
     Unread,
@@ -86,7 +86,7 @@ pub async fn announce(
         let Some(freezes) = freezes_within(storage, &mut writer).await? else {
             return Ok(Begun::Unread);
         };
-        if let Some(hold) = stop_of(&stored.approval, &freezes, now) {
+        if let Some(hold) = hold_of(&stored.approval, &freezes, now) {
             return Ok(Begun::Held(hold));
         }
     }

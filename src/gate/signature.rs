@@ -10,7 +10,9 @@ use crate::gate::{CeremonyRefusal, GateError};
 use crate::proof::assertion::{
     AssertionRefusal, Expectation, UnverifiedAssertion, VerifiedAssertion, verify,
 };
-use crate::storage::{Credential, CredentialStatus, Refusal, Session, Storage, Writer};
+use crate::storage::{
+    Credential, CredentialStatus, IssuedStatement, Refusal, Session, Storage, Writer,
+};
 
 /// A statement that a key of its person signed, verified just now and not yet used up.
 pub struct Signed<P> {
@@ -40,6 +42,26 @@ impl<P: Signable> Signed<P> {
         }
         Ok(())
     }
+}
+
+/// Keeps a statement, so that this session's person can sign it until its time is over: once, and in no place
+/// that takes statements about something else.
+pub async fn give_out<P: Signable>(
+    storage: &Storage,
+    session: &Session,
+    about: String,
+    statement: &Frozen<P>,
+) -> Result<(), GateError> {
+    let issued = IssuedStatement {
+        nonce: statement.predicate().nonce().to_owned(),
+        about,
+        session: session.id,
+        person: session.profile.person.clone(),
+        text: statement.text().to_owned(),
+        expires_at: statement.predicate().expires_at(),
+        used_at: None,
+    };
+    Ok(storage.put_statement(&issued).await?)
 }
 
 /// Checks an assertion over the statement with this nonce, which must be one about `about` that was

@@ -54,6 +54,10 @@ impl Signable for DriftExplanation {
     fn nonce(&self) -> &str {
         &self.nonce
     }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
 }
 
 /// A statement that explains a change.
