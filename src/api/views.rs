@@ -416,7 +416,10 @@ fn rollout_of(approval: &Approval) -> Option<RolloutView> {
             let traffic = served.map_or(&plan.rollback, |step| &step.traffic);
             Some(RolloutView {
                 watched_until: match approval.status() {
-                    Status::Executing => progress.watched(plan).map(|watched| watched.until),
+                    Status::Executing => {
+                        let watched = progress.watched(plan);
+                        watched.filter(|one| one.step.bake_seconds > 0).map(|one| one.until)
+                    }
                     _ => None,
                 },
                 traffic: traffic.iter().map(Share::from).collect(),

@@ -118,7 +118,7 @@ pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -
                 .map(|detail| Inert::new(&sentence_case(detail)))
                 .collect(),
             until: watched
-                .filter(|watched| watched.number == index + 1)
+                .filter(|watched| watched.number == index + 1 && step.bake_seconds > 0)
                 .map(|watched| Moment::new(watched.until, around.now)),
             stage: stage(index + 1),
         }
