@@ -171,6 +171,7 @@ fn forms(add: &mut Add<'_>) {
         *maker = of_three(&maker.keys);
         let asked = maker.deployment.requested_at;
         maker.deployment.expires_at = asked + SignedDuration::from_secs(200);
+        maker.rolls_out = false;
         maker.edit_statement = |statement| {
             statement.predicate.expires_at =
                 statement.predicate.issued_at + SignedDuration::from_secs(300);

@@ -7,7 +7,7 @@ use countersign::domain::decision::Verdict;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::evidence::codes::{rejected, text};
+use crate::evidence::codes::text;
 use crate::evidence::keys::Keys;
 use crate::evidence::maker::Maker;
 
