@@ -50,6 +50,8 @@ pub struct Arrival {
 struct MemberView {
     /// Follows every anchor of this member, so that no two are alike.
     place: String,
+    /// Follows the anchor of what labels a part of this member: no two parts are called alike.
+    labelled: String,
     number: usize,
     id: String,
     href: String,
@@ -147,6 +149,7 @@ impl MemberView {
         let asked = &approval.subject;
         Self {
             place: format!("-{number}"),
+            labelled: format!(" member-{number}"),
             number,
             id: approval.id().to_string(),
             href: paths::approval(approval.id()),
