@@ -1,6 +1,7 @@
 //! Workload tokens against the sandbox's issuers: which are accepted, and why each other is not.
 
 mod issuer_keys;
+mod rotation;
 
 use countersign::integrations::workload_oidc::{
     Refused, TokenAlgorithm, VerifiedRequester, Verifier, WorkloadIssuer,
