@@ -139,7 +139,7 @@ fn command() -> Approval {
         files: vec![file("migrations/0042.sql"), file("migrations/roles.sql")],
         host: None,
     };
-    let action = WayOut {
+    let action = Action {
         facts: deployment().facts,
         tool: RUN_COMMAND.into(),
         arguments: command.arguments(),
@@ -267,7 +267,7 @@ fn notices(around: Surroundings<'_>) -> String {
 }
 
 fn problem(around: Surroundings<'_>) -> String {
-    let action = Action { label: "Sign in", href: "/sign-in?return_to=/".into() };
+    let action = WayOut { label: "Sign in", href: "/sign-in?return_to=/".into() };
     let detail = "There is no such approval, or you may not read it. Check the link, or sign in \
                   as somebody who may.";
     let title = "This page does not exist";

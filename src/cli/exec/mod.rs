@@ -29,6 +29,7 @@ use crate::cli::request::connection::Connection;
 use crate::cli::request::following::Following;
 use crate::cli::request::outcome::Outcome;
 use crate::cli::request::progress::Progress;
+use crate::cli::request::report::Ended;
 use crate::cli::request::{Ask, announce, chosen_key, warn_of_token};
 use crate::cli::shutdown_signal;
 use crate::client::{Approval, Grant};
@@ -128,9 +129,7 @@ async fn approved(arguments: ExecArguments) -> Result<Ready, NotRun> {
     let ended = following.follow(&client, &asked.id, deadline, &progress, &mut shutdown).await;
     let approval = match ended.approval {
         Some(approval) if ended.outcome == Outcome::Done => *approval,
-        approval => {
-            return Err(NotRun::from(crate::cli::request::report::Ended { approval, ..ended }));
-        }
+        approval => return Err(not_approved(Ended { approval, ..ended }, &key)),
     };
     if approval.status == Some(Status::Succeeded) {
         return Err(used_before(&approval));
@@ -214,6 +213,22 @@ impl Ready {
         let why = format!("{} cannot be started: {error}", command.program.path);
         gone(Reason::NotStarted, "not_started", why)
     }
+}
+
+/// A wait that ended without an approval. One that was only left says how to go on, which is not by waiting alone.
+fn not_approved(ended: Ended, key: &str) -> NotRun {
+    let mut not_run = NotRun::from(ended);
+    if not_run.reason == Reason::Ended(Outcome::StillOpen) {
+        let (code, why) = not_run
+            .error
+            .take()
+            .unwrap_or_else(|| ("timeout".to_owned(), "--timeout passed.".to_owned()));
+        let why = format!(
+            "{why} The request stays: the same command with --idempotency-key {key} goes on with it"
+        );
+        not_run.error = Some((code, why));
+    }
+    not_run
 }
 
 /// What is asked for, as POST /v1/approvals takes it.

@@ -71,7 +71,7 @@ async fn a_command_whose_job_ended_before_it_ran_is_not_run_later() {
     let mut alice = gate.approver("alice").await;
     let work = Work::new("");
     let asked = work.job(&gate, &["--timeout", "1s"], &[]).run().await;
-    work.assert_not_run(&asked, "still_open", None);
+    work.assert_not_run(&asked, "still_open", Some("timeout"));
     let id = work.report()["approval"]["id"].as_str().unwrap().to_owned();
     alice.approve(&id).await.unwrap();
     let approval = gate.approval(&id).await;

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{Work, gate, with_commands};
+use crate::freezing::{freeze, lift, production};
 use crate::support::database::tamper;
 use crate::support::gate::{Engine, Gate};
 use crate::support::job::Job;
@@ -28,7 +29,8 @@ async fn a_command_that_nobody_approved_does_not_run() {
     work.assert_not_run(&job.ended().await, "cancelled", None);
 
     let open = work.job(&gate, &["--timeout", "1s"], &[]).run().await;
-    work.assert_not_run(&open, "still_open", None);
+    work.assert_not_run(&open, "still_open", Some("timeout"));
+    assert!(open.log.contains("the same command with --idempotency-key github-"), "{open:?}");
 
     let mut job = start("expired");
     job.asked().await;
@@ -149,7 +151,7 @@ async fn an_approval_of_other_arguments_runs_nothing() {
     let ask = async |key: &str, word: &str| {
         let options = ["--idempotency-key", key, "--timeout", "1s"];
         let ran = work.job(&gate, &options, &[word]).run().await;
-        work.assert_not_run(&ran, "still_open", None);
+        work.assert_not_run(&ran, "still_open", Some("timeout"));
         work.report()["approval"]["id"].as_str().unwrap().to_owned()
     };
     let (small, large) = (ask("small", "--one").await, ask("large", "--all").await);
@@ -197,6 +199,24 @@ async fn evidence_that_does_not_hold_here_runs_nothing() {
     work.assert_not_run(&absent, "usage", Some("usage"));
     assert_eq!(gate.approval(&asked.unwrap()).await["status"], "approved", "it was not used up");
     assert_eq!(work.job(&gate, &[], &[]).run().await.code, 0);
+    gate.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_runs_while_its_environment_is_frozen() {
+    let gate = gate(Engine::Sqlite).await;
+    let mut alice = gate.approver("alice").await;
+    let work = Work::new("");
+    let scope = production();
+    let frozen = freeze(&mut alice, &scope).await;
+    let mut job = work.job(&gate, &["--timeout", "5s"], &[]).start();
+    let id = job.asked().await;
+    alice.approve(&id).await.unwrap();
+    job.until_says("frozen").await;
+    work.assert_not_run(&job.ended().await, "still_open", Some("timeout"));
+    assert_eq!((&gate.approval(&id).await["status"], work.runs()), (&json!("approved"), 0));
+    lift(&mut alice, &frozen, &scope).await;
+    assert_eq!((work.job(&gate, &[], &[]).run().await.code, work.runs()), (0, 1));
     gate.finish().await;
 }
 
