@@ -18,6 +18,7 @@ mod log_head;
 mod loopback;
 pub mod overrides;
 mod receivers;
+mod requesters;
 mod roles;
 mod secret;
 mod summary;
