@@ -146,7 +146,7 @@ mod tests {
             assert!(holds(line), "{line}");
         }
         for line in
-            ["--token-file /run/token", "--set A=b", "get secret my-secret", "--secret --quiet", ""]
+            ["--token-file /run/token", "--set A=b", "get secret my-secret", "--secret -q", ""]
         {
             assert!(!holds(line), "{line}");
         }

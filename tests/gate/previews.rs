@@ -135,7 +135,7 @@ fn command() -> Approval {
     let command = Command {
         command: words.map(str::to_owned).to_vec(),
         program: file("/usr/bin/psql"),
-        directory: "/home/runner/work/checkout/checkout".into(),
+        directory: "/srv/checkout".into(),
         files: vec![file("migrations/0042.sql"), file("migrations/roles.sql")],
         host: None,
     };
