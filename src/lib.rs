@@ -15,7 +15,7 @@
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
 //! | [`worker`] | acts on what was committed: rollouts, expiry, notices, what witnesses are offered, what GitHub is shown and answered | the above |
 //! | [`api`], [`mcp`], [`web`] | JSON for machines, tools for agents, pages for people | the above |
-//! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls | names and texts of `domain`, randomness |
+//! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls, grants | names and texts of `domain`, randomness |
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
 //! | [`clock`], [`randomness`] | the only sources of time and of unpredictable bytes | nothing |
@@ -69,6 +69,9 @@
 //! 4. The signature comes back ([`gate::decide::decide`]): verified by [`proof::assertion`], then decision,
 //!    nonce, signature counter, ledger entry and rollout job commit together. Until the rollout begins, whoever
 //!    signed a yes can take it back by the same way ([`domain::decision::standing`] says what counts then).
+//!    What one run asks for as a batch ([`domain::batch`]) can be signed at once ([`gate::batch`]): one statement
+//!    lists every deployment in full, and its decisions commit together, one for each approval. Each is proven
+//!    without the others.
 //! 5. The worker ([`worker`]) takes the job under a lease, verifies log and evidence ([`gate::authorise`]),
 //!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, has the head that
 //!    covers it kept outside ([`worker::log`]), makes it, writes down what came back, and observes again,
@@ -88,7 +91,9 @@
 //! An action ([`domain::action`]) is asked for and signed in the same way, and the gate does nothing itself: its
 //! requester gets a grant ([`gate::grants`]) after the evidence was verified as before a call to Cloud Run, and
 //! `POST /v1/grants/consume` ([`api::grants`]) ends the approval, once. The tools, the schemas of their arguments
-//! and what the page shows of them are part of the policy, and so of what people sign.
+//! and what the page shows of them are part of the policy, and so of what people sign. A command is such an action
+//! ([`domain::command`]), and [`cli::exec`] is who takes its grant: it verifies the evidence offline, uses the
+//! approval up and becomes the command.
 //!
 //! What was refused changes nothing and stands in the ledger all the same ([`gate::refusals`]).
 //!
