@@ -10,7 +10,8 @@ use crate::config::check::Check;
 use crate::config::file::{
     EnvironmentSection, OneOrMany, PlanSection, RequesterSection, RuleSection,
 };
-use crate::config::{actions, key_rules};
+use crate::config::patterns::{GITHUB_IDS, fault_of_pattern};
+use crate::config::{actions, key_rules, runs};
 use crate::domain::action::ActionType;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::image::ImageReference;
@@ -31,8 +32,6 @@ const LONGEST_EXPIRY: SignedDuration = SignedDuration::from_hours(7 * 24);
 const SHORTEST_START: SignedDuration = SignedDuration::from_secs(10);
 /// More requests than this nobody reads; the page of those that wait has to stay one.
 const MOST_PENDING: u64 = 10_000;
-/// GitHub's claims that never come to mean somebody else.
-const GITHUB_IDS: [&str; 2] = ["repository_id", "repository_owner_id"];
 /// A digest to complete a repository with, so that the image's own rules check it.
 const ANY_DIGEST: &str = "@sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -91,7 +90,7 @@ impl Environment<'_> {
         pins: &Pins,
     ) -> Policy {
         self.check_name();
-        let asks_nothing = section.actions.is_empty();
+        let asks_nothing = section.actions.is_empty() && section.workflow_runs.is_empty();
         let deploys = asks_nothing || !section.services.is_empty();
         let has_no_images = deploys && section.images.is_empty();
         for (key, is_empty, consequence) in [
@@ -101,7 +100,11 @@ impl Environment<'_> {
                 "so nothing could be deployed",
             ),
             ("images", has_no_images, "so nothing could be deployed"),
-            ("requesters", section.requesters.is_empty(), "so nobody could ask"),
+            (
+                "requesters",
+                section.requesters.is_empty() && section.workflow_runs.is_empty(),
+                "so nobody could ask",
+            ),
             ("rules", section.rules.is_empty(), "so nobody could sign"),
         ] {
             if is_empty {
@@ -140,6 +143,14 @@ impl Environment<'_> {
             },
             actions: actions::named(self.check, self.name, &section.actions, self.declared),
             requests_per_hour: self.requests_per_hour(section.requests_per_hour),
+            workflow_runs: runs::listed(
+                &mut |key, text| self.problem(key, text),
+                section.workflow_runs,
+            ),
+            github_accounts: runs::accounts(
+                &mut |key, text| self.problem(key, text),
+                section.github_accounts,
+            ),
         }
     }
 
@@ -423,20 +434,8 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         keys: None,
         actions: Vec::new(),
         requests_per_hour: None,
+        workflow_runs: Vec::new(),
+        github_accounts: BTreeMap::new(),
     };
     policy.rules.is_empty() || policy.is_met(&signers)
-}
-
-/// What is wrong with one acceptable value of a claim.
-fn fault_of_pattern(kind: WorkloadKind, claim: &str, value: &str) -> Option<&'static str> {
-    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    match value.strip_suffix('*').unwrap_or(value) {
-        "" if value == "*" => Some("which anything matches: name a value, or leave the claim out"),
-        "" => Some("which is empty: name a value"),
-        prefix if prefix.contains('*') => Some("but a * stands at the end alone"),
-        _ if kind == WorkloadKind::Github && GITHUB_IDS.contains(&claim) && !is_number => {
-            Some("but GitHub's ids are whole numbers: write one in full")
-        }
-        _ => None,
-    }
 }

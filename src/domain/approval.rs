@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::agent_credential::person_behind;
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ids::ApprovalId;
 use crate::domain::intervention::{Act, Orders};
@@ -80,6 +79,8 @@ pub enum Event {
     Ended,
     #[serde(rename = "grant.consumed")]
     Consumed,
+    #[serde(rename = "run.let_on")]
+    LetOn,
 }
 
 /// Why a transition is not possible.
@@ -102,9 +103,9 @@ pub enum TransitionRefusal {
     /// The person has no yes that could be taken back.
     #[error("{0} has no signature on this approval that could be taken back: nothing was changed")]
     NothingToWithdraw(String),
-    /// The person issued the credential that the request was made with.
+    /// The person issued the credential that the request was made with, or started the run.
     #[error(
-        "{0} issued the credential that this was asked for with, and counts as its requester: somebody else has to decide"
+        "{0} issued the credential that this was asked for with or started the run, and counts as its requester: somebody else has to decide"
     )]
     OwnRequest(String),
     /// Nobody can sign this about the rollout now.
@@ -187,7 +188,7 @@ impl Approval {
         if self.standing_of(person).is_some() {
             return Err(TransitionRefusal::AlreadyDecided(name.to_owned()));
         }
-        if person_behind(&self.subject.requester).as_ref() == Some(person) {
+        if self.policy.was_asked_by(self.subject.subject(), person) {
             return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {
@@ -329,6 +330,18 @@ impl Approval {
         }
         self.state = State::Succeeded { at: now, serving: None };
         Ok(self.next(Event::Consumed, false))
+    }
+
+    /// The run is about to be let on: from here on nobody takes a signature back, and what was signed is used.
+    pub fn let_on(mut self, now: Timestamp) -> Result<Transition, TransitionRefusal> {
+        let (State::Approved { .. }, Some(_)) = (&self.state, self.subject.workflow_run()) else {
+            return Err(TransitionRefusal::Closed(self.status()));
+        };
+        if now >= self.runs_out_at() {
+            return Err(TransitionRefusal::Expired(self.runs_out_at()));
+        }
+        self.state = State::Succeeded { at: now, serving: None };
+        Ok(self.next(Event::LetOn, false))
     }
 
     /// The rollout got further: a call is announced or answered, or an observation recorded.

@@ -9,6 +9,7 @@ mod key_rules;
 pub mod keys;
 pub mod maker;
 pub mod people;
+mod runs;
 mod spellings;
 mod withdrawals;
 pub mod witnesses;

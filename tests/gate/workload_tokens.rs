@@ -1,6 +1,7 @@
 //! Workload tokens against the sandbox's issuers: which are accepted, and why each other is not.
 
 mod issuer_keys;
+mod many;
 
 use countersign::integrations::workload_oidc::{
     Refused, TokenAlgorithm, VerifiedRequester, Verifier, WorkloadIssuer,
@@ -79,7 +80,21 @@ async fn a_github_job_is_a_requester() {
 async fn good_shapes_are_accepted() {
     let server = IdentityServer::start().await;
     let verifier = verifier(&server);
+    let agent = |mut changes: Value| {
+        changes["issuer"] = "agent".into();
+        changes
+    };
     let good = [
+        ("an agent's without nbf", agent(json!({ "nbf": null }))),
+        ("an agent's without jti", agent(json!({ "jti": null }))),
+        ("an agent's without typ", agent(json!({ "header": { "typ": null } }))),
+        ("an agent's for us alone in a list", agent(json!({ "aud": [GATE] }))),
+        ("an agent's, ten seconds ahead", agent(json!({ "iat": seconds(&server, 10) }))),
+        ("an agent's with more claims", agent(json!({ "act": { "sub": "u-alice" }, "n": 1 }))),
+        ("on a schedule", json!({ "event_name": "schedule" })),
+        ("of a release", json!({ "event_name": "release" })),
+        ("started again", json!({ "run_attempt": "3" })),
+        ("on a runner of one's own", json!({ "runner_environment": "self-hosted" })),
         ("an agent's", json!({ "issuer": "agent" })),
         ("github named", json!({ "issuer": "github" })),
         ("without nbf", json!({ "nbf": null })),
@@ -98,6 +113,7 @@ async fn good_shapes_are_accepted() {
         ("on a tag", json!({ "ref": "refs/tags/v1", "ref_type": "tag" })),
         ("a manual run", json!({ "event_name": "workflow_dispatch" })),
     ];
+    assert!(good.len() >= 20, "{}", good.len());
     for (case, changes) in good {
         let verdict = verify(&server, &verifier, changes).await;
         assert!(verdict.is_ok(), "{case}: {verdict:?}");

@@ -15,6 +15,7 @@ use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
+use super::run::{self, RunView};
 use super::{Frame, Inert, Moment, Surroundings};
 
 /// `GET /approvals/{id}`.
@@ -32,6 +33,8 @@ pub struct ApprovalPage {
     environment: Inert,
     rollout: Option<RolloutView>,
     action: Option<ActionView>,
+    run: Option<RunView>,
+    kind: &'static str,
     earlier: Option<EarlierView>,
     requester: RequesterView,
     words: Words,
@@ -122,6 +125,8 @@ impl ApprovalPage {
             environment: Inert::new(&asked.environment),
             rollout,
             earlier: None,
+            run: asked.workflow_run().map(|run| RunView::new(run, &approval.policy)),
+            kind: kind_of(asked.subject()),
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
             requester: RequesterView::new(&asked.requester),
             words: Words::new(asked.subject()),
@@ -162,6 +167,16 @@ pub(crate) fn headline_of(approval: &Approval) -> String {
     match approval.subject.subject() {
         Subject::Deployment(deployment) => rollout::headline(deployment),
         Subject::Action(action) => action::headline(action, &approval.policy),
+        Subject::WorkflowRun(run) => run::headline(run),
+    }
+}
+
+/// What its digest is one of.
+fn kind_of(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Deployment(_) => "Deployment",
+        Subject::Action(_) => "Action",
+        Subject::WorkflowRun(_) => "Run",
     }
 }
 
@@ -175,6 +190,10 @@ fn next_words(subject: &Subject) -> [&'static str; 2] {
         Subject::Action(_) => [
             "Your approval is the last that is needed: the requester may do it once, right after it.",
             "Nothing may be done yet if you approve: others have to sign as well.",
+        ],
+        Subject::WorkflowRun(_) => [
+            "Your approval is the last that is needed: the run goes on right after it, by itself.",
+            "The run does not go on yet if you approve: others have to sign as well.",
         ],
     }
 }
