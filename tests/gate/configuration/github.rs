@@ -123,6 +123,6 @@ fn runs_that_cannot_be_meant_are_refused() {
     // Without an App nobody hears of runs.
     let none = Folder::new(&GOOD.replace(PRODUCTION, &format!("{PRODUCTION}{RUNS}")));
     none.assert_refused("environment.production.workflow_runs", "nobody would hear of its runs");
-    let issuer = Folder::new(&GOOD.replace("\"github\"", "\"github-webhook\""));
+    let issuer = Folder::with("name = \"github\"", "name = \"github-webhook\"");
     assert!(issuer.refused().concat().contains("stands for the gate itself"));
 }

@@ -66,12 +66,6 @@ async fn people_are_asked_about_a_run_that_posted_nothing(engine: Engine) {
     let mut alice = gate.approver("alice").await;
     wait_at(&gate, "production", 1).await;
     let id = asked(&gate, 1).await;
-    let page = alice.read_page(&id).await.unwrap();
-    for said in ["the gate’s own statement", "Run of deploy.yml in demo/web, to production", "erin"]
-    {
-        assert!(page.contains(said), "{said}: {page}");
-    }
-    assert!(!page.contains("Verified by token") && !page.contains("was started again"), "{page}");
     assert!(answers(&gate).await.is_empty());
     alice.approve(&id).await.unwrap();
     let comment = until_answered(&gate, "approved").await["comment"].to_string();
