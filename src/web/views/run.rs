@@ -29,7 +29,7 @@ pub struct RunView {
     /// The name of the webhook.
     pub delivery: Inert,
     /// The hash of its body.
-    pub body_digest: String,
+    pub body_digest: Inert,
 }
 
 /// Somebody who started the run.
@@ -71,7 +71,7 @@ impl RunView {
             event: Inert::new(&run.event),
             started_by: first.into_iter().chain(again).collect(),
             delivery: Inert::new(&run.delivery.id),
-            body_digest: run.delivery.body_digest.to_string(),
+            body_digest: Inert::new(&run.delivery.body_digest.to_string()),
         }
     }
 }
