@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::config::check::Check;
 use crate::config::file::OneOrMany;
-use crate::config::patterns::fault_of_pattern;
+use crate::config::requesters::fault_of_pattern;
 use crate::domain::policy::Policy;
 use crate::domain::workflow_run::{RUN_FACTS, RunMatch};
 use crate::integrations::github::GitHubSettings;

@@ -103,9 +103,10 @@ pub enum TransitionRefusal {
     /// The person has no yes that could be taken back.
     #[error("{0} has no signature on this approval that could be taken back: nothing was changed")]
     NothingToWithdraw(String),
-    /// The person issued the credential that the request was made with, or started the run.
+    /// The person asked for it through somebody: with a credential that they issued, or a program that acts
+    /// for them. Or they started the run that it is about.
     #[error(
-        "{0} issued the credential that this was asked for with or started the run, and counts as its requester: somebody else has to decide"
+        "this was asked for on behalf of {0} or started by them, so that they count as its requester: somebody else has to decide"
     )]
     OwnRequest(String),
     /// Nobody can sign this about the rollout now.

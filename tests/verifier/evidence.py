@@ -119,9 +119,13 @@ def of_requester(case):
     asked, policy, tools = case.deployment, case.policy, [one["tool"] for one in case.policy.get("actions", [])]
     is_image = asked.get("image", "").partition("@")[0] in policy["images"]
     require(asked.get("tool") in tools or is_image and asked["service"] in policy["services"])
-    rules = [rule["claims"] for rule in policy["requesters"] if rule["issuer"] == requester["issuer"]]
-    said = {name: value for name, value in claims.items() if isinstance(value, str)}
-    require(any(fits(rule, said) for rule in rules))
+    require(any(admits(rule, requester) for rule in policy["requesters"]))
+
+def admits(rule, requester):
+    """Whether the rule lets this requester ask. It has to know for whom, where the token is for somebody else's use."""
+    said = {name: value for name, value in requester["claims"].items() if isinstance(value, str)}
+    is_known = rule["acts_for"]["claim"] in said if "acts_for" in rule else "act" not in requester["claims"]
+    return is_known and rule["issuer"] == requester["issuer"] and fits(rule["claims"], said)
 
 def of_run(case, requester):
     asked, repository = case.deployment, case.deployment["repository"]
@@ -275,12 +279,15 @@ def of_statements(case):
     told = case.state["status"] == "rejected" and [case.state[name] for name in ("by", "name", "reason")]
     require(not any(refusals[:-1]) and (refusals or [False])[-1] == told)
     yield "quorum_not_met"
-    # Whoever issued the credential of an agent asked through it, whoever started a run asked, and they count for nothing.
-    said, asks = case.deployment["requester"]["claims"], case.deployment["requester"]["issuer"] == "agent-credential"
-    issued = asks and {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
+    # Whoever issued the credential of an agent, or has it act for them, asked through it, whoever started a run asked, and they count for nothing.
+    said, named = (asks := case.deployment["requester"])["claims"], [
+        one["acts_for"] for one in case.policy["requesters"] if "acts_for" in one and admits(one, asks)]
+    behind = [{"issuer": one["directory"], "subject": said[one["claim"]]} for one in named]
+    if asks["issuer"] == "agent-credential":
+        behind.append({"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")})
     started = [str(case.deployment[name]["id"]) for name in ("actor", "triggering_actor") if name in case.deployment]
     owners = {case.policy.get("github_accounts", {}).get(account) for account in started}
-    asked = lambda person: person == issued or person["subject"] in owners
+    asked = lambda person: person in behind or person["subject"] in owners
     for told in (entry.record["approval"] for entry in case.entries):
         people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and not asked(one["person"])]
         require(told["state"]["status"] not in APPROVED or is_met(case.policy["rules"], people))

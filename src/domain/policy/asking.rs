@@ -1,7 +1,6 @@
 //! Who may ask for what, and who counts as having asked.
 
 use super::{Policy, matches_pattern};
-use crate::domain::agent_credential::person_behind;
 use crate::domain::person::Person;
 use crate::domain::subject::Subject;
 use crate::domain::workflow_run::{RunMatch, WorkflowRun};
@@ -35,10 +34,9 @@ impl Policy {
         self.workflow_runs.iter().any(|listed| fits(listed, run))
     }
 
-    /// Whether this person asked for it and so cannot sign it: they issued the credential of the agent that
-    /// asked, or one of their accounts at GitHub started the run.
+    /// Whether this person asked for it and so cannot sign it: they are behind its requester, or one of their accounts at GitHub started the run.
     pub fn was_asked_by(&self, subject: &Subject, person: &Person) -> bool {
-        if person_behind(&subject.facts().requester).as_ref() == Some(person) {
+        if self.people_behind(&subject.facts().requester).contains(person) {
             return true;
         }
         let Subject::WorkflowRun(run) = subject else { return false };

@@ -45,7 +45,7 @@ pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
 }
 
 fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {
-    // Whoever issued an agent's credential asked through it, and whoever started a run asked by that.
+    // Whoever is behind the requester asked through it, and whoever started a run asked by that.
     let asked = |person: &Person| form.policy.was_asked_by(form.subject.subject(), person);
     let signers: Vec<(Person, Vec<String>)> = standing(decisions)
         .into_iter()

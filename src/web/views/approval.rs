@@ -128,7 +128,7 @@ impl ApprovalPage {
             run: asked.workflow_run().map(|run| RunView::new(run, &approval.policy)),
             kind: kind_of(asked.subject()),
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
-            requester: RequesterView::new(&asked.requester),
+            requester: RequesterView::new(&asked.requester, &approval.policy),
             words: Words::new(asked.subject()),
             requested: Moment::new(asked.requested_at, around.now),
             expires: Moment::new(asked.expires_at, around.now),

@@ -113,6 +113,7 @@ impl Voice {
                     .take(LONGEST_REASON)
                     .collect(),
                 title: None,
+                acts_for: None,
                 body: None,
                 links: Vec::new(),
                 policy_digest: policy.canonical().map_err(GateError::from)?.1,
