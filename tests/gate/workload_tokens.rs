@@ -2,6 +2,7 @@
 
 mod issuer_keys;
 mod many;
+mod rotation;
 
 use countersign::integrations::workload_oidc::{
     Refused, TokenAlgorithm, VerifiedRequester, Verifier, WorkloadIssuer,
@@ -112,6 +113,14 @@ async fn good_shapes_are_accepted() {
         ("array aud with us alone, as Kubernetes'", json!({ "aud": [GATE] })),
         ("on a tag", json!({ "ref": "refs/tags/v1", "ref_type": "tag" })),
         ("a manual run", json!({ "event_name": "workflow_dispatch" })),
+        ("on a schedule", json!({ "event_name": "schedule" })),
+        ("a release", json!({ "event_name": "release" })),
+        ("an agent's without jti", json!({ "issuer": "agent", "jti": null })),
+        ("an agent's without nbf", json!({ "issuer": "agent", "nbf": null })),
+        ("issued within the leeway", json!({ "iat": seconds(&server, 20), "nbf": null })),
+        ("an hour long", json!({ "exp": seconds(&server, 3600) })),
+        ("with claims that nobody knows", json!({ "extra": { "a": [1, { "b": null }] } })),
+        ("with a name beyond ASCII", json!({ "actor": "Zoë" })),
     ];
     assert!(good.len() >= 20, "{}", good.len());
     for (case, changes) in good {
@@ -245,6 +254,8 @@ async fn wrong_tokens_are_refused_each_for_its_own_reason() {
     let verifier = verifier(&server);
     let mut cases = wrong_claims(&server);
     cases.extend(wrong_signatures(&server));
+    // With those of pipelines.rs more than 150.
+    assert!(cases.len() >= 70);
     for (case, changes, code) in cases {
         let refusal = verify(&server, &verifier, changes).await.expect_err(case);
         assert_eq!(refusal.code(), code, "{case}: {refusal}");
