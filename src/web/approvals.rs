@@ -31,7 +31,9 @@ pub async fn page(
     };
     let earlier = earlier.as_ref().map(|(count, last)| (*count, &last.approval));
     let around = visit.surroundings(&app);
+    let batch = app.storage.batch_of(approval.id()).await.map_err(unreadable)?;
     let page = ApprovalPage::new(approval, &calls, &superseded, around);
+    let page = page.with_batch(batch.as_ref());
     Ok(page.with_earlier(approval, earlier, around))
 }
 

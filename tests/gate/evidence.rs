@@ -1,6 +1,7 @@
 //! Evidence: what a gate gives verifies, what anybody changed does not, and the worker goes by nothing else.
 
 mod acting;
+mod batches;
 pub mod codes;
 mod command;
 pub mod damage;
@@ -8,6 +9,7 @@ mod damaged_assertions;
 mod endorsements;
 mod key_rules;
 pub mod keys;
+pub mod log;
 pub mod maker;
 pub mod people;
 mod runs;

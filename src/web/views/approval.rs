@@ -8,9 +8,11 @@ use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Subject;
+use crate::storage::Batch;
 use crate::web::paths;
 
 use super::action::{self, ActionView, EarlierView};
+use super::batch::Arrival;
 use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
@@ -36,6 +38,7 @@ pub struct ApprovalPage {
     run: Option<RunView>,
     kind: &'static str,
     earlier: Option<EarlierView>,
+    batch: Option<BatchView>,
     requester: RequesterView,
     words: Words,
     requested: Moment,
@@ -65,6 +68,13 @@ pub struct StatusView {
     pub tone: &'static str,
     /// Whether nothing more happens by itself.
     pub is_final: bool,
+}
+
+/// What was asked for together with it.
+struct BatchView {
+    label: Inert,
+    arrival: Arrival,
+    href: String,
 }
 
 /// An older approval whose place this one took.
@@ -127,6 +137,7 @@ impl ApprovalPage {
             earlier: None,
             run: asked.workflow_run().map(|run| RunView::new(run, &approval.policy)),
             kind: kind_of(asked.subject()),
+            batch: None,
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
             requester: RequesterView::new(&asked.requester, &approval.policy),
             words: Words::new(asked.subject()),
@@ -149,6 +160,17 @@ impl ApprovalPage {
 }
 
 impl ApprovalPage {
+    /// The same with the batch that it is in.
+    pub fn with_batch(self, batch: Option<&Batch>) -> Self {
+        let href = format!("/approvals/{}/batch", self.id);
+        let batch = batch.map(|batch| BatchView {
+            label: Inert::new(&batch.label),
+            arrival: Arrival::of(batch),
+            href,
+        });
+        Self { batch, ..self }
+    }
+
     /// The same with what its requester asked before: how many times, and the last of them.
     pub fn with_earlier(
         self,

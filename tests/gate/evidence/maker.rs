@@ -1,7 +1,6 @@
 //! Makes evidence from nothing, good and bad: every key is ours, so that what is wrong with it is one
 //! thing alone and everything around it is signed as it should be.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign::domain::approval::{Approval, Transition};
@@ -10,17 +9,17 @@ use countersign::domain::decision::{Decision, Verdict};
 use countersign::domain::deployment::{Deployment, Preconditions};
 use countersign::domain::digest::Digest;
 use countersign::domain::endorsement::Endorsement;
-use countersign::domain::ledger::{Entry, Frontier, Record};
+use countersign::domain::ids::ApprovalId;
+use countersign::domain::ledger::Record;
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
 use countersign::domain::subject::{FrozenSubject, Requester, Subject};
-use countersign::domain::tree::{Node, fold_subtrees, inclusion_path};
 use countersign::domain::workflow_run::WorkflowRun;
 use countersign::gate::evidence::log_name;
 use countersign::proof::evidence::{
-    Asker, DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn, SignedToken,
+    Asker, DecisionEvidence, EVIDENCE_SCHEMA, Evidence, SignIn, SignedToken,
 };
 use countersign::proof::jwk::thumbprint;
 use countersign::randomness;
@@ -29,6 +28,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::evidence::keys::{CLIENT, DIRECTORY, IssuerKey, Keys, ORIGIN};
+use crate::evidence::log::Log;
 use crate::evidence::people::{Enrolled, digest_of, evidence_of};
 use crate::evidence::witnesses::cosigned;
 use crate::sample_approval;
@@ -58,6 +58,8 @@ pub struct Maker {
     pub edit_enrolment_token: fn(&mut Map<String, Value>),
     pub edit_registration: fn(&str) -> String,
     pub edit_statement: fn(&mut Statement),
+    /// How many other deployments each yes and no is on as well.
+    pub others: u8,
     pub edit_record: fn(&mut Record),
     pub edit_evidence: fn(&mut Evidence),
     pub faults: Vec<Fault>,
@@ -150,6 +152,7 @@ impl Maker {
             edit_enrolment_token: |_| {},
             edit_registration: str::to_owned,
             edit_statement: |_| {},
+            others: 0,
             edit_record: |_| {},
             edit_evidence: |_| {},
             faults: Vec::new(),
@@ -169,6 +172,14 @@ impl Maker {
             other_keys_are_synced: false,
             witnesses: vec![0, 2],
         }
+    }
+
+    /// The same where the second says no.
+    pub fn rejected(keys: &Arc<Keys>) -> Evidence {
+        let mut maker = Self::new(keys);
+        maker.signers[1].verdict = Verdict::Reject;
+        maker.rolls_out = false;
+        maker.make()
     }
 
     /// The same with one signer, for tests that verify it thousands of times.
@@ -343,7 +354,13 @@ impl Maker {
         };
         let issued = at - SignedDuration::from_secs(20);
         let nonce = randomness::token::<32>();
-        let prepared = FrozenStatement::prepare(frozen, saying, decider, nonce, issued);
+        let others: Vec<FrozenSubject> = (0..self.others).map(|nth| self.other(nth)).collect();
+        let prepared = if others.is_empty() || saying.decision == Verdict::Withdraw {
+            FrozenStatement::prepare(frozen, saying, decider, nonce, issued)
+        } else {
+            let asked: Vec<_> = std::iter::once(frozen).chain(&others).collect();
+            FrozenStatement::prepare_batch(&asked, saying, decider, nonce, issued)
+        };
         let mut statement = prepared.unwrap().statement().clone();
         (self.edit_statement)(&mut statement);
         let statement = FrozenStatement::thaw(&to_canonical_json(&statement).unwrap()).unwrap();
@@ -362,6 +379,15 @@ impl Maker {
         };
         let evidence = evidence_of(statement.text(), &person.id(), &assertion, sign_in);
         (decision, evidence)
+    }
+
+    /// What was asked for in the same batch.
+    fn other(&self, nth: u8) -> FrozenSubject {
+        let mut deployment = self.deployment.clone();
+        deployment.approval = ApprovalId::from_random([100 + nth; 16]);
+        deployment.policy_digest = Digest::of("another policy");
+        deployment.reason = format!("Another of the batch, number {nth}");
+        FrozenSubject::freeze(deployment).unwrap()
     }
 
     fn roll_out(&self, story: &mut Story, approval: Approval) {
@@ -409,35 +435,5 @@ impl Story {
         self.own.push(index);
         maker.write(&mut self.log, &Record::of_event("person.signed_in", json!({}), at));
         transition.approval
-    }
-}
-
-/// The ledger.
-pub struct Log {
-    tree: Frontier,
-    nodes: HashMap<Node, Digest>,
-    pub entries: Vec<(Entry, Digest)>,
-}
-
-impl Log {
-    fn new() -> Self {
-        Self { tree: Frontier::default(), nodes: HashMap::new(), entries: Vec::new() }
-    }
-
-    pub fn evidence(&self, index: usize) -> EntryEvidence {
-        let (entry, previous_root) = &self.entries[index];
-        let steps = inclusion_path(entry.index, self.tree.size()).unwrap();
-        let hash = |step: &Vec<Node>| {
-            let hashes: Vec<Digest> = step.iter().map(|node| self.nodes[node]).collect();
-            fold_subtrees(&hashes).unwrap().to_string()
-        };
-        EntryEvidence {
-            index: entry.index,
-            record: entry.record.clone(),
-            salt: data_encoding::HEXLOWER.encode(&entry.salt),
-            previous_root: previous_root.to_string(),
-            signature: data_encoding::HEXLOWER.encode(&entry.signature),
-            inclusion: steps.iter().map(hash).collect(),
-        }
     }
 }
