@@ -20,6 +20,7 @@ pub mod overrides;
 mod receivers;
 mod requesters;
 mod roles;
+mod runs;
 mod secret;
 mod summary;
 mod trust;

@@ -32,8 +32,8 @@ use jiff::SignedDuration;
 use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
-    after_pending, approval_of, approved, calls, deployment, minutes_ago, now, pending, person,
-    policy, running, share, signed_once, taken_back, viewer,
+    after_pending, approval_of, approved, calls, deployment, minutes_ago, now, pending,
+    pending_run, person, policy, running, share, signed_once, taken_back, viewer, workflow_run,
 };
 
 #[test]
@@ -101,6 +101,7 @@ fn pages() -> Vec<(String, String)> {
         ("pending-not-allowed".to_owned(), show(&pending(), of(&visitor))),
         ("new-service".to_owned(), show(&approval_of(first), bobs)),
         ("unchanged".to_owned(), show(&approval_of(same), bobs)),
+        ("run".to_owned(), show(&pending_run(workflow_run()), bobs)),
         ("hostile".to_owned(), show(&hostile(), bobs)),
         ("command".to_owned(), show(&command(), bobs)),
         ("inbox".to_owned(), InboxPage::new(&approvals, bobs).render().unwrap()),

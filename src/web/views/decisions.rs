@@ -3,6 +3,7 @@
 use crate::domain::approval::{Approval, Status, TransitionRefusal};
 use crate::domain::decision::{Verdict, with_withdrawals};
 use crate::domain::policy::Principal;
+use crate::domain::subject::Subject;
 use crate::web::paths;
 
 use super::inert::Inert;
@@ -155,9 +156,14 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
             Turn::MayNot { why: Inert::new("You have signed this approval. A person counts once.") }
         }
         Some(TransitionRefusal::OwnRequest(_)) => Turn::MayNot {
-            why: Inert::new(
-                "This was asked for on your behalf, so you count as its requester. Somebody else has to decide.",
-            ),
+            why: Inert::new(match approval.subject.subject() {
+                Subject::WorkflowRun(_) => {
+                    "You started this run, so you count as its requester. Somebody else has to decide."
+                }
+                Subject::Deployment(_) | Subject::Action(_) => {
+                    "This was asked for on your behalf, so you count as its requester. Somebody else has to decide."
+                }
+            }),
         },
         Some(TransitionRefusal::NotAnApprover(_)) => {
             Turn::MayNot { why: not_an_approver(approval) }
