@@ -181,10 +181,9 @@ async fn who_started_a_run_cannot_sign_it(engine: Engine) {
     assert_eq!(deliver(&gate, &fresh(&gate)).await, 202);
     let id = asked(&gate, 1).await;
     let refused = alice.approve(&id).await.unwrap_err();
-    assert!(
-        refused.contains("own_request") || refused.contains("counts as its requester"),
-        "{refused}"
-    );
+    assert!(refused.contains("403") && refused.contains("own_request"), "{refused}");
+    let page = alice.browser.open(&format!("/approvals/{id}"), "alice").await.unwrap();
+    assert!(page.contains("You started this run"), "{page}");
     assert!(answers(&gate).await.is_empty());
     gate.finish().await;
 }
