@@ -14,8 +14,8 @@ use crate::config::file::{
     ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, actions, database, drift, environments, github, log_head, loopback, receivers, roles,
-    secret, trust, witness,
+    Config, actions, database, drift, environments, github, log_head, loopback, metrics, receivers,
+    roles, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -104,8 +104,16 @@ impl Check {
         let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
         let drift = drift::settings(&mut self, file.drift, &origin);
         let declared = actions::actions(&mut self, file.action);
-        let environments =
-            environments::policies(&mut self, file.environment, &kinds, &pins, &declared);
+        let measured = metrics::kinds(&file.metrics);
+        let metrics = metrics::sources(&mut self, file.metrics, credentials);
+        let environments = environments::policies(
+            &mut self,
+            file.environment,
+            &kinds,
+            &pins,
+            &declared,
+            &measured,
+        );
         let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
         let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
@@ -135,6 +143,7 @@ impl Check {
             proxies,
             audit_readers: file.audit.readers,
             grant_keys,
+            metrics,
             roles,
             environments,
             warnings: self.warnings,
@@ -147,8 +156,15 @@ impl Check {
         let witnesses = witness::witnesses(&mut self, file.witness).len();
         let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
         let declared = actions::actions(&mut self, file.action);
-        let policies =
-            environments::policies(&mut self, file.environment, &kinds, &pins, &declared);
+        let measured = metrics::kinds(&file.metrics);
+        let policies = environments::policies(
+            &mut self,
+            file.environment,
+            &kinds,
+            &pins,
+            &declared,
+            &measured,
+        );
         if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
     }
 

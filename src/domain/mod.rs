@@ -5,6 +5,7 @@ pub mod action_request;
 pub mod agent_credential;
 pub mod approval;
 pub mod canonical;
+pub mod check;
 pub mod csv;
 pub mod decision;
 pub mod deployment;

@@ -6,6 +6,7 @@ mod agents;
 mod asking;
 mod assertions;
 mod ceremony;
+mod checking;
 mod cloud_run_client;
 mod configuration;
 mod crash;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
-use crate::evidence::{endorsements, key_rules, withdrawals, witnesses};
+use crate::evidence::{checks, endorsements, key_rules, withdrawals, witnesses};
 use crate::sample_approval;
 /// Set it to write the vectors anew, after the format changed.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_VECTORS";
@@ -78,6 +78,7 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     key_rules::add_bad(&mut add);
     outcome(&mut add);
     withdrawals::add_bad(&mut add);
+    checks::add_bad(&mut add);
     bad
 }
 
@@ -412,15 +413,11 @@ fn anchors_that_cannot_be_used_are_refused() {
     }
 }
 
-fn vectors() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/evidence")
-}
-
 /// The saved files keep their verdicts: whoever verifies evidence elsewhere relies on them.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "whoever changes the format says so")]
 fn the_saved_vectors_have_their_verdicts() {
-    let folder = vectors();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/evidence");
     if std::env::var(REWRITE).is_ok() {
         let keys = Keys::new();
         let write = |name: &str, text: String| std::fs::write(folder.join(name), text).unwrap();
@@ -428,6 +425,7 @@ fn the_saved_vectors_have_their_verdicts() {
         write("good-approved.json", text(&Maker::new(&keys).make()));
         write("good-rejected.json", text(&rejected(&keys)));
         write("good-withdrawn.json", text(&withdrawals::again(&keys).make()));
+        write("good-checked.json", text(&checks::checked(&keys).make()));
         write("bad.json", serde_json::to_string_pretty(&bad(&keys)).unwrap() + "\n");
         let trust = serde_json::to_string_pretty(&keys.endorsing_trust()).unwrap();
         write("endorsed/trust.json", trust + "\n");
@@ -437,9 +435,10 @@ fn the_saved_vectors_have_their_verdicts() {
     }
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let trust = Trust::read(&read("trust.json")).unwrap();
-    assert!(verify(&read("good-approved.json"), &trust).unwrap().is_approved());
-    assert!(!verify(&read("good-rejected.json"), &trust).unwrap().is_approved());
-    assert!(verify(&read("good-withdrawn.json"), &trust).unwrap().is_approved());
+    for name in ["approved", "rejected", "withdrawn", "checked"] {
+        let verified = verify(&read(&format!("good-{name}.json")), &trust).unwrap();
+        assert_eq!(verified.is_approved(), name != "rejected");
+    }
     let bad: Vec<Bad> = serde_json::from_slice(&read("bad.json")).unwrap();
     assert_bad(&bad, &trust);
     let trust = Trust::read(&read("endorsed/trust.json")).unwrap();
