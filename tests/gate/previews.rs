@@ -11,6 +11,7 @@ use countersign::domain::digest::Digest;
 use countersign::domain::drift::{Finding, RecordedExplanation, ServiceState, Sighting};
 use countersign::domain::hold::Freezes;
 use countersign::domain::policy::TrustLevel;
+use countersign::domain::rollout::Progress;
 use countersign::storage::{KeptAgentCredential, NoticeStanding};
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
@@ -26,11 +27,12 @@ use countersign::web::views::recovery::RecoveryPage;
 
 use jiff::SignedDuration;
 
+use crate::evidence::checks::{checks, results};
 use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
-    after_pending, approval_of, approved, calls, deployment, minutes_ago, now, pending, person,
-    running, share, signed_once, taken_back, viewer,
+    after_pending, approval_of, approved, calls, deployment, executing, minutes_ago, now, pending,
+    person, progress, running, share, signed_once, taken_back, viewer,
 };
 
 #[test]
@@ -97,6 +99,7 @@ fn pages() -> Vec<(String, String)> {
         ("pending-no-key".to_owned(), show(&pending(), of(&newcomer))),
         ("pending-not-allowed".to_owned(), show(&pending(), of(&visitor))),
         ("new-service".to_owned(), show(&approval_of(first), bobs)),
+        ("checked".to_owned(), checked(bobs)),
         ("unchanged".to_owned(), show(&approval_of(same), bobs)),
         ("hostile".to_owned(), show(&hostile(), bobs)),
         ("inbox".to_owned(), InboxPage::new(&approvals, bobs).render().unwrap()),
@@ -247,6 +250,19 @@ fn problem(around: Surroundings<'_>) -> String {
     ProblemPage::new(404, title, detail, Some(action), Some("req_4f2k"), "/x", around)
         .render()
         .unwrap()
+}
+
+/// A step whose checks did not all pass.
+fn checked(around: Surroundings<'_>) -> String {
+    let mut asked = deployment();
+    let step = &mut asked.plan.steps[0];
+    (step.tag, step.bake_seconds, step.checks) = (Some("try".into()), 600, checks());
+    let found = results();
+    let restoring = Some(format!("at 10 % not every check passed: {}", found[1].in_words()));
+    let progress = Progress { restoring, checks: found.clone(), ..progress(true, 1, None) };
+    let approval = Approval { state: executing(progress).state, ..approval_of(asked) };
+    let page = ApprovalPage::new(&approval, &calls(), &[], around);
+    page.with_checks(&approval, &found, around).render().unwrap()
 }
 
 fn show(approval: &Approval, around: Surroundings<'_>) -> String {

@@ -17,7 +17,8 @@ use crate::evidence::keys::Keys;
 use crate::evidence::maker::Maker;
 use crate::sample_approval::now;
 
-fn checks() -> Vec<Check> {
+/// One of each kind.
+pub fn checks() -> Vec<Check> {
     let limit = |unit: Option<&str>| Limit {
         comparator: Comparator::Below,
         threshold: "1.5".into(),
@@ -55,7 +56,8 @@ fn checks() -> Vec<Check> {
     ]
 }
 
-fn results() -> Vec<CheckResult> {
+/// One of each outcome.
+pub fn results() -> Vec<CheckResult> {
     let result = |(outcome, found): (CheckOutcome, &str)| CheckResult {
         step: 1,
         outcome,
