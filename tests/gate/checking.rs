@@ -148,7 +148,7 @@ async fn a_plan_goes_on_when_all_pass(engine: Engine) {
     );
     assert_eq!(ended["rollout"]["observed_digest"], ended["rollout"]["digest"]);
     let signed = scene.gate.signed(&id).await;
-    scene.gate.assert_effects(&signed, &signed.whole_plan()[2..]).await;
+    scene.gate.assert_effects(&signed, &signed.whole_plan()).await;
     // Each was asked once, of whom and what was signed.
     let probes = scene.gate.calls("GET", "/tags/try---web-").await;
     assert_eq!(probes.len(), 1);
@@ -300,7 +300,7 @@ async fn checks_that_nobody_can_sign() {
     };
     for (steps, words) in [
         (step(http()), "http check and no tag"),
-        (step(with(http(), "path", json!("//evil.example"))), "the path"),
+        (step(with(http(), "path", json!("//evil.example"))), "of a check is none"),
         (step(with(prometheus(), "source", json!("other"))), "checks may read main (Prometheus)"),
         (step(with(prometheus(), "source", json!("google"))), "of Prometheus"),
         (step(with(monitoring(), "aligner", json!("MEAN"))), "ALIGN_"),

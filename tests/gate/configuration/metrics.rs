@@ -71,7 +71,9 @@ fn metrics_that_cannot_be_meant() {
     refused(url, "prometheus", "metrics.main.url", "no https address");
     refused(url, "https://u:p@prometheus.example.com/", "metrics.main.url", "user name");
     refused(url, "https://prometheus.example.com/?x=1", "metrics.main.url", "holds a query");
-    refused("[metrics.main]", "[metrics.\"a b\"]", "metrics.a b", "rename it");
+    let plan = "[environment.production.plan]";
+    let odd = "[metrics.\"a b\"]\nkind = \"cloud_monitoring\"\nproject = \"p\"\n";
+    refused(plan, &format!("{odd}{plan}"), "metrics.a b", "rename it");
     refused("project = \"p\"", "project = \"p/x\"", "metrics.google.project", "no project");
     refused("token_file = \"token\"", "token_file = \"none\"", "metrics.main.token_file", "none");
     let key = "environment.production.plan.metrics";
