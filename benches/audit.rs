@@ -163,6 +163,7 @@ fn policy() -> Policy {
         requesters: vec![RequesterMatch {
             issuer: "github".into(),
             claims: claims.into_iter().collect(),
+            acts_for: None,
         }],
         rules: vec![Rule { from, count: 1 }],
         ..sample_approval::policy()

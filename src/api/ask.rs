@@ -43,6 +43,8 @@ pub struct AskBody {
     reason: String,
     /// A headline.
     title: Option<String>,
+    /// For whom you act, where your token does not say it. It is shown as your own word.
+    acts_for: Option<String>,
     /// More about it, plain text.
     body: Option<String>,
     /// Where to read more, https only.
@@ -225,6 +227,7 @@ fn request_of(ask: AskBody) -> Result<Asked, Problem> {
     let words = Words {
         reason: ask.reason,
         title: ask.title,
+        acts_for: ask.acts_for,
         body: ask.body,
         links: links.map(|Object(AskLink { title, url })| Link { title, url }).collect(),
         expires_in: ask.expires_in.map(|value| duration_of(&value)).transpose()?,

@@ -8,7 +8,9 @@ use crate::api::bearer::{Reader, authenticate_reader};
 use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::{EnvironmentList, EnvironmentView};
 use crate::app::App;
+use crate::domain::hold::Hold;
 use crate::domain::policy::Policy;
+use crate::gate::request::requester_of;
 
 /// Lists the environments that the caller may use.
 #[utoipa::path(
@@ -30,7 +32,18 @@ pub async fn list(
 /// What this caller may ask for, or sign.
 pub fn environments_of(app: &App, reader: &Reader) -> EnvironmentList {
     let policies = policies_of(app, reader);
-    EnvironmentList { environments: policies.map(EnvironmentView::new).collect() }
+    let (freezes, now) = (app.storage.freezes(), app.now());
+    let views = policies.map(|policy| {
+        let environment = &policy.environment;
+        let freeze = match reader {
+            Reader::Workload(verified) => {
+                freezes.holding(environment, &requester_of(verified), now)
+            }
+            Reader::Person(_) => freezes.holding_everybody(environment, now),
+        };
+        EnvironmentView::new(policy, freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone()))))
+    });
+    EnvironmentList { environments: views.collect() }
 }
 
 /// The rules of the environments that this caller may use.

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::config::environments::Around;
 use crate::config::error::Problem;
 use crate::config::file::{
     ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
@@ -82,6 +83,7 @@ impl Check {
         };
         let log_head = log_head::place(&mut self, &file.log, credentials);
         self.notice(file.notice.as_deref());
+        let directory = file.login.issuer.clone().unwrap_or_default();
         let login = self.login(file.login);
         let origin = public_origin.as_ref().map(origin_of).unwrap_or_default();
         let kinds = self.issuer_kinds(&file.workload_issuer);
@@ -106,14 +108,14 @@ impl Check {
         let declared = actions::actions(&mut self, file.action);
         let measured = metrics::kinds(&file.metrics);
         let metrics = metrics::sources(&mut self, file.metrics, credentials);
-        let environments = environments::policies(
-            &mut self,
-            file.environment,
-            &kinds,
-            &pins,
-            &declared,
-            &measured,
-        );
+        let around = Around {
+            issuers: &kinds,
+            directory: &directory,
+            pins: &pins,
+            declared: &declared,
+            metrics: &measured,
+        };
+        let environments = environments::policies(&mut self, file.environment, around);
         let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
         let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
@@ -156,15 +158,16 @@ impl Check {
         let witnesses = witness::witnesses(&mut self, file.witness).len();
         let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
         let declared = actions::actions(&mut self, file.action);
+        let directory = file.login.issuer.unwrap_or_default();
         let measured = metrics::kinds(&file.metrics);
-        let policies = environments::policies(
-            &mut self,
-            file.environment,
-            &kinds,
-            &pins,
-            &declared,
-            &measured,
-        );
+        let around = Around {
+            issuers: &kinds,
+            directory: &directory,
+            pins: &pins,
+            declared: &declared,
+            metrics: &measured,
+        };
+        let policies = environments::policies(&mut self, file.environment, around);
         if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
     }
 

@@ -7,18 +7,15 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::config::Pins;
 use crate::config::check::Check;
-use crate::config::file::{EnvironmentSection, OneOrMany, RequesterSection, RuleSection};
+use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
-use crate::config::{actions, key_rules};
+use crate::config::{actions, key_rules, requesters};
 use crate::domain::action::ActionType;
-use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::plan::PlanRules;
-use crate::domain::policy::{
-    EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, RequesterMatch, Rule,
-};
+use crate::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, Rule};
 use crate::domain::request::SHORTEST_EXPIRY;
 use crate::domain::service::ServiceName;
 use crate::integrations::workload_oidc::WorkloadKind;
@@ -31,19 +28,29 @@ pub(super) const LONGEST_EXPIRY: SignedDuration = SignedDuration::from_hours(7 *
 const SHORTEST_START: SignedDuration = SignedDuration::from_secs(10);
 /// More requests than this nobody reads; the page of those that wait has to stay one.
 const MOST_PENDING: u64 = 10_000;
-/// GitHub's claims that never come to mean somebody else.
-const GITHUB_IDS: [&str; 2] = ["repository_id", "repository_owner_id"];
 /// A digest to complete a repository with, so that the image's own rules check it.
 const ANY_DIGEST: &str = "@sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What the rest of the configuration says that rules rest on.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// The workload issuers, by their names.
+    pub issuers: &'a BTreeMap<String, WorkloadKind>,
+    /// The issuer URL of the directory that people sign in at.
+    pub directory: &'a str,
+    /// What is pinned.
+    pub pins: &'a Pins,
+    /// The declared tools.
+    pub declared: &'a BTreeMap<String, ActionType>,
+    /// The metrics that checks may read, by their names.
+    pub metrics: &'a BTreeMap<String, MetricsKind>,
+}
 
 /// The policies of all environments. Where one has left a problem behind, it is not to be used.
 pub(super) fn policies(
     check: &mut Check,
     sections: BTreeMap<String, EnvironmentSection>,
-    issuers: &BTreeMap<String, WorkloadKind>,
-    pins: &Pins,
-    declared: &BTreeMap<String, ActionType>,
-    metrics: &BTreeMap<String, MetricsKind>,
+    around: Around<'_>,
 ) -> BTreeMap<String, Policy> {
     if sections.is_empty() {
         check.problem(
@@ -54,8 +61,7 @@ pub(super) fn policies(
     let policies: BTreeMap<String, Policy> = sections
         .into_iter()
         .map(|(name, section)| {
-            let policy = Environment { check, name: &name, declared, metrics }
-                .policy(section, issuers, pins);
+            let policy = Environment { check, name: &name, around }.policy(section);
             (name, policy)
         })
         .collect();
@@ -77,8 +83,7 @@ pub(super) fn policies(
 struct Environment<'a> {
     check: &'a mut Check,
     name: &'a str,
-    declared: &'a BTreeMap<String, ActionType>,
-    metrics: &'a BTreeMap<String, MetricsKind>,
+    around: Around<'a>,
 }
 
 impl Environment<'_> {
@@ -86,12 +91,8 @@ impl Environment<'_> {
         self.check.problem(&format!("environment.{}.{key}", self.name), text);
     }
 
-    fn policy(
-        mut self,
-        section: EnvironmentSection,
-        issuers: &BTreeMap<String, WorkloadKind>,
-        pins: &Pins,
-    ) -> Policy {
+    fn policy(mut self, section: EnvironmentSection) -> Policy {
+        let (around, name) = (self.around, self.name);
         self.check_name();
         let asks_nothing = section.actions.is_empty();
         let deploys = asks_nothing || !section.services.is_empty();
@@ -115,20 +116,22 @@ impl Environment<'_> {
         }
         let services: Vec<ServiceName> =
             section.services.iter().filter_map(|text| self.service(text)).collect();
-        let metrics = self.metrics;
+        let metrics = self.around.metrics;
         let mut plans = Plans { problem: &mut |key, text| self.problem(key, text), metrics };
         let steps = plans.steps(section.steps);
         let plan = plans.rules(section.plan, &steps, &services);
         let expires_in = self.expires_in(&section.expires_in);
-        let requesters = section.requesters.into_iter().enumerate();
         Policy {
             schema: POLICY_SCHEMA.to_owned(),
             environment: self.name.to_owned(),
             services,
             images: section.images,
-            requesters: requesters
-                .map(|(index, requester)| self.requester(index + 1, requester, issuers))
-                .collect(),
+            requesters: requesters::requesters(
+                &mut |text| self.problem("requesters", text),
+                name,
+                section.requesters,
+                around,
+            ),
             rules: self.rules(section.rules),
             expires_in_seconds: expires_in,
             execute_within_seconds: self.execute_within(&section.execute_within, expires_in),
@@ -138,11 +141,11 @@ impl Environment<'_> {
             plan,
             keys: key_rules::rules(&mut |key, text| self.problem(key, text), section.keys),
             enrolment: EnrolmentRules {
-                endorsements: pins.endorsements,
-                trust: pins.level(),
+                endorsements: around.pins.endorsements,
+                trust: around.pins.level(),
                 requires_pinned_trust: section.require_pinned_trust,
             },
-            actions: actions::named(self.check, self.name, &section.actions, self.declared),
+            actions: actions::named(self.check, self.name, &section.actions, around.declared),
             requests_per_hour: self.requests_per_hour(section.requests_per_hour),
         }
     }
@@ -216,72 +219,6 @@ impl Environment<'_> {
                 0
             }
         }
-    }
-
-    fn requester(
-        &mut self,
-        number: usize,
-        section: RequesterSection,
-        issuers: &BTreeMap<String, WorkloadKind>,
-    ) -> RequesterMatch {
-        let issuer = section.issuer;
-        if issuer == AGENT_ISSUER {
-            return self.agents_with_credentials(number, &section.claims);
-        }
-        let claims: BTreeMap<String, Vec<String>> =
-            section.claims.into_iter().map(|(name, values)| (name, values.into_values())).collect();
-        let complain = |this: &mut Self, text: String| {
-            this.problem("requesters", format!("requester {number} {text}"));
-        };
-        match issuers.get(&issuer) {
-            None => complain(
-                self,
-                format!(
-                    "names the issuer {issuer:?}, and no [[workload_issuer]] has that name: add it, or correct the name"
-                ),
-            ),
-            Some(_) if claims.is_empty() => complain(
-                self,
-                format!(
-                    "names no claims, so every workload that {issuer} knows could ask: name at least one"
-                ),
-            ),
-            Some(WorkloadKind::Github) if !GITHUB_IDS.iter().any(|id| claims.contains_key(*id)) => {
-                complain(
-                    self,
-                    "matches neither repository_id nor repository_owner_id: names and sub can come to mean another repository, numbers cannot. Find yours with `gh api repos/OWNER/NAME --jq .id`".to_owned(),
-                );
-            }
-            Some(_) => {}
-        }
-        let kind = issuers.get(&issuer).copied().unwrap_or_default();
-        for (name, values) in &claims {
-            if values.is_empty() {
-                complain(self, format!("lists no value for {name}: list one, or leave it out"));
-            }
-            for value in values {
-                if let Some(fault) = fault_of_pattern(kind, name, value) {
-                    complain(self, format!("has {value:?} for {name}, {fault}"));
-                }
-            }
-        }
-        RequesterMatch { issuer, claims }
-    }
-
-    /// Agents with credentials of the gate: each is for one environment, and may ask in no other.
-    fn agents_with_credentials(
-        &mut self,
-        number: usize,
-        claims: &BTreeMap<String, OneOrMany>,
-    ) -> RequesterMatch {
-        if !claims.is_empty() {
-            self.problem(
-                "requesters",
-                format!("requester {number} names claims of {AGENT_ISSUER}, whose credentials are for this environment alone: leave claims out"),
-            );
-        }
-        let environment = ("environment".to_owned(), vec![self.name.to_owned()]);
-        RequesterMatch { issuer: AGENT_ISSUER.to_owned(), claims: [environment].into() }
     }
 
     fn rules(&mut self, sections: Vec<RuleSection>) -> Vec<Rule> {
@@ -363,18 +300,4 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         requests_per_hour: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
-}
-
-/// What is wrong with one acceptable value of a claim.
-fn fault_of_pattern(kind: WorkloadKind, claim: &str, value: &str) -> Option<&'static str> {
-    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    match value.strip_suffix('*').unwrap_or(value) {
-        "" if value == "*" => Some("which anything matches: name a value, or leave the claim out"),
-        "" => Some("which is empty: name a value"),
-        prefix if prefix.contains('*') => Some("but a * stands at the end alone"),
-        _ if kind == WorkloadKind::Github && GITHUB_IDS.contains(&claim) && !is_number => {
-            Some("but GitHub's ids are whole numbers: write one in full")
-        }
-        _ => None,
-    }
 }

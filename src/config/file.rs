@@ -401,6 +401,8 @@ pub struct RequesterSection {
     /// The claims that must all be there.
     #[serde(default)]
     pub claims: BTreeMap<String, OneOrMany>,
+    /// The claim that names the person for whom they act, as the directory calls that person.
+    pub acts_for: Option<String>,
 }
 
 /// A claim's acceptable values.

@@ -20,6 +20,7 @@ mod metrics;
 pub mod overrides;
 mod plans;
 mod receivers;
+mod requesters;
 mod roles;
 mod secret;
 mod summary;

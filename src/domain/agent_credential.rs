@@ -170,7 +170,7 @@ pub const ISSUED_BY_ISSUER: &str = "issued_by_issuer";
 pub const ISSUED_BY_SUBJECT: &str = "issued_by_subject";
 
 /// Who issued the credential that a request was made with. They asked, through the agent.
-pub fn person_behind(requester: &Requester) -> Option<Person> {
+pub fn issuer_of_credential(requester: &Requester) -> Option<Person> {
     let claim = |name: &str| requester.claims.get(name).and_then(Value::as_str).map(str::to_owned);
     let is_ours = requester.issuer == AGENT_ISSUER;
     let person =

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::agent_credential::person_behind;
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ids::ApprovalId;
 use crate::domain::intervention::{Act, Orders};
@@ -102,9 +101,10 @@ pub enum TransitionRefusal {
     /// The person has no yes that could be taken back.
     #[error("{0} has no signature on this approval that could be taken back: nothing was changed")]
     NothingToWithdraw(String),
-    /// The person issued the credential that the request was made with.
+    /// The person asked for it through somebody: with a credential that they issued, or a program that acts
+    /// for them.
     #[error(
-        "{0} issued the credential that this was asked for with, and counts as its requester: somebody else has to decide"
+        "this was asked for on behalf of {0}, who counts as its requester: somebody else has to decide"
     )]
     OwnRequest(String),
     /// Nobody can sign this about the rollout now.
@@ -187,7 +187,7 @@ impl Approval {
         if self.standing_of(person).is_some() {
             return Err(TransitionRefusal::AlreadyDecided(name.to_owned()));
         }
-        if person_behind(&self.subject.requester).as_ref() == Some(person) {
+        if self.policy.people_behind(&self.subject.requester).contains(person) {
             return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {

@@ -68,8 +68,7 @@ impl FreezeScope {
 
     /// Whether it covers what this requester asks for in this environment.
     pub fn covers(&self, environment: &str, requester: &Requester) -> bool {
-        let is_here = self.environment.as_ref().is_none_or(|frozen| frozen == environment);
-        is_here
+        self.is_in(environment)
             && match &self.requesters {
                 FrozenRequesters::Everybody {} => true,
                 FrozenRequesters::Issuer { issuer } => *issuer == requester.issuer,
@@ -77,6 +76,15 @@ impl FreezeScope {
                     *issuer == requester.issuer && requester.is_called(name)
                 }
             }
+    }
+
+    /// Whether nothing that anybody asks for in this environment begins.
+    pub fn covers_everybody(&self, environment: &str) -> bool {
+        self.is_in(environment) && matches!(self.requesters, FrozenRequesters::Everybody {})
+    }
+
+    fn is_in(&self, environment: &str) -> bool {
+        self.environment.as_ref().is_none_or(|frozen| frozen == environment)
     }
 
     /// What is frozen, as a clause: `the agent Release assistant in production`.

@@ -115,9 +115,18 @@ impl Freezes {
         requester: &Requester,
         now: Timestamp,
     ) -> Option<&Freeze> {
+        self.longest(now, |scope| scope.covers(environment, requester))
+    }
+
+    /// One that holds whatever anybody asked for in this environment; the one that lasts longest.
+    pub fn holding_everybody(&self, environment: &str, now: Timestamp) -> Option<&Freeze> {
+        self.longest(now, |scope| scope.covers_everybody(environment))
+    }
+
+    fn longest(&self, now: Timestamp, covers: impl Fn(&FreezeScope) -> bool) -> Option<&Freeze> {
         self.in_force(now)
             .map(|(_, freeze)| freeze)
-            .filter(|freeze| freeze.scope.covers(environment, requester))
+            .filter(|freeze| covers(&freeze.scope))
             .max_by_key(|freeze| freeze.until.unwrap_or(Timestamp::MAX))
     }
 }

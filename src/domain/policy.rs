@@ -1,6 +1,7 @@
 //! The rules of one environment, frozen by digest into every approval that they rule.
 
 mod changes;
+mod delegation;
 mod findings;
 mod principal;
 mod replay;
@@ -22,6 +23,7 @@ use crate::domain::service::ServiceName;
 use crate::domain::subject::Subject;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
+pub use delegation::ActsFor;
 pub use findings::{KeyOwner, PolicyFinding};
 pub use principal::Principal;
 pub use replay::{Ending, Replayed, replay};
@@ -134,6 +136,9 @@ pub struct RequesterMatch {
     /// in `*` matches what begins like it.
     #[serde(default)]
     pub claims: BTreeMap<String, Vec<String>>,
+    /// Who stands behind them, where somebody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acts_for: Option<ActsFor>,
 }
 
 /// One rule: so many different people out of these.
@@ -167,12 +172,17 @@ impl RequesterMatch {
             .iter()
             .map(|(name, values)| format!("{name} {}", values.join(" or ")))
             .collect();
-        format!("{} with {}", self.issuer, claims.join(", "))
+        let words = format!("{} with {}", self.issuer, claims.join(", "));
+        match &self.acts_for {
+            Some(acts_for) => format!("{words}, for the person whom {} names", acts_for.claim),
+            None => words,
+        }
     }
 
     /// Whether a verified token of the issuer called `issuer` with these claims may ask.
     pub fn admits(&self, issuer: &str, claims: &Map<String, Value>) -> bool {
         self.issuer == issuer
+            && self.knows_who_is_behind(claims)
             && self.claims.iter().all(|(name, allowed)| {
                 let value = claims.get(name).and_then(Value::as_str);
                 value.is_some_and(|value| {
@@ -379,6 +389,7 @@ mod tests {
                 ("repository_id".into(), vec!["1001".into()]),
                 ("ref".into(), vec!["refs/heads/main".into(), "refs/tags/v*".into()]),
             ]),
+            acts_for: None,
         };
         let claims = |id: Value, reference: &str| {
             json!({"repository_id": id, "ref": reference}).as_object().unwrap().clone()

@@ -335,6 +335,9 @@ pub(super) fn seen_claims(requester: &Requester) -> String {
             seen.push(format!("{name} {value}"));
         }
     }
+    if requester.claims.contains_key("act") {
+        seen.push("act, so that acts_for of a rule has to say who is behind it".to_owned());
+    }
     seen.join(", ")
 }
 

@@ -44,6 +44,9 @@ pub struct Facts {
     /// A headline, in the requester's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// For whom the requester says that it acts. Nothing hangs on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acts_for: Option<String>,
     /// More about it, in the requester's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

@@ -20,6 +20,8 @@ pub struct Words {
     pub title: Option<String>,
     /// More about it.
     pub body: Option<String>,
+    /// For whom the requester says that it acts.
+    pub acts_for: Option<String>,
     /// Where to read more.
     pub links: Vec<Link>,
     /// How long it may stay open.
@@ -38,6 +40,9 @@ impl Words {
         }
         if self.title.as_ref().is_some_and(|title| title.chars().count() > LONGEST_TITLE) {
             return text("title", format!("is longer than {LONGEST_TITLE} characters"));
+        }
+        if self.acts_for.as_ref().is_some_and(|name| name.chars().count() > LONGEST_TITLE) {
+            return text("acts_for", format!("is longer than {LONGEST_TITLE} characters"));
         }
         if self.body.as_ref().is_some_and(|body| body.len() > LONGEST_BODY) {
             return text("body", format!("is longer than {LONGEST_BODY} bytes"));
@@ -96,6 +101,7 @@ impl Words {
             requester,
             reason: self.reason.clone(),
             title: self.title.clone(),
+            acts_for: self.acts_for.clone(),
             body: self.body.clone(),
             links: self.links.clone(),
             policy_digest: policy.canonical()?.1,

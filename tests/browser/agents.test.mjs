@@ -62,7 +62,7 @@ test("a credential is issued by a key, shown once, asked with and revoked", asyn
   });
   const { url } = asked.body.result.structuredContent.approval;
   await page.goto(url);
-  await page.getByText(/you issued the credential that this was asked for with/i).waitFor();
+  await page.getByText(/this was asked for on your behalf/i).waitFor();
   assert.equal(await page.getByRole("button", { name: /^approve/i }).count(), 0);
 
   await page.goto(`${demo.gate}/agents`);

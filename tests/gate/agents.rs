@@ -1,6 +1,7 @@
 //! AI agents at `/mcp`: the official SDK runs the whole story, and nothing that an agent can hold or say
 //! approves anything.
 
+mod acting;
 mod attacks;
 pub mod credentials;
 mod injections;

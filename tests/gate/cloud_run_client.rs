@@ -51,6 +51,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         requesters: vec![RequesterMatch {
             issuer: "github".to_owned(),
             claims: Default::default(),
+            acts_for: None,
         }],
         rules: Vec::new(),
         expires_in_seconds: 3600,

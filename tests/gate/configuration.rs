@@ -199,6 +199,7 @@ fn the_example_is_a_configuration() {
     proxies           35.191.0.0/16, 130.211.0.0/22 are believed in x-forwarded-for
     workload issuers  github: https://token.actions.githubusercontent.com, RS256, for https://gate.example.com, told apart by repository_id
                       google: https://accounts.google.com, RS256, for https://gate.example.com, told apart by sub
+                      agents: https://agents.example.com, ES256, for https://gate.example.com, told apart by sub
     audit readers     group:auditors
     operators         group:operators
     auditors          group:internal-audit
@@ -230,6 +231,7 @@ fn the_example_is_a_configuration() {
       images          europe-docker.pkg.dev/example-prod/app/web
       may ask         github with repository_id 512345678, repository_owner_id 1234567
                       google with sub 104857600000000000000
+                      agents with client_id release-assistant, for the person whom sub names
       must sign       1 of developers
       keys            whoever signs has at least 2 such keys; after the loss of one the others go on signing for 168h
       steps           100 percent

@@ -1,5 +1,6 @@
 //! Evidence: what a gate gives verifies, what anybody changed does not, and the worker goes by nothing else.
 
+mod acting;
 pub mod checks;
 pub mod codes;
 mod command;

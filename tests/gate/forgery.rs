@@ -218,8 +218,8 @@ impl Scene {
                 let codes = [
                     ("is not what the gate writes", "impossible_row"),
                     ("has no row", "row_missing"),
-                    // The worker met the damaged entry before the follower of the log did.
-                    ("is not the one that its hash commits to", "log_entry_invalid"),
+                    // The worker read the damaged part of the log before the follower did, and found it so.
+                    ("find out who writes to the database beside the gate", "log_entry_invalid"),
                 ];
                 let code = codes.iter().find(|(part, _)| error.contains(part));
                 return code.map_or(error.clone(), |(_, code)| (*code).to_owned());

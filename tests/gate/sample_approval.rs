@@ -113,6 +113,7 @@ pub fn deployment() -> Deployment {
         "actor": "mira"
     });
     let facts = Facts {
+        acts_for: None,
         approval: ApprovalId::from_random([9; 16]),
         audience: "https://gate.acme.example".into(),
         environment: "production".into(),

@@ -113,11 +113,16 @@ def of_requester(case):
     asked, policy, tools = case.deployment, case.policy, [one["tool"] for one in case.policy.get("actions", [])]
     is_image = asked.get("image", "").partition("@")[0] in policy["images"]
     require(asked.get("tool") in tools or is_image and asked["service"] in policy["services"])
-    rules = [rule["claims"] for rule in policy["requesters"] if rule["issuer"] == requester["issuer"]]
-    said = {name: value for name, value in claims.items() if isinstance(value, str)}
+    require(any(admits(rule, requester) for rule in policy["requesters"]))
+
+def admits(rule, requester):
+    """Whether the rule lets this requester ask. It has to know for whom, where the token is for somebody else's use."""
+    said = {name: value for name, value in requester["claims"].items() if isinstance(value, str)}
+    is_known = rule["acts_for"]["claim"] in said if "acts_for" in rule else "act" not in requester["claims"]
     # A claim is one of the texts. One that ends in `*` means all that begins like it.
-    require(any(all(name in said and any(text in (said[name], said[name][:len(text) - 1] + "*") for text in rule[name])
-        for name in rule) for rule in rules))
+    return is_known and rule["issuer"] == requester["issuer"] and all(
+        name in said and any(text in (said[name], said[name][:len(text) - 1] + "*") for text in texts)
+        for name, texts in rule["claims"].items())
 
 def time_of(claims, name):
     require(type(claims.get(name)) is int and 0 <= claims[name] < 10**11, f"its {name} is no time")
@@ -255,14 +260,17 @@ def of_statements(case):
     told = case.state["status"] == "rejected" and [case.state[name] for name in ("by", "name", "reason")]
     require(not any(refusals[:-1]) and (refusals or [False])[-1] == told)
     yield "quorum_not_met"
-    # Whoever issued the credential of an agent asked through it, and counts for nothing.
-    said, asks = case.deployment["requester"]["claims"], case.deployment["requester"]["issuer"] == "agent-credential"
-    behind = asks and {"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")}
+    # Whoever issued the credential of an agent, or has it act for them, asked through it, and counts for nothing.
+    said, named = (asks := case.deployment["requester"])["claims"], [
+        one["acts_for"] for one in case.policy["requesters"] if "acts_for" in one and admits(one, asks)]
+    behind = [{"issuer": one["directory"], "subject": said[one["claim"]]} for one in named]
+    if asks["issuer"] == "agent-credential":
+        behind.append({"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")})
     for told in (entry.record["approval"] for entry in case.entries):
-        people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and one["person"] != behind]
+        people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and one["person"] not in behind]
         require(told["state"]["status"] not in APPROVED or is_met(case.policy["rules"], people))
     anybody = [{"from": sum((rule["from"] for rule in case.policy["rules"]), []), "count": 1}]
-    may_sign = lambda one: one.person != behind and has_form(one.groups, "text*") and is_met(anybody, [vars(one)])
+    may_sign = lambda one: one.person not in behind and has_form(one.groups, "text*") and is_met(anybody, [vars(one)])
     require(all(map(may_sign, case.interventions)), "no rule names who intervened")
 
 def is_met(rules, people):

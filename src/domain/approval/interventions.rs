@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Approval, Event, State, Transition, TransitionRefusal};
-use crate::domain::agent_credential::person_behind;
 use crate::domain::intervention::{Act, Orders};
 use crate::domain::person::Person;
 use crate::domain::plan::Plan;
@@ -50,7 +49,7 @@ impl Approval {
         groups: &[String],
         now: Timestamp,
     ) -> Result<(), TransitionRefusal> {
-        if person_behind(&self.subject.requester).as_ref() == Some(person) {
+        if self.policy.people_behind(&self.subject.requester).contains(person) {
             return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {

@@ -143,6 +143,7 @@ impl RequesterMatch {
     /// Whether it lets everybody ask whom `other` lets ask.
     fn admits_all_of(&self, other: &Self) -> bool {
         self.issuer == other.issuer
+            && self.acts_for == other.acts_for
             && self.claims.iter().all(|(name, allowed)| {
                 let others = other.claims.get(name);
                 others.is_some_and(|others| {

@@ -92,9 +92,11 @@ fn play(approval: &Approval, policy: &Policy) -> Ending {
         });
     }
     let expires_at = expires_at(approval, policy);
+    let behind = policy.people_behind(requester);
     let mut signers = Vec::new();
     for decision in standing(&approval.decisions) {
         let counts = policy.admits_approver(&decision.person, &decision.groups)
+            && !behind.contains(&decision.person)
             && decision.decided_at < expires_at;
         match decision.verdict {
             Verdict::Reject if counts => return Ending::Rejected,

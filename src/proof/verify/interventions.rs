@@ -11,7 +11,6 @@ use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedIntervention};
 use super::sign_in::VerifiedSignIn;
-use crate::domain::agent_credential::person_behind;
 use crate::domain::digest::Digest;
 use crate::domain::statement::STATEMENT_LIFETIME;
 use crate::proof::evidence::Trust;
@@ -111,12 +110,12 @@ pub(super) fn check_people(
     sign_ins: &[VerifiedSignIn],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    let asked = person_behind(&form.subject.requester);
+    let asked = form.policy.people_behind(&form.subject.requester);
     for (one, sign_in) in form.interventions.iter().zip(sign_ins) {
         let person = &one.signed.statement.predicate().approver;
         let groups = sign_in.groups(&trust.login.groups_claim);
         let may_sign = groups.is_some_and(|groups| form.policy.admits_approver(person, &groups));
-        if !may_sign || asked.as_ref() == Some(person) {
+        if !may_sign || asked.contains(person) {
             return Err(Code::QuorumNotMet.because(format!(
                 "{} intervened, whom no rule of {} lets sign",
                 person.subject, form.policy.environment

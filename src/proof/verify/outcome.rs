@@ -4,7 +4,6 @@ use super::failure::{Code, Failure};
 use super::form::Form;
 use super::ledger::Chain;
 use super::was_approved;
-use crate::domain::agent_credential::person_behind;
 use crate::domain::approval::State;
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::person::Person;
@@ -46,12 +45,13 @@ pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
 }
 
 fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {
-    // Whoever issued an agent's credential asked through it.
-    let asked = person_behind(&form.subject.requester);
-    let asked = asked.as_ref();
+    // Whoever is behind the requester asked through it.
+    let asked = form.policy.people_behind(&form.subject.requester);
     let signers: Vec<(Person, Vec<String>)> = standing(decisions)
         .into_iter()
-        .filter(|decision| decision.verdict == Verdict::Approve && asked != Some(&decision.person))
+        .filter(|decision| {
+            decision.verdict == Verdict::Approve && !asked.contains(&decision.person)
+        })
         .map(|decision| (decision.person.clone(), decision.groups.clone()))
         .collect();
     form.policy.is_met(&signers)

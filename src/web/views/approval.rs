@@ -125,7 +125,7 @@ impl ApprovalPage {
             rollout,
             earlier: None,
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
-            requester: RequesterView::new(&asked.requester),
+            requester: RequesterView::new(&asked.requester, &approval.policy),
             words: Words::new(asked.subject()),
             requested: Moment::new(asked.requested_at, around.now),
             expires: Moment::new(asked.expires_at, around.now),

@@ -156,7 +156,7 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
         }
         Some(TransitionRefusal::OwnRequest(_)) => Turn::MayNot {
             why: Inert::new(
-                "You issued the credential that this was asked for with, so you count as its requester. Somebody else has to decide.",
+                "This was asked for on your behalf, so you count as its requester. Somebody else has to decide.",
             ),
         },
         Some(TransitionRefusal::NotAnApprover(_)) => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::domain::action::Action;
-use crate::domain::agent_credential::person_behind;
+use crate::domain::policy::Policy;
 use crate::domain::subject::{Link, Requester, Subject};
 
 use super::inert::Inert;
@@ -40,6 +40,8 @@ pub struct Words {
     pub title: Option<Inert>,
     /// Why.
     pub reason: Inert,
+    /// For whom the requester says that it acts.
+    pub acts_for: Option<Inert>,
     /// What an action does, what should come of it and how to take it back.
     pub about: Vec<(&'static str, Inert)>,
     /// More.
@@ -64,7 +66,7 @@ pub struct LinkView {
 }
 
 impl RequesterView {
-    pub(crate) fn new(requester: &Requester) -> Self {
+    pub(crate) fn new(requester: &Requester, policy: &Policy) -> Self {
         let claims = requester
             .claims
             .iter()
@@ -73,7 +75,7 @@ impl RequesterView {
         Self {
             name: Inert::new(requester.display_name()),
             issuer_url: Inert::new(&requester.issuer_url),
-            facts: facts(requester),
+            facts: facts(requester, policy),
             claims,
         }
     }
@@ -92,6 +94,7 @@ impl Words {
         Self {
             title: optional(&asked.title),
             reason: Inert::new(&asked.reason),
+            acts_for: optional(&asked.acts_for),
             about: subject.action().map(about).unwrap_or_default(),
             body: optional(&asked.body),
             body_is_long: asked.body.as_ref().is_some_and(|body| is_long(body)),
@@ -125,7 +128,7 @@ const FACTS: [(&str, &str); 9] = [
     ("Agent", "name"),
 ];
 
-fn facts(requester: &Requester) -> Vec<Fact> {
+fn facts(requester: &Requester, policy: &Policy) -> Vec<Fact> {
     let forge = forge(&requester.issuer_url);
     let repository = requester.claim("repository").filter(|name| is_repository(name));
     let page = |rest: String| -> Option<String> {
@@ -145,22 +148,17 @@ fn facts(requester: &Requester) -> Vec<Fact> {
             Some(Fact { label, value: Inert::new(value), href })
         })
         .collect();
-    facts.extend(principal(requester));
+    facts.extend(principals(requester, policy));
     if facts.is_empty() {
         facts.push(Fact { label: "Subject", value: Inert::new(&requester.subject), href: None });
     }
     facts
 }
 
-/// For whom a program acts: whoever issued its credential, or whom its token names as its subject beside the
-/// program itself (RFC 8693, section 4.1). What a program says of it in words is no fact.
-fn principal(requester: &Requester) -> Option<Fact> {
-    let fact = |value: &str| Fact { label: "Acts for", value: Inert::new(value), href: None };
-    if let Some(person) = person_behind(requester) {
-        return Some(fact(&person.subject));
-    }
-    let actor = requester.claims.get("act")?.get("sub")?.as_str()?;
-    Some(fact(&format!("{} (by {actor}, as the token says)", requester.subject)))
+/// For whom a program acts, by its name in the directory. What a program says of it in words is no fact.
+fn principals(requester: &Requester, policy: &Policy) -> impl Iterator<Item = Fact> {
+    let people = policy.people_behind(requester).into_iter();
+    people.map(|person| Fact { label: "Acts for", value: Inert::new(&person.subject), href: None })
 }
 
 /// The web pages of the forge whose Actions issued the token: github.com, or the GitHub

@@ -52,7 +52,7 @@ const CORPUS: [&str; 30] = [
 ];
 
 /// The fields that a requester writes freely.
-const FIELDS: [&str; 5] = ["reason", "title", "body", "link_title", "link_url"];
+const FIELDS: [&str; 6] = ["reason", "title", "acts_for", "body", "link_title", "link_url"];
 
 fn written(field: &str, text: &str) -> Deployment {
     let mut deployment = deployment();
@@ -60,6 +60,7 @@ fn written(field: &str, text: &str) -> Deployment {
     match field {
         "reason" => deployment.reason = text.into(),
         "title" => deployment.title = Some(text.into()),
+        "acts_for" => deployment.acts_for = Some(text.into()),
         "body" => deployment.body = Some(text.into()),
         "link_title" => deployment.links = link(text, "https://example.com/x"),
         "link_url" => deployment.links = link("x", text),

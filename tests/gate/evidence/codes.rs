@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
-use crate::evidence::{checks, endorsements, key_rules, withdrawals, witnesses};
+use crate::evidence::{acting, checks, endorsements, key_rules, withdrawals, witnesses};
 use crate::sample_approval;
 /// Set it to write the vectors anew, after the format changed.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_VECTORS";
@@ -71,14 +71,11 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
         let evidence = text(&maker.make());
         bad.push(Bad { name: name.into(), code: code.as_str().into(), evidence });
     };
-    file(&mut add);
-    witnesses::add_bad(&mut add);
-    tokens(&mut add);
-    decisions(&mut add);
-    key_rules::add_bad(&mut add);
-    outcome(&mut add);
-    withdrawals::add_bad(&mut add);
-    checks::add_bad(&mut add);
+    let parts = [file, witnesses::add_bad, tokens, decisions, key_rules::add_bad, outcome];
+    parts
+        .into_iter()
+        .chain([acting::add_bad, withdrawals::add_bad, checks::add_bad])
+        .for_each(|part| part(&mut add));
     bad
 }
 

@@ -108,8 +108,11 @@ impl Maker {
         policy.services = vec![deployment.service.clone()];
         policy.images = vec![deployment.image.repository().to_owned()];
         let claims = [("repository_id".to_owned(), vec!["712345".to_owned()])];
-        policy.requesters =
-            vec![RequesterMatch { issuer: "github".into(), claims: claims.into_iter().collect() }];
+        policy.requesters = vec![RequesterMatch {
+            issuer: "github".into(),
+            claims: claims.into_iter().collect(),
+            acts_for: None,
+        }];
         policy.rules[0].count = 1;
         let asked = deployment.requested_at.as_second();
         let Requester { issuer_url, subject, claims, .. } = &mut deployment.requester;
