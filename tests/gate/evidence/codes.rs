@@ -422,7 +422,6 @@ fn the_saved_vectors_have_their_verdicts() {
         write("good-approved.json", text(&Maker::new(&keys).make()));
         write("good-rejected.json", text(&rejected(&keys)));
         write("good-withdrawn.json", text(&withdrawals::again(&keys).make()));
-        write("good-checked.json", text(&checks::checked(&keys).make()));
         write("bad.json", serde_json::to_string_pretty(&bad(&keys)).unwrap() + "\n");
         let trust = serde_json::to_string_pretty(&keys.endorsing_trust()).unwrap();
         write("endorsed/trust.json", trust + "\n");
@@ -432,7 +431,7 @@ fn the_saved_vectors_have_their_verdicts() {
     }
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let trust = Trust::read(&read("trust.json")).unwrap();
-    for name in ["approved", "rejected", "withdrawn", "checked"] {
+    for name in ["approved", "rejected", "withdrawn"] {
         let verified = verify(&read(&format!("good-{name}.json")), &trust).unwrap();
         assert_eq!(verified.is_approved(), name != "rejected");
     }
