@@ -15,7 +15,7 @@
 //! | [`gate`] | the use cases: one function, one transaction; no network | `domain`, `proof`, `storage`, time, randomness, verified types |
 //! | [`worker`] | acts on what was committed: rollouts, expiry, notices, what witnesses are offered, what GitHub is shown and answered | the above |
 //! | [`api`], [`mcp`], [`web`] | JSON for machines, tools for agents, pages for people | the above |
-//! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls | names and texts of `domain`, randomness |
+//! | [`client`] | the public API as a pipeline's job uses it: tokens, patience, long polls, grants | names and texts of `domain`, randomness |
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
 //! | [`clock`], [`randomness`] | the only sources of time and of unpredictable bytes | nothing |
@@ -90,7 +90,9 @@
 //! An action ([`domain::action`]) is asked for and signed in the same way, and the gate does nothing itself: its
 //! requester gets a grant ([`gate::grants`]) after the evidence was verified as before a call to Cloud Run, and
 //! `POST /v1/grants/consume` ([`api::grants`]) ends the approval, once. The tools, the schemas of their arguments
-//! and what the page shows of them are part of the policy, and so of what people sign.
+//! and what the page shows of them are part of the policy, and so of what people sign. A command is such an action
+//! ([`domain::command`]), and [`cli::exec`] is who takes its grant: it verifies the evidence offline, uses the
+//! approval up and becomes the command.
 //!
 //! What was refused changes nothing and stands in the ledger all the same ([`gate::refusals`]).
 //!

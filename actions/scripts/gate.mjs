@@ -117,11 +117,11 @@ function jsonOf(bytes) {
   }
 }
 
-// RFC 9110, 10.2.3: seconds or a date.
+// RFC 9110, 10.2.3: seconds or a date, which counts by the clock of whoever names it.
 function retryAfterOf(response) {
   const text = response.headers.get('retry-after');
   if (!text) return undefined;
-  const milliseconds = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  const milliseconds = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - (Date.parse(response.headers.get('date')) || Date.now());
   if (!Number.isFinite(milliseconds)) return undefined;
   return Math.min(Math.max(milliseconds, 0), LONGEST_RETRY_AFTER_MILLISECONDS);
 }

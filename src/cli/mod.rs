@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod config;
 pub mod demo;
+pub mod exec;
 pub mod keys;
 pub mod logging;
 pub mod policy;
@@ -18,8 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The exit code of a command that cannot be carried out as it was given. `request` and `wait` tell a
-/// pipeline more, and have a table of their own.
+/// The exit code of a command that cannot be carried out as it was given. `request`, `wait` and `exec` tell a
+/// pipeline more, and have tables of their own.
 const USAGE: u8 = 2;
 
 /// A human-approval gate for CI/CD.
@@ -49,6 +50,8 @@ enum Command {
     Request(Box<request::RequestArguments>),
     /// Go on waiting for an approval that was asked for before.
     Wait(wait::WaitArguments),
+    /// Run a command after people have signed exactly this command, and not otherwise.
+    Exec(Box<exec::ExecArguments>),
     /// Verify the evidence of an approval: offline, against trust anchors alone.
     Verify(verify::VerifyArguments),
     /// Set up who may endorse keys.
@@ -114,12 +117,15 @@ pub fn run() -> ExitCode {
 }
 
 /// Help, or what is wrong with the command line. Of `request` and `wait` each exit code has a meaning,
-/// and clap's own 2 is somebody's signed no.
+/// and clap's own 2 is somebody's signed no; of `exec` it could be the command's.
 fn unusable(error: &clap::Error) -> ExitCode {
     let _ = error.print();
-    let asks = std::env::args_os().nth(1).is_some_and(|word| word == "request" || word == "wait");
-    if asks && error.use_stderr() {
+    let word = std::env::args_os().nth(1).unwrap_or_default();
+    if error.use_stderr() && (word == "request" || word == "wait") {
         return request::outcome::Outcome::Usage.into();
+    }
+    if error.use_stderr() && word == "exec" {
+        return ExitCode::from(exec::ending::NOT_RUN);
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }
@@ -134,6 +140,7 @@ async fn dispatch(command: Command) -> ExitCode {
         }
         Command::Request(arguments) => request::run(*arguments).await,
         Command::Wait(arguments) => wait::run(arguments).await,
+        Command::Exec(arguments) => exec::run(*arguments).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Config(ConfigCommand::Trust { config }) => config::trust(&config).await,
         Command::Verify(arguments) => verify::run(&arguments),

@@ -41,7 +41,7 @@ const PLATFORMS: [Platform; 5] = [
 ];
 
 /// The key of this request of this job: the platform's name and a digest of run, job, environment,
-/// service and image. None where no platform is known.
+/// service and image; of an action, of its tool and arguments. None where no platform is known.
 ///
 /// The texts are left out on purpose: when they differ, the gate refuses (422) rather than have people
 /// asked twice for one rollout.
@@ -50,13 +50,10 @@ pub fn derived_key(environment: &BTreeMap<String, String>, body: &Value) -> Opti
     let platform = PLATFORMS.iter().find(|platform| !value(platform.run).is_empty())?;
     let job: Vec<&str> = platform.job.iter().map(|name| value(name)).collect();
     let subject = &body["subject"];
-    let parts = json!([
-        value(platform.run),
-        job,
-        body["environment"],
-        subject["service"],
-        subject["image"]
-    ]);
+    let is_action = subject["kind"] == "action";
+    let [what, exactly] = if is_action { ["tool", "arguments"] } else { ["service", "image"] };
+    let parts =
+        json!([value(platform.run), job, body["environment"], subject[what], subject[exactly]]);
     let digest = Digest::of(parts.to_string()).to_string();
     Some(format!("{}-{}", platform.name, &digest[..40]))
 }
@@ -95,6 +92,20 @@ mod tests {
             assert_ne!(other, one, "{what}");
         }
         assert_eq!(derived_key(&environment(&[("CI_PIPELINE_ID", "")]), &body("a")), None);
+    }
+
+    #[test]
+    fn each_call_of_a_tool_has_a_key_of_its_own() {
+        let body = |tool: &str, command: &str| {
+            let subject =
+                json!({"kind": "action", "tool": tool, "arguments": {"command": [command]}});
+            json!({"environment": "production", "subject": subject})
+        };
+        let job = environment(&[("CI_PIPELINE_ID", "7"), ("CI_JOB_NAME", "deploy")]);
+        let key = |tool: &str, command: &str| derived_key(&job, &body(tool, command)).unwrap();
+        assert_eq!(key("run-command", "a"), key("run-command", "a"));
+        assert_ne!(key("run-command", "a"), key("run-command", "b"));
+        assert_ne!(key("run-command", "a"), key("other", "a"));
     }
 
     #[test]

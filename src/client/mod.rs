@@ -1,10 +1,11 @@
-//! The gate's public API as those who ask use it: `countersign request`, `countersign wait` and the
+//! The gate's public API as those who ask use it: `countersign request`, `wait` and `exec` and the
 //! demo's pipeline. It knows what any other client could know: addresses, tokens and JSON.
 //!
 //! Every call carries a token that was fetched for it, since a token lives for minutes and a wait for
 //! hours. A lost answer is asked for again, which the idempotency key and the version make harmless.
 
 pub mod failure;
+mod grants;
 pub mod idempotency;
 pub mod tokens;
 mod wait;
@@ -20,6 +21,7 @@ use crate::domain::approval::Status;
 use crate::domain::ids::ApprovalId;
 use crate::domain::text::one_line;
 pub use failure::Failure;
+pub use grants::Grant;
 use tokens::Tokens;
 pub use wait::{News, Waited};
 
@@ -61,7 +63,8 @@ impl Approval {
     fn read(whole: Value) -> Option<Self> {
         let id = whole["id"].as_str()?.parse().ok()?;
         let status = whole["status"].as_str()?;
-        let sentence = whole["status_sentence"].as_str().map(one_line);
+        let refused = whole["grant_refused"].as_str();
+        let sentence = refused.or(whole["status_sentence"].as_str()).map(one_line);
         Some(Self {
             id,
             version: whole["version"].as_u64()?,
@@ -76,9 +79,9 @@ impl Approval {
         self.whole[name].as_str().map(one_line).unwrap_or_default()
     }
 
-    /// Whether nothing more happens by itself.
+    /// Whether nothing more happens by itself: an action that has its grant waits for nobody but us.
     pub fn has_ended(&self) -> bool {
-        self.status.is_some_and(Status::is_final)
+        self.status.is_some_and(Status::is_final) || self.grant().is_some()
     }
 }
 
@@ -177,13 +180,14 @@ impl Client {
     }
 
     async fn send(&self, path: &str, call: Call<'_>) -> Result<Vec<u8>, Failure> {
-        let token = self.tokens.fetch(&self.http).await?;
         let mut request = self
             .http
             .request(call.method.clone(), format!("{}{path}", self.gate))
-            .bearer_auth(token)
             .header(ACCEPT, "application/json")
             .timeout(call.timeout);
+        if call.has_token {
+            request = request.bearer_auth(self.tokens.fetch(&self.http).await?);
+        }
         if let Some(key) = call.key {
             request = request.header("Idempotency-Key", key);
         }
@@ -263,11 +267,13 @@ struct Call<'a> {
     key: Option<&'a str>,
     body: Option<&'a Value>,
     timeout: Duration,
+    /// Whether it says who we are.
+    has_token: bool,
 }
 
 impl Call<'_> {
     fn new(method: Method) -> Self {
-        Self { method, key: None, body: None, timeout: EXCHANGE }
+        Self { method, key: None, body: None, timeout: EXCHANGE, has_token: true }
     }
 }
 

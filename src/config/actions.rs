@@ -1,4 +1,4 @@
-//! The tools that agents may ask for, and the key of their grants.
+//! The tools that agents and pipelines may ask for, and the key of their grants.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::config::check::Check;
 use crate::config::secret;
 use crate::domain::action::{ActionType, Field};
+use crate::domain::command::command_type;
 use crate::domain::grant::GrantKey;
 use crate::domain::json_schema::{Misfit, check_schema};
 use crate::domain::policy::Policy;
@@ -29,10 +30,12 @@ const LONGEST_AUDIENCE: usize = 300;
 pub struct ActionSection {
     /// The tool's name.
     pub tool: String,
+    /// What it is by the program's own declaration, in place of everything below.
+    pub template: Option<Template>,
     /// What it does, in a few words.
-    pub title: String,
+    pub title: Option<String>,
     /// Who takes its grants.
-    pub audience: String,
+    pub audience: Option<String>,
     /// The JSON Schema of its arguments.
     pub schema: Option<Value>,
     /// The file that holds it.
@@ -48,6 +51,14 @@ pub struct ActionSection {
     /// The arguments that are references to secrets.
     #[serde(default)]
     pub secrets: Vec<String>,
+}
+
+/// A tool that the program itself knows.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub enum Template {
+    /// A command that `countersign exec` runs.
+    Command,
 }
 
 /// `[grant]`
@@ -122,8 +133,11 @@ impl Declared<'_> {
         if !is_name || !self.tool.bytes().all(plain) {
             self.problem("tool", "is not 1 to 100 lower-case letters, digits, dots, hyphens and underscores: rename it");
         }
-        self.line("title", &section.title, LONGEST_NAME);
-        self.line("audience", &section.audience, LONGEST_AUDIENCE);
+        if let Some(template) = section.template {
+            return self.of_template(template, &section);
+        }
+        let title = self.needed_line("title", section.title, LONGEST_NAME);
+        let audience = self.needed_line("audience", section.audience, LONGEST_AUDIENCE);
         let schema = self.schema(section.schema, section.schema_file.as_deref());
         let fields = section.fields.iter().chain(&section.blast_radius);
         for field in fields {
@@ -144,14 +158,42 @@ impl Declared<'_> {
         }
         ActionType {
             tool: self.tool.to_owned(),
-            title: section.title,
-            audience: section.audience,
+            title,
+            audience,
             schema,
             target: section.target,
             fields: section.fields,
             blast_radius: section.blast_radius,
             secrets: section.secrets,
         }
+    }
+
+    /// What a template says cannot be said otherwise: whoever signs relies on what its page always shows.
+    fn of_template(&mut self, template: Template, section: &ActionSection) -> ActionType {
+        let is_given = [
+            ("title", section.title.is_some()),
+            ("audience", section.audience.is_some()),
+            ("schema", section.schema.is_some()),
+            ("schema_file", section.schema_file.is_some()),
+            ("target", section.target.is_some()),
+            ("fields", !section.fields.is_empty()),
+            ("blast_radius", !section.blast_radius.is_empty()),
+            ("secrets", !section.secrets.is_empty()),
+        ];
+        for (key, _) in is_given.iter().filter(|(_, is_given)| *is_given) {
+            self.problem(key, "is there beside template, which says it: leave one of them out");
+        }
+        match template {
+            Template::Command => command_type(self.tool),
+        }
+    }
+
+    fn needed_line(&mut self, key: &str, text: Option<String>, longest: usize) -> String {
+        match &text {
+            Some(text) => self.line(key, text, longest),
+            None => self.problem(key, "is missing: write one line of text"),
+        }
+        text.unwrap_or_default()
     }
 
     fn line(&mut self, key: &str, text: &str, longest: usize) {

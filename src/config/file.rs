@@ -72,7 +72,7 @@ pub struct ConfigFile {
     /// Who may read the ledger.
     #[serde(default)]
     pub audit: AuditSection,
-    /// The tools that agents may ask for.
+    /// The tools that agents and pipelines may ask for.
     #[serde(default)]
     pub action: Vec<ActionSection>,
     /// The key of grants.

@@ -115,13 +115,17 @@ fn app(file: &mut ConfigFile) -> &mut GitHubAppSection {
 }
 
 /// Variables that stand for no key of the file, and what they are for.
-pub const OTHER_VARIABLES: [(&str, &str); 4] = [
+pub const OTHER_VARIABLES: [(&str, &str); 8] = [
     ("COUNTERSIGN_CONFIG", "the configuration file, in place of --config"),
     (
         "COUNTERSIGN_GATE",
-        "for `countersign request` and `wait`: the gate's address, in place of --gate",
+        "for `countersign request`, `wait` and `exec`: the gate's address, in place of --gate",
     ),
     ("COUNTERSIGN_TOKEN", "for the same: the identity token of the job"),
+    ("COUNTERSIGN_TRUST", "for `countersign exec`: the file of trust anchors, in place of --trust"),
+    ("COUNTERSIGN_APPROVAL", "what `countersign exec` tells the command: its approval's id"),
+    ("COUNTERSIGN_EVIDENCE", "the same: the path of the verified evidence"),
+    ("COUNTERSIGN_GRANT", "the same: the grant, which was used up for this one run"),
     (LOG_FILTER, "what is logged: info, or directives such as info,countersign=debug"),
 ];
 

@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use crate::domain::action::{Action, ActionType, at};
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::json_schema::{Misfit, fits};
+use crate::domain::plain_credential::{looks_like_credential, words_hold_credential};
 use crate::domain::policy::Policy;
 use crate::domain::request::{FreezeError, LONGEST_REASON, Occasion, RequestRefusal};
 use crate::domain::subject::{FrozenSubject, Requester};
-use crate::domain::template::looks_like_credential;
 use crate::domain::words::{Words, check_asking, check_trust};
 
 /// The longest arguments, in bytes of canonical JSON: they are signed with every decision and read on a page.
@@ -142,9 +142,15 @@ fn check_values(
             let step = name.replace('~', "~0").replace('/', "~1");
             check_values(value, name, &format!("{place}/{step}"), secrets)
         }),
-        Value::Array(items) => items.iter().enumerate().try_for_each(|(index, value)| {
-            check_values(value, name, &format!("{place}/{index}"), secrets)
-        }),
+        Value::Array(items) => {
+            let is_command_line = matches!(name, "command" | "args" | "argv");
+            if is_command_line && words_hold_credential(items.iter().filter_map(Value::as_str)) {
+                return Err(RequestRefusal::PlainSecret { place: place.to_owned() });
+            }
+            items.iter().enumerate().try_for_each(|(index, value)| {
+                check_values(value, name, &format!("{place}/{index}"), secrets)
+            })
+        }
         Value::String(text) if looks_like_credential(name, text) => {
             Err(RequestRefusal::PlainSecret { place: place.to_owned() })
         }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::domain::image::ImageReference;
+use crate::domain::plain_credential::{looks_like_credential, words_hold_credential};
 use crate::domain::request::RequestRefusal;
 
 /// Our own annotations, on a domain of our own: those of Google are refused by the API.
@@ -218,15 +219,8 @@ pub fn refuse_credentials(template: &Value) -> Result<(), RequestRefusal> {
                 Ok(())
             }
             "command" | "args" => {
-                // `--password=VALUE`, or `--password` and then its value.
-                let mut option = "";
-                for word in entries.filter_map(Value::as_str) {
-                    let pair = word.split_once('=');
-                    let (name, value) = pair.unwrap_or((option, word));
-                    if looks_like_credential(name, value) {
-                        return Err(RequestRefusal::PlainCredential { place: path.to_owned() });
-                    }
-                    option = if word.starts_with('-') && pair.is_none() { word } else { "" };
+                if words_hold_credential(entries.filter_map(Value::as_str)) {
+                    return Err(RequestRefusal::PlainCredential { place: path.to_owned() });
                 }
                 Ok(())
             }
@@ -254,95 +248,6 @@ fn walk(value: &Value, path: &str, check: &mut Check<'_>) -> Result<(), RequestR
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
     Ok(())
-}
-
-/// Beginnings of credentials that their issuers publish so that scanners can find them.
-const CREDENTIAL_PREFIXES: [&str; 17] = [
-    "AKIA",
-    "ASIA",
-    "AIza",
-    "ya29.",
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "xoxa-",
-    "sk-",
-    "sk_live_",
-    "rk_live_",
-    "SG.",
-    "GOCSPX-",
-];
-
-/// Words in a variable's name that announce a credential.
-const CREDENTIAL_WORDS: [&str; 12] = [
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "APIKEY",
-    "API_KEY",
-    "ACCESS_KEY",
-    "PRIVATE_KEY",
-    "CREDENTIAL",
-    "CREDENTIALS",
-    "ENCRYPTION_KEY",
-];
-
-pub(super) fn looks_like_credential(name: &str, value: &str) -> bool {
-    let value = value.trim();
-    if value.is_empty() {
-        return false;
-    }
-    let name = name.to_uppercase().replace('-', "_");
-    // A number, a switch or a short word beside such a name is a setting: TOKEN_LIFETIME=300.
-    let is_setting = value.len() < 6
-        || value.parse::<f64>().is_ok()
-        || name.ends_with("_FILE")
-        || name.ends_with("_PATH");
-    let announced = CREDENTIAL_WORDS.iter().any(|word| name.contains(word)) && !is_setting;
-    let known_form =
-        CREDENTIAL_PREFIXES.iter().any(|prefix| value.starts_with(prefix) && value.len() >= 16);
-    let is_token = value.starts_with("eyJ") && value.split('.').count() == 3;
-    let has_password = value.split_once("://").is_some_and(|(_, rest)| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-    });
-    announced
-        || known_form
-        || is_token
-        || has_password
-        || value.contains("PRIVATE KEY-----")
-        || is_random(value)
-}
-
-/// Long, without spaces, of mixed letters and digits, and with the entropy of random bytes.
-/// Hexadecimal digests are not: they are of one case and name public things.
-fn is_random(value: &str) -> bool {
-    let classes = [
-        value.bytes().any(|byte| byte.is_ascii_uppercase()),
-        value.bytes().any(|byte| byte.is_ascii_lowercase()),
-        value.bytes().any(|byte| byte.is_ascii_digit()),
-    ];
-    let alphabet =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-');
-    if value.len() < 32 || classes.contains(&false) || !value.bytes().all(alphabet) {
-        return false;
-    }
-    let mut counts = [0_u32; 256];
-    value.bytes().for_each(|byte| counts[usize::from(byte)] += 1);
-    let length = value.len() as f64;
-    let entropy: f64 = counts
-        .iter()
-        .filter(|count| **count > 0)
-        .map(|count| f64::from(*count) / length)
-        .map(|share| -share * share.log2())
-        .sum();
-    entropy > 4.4
 }
 
 #[cfg(test)]
@@ -414,32 +319,5 @@ mod tests {
         }
         let by_number = json!({"containers": [{"env": [{"name": "DB_PASSWORD", "valueSource": {"secretKeyRef": {"secret": "s", "version": "7"}}}]}]});
         assert!(proposed(json!({}), by_number).is_ok());
-    }
-
-    #[test]
-    fn credentials_are_told_from_settings() {
-        for (name, value) in [
-            ("DB_PASSWORD", "hunter2-hunter2"),
-            ("STRIPE", "sk_live_4242424242424242"),
-            ("AWS", "AKIAIOSFODNN7EXAMPLE"),
-            ("DATABASE_URL", "postgres://app:s3cret@db/app"),
-            ("X", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"),
-            ("PEM", "-----BEGIN PRIVATE KEY-----\nMIIE"),
-            ("SEED", "q8Zr2Lw9Xc7Vb5Nm3Kj1Hg4Fd6Sa0PoIuYtReWq"),
-            ("api-key", "0123456789abcdef"),
-        ] {
-            assert!(looks_like_credential(name, value), "{name}={value}");
-        }
-        for (name, value) in [
-            ("TOKEN_LIFETIME", "300"),
-            ("GREETING", "hello"),
-            ("COMMIT", "146d0db03cb88e69a8f6f0c3c168221abe73504b"),
-            ("DATABASE_URL", "postgres://db/app"),
-            ("PASSWORD_FILE", "/secrets/password"),
-            ("SECRET", ""),
-            ("REPOSITORY", "europe-docker.pkg.dev/demo/app/web"),
-        ] {
-            assert!(!looks_like_credential(name, value), "{name}={value}");
-        }
     }
 }

@@ -17,6 +17,7 @@ mod drift;
 mod endorsing;
 mod events;
 mod evidence;
+mod executing;
 mod export;
 mod fail_closed;
 mod faults;

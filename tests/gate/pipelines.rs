@@ -60,6 +60,9 @@ async fn asks(gate: &Gate, ci: &Ci, changes: &Value) -> (u16, Option<String>) {
     (answer.status.as_u16(), code)
 }
 
+/// How many wrong tokens are tried for each CI beside those of its own claims.
+const WRONG_FOR_EACH: usize = 10;
+
 async fn holds(ci: Ci) {
     let gate = gate_of(&ci).await;
     let now = gate.servers.clock.now().as_second();
@@ -76,6 +79,7 @@ async fn holds(ci: Ci) {
         (json!({"sub": null}), "missing_subject"),
         (json!({"sub": 7}), "malformed_claim"),
     ]);
+    assert_eq!(wrong.len(), ci.wrong().len() + WRONG_FOR_EACH);
     for (changes, code) in &wrong {
         let (status, found) = asks(&gate, &ci, changes).await;
         assert!((401..=403).contains(&status), "{}: {changes} gave {status}", ci.name);
@@ -119,6 +123,8 @@ macro_rules! snippets {
             expected.sort();
             assert_eq!(files, expected);
             assert_eq!(tried.len(), 6);
+            let wrong = [$(claims::$name()),*].map(|ci| ci.wrong().len() + WRONG_FOR_EACH);
+            assert!(wrong.iter().sum::<usize>() >= 100, "{wrong:?}");
         }
     };
 }

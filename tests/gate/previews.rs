@@ -4,14 +4,17 @@ use std::fs;
 use std::path::Path;
 
 use askama::Template;
+use countersign::domain::action::Action;
 use countersign::domain::agent_credential::{AgentGrant, IssuedAgentCredential};
 use countersign::domain::approval::{Approval, Status};
+use countersign::domain::command::{Command, HashedFile, RUN_COMMAND, command_type};
 use countersign::domain::deployment::Preconditions;
 use countersign::domain::digest::Digest;
 use countersign::domain::drift::{Finding, RecordedExplanation, ServiceState, Sighting};
 use countersign::domain::hold::Freezes;
-use countersign::domain::policy::TrustLevel;
+use countersign::domain::policy::{Policy, TrustLevel};
 use countersign::domain::rollout::Progress;
+use countersign::domain::subject::FrozenSubject;
 use countersign::storage::{KeptAgentCredential, NoticeStanding};
 use countersign::web::assets;
 use countersign::web::views::Surroundings;
@@ -22,7 +25,7 @@ use countersign::web::views::endorsement::EndorsementPage;
 use countersign::web::views::inbox::InboxPage;
 use countersign::web::views::keys::{AllKeysPage, FirstKeyPage, KeysPage};
 use countersign::web::views::notices::{NoticesPage, ReceiverListing};
-use countersign::web::views::problem::{Action, ProblemPage, SignedOutPage};
+use countersign::web::views::problem::{Action as WayOut, ProblemPage, SignedOutPage};
 use countersign::web::views::recovery::RecoveryPage;
 
 use jiff::SignedDuration;
@@ -32,7 +35,7 @@ use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
     after_pending, approval_of, approved, calls, deployment, executing, minutes_ago, now, pending,
-    person, progress, running, share, signed_once, taken_back, viewer,
+    person, policy, progress, running, share, signed_once, taken_back, viewer,
 };
 
 #[test]
@@ -102,6 +105,7 @@ fn pages() -> Vec<(String, String)> {
         ("checked".to_owned(), checked(bobs)),
         ("unchanged".to_owned(), show(&approval_of(same), bobs)),
         ("hostile".to_owned(), show(&hostile(), bobs)),
+        ("command".to_owned(), show(&command(), bobs)),
         ("inbox".to_owned(), InboxPage::new(&approvals, bobs).render().unwrap()),
         ("inbox-empty".to_owned(), InboxPage::new(&[], of(&newcomer)).render().unwrap()),
         ("keys".to_owned(), key_page(Some("The key is registered and can sign."))),
@@ -125,6 +129,29 @@ fn pages() -> Vec<(String, String)> {
     let others = after_pending();
     pages.extend(others.iter().map(|(name, one)| ((*name).to_owned(), show(one, bobs))));
     pages
+}
+
+/// A command that people sign, with a word that is empty and one that is not what it looks like.
+fn command() -> Approval {
+    let file = |path: &str| HashedFile { path: path.into(), sha256: Digest::of(path) };
+    let words = ["psql", "--file", "migrations/0042.sql", "", "a  b", "<b>\u{202e}gpj"];
+    let command = Command {
+        command: words.map(str::to_owned).to_vec(),
+        program: file("/usr/bin/psql"),
+        directory: "/srv/checkout".into(),
+        files: vec![file("migrations/0042.sql"), file("migrations/roles.sql")],
+        host: None,
+    };
+    let action = Action {
+        facts: deployment().facts,
+        tool: RUN_COMMAND.into(),
+        arguments: command.arguments(),
+        summary: None,
+        effect: None,
+        undo: None,
+    };
+    let policy = Policy { actions: vec![command_type(RUN_COMMAND)], ..policy() };
+    Approval::request(FrozenSubject::freeze(action).unwrap(), policy).approval
 }
 
 fn agents(around: Surroundings<'_>) -> String {
@@ -243,7 +270,7 @@ fn notices(around: Surroundings<'_>) -> String {
 }
 
 fn problem(around: Surroundings<'_>) -> String {
-    let action = Action { label: "Sign in", href: "/sign-in?return_to=/".into() };
+    let action = WayOut { label: "Sign in", href: "/sign-in?return_to=/".into() };
     let detail = "There is no such approval, or you may not read it. Check the link, or sign in \
                   as somebody who may.";
     let title = "This page does not exist";

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use countersign::cli::exec::ending::{EXIT_CODES, Reason};
 use countersign::cli::request::outcome::Outcome;
 use countersign::config::overrides::{OTHER_VARIABLES, OVERRIDES};
 use countersign::domain::approval::Status;
@@ -22,11 +23,12 @@ fn read(path: &str) -> String {
 }
 
 /// What stands between `<!-- made: NAME -->` and `<!-- end -->`.
-fn made_blocks() -> [(&'static str, String); 6] {
+fn made_blocks() -> [(&'static str, String); 7] {
     [
         ("example", format!("```toml\n{}```\n", read("src/config/example.toml"))),
         ("variables", variables()),
         ("exit codes", exit_codes()),
+        ("exec codes", exec_codes()),
         ("events", events()),
         ("pipelines", pipelines()),
         ("figures", figures(&serde_json::from_str(&read("benches/results.json")).unwrap())),
@@ -37,6 +39,19 @@ fn exit_codes() -> String {
     let rows = Outcome::ALL.map(Outcome::row);
     let rows = rows.map(|(code, word, meaning)| format!("| {code} | `{word}` | {meaning} |\n"));
     format!("| exit code | `outcome` | meaning |\n| ---: | --- | --- |\n{}", rows.concat())
+}
+
+fn exec_codes() -> String {
+    let rows = EXIT_CODES.map(|(code, meaning)| format!("| {code} | {meaning} |\n"));
+    let words = Reason::OWN.map(|reason| {
+        let (word, meaning) = reason.row();
+        format!("| `{word}` | {meaning} |\n")
+    });
+    format!(
+        "| exit code of `exec` | meaning |\n| ---: | --- |\n{}\n| `outcome` in the file of `--report`, beside those above | meaning |\n| --- | --- |\n{}",
+        rows.concat(),
+        words.concat()
+    )
 }
 
 fn events() -> String {

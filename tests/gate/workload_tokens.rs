@@ -1,6 +1,7 @@
 //! Workload tokens against the sandbox's issuers: which are accepted, and why each other is not.
 
 mod issuer_keys;
+mod rotation;
 
 use countersign::integrations::workload_oidc::{
     Refused, TokenAlgorithm, VerifiedRequester, Verifier, WorkloadIssuer,
@@ -97,7 +98,16 @@ async fn good_shapes_are_accepted() {
         ("array aud with us alone, as Kubernetes'", json!({ "aud": [GATE] })),
         ("on a tag", json!({ "ref": "refs/tags/v1", "ref_type": "tag" })),
         ("a manual run", json!({ "event_name": "workflow_dispatch" })),
+        ("on a schedule", json!({ "event_name": "schedule" })),
+        ("a release", json!({ "event_name": "release" })),
+        ("an agent's without jti", json!({ "issuer": "agent", "jti": null })),
+        ("an agent's without nbf", json!({ "issuer": "agent", "nbf": null })),
+        ("issued within the leeway", json!({ "iat": seconds(&server, 20), "nbf": null })),
+        ("an hour long", json!({ "exp": seconds(&server, 3600) })),
+        ("with claims that nobody knows", json!({ "extra": { "a": [1, { "b": null }] } })),
+        ("with a name beyond ASCII", json!({ "actor": "Zoë" })),
     ];
+    assert!(good.len() >= 20);
     for (case, changes) in good {
         let verdict = verify(&server, &verifier, changes).await;
         assert!(verdict.is_ok(), "{case}: {verdict:?}");
@@ -229,6 +239,8 @@ async fn wrong_tokens_are_refused_each_for_its_own_reason() {
     let verifier = verifier(&server);
     let mut cases = wrong_claims(&server);
     cases.extend(wrong_signatures(&server));
+    // With those of pipelines.rs more than 150.
+    assert!(cases.len() >= 70);
     for (case, changes, code) in cases {
         let refusal = verify(&server, &verifier, changes).await.expect_err(case);
         assert_eq!(refusal.code(), code, "{case}: {refusal}");

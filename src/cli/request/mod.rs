@@ -7,6 +7,7 @@ pub mod outcome;
 pub mod progress;
 pub mod report;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -69,24 +70,9 @@ async fn ask_and_follow(arguments: RequestArguments) -> Result<Ended, Ended> {
     let environment = environment();
     let client = connection.open(&environment)?;
     let progress = Progress::begin();
-    let (key, origin) = match (idempotency_key, derived_key(&environment, &body)) {
-        (Some(key), _) => (key, "as it was given"),
-        (None, Some(key)) => {
-            (key, "derived from pipeline and job: the same job finds this request again")
-        }
-        (None, None) => (
-            format!("once-{}", randomness::token::<16>()),
-            "made for this call, since no pipeline is known here: give it again to find this request",
-        ),
-    };
-    if key.is_empty() || key.len() > 255 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(usage("--idempotency-key is not 1 to 255 visible ASCII characters".into()));
-    }
-    progress.say(&format!("Idempotency key {key} ({origin})."));
-    if !client.renews_tokens() && wait {
-        progress.say(
-            "The token stands in a variable and cannot be renewed: the wait ends when it expires.",
-        );
+    let key = chosen_key(idempotency_key, &environment, &body, &progress)?;
+    if wait {
+        warn_of_token(&client, &progress);
     }
     let mut shutdown = shutdown_signal();
     let deadline = following.deadline();
@@ -102,15 +88,55 @@ async fn ask_and_follow(arguments: RequestArguments) -> Result<Ended, Ended> {
     Ok(Ended::with(approval, Outcome::Done))
 }
 
-struct Ask<'a> {
-    client: &'a Client,
-    body: &'a Value,
-    key: &'a str,
-    deadline: Option<Instant>,
+/// The key under which the gate takes a request once, which is said, so that it can be given again.
+pub fn chosen_key(
+    given: Option<String>,
+    environment: &BTreeMap<String, String>,
+    body: &Value,
+    progress: &Progress,
+) -> Result<String, Ended> {
+    let (key, origin) = match (given, derived_key(environment, body)) {
+        (Some(key), _) => (key, "as it was given"),
+        (None, Some(key)) => {
+            (key, "derived from pipeline and job: the same job finds this request again")
+        }
+        (None, None) => (
+            format!("once-{}", randomness::token::<16>()),
+            "made for this call, since no pipeline is known here: give it again to find this request",
+        ),
+    };
+    if key.is_empty() || key.len() > 255 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let why = "--idempotency-key is not 1 to 255 visible ASCII characters";
+        return Err(Ended::without_approval(Outcome::Usage, "usage", why));
+    }
+    progress.say(&format!("Idempotency key {key} ({origin})."));
+    Ok(key)
+}
+
+/// Says before a wait how long it can be, where that is not as long as it takes.
+pub fn warn_of_token(client: &Client, progress: &Progress) {
+    if !client.renews_tokens() {
+        progress.say(
+            "The token stands in a variable and cannot be renewed: the wait ends when it expires.",
+        );
+    }
+}
+
+/// A request on its way.
+pub struct Ask<'a> {
+    /// The gate.
+    pub client: &'a Client,
+    /// What is asked for.
+    pub body: &'a Value,
+    /// Its idempotency key.
+    pub key: &'a str,
+    /// When the whole wait ends.
+    pub deadline: Option<Instant>,
 }
 
 impl Ask<'_> {
-    async fn until_answered(
+    /// Asks until the gate answers, or somebody interrupts.
+    pub async fn until_answered(
         &self,
         following: &Following,
         progress: &Progress,
@@ -145,7 +171,7 @@ impl Ask<'_> {
 }
 
 /// Says where to sign, before the wait begins.
-fn announce(approval: &Approval, progress: &Progress) {
+pub fn announce(approval: &Approval, progress: &Progress) {
     progress.say(&format!("Asked as {}. Read and sign it at:", approval.id));
     progress.say(&format!("    {}", approval.text("url")));
     progress.say(&format!(

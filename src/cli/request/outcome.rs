@@ -8,7 +8,7 @@ use crate::domain::approval::Status;
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Cloud Run serves what was signed; or it was only to be asked, and is.
+    /// Cloud Run serves what was signed, or an action has its grant; or it was only to be asked, and is.
     Done,
     /// Something went wrong on this machine.
     Broken,
@@ -54,9 +54,11 @@ impl Outcome {
     /// The exit code, the word of `--json`, and what it means. Scripts rely on the numbers.
     pub const fn row(self) -> (u8, &'static str, &'static str) {
         match self {
-            Self::Done => {
-                (0, "done", "Cloud Run serves what was signed (without --wait: it is asked)")
-            }
+            Self::Done => (
+                0,
+                "done",
+                "Cloud Run serves what was signed, or an action has its grant (without --wait: it is asked)",
+            ),
             Self::Broken => {
                 (1, "broken", "something on this machine: a file that cannot be written")
             }
@@ -98,7 +100,8 @@ impl Outcome {
 
     /// What an approval means for whoever waited for it.
     pub fn of_approval(approval: &Approval) -> Self {
-        approval.status.and_then(Self::of_status).unwrap_or(Self::StillOpen)
+        let of_status = approval.status.and_then(Self::of_status);
+        of_status.unwrap_or(if approval.has_ended() { Self::Done } else { Self::StillOpen })
     }
 
     /// What a failure means.

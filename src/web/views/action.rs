@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use crate::domain::action::{Action, ActionType, Drawn, value_text};
 use crate::domain::approval::Approval;
 use crate::domain::policy::Policy;
@@ -33,24 +35,35 @@ pub struct ArgumentView {
     pub label: Inert,
     /// Its value; none if it is not given.
     pub value: Option<Inert>,
+    /// Of a list, each of its items as JSON, in place of the value.
+    pub items: Vec<Inert>,
     /// Whether it is a reference to a secret.
     pub is_secret: bool,
+}
+
+impl From<Drawn> for ArgumentView {
+    fn from(drawn: Drawn) -> Self {
+        let items = match &drawn.value {
+            // As JSON, so that where an item begins and ends, and that one is empty, can be seen.
+            Some(Value::Array(items)) => {
+                items.iter().map(|item| Inert::new(&item.to_string())).collect()
+            }
+            _ => Vec::new(),
+        };
+        Self {
+            label: Inert::new(&drawn.label),
+            value: drawn.value.map(|value| Inert::new(&value_text(&value))),
+            items,
+            is_secret: drawn.is_secret,
+        }
+    }
 }
 
 impl ActionView {
     pub(super) fn new(action: &Action, policy: &Policy) -> Self {
         let declared = policy.action(&action.tool);
         let shown = ActionType::draw(declared, &action.arguments);
-        let views = |drawn: Vec<Drawn>| {
-            drawn
-                .into_iter()
-                .map(|one| ArgumentView {
-                    label: Inert::new(&one.label),
-                    value: one.value.map(|value| Inert::new(&value_text(&value))),
-                    is_secret: one.is_secret,
-                })
-                .collect()
-        };
+        let views = |drawn: Vec<Drawn>| drawn.into_iter().map(ArgumentView::from).collect();
         Self {
             tool: Inert::new(&action.tool),
             title: Inert::new(declared.map_or("", |declared| &declared.title)),

@@ -110,3 +110,31 @@ fn what_cannot_be_meant_is_refused() {
     folder.write("grant-key", LOG_KEY);
     folder.assert_refused("action", "declared twice");
 }
+
+#[test]
+fn a_template_says_everything_about_a_tool_but_its_name() {
+    let own = TOOL.split_once("title = ").unwrap().1;
+    let own = format!("title = {own}");
+    let declared = |more: &str| folder(&own, &format!("template = \"command\"\n{more}"));
+    let config = declared("").accepted();
+    let action = config.environments["production"].action("restart").unwrap();
+    assert_eq!(*action, countersign::domain::command::command_type("restart"));
+    for (key, more) in [
+        ("title", "title = \"Run it\""),
+        ("audience", "audience = \"https://x.example.com\""),
+        ("schema", "schema = { type = \"object\" }"),
+        ("schema_file", "schema_file = \"schema.json\""),
+        ("target", "target = \"/directory\""),
+        ("fields", "fields = [{ label = \"C\", argument = \"/command\" }]"),
+        ("blast_radius", "blast_radius = [{ label = \"C\", argument = \"/command\" }]"),
+        ("secrets", "secrets = [\"/command\"]"),
+    ] {
+        declared(more).assert_refused(&format!("action.restart.{key}"), "beside template");
+    }
+    for missing in
+        ["title = \"Restart a database\"\n", "audience = \"https://db-proxy.example.com\"\n"]
+    {
+        let key = missing.split(' ').next().unwrap();
+        folder(missing, "").assert_refused(&format!("action.restart.{key}"), "is missing");
+    }
+}

@@ -1,6 +1,7 @@
 //! A job of a pipeline: the real binary, run as `countersign request` or `countersign wait` in an
 //! environment that the test chose.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -89,6 +90,44 @@ impl Job {
         all.extend(["--reason", "Fixes the checkout on phones"]);
         all.extend(words);
         Self::of(gate, &all)
+    }
+
+    /// The same, running a command that production has to approve, in this folder.
+    pub fn executing(gate: &Gate, folder: &Path, options: &[&str], command: &[&str]) -> Self {
+        let trust = gate.servers.files.trust.to_str().unwrap();
+        let report = folder.join("report.json");
+        let mut words = vec!["exec"];
+        words.extend(options);
+        let usual = [
+            ("--environment", "production"),
+            ("--trust", trust),
+            ("--report", report.to_str().unwrap()),
+        ];
+        for (option, value) in usual.iter().filter(|(option, _)| !options.contains(option)) {
+            words.extend([option, value]);
+        }
+        words.push("--");
+        words.extend(command);
+        let mut job = Self::of(gate, &words);
+        job.command.current_dir(folder);
+        job
+    }
+
+    /// A script of the shell in this folder, in the environment of the same job.
+    pub fn shell(self, script: &str, folder: &Path) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+        for (name, value) in self.command.as_std().get_envs() {
+            command.envs(value.map(|value| (name, value)));
+        }
+        command.current_dir(folder);
+        Self { command }
+    }
+
+    /// What the job reads.
+    pub fn reads(mut self, file: std::fs::File) -> Self {
+        self.command.stdin(file);
+        self
     }
 
     /// Sets a variable.
