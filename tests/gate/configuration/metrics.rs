@@ -100,7 +100,7 @@ fn checks_that_an_environment_cannot_mean() {
         "steps",
         "of Prometheus",
     );
-    let many = vec![QUERY; 9].join(", ");
+    let many = [QUERY; 9].join(", ");
     refused(STEPS, &step(&format!("checks = [{many}]")), "steps", "more than 8 checks");
     refused(STEPS, &step("checks = [{ kind = \"http\", path = \"health\" }]"), "steps", "the path");
     let tags = "tags = true";
