@@ -69,6 +69,9 @@
 //! 4. The signature comes back ([`gate::decide::decide`]): verified by [`proof::assertion`], then decision,
 //!    nonce, signature counter, ledger entry and rollout job commit together. Until the rollout begins, whoever
 //!    signed a yes can take it back by the same way ([`domain::decision::standing`] says what counts then).
+//!    What one run asks for as a batch ([`domain::batch`]) can be signed at once ([`gate::batch`]): one statement
+//!    lists every deployment in full, and its decisions commit together, one for each approval. Each is proven
+//!    without the others.
 //! 5. The worker ([`worker`]) takes the job under a lease, verifies log and evidence ([`gate::authorise`]),
 //!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, has the head that
 //!    covers it kept outside ([`worker::log`]), makes it, writes down what came back, and observes again,

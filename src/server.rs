@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::domain::log_fault::LogFault;
 use crate::web::same_origin::require_same_origin;
 use crate::web::{
-    agents, approvals, assets, decisions, endorsements, environments, first_key, inbox,
+    agents, approvals, assets, batches, decisions, endorsements, environments, first_key, inbox,
     interventions, keys, recovery, security_headers, sign_in,
 };
 use crate::{api, mcp, web};
@@ -45,6 +45,10 @@ pub fn routes(app: App) -> Router {
         .route("/approvals/{id}/status", get(decisions::status))
         .route("/approvals/{id}/statements", post(decisions::statement))
         .route("/approvals/{id}/decisions", post(decisions::decision))
+        .route("/approvals/{id}/batch", get(batches::page))
+        .route("/approvals/{id}/batch/status", get(batches::status))
+        .route("/approvals/{id}/batch/statements", post(batches::statement))
+        .route("/approvals/{id}/batch/decisions", post(batches::decision))
         .route("/approvals/{id}/interventions/statements", post(interventions::statement))
         .route("/approvals/{id}/interventions", post(interventions::intervention))
         .route("/approvals/{id}/evidence", get(api::evidence::evidence))

@@ -23,6 +23,8 @@ export function readInputs(environment) {
     body: optional('body'),
     links: readLinks(optional('links')),
     expires_in: optional('expires-in'),
+    batch: optional('batch'),
+    batch_size: readCount(optional('batch-size')),
   });
   return {
     gateUrl,
@@ -76,6 +78,12 @@ function readSteps(text) {
     throw wrong('steps', `is "${text}": write whole percentages such as 10,50,100.`);
   }
   return steps;
+}
+
+function readCount(text) {
+  if (text === undefined) return undefined;
+  if (!/^\d{1,3}$/.test(text)) throw wrong('batch-size', `is "${text}": write how many ask, such as 3.`);
+  return Number(text);
 }
 
 function readLinks(text) {

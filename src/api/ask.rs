@@ -9,6 +9,7 @@ use crate::api::body::{Object, read_body};
 use crate::api::problem::{Problem, sentence};
 use crate::app::App;
 use crate::domain::action_request::ActionRequest;
+use crate::domain::batch::AskedBatch;
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::deployment::Commit;
 use crate::domain::digest::Digest;
@@ -57,6 +58,13 @@ pub struct AskBody {
     /// A webhook of the gate's configuration, by its name, that is told of everything about this approval.
     #[schema(example = "deploys")]
     notify: Option<String>,
+    /// A name for the deployments that this run asks for together: people see them side by side and can sign all
+    /// with one gesture. Each stays an approval of its own.
+    #[schema(example = "release 4.2")]
+    batch: Option<String>,
+    /// How many deployments of this batch the run asks for, from 2 to 32. People are told when all have asked.
+    #[schema(value_type = Option<u8>, example = 3)]
+    batch_size: Option<u64>,
 }
 
 /// What is asked for.
@@ -142,7 +150,10 @@ pub async fn ask(
     let commit = commit_at_github(app, verified);
     let notify = body.notify.clone();
     let notify = notify.as_deref();
-    let attempt = Attempt { requester: verified, idempotency_key, request_digest, commit, notify };
+    let is_deployment = matches!(body.subject.0, AskSubject::Deployment { .. });
+    let batch = AskedBatch::read(body.batch.clone(), body.batch_size, is_deployment)?;
+    let attempt =
+        Attempt { requester: verified, idempotency_key, request_digest, commit, notify, batch };
     if let Some(earlier) = find_earlier(&app.storage, &attempt).await? {
         return Ok((earlier, false));
     }

@@ -174,6 +174,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::NoCredential
             | CeremonyRefusal::NotEndorsed
             | CeremonyRefusal::KeyNotAccepted { .. }
+            | CeremonyRefusal::NoCommonKey
             | CeremonyRefusal::AlreadyEndorsed
             | CeremonyRefusal::NothingToEndorse
             | CeremonyRefusal::AlreadyExplained
@@ -227,6 +228,7 @@ impl From<GateError> for Problem {
                     }
                     Crowding::OlderWaits(_)
                     | Crowding::OtherRollout(_)
+                    | Crowding::BatchFull(_)
                     | Crowding::TooManyWait { .. } => (StatusCode::CONFLICT, None),
                 };
                 Self { retry_after, ..Self::new(status, refusal.code(), sentence(&refusal)) }
@@ -238,6 +240,10 @@ impl From<GateError> for Problem {
                     | NotPossible(..) | WindowOver(_) => StatusCode::CONFLICT,
                 };
                 Self::new(status, refusal.code(), sentence(&refusal))
+            }
+            GateError::Member(refusal) => {
+                let detail = sentence(&refusal);
+                Self { detail, ..Self::from(*refusal.error) }
             }
             GateError::Assertion(refusal) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), sentence(&refusal))

@@ -1,10 +1,13 @@
 //! Statements: the exact bytes that a key signs. A decision is one; [`crate::domain::endorsement`],
 //! [`crate::domain::intervention`] and [`crate::domain::recovery`] are others.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::batch::{FEWEST_IN_BATCH, MOST_IN_BATCH};
 use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical_json};
 use crate::domain::decision::Verdict;
 use crate::domain::digest::Digest;
@@ -18,6 +21,8 @@ pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub const PREDICATE_TYPE: &str = "urn:countersign:predicate:decision:v1";
 /// Names the same form where a person takes an earlier yes back.
 pub const WITHDRAWAL_TYPE: &str = "urn:countersign:predicate:withdrawal:v1";
+/// Names the form in which one decision is on every deployment of a list.
+pub const BATCH_TYPE: &str = "urn:countersign:predicate:batch-decision:v1";
 /// The payload type of the pre-authentication encoding (DSSE v1).
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// How long a statement may be signed. Long enough to read it and find the key, short enough that
@@ -31,9 +36,10 @@ pub struct Statement<P = Predicate> {
     /// [`STATEMENT_TYPE`].
     #[serde(rename = "_type")]
     pub statement_type: String,
-    /// What the statement is about, each by digest: of a deployment the image too.
+    /// What the statement is about, each by digest: of a deployment the image too. Of a batch, those of
+    /// its deployments, one after the other.
     pub subject: Vec<Subject>,
-    /// [`PREDICATE_TYPE`] or [`WITHDRAWAL_TYPE`].
+    /// [`PREDICATE_TYPE`], [`WITHDRAWAL_TYPE`] or [`BATCH_TYPE`].
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
     /// What is said.
@@ -58,9 +64,10 @@ pub struct SubjectDigest {
     pub sha256: Digest,
 }
 
-/// One person's decision on one whole subject.
+/// One person's decision, on one whole subject or on each of several.
+///
+/// The texts are only ever read by [`from_canonical_json`], which refuses members that are not listed here.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Predicate {
     /// Approve, reject or withdraw.
     pub decision: Verdict,
@@ -70,11 +77,9 @@ pub struct Predicate {
     /// Why, in the person's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What was asked for in full, under the name of the first kind that there was.
-    #[serde(rename = "deployment")]
-    pub subject: subject::Subject,
-    /// The digest of the policy that rules.
-    pub policy_digest: Digest,
+    /// What was asked for, in full.
+    #[serde(flatten)]
+    pub on: DecidedOn,
     /// Who decides.
     pub approver: Person,
     /// The credentials that may sign it, base64url.
@@ -91,6 +96,25 @@ pub struct Predicate {
     /// Until when it may be signed.
     #[serde(deserialize_with = "time::deserialize")]
     pub expires_at: Timestamp,
+}
+
+/// What a decision is on, in full.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DecidedOn {
+    /// One subject.
+    One {
+        /// What was asked for, under the name of the first kind that there was.
+        #[serde(rename = "deployment")]
+        subject: subject::Subject,
+        /// The digest of the policy that rules.
+        policy_digest: Digest,
+    },
+    /// Several deployments, each of which names its own policy.
+    Batch {
+        /// Each in full, in the order in which they were asked for.
+        deployments: Vec<subject::Subject>,
+    },
 }
 
 /// What a person wants to say about a deployment.
@@ -169,39 +193,92 @@ impl FrozenStatement {
         nonce: String,
         now: Timestamp,
     ) -> Result<Self, CanonicalError> {
-        let subject = subjects_of(asked);
-        let expires_at = now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now);
+        let on =
+            DecidedOn::One { subject: asked.subject().clone(), policy_digest: asked.policy_digest };
+        Self::prepare_on(on, &[asked], saying, decider, nonce, now)
+    }
+
+    /// Makes the statement that `decider` may sign about all of `asked` at once from `now` on, until the
+    /// first of them expires.
+    pub fn prepare_batch(
+        asked: &[&FrozenSubject],
+        saying: Saying,
+        decider: Decider,
+        nonce: String,
+        now: Timestamp,
+    ) -> Result<Self, CanonicalError> {
+        let deployments = asked.iter().map(|one| one.subject().clone()).collect();
+        Self::prepare_on(DecidedOn::Batch { deployments }, asked, saying, decider, nonce, now)
+    }
+
+    fn prepare_on(
+        on: DecidedOn,
+        asked: &[&FrozenSubject],
+        saying: Saying,
+        decider: Decider,
+        nonce: String,
+        now: Timestamp,
+    ) -> Result<Self, CanonicalError> {
+        let latest = now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now);
+        let ends = asked.iter().map(|one| one.expires_at);
         let predicate = Predicate {
             decision: saying.decision,
             withdraws: saying.withdraws,
             reason: saying.reason,
-            subject: asked.subject().clone(),
-            policy_digest: asked.policy_digest,
             approver: decider.approver,
             credentials: decider.credentials,
             sign_in_digest: decider.sign_in_digest,
-            audience: asked.audience.clone(),
+            audience: asked.first().map(|one| one.audience.clone()).unwrap_or_default(),
             nonce,
             issued_at: now,
-            expires_at: expires_at.min(asked.expires_at),
+            expires_at: ends.fold(latest, Timestamp::min),
+            on,
         };
         let statement = Statement {
             statement_type: STATEMENT_TYPE.to_owned(),
-            subject,
-            predicate_type: type_of(predicate.decision).to_owned(),
+            subject: asked.iter().flat_map(|one| subjects_of(one)).collect(),
+            predicate_type: type_of(&predicate).to_owned(),
             predicate,
         };
         Self::freeze(statement)
     }
 
-    /// Whether type, predicate type and subjects are exactly those of a statement about `asked`,
-    /// which names an earlier statement if it takes one back.
-    pub fn is_well_formed(&self, asked: &FrozenSubject) -> bool {
-        let Predicate { decision, withdraws, .. } = self.predicate();
-        self.statement.statement_type == STATEMENT_TYPE
-            && self.statement.predicate_type == type_of(*decision)
-            && self.statement.subject == subjects_of(asked)
-            && withdraws.is_some() == (*decision == Verdict::Withdraw)
+    /// Whether it is a decision on exactly `asked`, alone or as one of a batch: types and subjects are those
+    /// of such a statement, and it names an earlier statement if it takes one back.
+    pub fn is_about(&self, asked: &FrozenSubject) -> bool {
+        let predicate = self.predicate();
+        let takes_back = predicate.decision == Verdict::Withdraw;
+        let holds_it = match &predicate.on {
+            DecidedOn::One { subject, policy_digest } => {
+                subject == asked.subject()
+                    && *policy_digest == asked.policy_digest
+                    && self.statement.subject == subjects_of(asked)
+            }
+            DecidedOn::Batch { deployments } => {
+                !takes_back && deployments.contains(asked.subject()) && self.is_batch(deployments)
+            }
+        };
+        holds_it
+            && self.statement.statement_type == STATEMENT_TYPE
+            && self.statement.predicate_type == type_of(predicate)
+            && predicate.audience == asked.audience
+            && predicate.withdraws.is_some() == takes_back
+    }
+
+    /// Whether these are deployments for one gate, each approval once, and the statement's subjects are
+    /// theirs: no two readers find different deployments for one approval in it.
+    fn is_batch(&self, deployments: &[subject::Subject]) -> bool {
+        let audience = &self.predicate().audience;
+        let approvals: BTreeSet<_> = deployments.iter().map(|one| &one.facts().approval).collect();
+        let frozen = deployments.iter().map(|one| FrozenSubject::freeze(one.clone()));
+        let subjects = frozen.map(|one| one.map(|one| subjects_of(&one)));
+        (FEWEST_IN_BATCH..=MOST_IN_BATCH).contains(&deployments.len())
+            && approvals.len() == deployments.len()
+            && deployments.iter().all(|one| one.deployment().is_some())
+            && deployments.iter().all(|one| one.facts().audience == *audience)
+            && subjects
+                .collect::<Result<Vec<_>, _>>()
+                .is_ok_and(|subjects| subjects.concat() == self.statement.subject)
     }
 }
 
@@ -239,10 +316,11 @@ impl<P: Serialize + DeserializeOwned> Frozen<P> {
     }
 }
 
-fn type_of(decision: Verdict) -> &'static str {
-    match decision {
-        Verdict::Approve | Verdict::Reject => PREDICATE_TYPE,
-        Verdict::Withdraw => WITHDRAWAL_TYPE,
+fn type_of(predicate: &Predicate) -> &'static str {
+    match (&predicate.on, predicate.decision) {
+        (DecidedOn::Batch { .. }, _) => BATCH_TYPE,
+        (DecidedOn::One { .. }, Verdict::Approve | Verdict::Reject) => PREDICATE_TYPE,
+        (DecidedOn::One { .. }, Verdict::Withdraw) => WITHDRAWAL_TYPE,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::ids::ApprovalId;
 use crate::domain::person::{Person, Profile};
 use crate::domain::policy::NewerRequest;
 use crate::domain::request::LONGEST_REASON;
-use crate::domain::statement::{Decider, FrozenStatement, Predicate, Saying};
+use crate::domain::statement::{DecidedOn, Decider, FrozenStatement, Predicate, Saying};
 use crate::gate::endorse::signing_keys;
 use crate::gate::keys::accepted_keys;
 use crate::gate::signature::{Signed, check, give_out, note_refusal};
@@ -150,11 +150,28 @@ async fn commit(
     signed: &Signed<Predicate>,
     now: Timestamp,
 ) -> Result<Approval, GateError> {
-    let predicate = signed.statement.predicate();
-    let id = &predicate.subject.facts().approval;
+    let DecidedOn::One { subject, .. } = &signed.statement.predicate().on else {
+        return Err(CeremonyRefusal::UnknownStatement.into());
+    };
     let mut writer = storage.begin().await?;
     signed.use_up(&mut writer, now).await?;
-    let stored = writer.approval(id).await?.ok_or(GateError::NotFound)?;
+    let stored = writer.approval(&subject.facts().approval).await?.ok_or(GateError::NotFound)?;
+    let approval = record(&mut writer, session, signed, stored.approval, now).await?;
+    // After this commit the decision stands and the rollout will run, whatever happens to this
+    // process; before it, nothing happened and the person can sign again.
+    writer.commit().await?;
+    Ok(approval)
+}
+
+/// Writes what a statement that was just used up says of one approval, into a change that is not committed.
+pub(super) async fn record(
+    writer: &mut Writer,
+    session: &Session,
+    signed: &Signed<Predicate>,
+    approval: Approval,
+    now: Timestamp,
+) -> Result<Approval, GateError> {
+    let predicate = signed.statement.predicate();
     let decision = Decision {
         person: session.profile.person.clone(),
         name: session.profile.name.clone(),
@@ -169,23 +186,20 @@ async fn commit(
     };
     let person = &session.profile.person;
     if predicate.withdraws.is_some() {
-        stored.approval.may_withdraw(person, &session.profile.name, now)?;
-        let stands = stored.approval.standing_of(person).map(|yes| yes.statement_digest);
+        approval.may_withdraw(person, &session.profile.name, now)?;
+        let stands = approval.standing_of(person).map(|yes| yes.statement_digest);
         if predicate.withdraws != stands {
             // What the page showed was taken back in between, and another yes signed.
             return Err(CeremonyRefusal::UnknownStatement.into());
         }
     }
-    let transition = stored.approval.decide(decision, now)?;
-    writer.insert_decision(id, person, signed.kept()).await?;
-    let mut approval = writer.apply(transition, now).await?;
-    if predicate.withdraws.is_some() {
-        approval = give_way(&mut writer, approval, now).await?;
+    let transition = approval.decide(decision, now)?;
+    writer.insert_decision(transition.approval.id(), person, signed.kept()).await?;
+    let approval = writer.apply(transition, now).await?;
+    match predicate.withdraws {
+        Some(_) => give_way(writer, approval, now).await,
+        None => Ok(approval),
     }
-    // After this commit the decision stands and the rollout will run, whatever happens to this
-    // process; before it, nothing happened and the person can sign again.
-    writer.commit().await?;
-    Ok(approval)
 }
 
 /// What waits for people again takes the place that its environment gives an older request: a newer one

@@ -5,6 +5,7 @@
 
 pub mod agent_credentials;
 pub mod authorise;
+pub mod batch;
 pub mod cancel;
 pub mod decide;
 pub mod drift;
@@ -32,8 +33,10 @@ pub mod trail;
 pub mod watch;
 pub mod witnessed;
 
-use crate::domain::approval::TransitionRefusal;
+use crate::domain::approval::{Approval, TransitionRefusal};
+use crate::domain::batch::{LARGEST_BATCH, MOST_IN_BATCH};
 use crate::domain::canonical::CanonicalError;
+use crate::domain::ids::ApprovalId;
 use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::domain::service::ServiceName;
@@ -58,6 +61,9 @@ pub enum GateError {
     /// The ceremony does not hold.
     #[error(transparent)]
     Ceremony(#[from] CeremonyRefusal),
+    /// One of a batch does not allow it, and so nothing was done about any of them.
+    #[error(transparent)]
+    Member(#[from] MemberRefusal),
     /// The grant is not taken.
     #[error(transparent)]
     Grant(Box<GrantRefusal>),
@@ -92,6 +98,48 @@ impl From<FreezeError> for GateError {
         match error {
             FreezeError::Refused(refusal) => Self::Request(refusal),
             FreezeError::Canonical(error) => Self::Canonical(error),
+        }
+    }
+}
+
+/// Why one deployment of a batch cannot be signed with the others.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was signed, because of {target} in {environment} ({approval}): {error}")]
+pub struct MemberRefusal {
+    /// The approval.
+    pub approval: ApprovalId,
+    /// Its service, as people call it.
+    pub target: String,
+    /// Its environment.
+    pub environment: String,
+    /// What does not allow it.
+    pub error: Box<GateError>,
+}
+
+impl GateError {
+    /// The same about one of several, if it is a refusal and no fault of ours.
+    #[must_use]
+    pub fn of_member(self, approval: &Approval) -> Self {
+        match self {
+            Self::Transition(_) | Self::Ceremony(_) => MemberRefusal {
+                approval: approval.id().clone(),
+                target: approval.subject.subject().target_name().to_owned(),
+                environment: approval.subject.environment.clone(),
+                error: Box::new(self),
+            }
+            .into(),
+            other => other,
+        }
+    }
+
+    /// The stable name of what speaks against a signature, if that is why.
+    pub fn signature_code(&self) -> Option<&'static str> {
+        match self {
+            Self::Assertion(refusal) => Some(refusal.code()),
+            Self::Ceremony(refusal) => Some(refusal.code()),
+            Self::Transition(refusal) => Some(refusal.code()),
+            Self::Member(refusal) => refusal.error.signature_code(),
+            _ => None,
         }
     }
 }
@@ -152,6 +200,13 @@ pub enum Crowding {
         /// After how long it may again.
         wait_seconds: u64,
     },
+    /// A batch has all that one signature covers.
+    #[error(
+        "the batch {0:?} of this run has no room: one signature covers at most {most} deployments of {kib} KiB together. Name another batch, or none",
+        most = MOST_IN_BATCH,
+        kib = LARGEST_BATCH / 1024
+    )]
+    BatchFull(String),
     /// As many wait as the environment allows.
     #[error(
         "{most} requests for {environment} already wait for people, as many as its max_pending allows: cancel those that nobody needs, or have them decided"
@@ -170,6 +225,7 @@ impl Crowding {
         match self {
             Self::OlderWaits(_) => "older_request_pending",
             Self::OtherRollout(_) => "other_rollout",
+            Self::BatchFull(_) => "batch_full",
             Self::TooFast { .. } => "too_many_requests",
             Self::TooManyWait { .. } => "too_many_pending",
         }
@@ -206,6 +262,11 @@ pub enum CeremonyRefusal {
         /// What speaks against it.
         refusal: KeyRefusal,
     },
+    /// Each of several deployments may be signed, but with no key that signs all of them.
+    #[error(
+        "none of your keys may sign all of these at once, since their environments ask for different ones: sign each on its own page"
+    )]
+    NoCommonKey,
     /// Nobody endorses a key of their own.
     #[error("a key is endorsed by somebody else than its owner: ask another approver")]
     OwnKey,
@@ -309,6 +370,7 @@ impl CeremonyRefusal {
             Self::NoCredential => "no_credential",
             Self::NotEndorsed => "not_endorsed",
             Self::KeyNotAccepted { refusal, .. } => refusal.code(),
+            Self::NoCommonKey => "no_common_key",
             Self::OwnKey => "own_key",
             Self::AlreadyEndorsed => "already_endorsed",
             Self::NothingToEndorse => "nothing_to_endorse",

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::Approval;
+use crate::domain::batch::{AskedBatch, LARGEST_BATCH, MOST_IN_BATCH, batch_key};
 use crate::domain::digest::Digest;
 use crate::domain::policy::{NewerRequest, Policy};
 use crate::domain::recovery::Lineage;
@@ -27,6 +28,8 @@ pub struct Attempt<'a> {
     pub commit: Option<CommitAtGitHub>,
     /// The webhook that is to be told of it, one that the configuration knows.
     pub notify: Option<&'a str>,
+    /// The batch that it is one of, where its requester names one.
+    pub batch: Option<AskedBatch>,
 }
 
 /// The requester as the signed bytes name it.
@@ -85,6 +88,9 @@ pub async fn create(
     slow_down(&mut writer, attempt, policy, now).await?;
     let superseded = make_room(&mut writer, &subject, policy).await?;
     let stored = writer.create(Approval::request(subject, policy.clone()), &asked, now).await?;
+    if let Some(batch) = &attempt.batch {
+        join(&mut writer, &stored.approval, batch).await?;
+    }
     if let Some(commit) = &attempt.commit {
         writer.show_at_github(&stored.approval, commit, now).await?;
     }
@@ -144,6 +150,24 @@ async fn make_room(
         return Err(Crowding::TooManyWait { environment, most }.into());
     }
     Ok(older)
+}
+
+/// Puts a new approval into its batch, as long as people can sign all of it at once.
+///
+/// # Errors
+/// [`Crowding::BatchFull`].
+async fn join(
+    writer: &mut Writer,
+    approval: &Approval,
+    batch: &AskedBatch,
+) -> Result<(), GateError> {
+    let key = batch_key(&approval.subject.requester, &batch.label)?;
+    writer.join_batch(approval.id(), &key, batch).await?;
+    let (members, bytes) = writer.size_of_batch(&key).await?;
+    if members > MOST_IN_BATCH as u64 || bytes > LARGEST_BATCH as u64 {
+        return Err(Crowding::BatchFull(batch.label.clone()).into());
+    }
+    Ok(())
 }
 
 /// Whether a token may have been spent in the part of the log that was lost. Whatever was lost is older

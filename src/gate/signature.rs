@@ -172,12 +172,7 @@ pub fn note_refusal<T>(
     outcome: &Result<T, GateError>,
     now: Timestamp,
 ) {
-    let code = match outcome {
-        Err(GateError::Assertion(refusal)) => refusal.code(),
-        Err(GateError::Ceremony(refusal)) => refusal.code(),
-        Err(GateError::Transition(refusal)) => refusal.code(),
-        _ => return,
-    };
+    let Some(code) = outcome.as_ref().err().and_then(GateError::signature_code) else { return };
     let person = &session.profile.person;
     tracing::warn!(about, person = person.subject, code, kind, "a signature was refused");
     let credential = named_credential(&unverified.raw_id);

@@ -8,6 +8,7 @@
 mod agent_credentials;
 mod approvals;
 pub mod audit;
+mod batches;
 mod ceremonies;
 mod column;
 mod cosignatures;
@@ -50,6 +51,7 @@ use crate::domain::notice::Subscription;
 
 pub use agent_credentials::KeptAgentCredential;
 pub use approvals::{NewApproval, StoredApproval};
+pub use batches::Batch;
 pub use ceremonies::{Ceremony, IssuedStatement, Login};
 pub use drift::KeptSighting;
 pub use endorsements::KeptEndorsement;

@@ -32,8 +32,10 @@ pub async fn page(
     };
     let earlier = earlier.as_ref().map(|(count, last)| (*count, &last.approval));
     let around = visit.surroundings(&app);
+    let batch = app.storage.batch_of(approval.id()).await.map_err(unreadable)?;
     let page = ApprovalPage::new(approval, &recorded_calls(&records), &superseded, around)
-        .with_checks(approval, &recorded_checks(&records), around);
+        .with_checks(approval, &recorded_checks(&records), around)
+        .with_batch(batch.as_ref());
     Ok(page.with_earlier(approval, earlier, around))
 }
 

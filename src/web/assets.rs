@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 13] = [
+const ASSETS: [Asset; 14] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
@@ -37,6 +37,11 @@ const ASSETS: [Asset; 13] = [
         name: "approval.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/approval.js"),
+    },
+    Asset {
+        name: "batch.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/batch.js"),
     },
     Asset {
         name: "drift.js",

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::problem::Problem;
 use crate::app::App;
-use crate::domain::approval::Status;
+use crate::domain::approval::{Approval, Status};
 use crate::storage::ApprovalFilter;
 use crate::web::keys_page::waiting_for;
 use crate::web::page::{PageError, signed_out_page, visit};
@@ -39,6 +39,9 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Response
         approvals.extend(page.approvals.into_iter().map(|stored| stored.approval));
     }
     let waiting = waiting_for(&app, &visit.session.profile).await?;
-    let page = InboxPage::new(&approvals, visit.surroundings(&app));
+    let pending = approvals.iter().filter(|one| one.status() == Status::Pending);
+    let pending: Vec<_> = pending.map(Approval::id).collect();
+    let together = app.storage.waiting_together(&pending).await.map_err(Problem::from)?;
+    let page = InboxPage::new(&approvals, visit.surroundings(&app)).with_batches(&together);
     Ok(page.with_waiting_keys(waiting).into_response())
 }

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod approvals;
 pub mod assets;
 pub mod audit;
+pub mod batches;
 pub mod decisions;
 pub mod drift;
 pub mod endorsements;

@@ -50,6 +50,11 @@ pub fn approval(id: &ApprovalId) -> String {
     format!("/approvals/{id}")
 }
 
+/// The page of the batch that an approval is in.
+pub fn batch(id: &ApprovalId) -> String {
+    format!("/approvals/{id}/batch")
+}
+
 /// The evidence of one approval, for people who are signed in.
 pub fn evidence(id: &ApprovalId) -> String {
     format!("/approvals/{id}/evidence")

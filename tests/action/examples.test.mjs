@@ -74,12 +74,14 @@ test('rule runs: one job asks and ends, the next one waits for its id', async ()
   assert.match(log, /web-c0ffee serves, signed by Alice Example/);
 });
 
-test('matrix runs: each service is an approval of its own', async () => {
+test('matrix runs: each service is an approval of its own, and all are one batch', async () => {
   const before = gate.fake.approvals.size;
   const { code, log } = await run('matrix', push());
   assert.equal(code, 0, log);
   const asked = [...gate.fake.approvals.values()].slice(before).map(({ subject }) => subject.service.split('/').at(-1));
   assert.deepEqual(asked.sort(), ['checkout', 'web']);
+  const batches = [...gate.fake.approvals.values()].slice(before).map(({ batch, batch_size }) => [batch, batch_size]);
+  assert.deepEqual(batches, [['services', 2], ['services', 2]]);
 });
 
 test('several-environments runs: production is asked for after staging serves', async () => {

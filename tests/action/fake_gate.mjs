@@ -143,7 +143,7 @@ export class FakeGate {
     const approval = {
       id, status: 'pending', version: 1, url: `${this.url}/approvals/${id}`,
       deployment_digest: `sha256:${digest}`, short_code: digest.slice(0, 8).toUpperCase(),
-      status_sentence: 'One of two signatures is missing.', expires_at: '2026-11-25T05:00:00Z', decisions: [], subject: body.subject, environment: body.environment,
+      status_sentence: 'One of two signatures is missing.', expires_at: '2026-11-25T05:00:00Z', decisions: [], subject: body.subject, environment: body.environment, batch: body.batch, batch_size: body.batch_size,
     };
     this.approvals.set(id, approval);
     this.#keys.set(key, { id, text: JSON.stringify(body) });

@@ -1,6 +1,7 @@
 //! Evidence: what a gate gives verifies, what anybody changed does not, and the worker goes by nothing else.
 
 mod acting;
+mod batches;
 pub mod checks;
 pub mod codes;
 mod command;

@@ -7,6 +7,7 @@
 
 mod again;
 mod attacker;
+mod batches;
 mod deployments;
 mod deputies;
 mod enrolments;
@@ -36,6 +37,7 @@ on_both_engines!(
     forged_deployments_roll_out_nothing,
     forged_enrolments_roll_out_nothing,
     planted_rows_roll_out_nothing,
+    forged_batches_roll_out_nothing,
     a_gate_that_is_led_astray_rolls_out_nothing,
 );
 
@@ -55,6 +57,10 @@ async fn planted_rows_roll_out_nothing(engine: Engine) {
     assert_refused(engine, plants::attacks()).await;
 }
 
+async fn forged_batches_roll_out_nothing(engine: Engine) {
+    assert_refused(engine, batches::attacks()).await;
+}
+
 async fn a_gate_that_is_led_astray_rolls_out_nothing(engine: Engine) {
     assert_refused(engine, deputies::attacks()).await;
 }
@@ -66,6 +72,7 @@ fn there_are_at_least_forty_forgeries() {
         deployments::attacks(),
         enrolments::attacks(),
         plants::attacks(),
+        batches::attacks(),
         deputies::attacks(),
     ];
     let count: usize = groups.iter().map(Vec::len).sum();
@@ -85,6 +92,10 @@ enum Act {
     Sql(fn(&Place<'_>) -> Vec<String>),
     /// The deployment of such an approval, in every column that repeats it.
     Deployment(fn(&mut Deployment)),
+    /// SQL about an approval that was approved in a batch, with one signature for it and the donor.
+    Batch(fn(&Place<'_>) -> Vec<String>),
+    /// The deployment of an approval that was approved in a batch.
+    DeploymentOfBatch(fn(&mut Deployment)),
     /// A story of its own.
     Plant(plants::Plant),
     /// One in which the gate itself is led to write.
@@ -155,7 +166,7 @@ impl Scene {
 
     /// Carries an attack out. Gives the approval that it is about, and the code if it was refused at once.
     async fn carry_out(&mut self, act: &Act) -> (String, Option<String>) {
-        if !matches!(act, Act::Deployment(_)) {
+        if !matches!(act, Act::Deployment(_) | Act::DeploymentOfBatch(_)) {
             // Rows about keys stay changed, so everybody else's key is another one.
             self.alice = self.gate.approver("alice").await;
         }
@@ -170,6 +181,19 @@ impl Scene {
             }
             Act::Deployment(edit) => {
                 let id = self.approved().await;
+                self.attacker.edit_deployment(&id, edit).await;
+                (id, None)
+            }
+            Act::Batch(sql) => {
+                let (id, donor) = self.approved_together().await;
+                let place = Place { id: &id, donor: &donor, attacker: &self.attacker };
+                for statement in sql(&place) {
+                    self.attacker.run(&statement).await;
+                }
+                (id, None)
+            }
+            Act::DeploymentOfBatch(edit) => {
+                let (id, _) = self.approved_together().await;
                 self.attacker.edit_deployment(&id, edit).await;
                 (id, None)
             }

@@ -5,6 +5,7 @@ mod accepted_keys;
 mod agents;
 mod asking;
 mod assertions;
+mod batches;
 mod ceremony;
 mod checking;
 mod cloud_run_client;

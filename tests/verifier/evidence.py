@@ -9,6 +9,7 @@ from .documents import canonical, digest_of, from_base64url, has_form, nanosecon
 from .documents import sha256, thumbprint, to_base64url
 from .signatures import Entry, is_signed, part_of, read_key
 
+MOST_IN_BATCH = 32
 LARGEST_FILE, LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 4 * 1024**2, 30 * 10**9, 300 * 10**9, 900 * 10**9
 STATEMENT, PREDICATE = {"_type": "https://in-toto.io/Statement/v1"}, "urn:countersign:predicate:"
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
@@ -60,6 +61,8 @@ def of_form(case):
     for one in case.statements:
         one.said = read(one.file["statement"], one.form)["predicate"]
         one.person = one.said["endorser" if one.form == "Endorsed" else "approver"]
+    is_whole = lambda said: [name in said for name in ("deployment", "policy_digest", "deployments")] in ([True, True, False], [False, False, True])
+    require(all(is_whole(one.said) for one in case.decisions), "a decision is on one or on a list")
     case.signers = [one["sign_in"] for one in file["credentials"] + [one.file for one in case.endorsements + case.interventions] + file["decisions"]]
     list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
     yield "audience_mismatch"
@@ -186,14 +189,18 @@ def of_statements(case):
         one.recorded = {"decided_at": one.entry.record["at"]}
     yield "statement_mismatch"
     require(len(case.decisions) == len(case.recorded), "the log recorded another number of decisions")
-    images = [text.split("@sha256:") for name, text in deployment.items() if name == "image"]
-    subjects = *images, (deployment["approval"], case.digest)
+    subjects = subjects_of(deployment)
     ours = {"deployment": deployment} | {name: deployment[name] for name in ("policy_digest", "audience")}
     for place, (one, one.recorded) in enumerate(zip(case.decisions, case.recorded)):
         found = {"person": one.person, "verdict": one.said["decision"], "reason": one.said.get("reason")}
         takes_back, before = one.said["decision"] == "withdraw", newest(case.recorded[:place]).get(canonical(one.person), {})
         kind, ours["withdraws"] = ("withdrawal:v1", before.get("statement_digest")) if takes_back else ("decision:v1", None)
-        found |= {"credential": one.file["credential_id"]} | require_statement(one, kind, subjects, ours)
+        listed, told = one.said.get("deployments"), ours
+        if listed is not None:
+            kind, told = "batch-decision:v1", {"audience": deployment["audience"], "withdraws": None}
+            require_batch(listed, deployment, takes_back)
+        about = subjects if listed is None else [each for other in listed for each in subjects_of(other)]
+        found |= {"credential": one.file["credential_id"]} | require_statement(one, kind, about, told)
         is_next = takes_back == (before.get("verdict", "withdraw") != "withdraw")
         require(found.items() <= one.recorded.items() and is_next, "another one was recorded, or the person decided twice")
     for one in case.interventions:
@@ -203,7 +210,8 @@ def of_statements(case):
     yield "statement_time"
     for one in case.statements:
         issued, expires = (nanoseconds(one.said[name]) for name in ("issued_at", "expires_at"))
-        last = min(issued + LONGEST_STATEMENT, nanoseconds(one.said.get("deployment", one.said)["expires_at"]))
+        ends = deployment if "deployments" in one.said else one.said.get("deployment", one.said)
+        last = min(issued + LONGEST_STATEMENT, nanoseconds(ends["expires_at"]))
         require(issued <= one.entry.at < expires <= last and one.recorded["decided_at"] == one.entry.record["at"])
     yield "sign_in_mismatch"
     for one in case.statements:
@@ -272,6 +280,17 @@ def of_statements(case):
     anybody = [{"from": sum((rule["from"] for rule in case.policy["rules"]), []), "count": 1}]
     may_sign = lambda one: one.person not in behind and has_form(one.groups, "text*") and is_met(anybody, [vars(one)])
     require(all(map(may_sign, case.interventions)), "no rule names who intervened")
+
+def subjects_of(asked):
+    """What a statement on this is about: its image, if it has one, and its approval, each with a digest."""
+    images = [text.split("@sha256:") for name, text in asked.items() if name == "image"]
+    return [*images, (asked["approval"], digest_of(canonical(asked)))]
+
+def require_batch(listed, deployment, takes_back):
+    """It lists 2 to 32 deployments for one gate, each approval once, and exactly this one among them."""
+    is_ours = 2 <= len(listed) <= MOST_IN_BATCH and canonical(deployment) in map(canonical, listed) and not takes_back
+    is_once = len({other["approval"] for other in listed}) == len(listed)
+    require(is_ours and is_once and all("image" in other and other["audience"] == deployment["audience"] for other in listed), "its list is another")
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""

@@ -46,6 +46,12 @@ pub struct Wanted {
     /// A webhook of the gate's configuration that is told of everything about this approval.
     #[arg(long, value_name = "NAME")]
     notify: Option<String>,
+    /// A name for the deployments that this run asks for together, to be signed at once.
+    #[arg(long, value_name = "NAME")]
+    batch: Option<String>,
+    /// How many deployments of the batch the run asks for.
+    #[arg(long, value_name = "COUNT", requires = "batch")]
+    batch_size: Option<u8>,
 }
 
 fn link(text: &str) -> Result<Value, String> {
@@ -88,6 +94,8 @@ impl Wanted {
         put(&mut body, "body", self.body);
         put(&mut body, "expires_in", self.expires_in);
         put(&mut body, "notify", self.notify);
+        put(&mut body, "batch", self.batch);
+        put(&mut body, "batch_size", self.batch_size);
         put(&mut body, "links", Some(self.links).filter(|links| !links.is_empty()));
         need(&body, "environment", "--environment")?;
         need(&body, "reason", "--reason")?;

@@ -15,7 +15,6 @@ use super::sign_in::{LEEWAY, VerifiedSignIn};
 use crate::domain::decision::{Decision, Verdict, assertion_digest, standing};
 use crate::domain::digest::Digest;
 use crate::domain::statement::{FrozenStatement, STATEMENT_LIFETIME, Signable};
-use crate::domain::subject::FrozenSubject;
 use crate::proof::assertion::{
     AssertionRefusal, Expectation, UnverifiedAssertion, verify_from_record,
 };
@@ -37,7 +36,7 @@ pub(super) fn check_statements(form: &Form<'_>, chain: &Chain<'_>) -> Result<(),
         if !is_recorded(signed, recorded) {
             return mismatch("a signed decision is not the one that the ledger recorded");
         }
-        if !is_about(&signed.statement, &form.subject) {
+        if !signed.statement.is_about(&form.subject) {
             return mismatch("a signed statement is not about exactly what was asked for");
         }
         if !says(&signed.statement, recorded) {
@@ -74,14 +73,6 @@ fn is_recorded(signed: &UnverifiedDecision<'_>, recorded: &Decision) -> bool {
     recorded.statement_digest == Digest::of(signed.statement.text())
         && recorded.credential == signed.credential_id
         && assertion.is_ok_and(|digest| digest == recorded.assertion_digest)
-}
-
-fn is_about(statement: &FrozenStatement, asked: &FrozenSubject) -> bool {
-    let predicate = statement.predicate();
-    statement.is_well_formed(asked)
-        && predicate.subject == *asked.subject()
-        && predicate.policy_digest == asked.policy_digest
-        && predicate.audience == asked.audience
 }
 
 fn says(statement: &FrozenStatement, recorded: &Decision) -> bool {

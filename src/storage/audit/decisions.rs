@@ -94,9 +94,7 @@ fn differences(
             && predicate.decision == decision.verdict
             && predicate.withdraws.is_some() == (decision.verdict == Verdict::Withdraw)
             && predicate.reason == decision.reason
-            && asked.is_none_or(|frozen| {
-                predicate.subject == *frozen.subject() && statement.is_well_formed(frozen)
-            })
+            && asked.is_none_or(|frozen| statement.is_about(frozen))
     });
     let is_same_statement = decision.statement_digest == Digest::of(&signed.statement);
     let is_signed_sign_in = statement.is_none_or(|statement| {

@@ -9,9 +9,11 @@ use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Subject;
+use crate::storage::Batch;
 use crate::web::paths;
 
 use super::action::{self, ActionView, EarlierView};
+use super::batch::Arrival;
 use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
@@ -35,6 +37,7 @@ pub struct ApprovalPage {
     rollout: Option<RolloutView>,
     action: Option<ActionView>,
     earlier: Option<EarlierView>,
+    batch: Option<BatchView>,
     requester: RequesterView,
     words: Words,
     requested: Moment,
@@ -64,6 +67,13 @@ pub struct StatusView {
     pub tone: &'static str,
     /// Whether nothing more happens by itself.
     pub is_final: bool,
+}
+
+/// What was asked for together with it.
+struct BatchView {
+    label: Inert,
+    arrival: Arrival,
+    href: String,
 }
 
 /// An older approval whose place this one took.
@@ -124,6 +134,7 @@ impl ApprovalPage {
             environment: Inert::new(&asked.environment),
             rollout,
             earlier: None,
+            batch: None,
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
             requester: RequesterView::new(&asked.requester, &approval.policy),
             words: Words::new(asked.subject()),
@@ -158,6 +169,17 @@ impl ApprovalPage {
             show_results(&mut rollout.steps, asked.plan.steps.len(), found, around);
         }
         self
+    }
+
+    /// The same with the batch that it is in.
+    pub fn with_batch(self, batch: Option<&Batch>) -> Self {
+        let href = format!("/approvals/{}/batch", self.id);
+        let batch = batch.map(|batch| BatchView {
+            label: Inert::new(&batch.label),
+            arrival: Arrival::of(batch),
+            href,
+        });
+        Self { batch, ..self }
     }
 
     /// The same with what its requester asked before: how many times, and the last of them.

@@ -1,9 +1,12 @@
 //! The list of approvals: what waits for whom.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use askama_web::WebTemplate;
 
 use crate::domain::approval::{Approval, Status};
+use crate::domain::ids::ApprovalId;
 use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Subject;
 use crate::web::paths;
@@ -46,6 +49,9 @@ struct Item {
     requested: Moment,
     expires: Option<Moment>,
     short_code: String,
+    id: ApprovalId,
+    /// The batch that it waits in, and with how many others.
+    batch: Option<(String, u64)>,
 }
 
 impl InboxPage {
@@ -81,6 +87,17 @@ impl InboxPage {
     }
 }
 
+impl InboxPage {
+    /// The same with how many wait in the batch of each approval that waits in one with others.
+    pub fn with_batches(mut self, waiting: &BTreeMap<ApprovalId, u64>) -> Self {
+        for item in self.sections.iter_mut().flat_map(|section| &mut section.items) {
+            let count = waiting.get(&item.id);
+            item.batch = count.map(|count| (paths::batch(&item.id), count.saturating_sub(1)));
+        }
+        self
+    }
+}
+
 fn waits_for_viewer(approval: &Approval, around: Surroundings<'_>) -> bool {
     around
         .viewer
@@ -106,5 +123,7 @@ fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
         requested: Moment::new(asked.requested_at, around.now),
         expires: pending.then(|| Moment::new(asked.expires_at, around.now)),
         short_code: asked.short_code(),
+        id: approval.id().clone(),
+        batch: None,
     }
 }

@@ -4,6 +4,7 @@ mod action;
 pub mod agents;
 pub mod approval;
 pub mod audit;
+pub mod batch;
 mod calls;
 mod decisions;
 mod difference;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer};
-use crate::evidence::{acting, checks, endorsements, key_rules, withdrawals, witnesses};
+use crate::evidence::{acting, batches, checks, endorsements, key_rules, withdrawals, witnesses};
 use crate::sample_approval;
 /// Set it to write the vectors anew, after the format changed.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_VECTORS";
@@ -32,13 +32,6 @@ pub struct Bad {
 
 pub fn text(evidence: &Evidence) -> String {
     to_canonical_json(evidence).unwrap()
-}
-
-pub fn rejected(keys: &Arc<Keys>) -> Evidence {
-    let mut maker = Maker::new(keys);
-    maker.signers[1].verdict = Verdict::Reject;
-    maker.rolls_out = false;
-    maker.make()
 }
 
 /// Changes the first character of a text of hexadecimal or base64url into another of it.
@@ -74,7 +67,7 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     let parts = [file, witnesses::add_bad, tokens, decisions, key_rules::add_bad, outcome];
     parts
         .into_iter()
-        .chain([acting::add_bad, withdrawals::add_bad, checks::add_bad])
+        .chain([acting::add_bad, withdrawals::add_bad, batches::add_bad, checks::add_bad])
         .for_each(|part| part(&mut add));
     bad
 }
@@ -367,7 +360,7 @@ fn made_evidence_verifies() {
     assert!(approved.is_approved());
     assert_eq!(approved.deciders().len(), 2);
     assert_eq!(approved.state().status().as_str(), "succeeded");
-    let rejected = verify(text(&rejected(&keys)).as_bytes(), &keys.trust()).unwrap();
+    let rejected = verify(text(&Maker::rejected(&keys)).as_bytes(), &keys.trust()).unwrap();
     assert!(!rejected.is_approved());
     // Other anchors believe none of it.
     for change in [
@@ -420,8 +413,9 @@ fn the_saved_vectors_have_their_verdicts() {
         let write = |name: &str, text: String| std::fs::write(folder.join(name), text).unwrap();
         write("trust.json", serde_json::to_string_pretty(&keys.trust()).unwrap() + "\n");
         write("good-approved.json", text(&Maker::new(&keys).make()));
-        write("good-rejected.json", text(&rejected(&keys)));
+        write("good-rejected.json", text(&Maker::rejected(&keys)));
         write("good-withdrawn.json", text(&withdrawals::again(&keys).make()));
+        write("good-batch.json", text(&batches::of_three(&keys).make()));
         write("bad.json", serde_json::to_string_pretty(&bad(&keys)).unwrap() + "\n");
         let trust = serde_json::to_string_pretty(&keys.endorsing_trust()).unwrap();
         write("endorsed/trust.json", trust + "\n");
@@ -431,9 +425,10 @@ fn the_saved_vectors_have_their_verdicts() {
     }
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let trust = Trust::read(&read("trust.json")).unwrap();
-    for name in ["approved", "rejected", "withdrawn"] {
-        let verified = verify(&read(&format!("good-{name}.json")), &trust).unwrap();
-        assert_eq!(verified.is_approved(), name != "rejected");
+    assert!(verify(&read("good-approved.json"), &trust).unwrap().is_approved());
+    assert!(!verify(&read("good-rejected.json"), &trust).unwrap().is_approved());
+    for name in ["good-withdrawn.json", "good-batch.json"] {
+        assert!(verify(&read(name), &trust).unwrap().is_approved());
     }
     let bad: Vec<Bad> = serde_json::from_slice(&read("bad.json")).unwrap();
     assert_bad(&bad, &trust);

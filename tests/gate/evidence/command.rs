@@ -7,7 +7,7 @@ use countersign::domain::decision::Verdict;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::evidence::codes::{rejected, text};
+use crate::evidence::codes::text;
 use crate::evidence::keys::Keys;
 use crate::evidence::maker::Maker;
 
@@ -28,7 +28,7 @@ impl Files {
         let good = text(&maker.make());
         write("good.json", &good);
         write("bad.json", &good.replace("u-alice", "u-mallo"));
-        write("rejected.json", &text(&rejected(&keys)));
+        write("rejected.json", &text(&Maker::rejected(&keys)));
         write("other.json", &serde_json::to_string(&Keys::new().trust()).unwrap());
         write("broken.json", "{}");
         Self { folder }

@@ -10,6 +10,7 @@ use countersign::domain::decision::{Decision, Verdict};
 use countersign::domain::deployment::{Deployment, Preconditions};
 use countersign::domain::digest::Digest;
 use countersign::domain::endorsement::Endorsement;
+use countersign::domain::ids::ApprovalId;
 use countersign::domain::ledger::{Entry, Frontier, Record};
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
@@ -55,6 +56,8 @@ pub struct Maker {
     pub edit_enrolment_token: fn(&mut Map<String, Value>),
     pub edit_registration: fn(&str) -> String,
     pub edit_statement: fn(&mut Statement),
+    /// How many other deployments each yes and no is on as well.
+    pub others: u8,
     pub edit_record: fn(&mut Record),
     pub edit_evidence: fn(&mut Evidence),
     pub faults: Vec<Fault>,
@@ -135,6 +138,7 @@ impl Maker {
             edit_enrolment_token: |_| {},
             edit_registration: str::to_owned,
             edit_statement: |_| {},
+            others: 0,
             edit_record: |_| {},
             edit_evidence: |_| {},
             faults: Vec::new(),
@@ -154,6 +158,14 @@ impl Maker {
             other_keys_are_synced: false,
             witnesses: vec![0, 2],
         }
+    }
+
+    /// The same where the second says no.
+    pub fn rejected(keys: &Arc<Keys>) -> Evidence {
+        let mut maker = Self::new(keys);
+        maker.signers[1].verdict = Verdict::Reject;
+        maker.rolls_out = false;
+        maker.make()
     }
 
     /// The same with one signer, for tests that verify it thousands of times.
@@ -310,7 +322,13 @@ impl Maker {
         };
         let issued = at - SignedDuration::from_secs(20);
         let nonce = randomness::token::<32>();
-        let prepared = FrozenStatement::prepare(frozen, saying, decider, nonce, issued);
+        let others: Vec<FrozenSubject> = (0..self.others).map(|nth| self.other(nth)).collect();
+        let prepared = if others.is_empty() || saying.decision == Verdict::Withdraw {
+            FrozenStatement::prepare(frozen, saying, decider, nonce, issued)
+        } else {
+            let asked: Vec<_> = std::iter::once(frozen).chain(&others).collect();
+            FrozenStatement::prepare_batch(&asked, saying, decider, nonce, issued)
+        };
         let mut statement = prepared.unwrap().statement().clone();
         (self.edit_statement)(&mut statement);
         let statement = FrozenStatement::thaw(&to_canonical_json(&statement).unwrap()).unwrap();
@@ -329,6 +347,15 @@ impl Maker {
         };
         let evidence = evidence_of(statement.text(), &person.id(), &assertion, sign_in);
         (decision, evidence)
+    }
+
+    /// What was asked for in the same batch.
+    fn other(&self, nth: u8) -> FrozenSubject {
+        let mut deployment = self.deployment.clone();
+        deployment.approval = ApprovalId::from_random([100 + nth; 16]);
+        deployment.policy_digest = Digest::of("another policy");
+        deployment.reason = format!("Another of the batch, number {nth}");
+        FrozenSubject::freeze(deployment).unwrap()
     }
 
     fn roll_out(&self, story: &mut Story, approval: Approval) {
