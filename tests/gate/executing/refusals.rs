@@ -142,6 +142,35 @@ async fn what_was_swapped_between_asking_and_running_does_not_run() {
     gate.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_approved_for_one_machine_does_not_run_on_another() {
+    let gate = gate(Engine::Sqlite).await;
+    let mut alice = gate.approver("alice").await;
+    let work = Work::new("");
+    let machine = |name: &str| {
+        work.write("uname", &format!("#!/bin/sh\necho {name}\n"));
+        let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(work.path("uname"), may_run).unwrap();
+    };
+    let path = std::env::var_os("PATH").unwrap();
+    let path = format!("{}:{}", work.folder().display(), path.to_str().unwrap());
+    let start = || work.job(&gate, &["--on-this-host"], &[]).set("PATH", &path).start();
+    machine("build-1");
+    let mut job = start();
+    let id = job.asked().await;
+    job.until_says("Waiting").await;
+    assert_eq!(gate.approval(&id).await["subject"]["arguments"]["host"], "build-1");
+    machine("build-2");
+    alice.approve(&id).await.unwrap();
+    let ran = job.ended().await;
+    work.assert_not_run(&ran, "changed", Some("changed"));
+    assert!(ran.log.contains("another machine"), "{ran:?}");
+    assert_eq!((&gate.approval(&id).await["status"], work.runs()), (&json!("approved"), 0));
+    machine("build-1");
+    assert_eq!((start().ended().await.code, work.runs()), (0, 1));
+    gate.finish().await;
+}
+
 /// Two requests, the first of which is approved; the database gives it out under the key of the second.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_of_other_arguments_runs_nothing() {
