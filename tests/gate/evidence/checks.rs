@@ -9,6 +9,7 @@ use countersign::domain::check::{
 };
 use countersign::domain::digest::Digest;
 use countersign::domain::rollout::recorded_checks;
+use countersign::domain::statement::DecidedOn;
 use countersign::domain::subject::Subject;
 use countersign::proof::verify::{Code, verify};
 
@@ -125,7 +126,9 @@ pub fn add_bad(add: &mut Add<'_>) {
     add("a yes to a plan without its checks", Code::StatementMismatch, &|maker| {
         *maker = checked(&maker.keys);
         maker.edit_statement = |statement| {
-            if let Subject::Deployment(deployment) = &mut statement.predicate.subject {
+            if let DecidedOn::One { subject: Subject::Deployment(deployment), .. } =
+                &mut statement.predicate.on
+            {
                 deployment.plan.steps[0].checks.clear();
             }
         };
