@@ -34,7 +34,7 @@ use countersign::proof::registration;
 use countersign::proof::user_handle::user_handle;
 use countersign::randomness;
 use countersign::sandbox::authenticator::SoftwareAuthenticator;
-use countersign::storage::{Credential, CredentialStatus, NewApproval, Storage};
+use countersign::storage::{AskedWith, Credential, CredentialStatus, NewApproval, Storage};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -278,9 +278,11 @@ fn request(keys: &Keys, number: u64) -> (FrozenSubject, NewApproval) {
         requester_key: frozen.requester.key.clone(),
         idempotency_key: number.to_string(),
         request_digest: Digest::of(frozen.text()),
-        token,
-        token_key: keys.workload.text(),
-        token_key_thumbprint: thumbprint(&keys.workload.text()),
+        asked_with: AskedWith::Token {
+            token,
+            key: keys.workload.text(),
+            key_thumbprint: thumbprint(&keys.workload.text()),
+        },
         notify: None,
     };
     (frozen, new)

@@ -8,7 +8,7 @@
 //!
 //! | folder | what it is | what it may know |
 //! | --- | --- | --- |
-//! | [`domain`] | the rules, pure: subjects (deployments, actions), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
+//! | [`domain`] | the rules, pure: subjects (deployments, actions, runs of GitHub Actions), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
 //! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval, the export of an audit | `domain` |
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
@@ -96,6 +96,12 @@
 //! and what the page shows of them are part of the policy, and so of what people sign. A command is such an action
 //! ([`domain::command`]), and [`cli::exec`] is who takes its grant: it verifies the evidence offline, uses the
 //! approval up and becomes the command.
+//!
+//! A run of GitHub Actions ([`domain::workflow_run`]) that waits at an environment and posted no deployment is asked
+//! about by the gate itself ([`worker::github`]), where the policy lists such runs. No token asks: the webhook that was
+//! verified is an entry, the run is read again at GitHub, and evidence calls both the gate's own statement. The answer
+//! uses the approval up in the entry that announces it ([`gate::rule`]). Which approvals a run posted is read from
+//! verified entries ([`gate::runs_asked`]), so that no deleted row hides a refusal.
 //!
 //! What was refused changes nothing and stands in the ledger all the same ([`gate::refusals`]).
 //!

@@ -9,9 +9,9 @@ use utoipa_axum::routes;
 
 use crate::api::problem::{Problem, ProblemBody, sentence};
 use crate::app::App;
-use crate::gate::refusals;
+use crate::domain::workflow_run::{Delivery, RunWaits};
+use crate::gate::{refusals, rule};
 use crate::integrations::github::delivery::{DeliveryRefusal, Event, UnverifiedDelivery};
-use crate::storage::NewRule;
 
 /// GitHub sends what a rule is about in some tens of kilobytes, more with many pull requests; its own limit of
 /// 25 MB is for events that the gate does not ask for.
@@ -72,25 +72,28 @@ async fn receive(
         };
         Problem::new(status, refusal.code(), sentence(&refusal))
     })?;
-    let rule = match verified.event() {
+    let requested = match verified.event() {
         Event::RuleRequested(rule) => rule,
         Event::Other(event) => {
             tracing::debug!(event, "a webhook that concerns the gate not at all");
             return Ok(StatusCode::OK.into_response());
         }
     };
-    let rule = NewRule {
-        delivery: verified.id().to_owned(),
-        body: *verified.digest(),
-        repository: rule.repository,
-        run: rule.run,
-        environment: rule.environment.clone(),
+    let waits = RunWaits {
+        delivery: Delivery {
+            id: verified.id().to_owned(),
+            body_digest: *verified.digest(),
+            signature_digest: *verified.signature_digest(),
+        },
+        repository: requested.repository,
+        run: requested.run,
+        environment: requested.environment.clone(),
     };
     // Kept before it is answered: what GitHub was told is taken is not lost with this process.
-    let is_new = app.storage.keep_rule(&rule, now).await?;
+    let is_new = rule::keep(&app.storage, &waits, now).await?;
     tracing::info!(
-        delivery = rule.delivery,
-        run = rule.run,
+        delivery = waits.delivery.id,
+        run = waits.run,
         is_new,
         "a run waits at an environment"
     );

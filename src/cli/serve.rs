@@ -31,12 +31,12 @@ use crate::integrations::passkeys::Passkeys;
 use crate::integrations::probe::Probe;
 use crate::integrations::receiver::Receivers;
 use crate::integrations::witness::Witnesses;
-use crate::integrations::workload_oidc::Verifier;
+use crate::integrations::workload_oidc::{Verifier, WorkloadKind};
 use crate::proof::checkpoint::TrustedLog;
 use crate::server;
 use crate::storage::{Storage, StorageError};
 use crate::worker::drift::Lookout;
-use crate::worker::github::Voice;
+use crate::worker::github::{Terms, Voice};
 use crate::worker::log::LogFollower;
 use crate::worker::notices::Courier;
 use crate::worker::witness::Offering;
@@ -146,6 +146,17 @@ pub async fn open(config: &Config) -> Result<Storage, StorageError> {
     checked.map(|()| storage)
 }
 
+/// What answers to runs of GitHub Actions rest on beside evidence.
+fn terms(app: &App, config: &Config) -> Terms {
+    let issuers = config.workload_issuers.iter();
+    let issuers = issuers.filter(|issuer| issuer.kind == WorkloadKind::Github);
+    Terms {
+        origin: app.relying_party.origin.clone(),
+        policies: app.authority.policies.clone(),
+        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
+    }
+}
+
 /// Serves what was built until `shutdown` turns true, with the worker and everything else beside it.
 pub async fn serve_app(
     app: App,
@@ -187,14 +198,8 @@ pub async fn serve_app(
     );
     let voice = app.github_app.clone().map(|github| {
         let (storage, clock, trust) = (storage.clone(), clock.clone(), trust.clone());
-        let voice = Voice::new(
-            storage,
-            clock,
-            trust,
-            Arc::clone(&log),
-            github,
-            app.relying_party.origin.clone(),
-        );
+        let terms = terms(&app, &settings);
+        let voice = Voice::new(storage, clock, trust, Arc::clone(&log), github, terms);
         tokio::spawn(voice.run(shutdown.clone()))
     });
     let courier = Courier::new(

@@ -18,6 +18,7 @@ use crate::domain::policy::TrustLevel;
 use crate::domain::rollout::{recorded_calls, recorded_checks};
 use crate::domain::subject::{FrozenSubject, Subject};
 use crate::domain::text::one_line as shown;
+use crate::domain::workflow_run::WorkflowRun;
 use crate::proof::evidence::Trust;
 use crate::proof::verify::{Cosigned, Decider, Failure, Verified, verify};
 
@@ -263,6 +264,7 @@ fn describe_subject(lines: &mut Lines, verified: &Verified) {
     match asked.subject() {
         Subject::Deployment(deployment) => describe_rollout(lines, deployment),
         Subject::Action(action) => describe_action(lines, action),
+        Subject::WorkflowRun(run) => describe_run(lines, run),
     }
     lines.add("environment", &asked.environment);
     let requester = &asked.requester;
@@ -309,6 +311,21 @@ fn describe_action(lines: &mut Lines, action: &Action) {
             lines.add(name, &format!("{text:?} (the requester's words)"));
         }
     }
+}
+
+fn describe_run(lines: &mut Lines, run: &WorkflowRun) {
+    lines.add("run", &format!("{}, attempt {}", run.run, run.attempt));
+    lines.add("repository", &format!("{} ({})", run.repository.name, run.repository.id));
+    lines.add("workflow", &run.workflow);
+    lines.add("commit", &run.commit);
+    lines.add("event", &run.event);
+    for (name, account) in [("actor", &run.actor), ("started by", &run.triggering_actor)] {
+        if let Some(account) = account {
+            lines.add(name, &format!("{} ({})", account.login, account.id));
+        }
+    }
+    lines.add("webhook", &format!("{} (the gate's own word)", run.delivery.id));
+    lines.add("its digest", &run.delivery.body_digest.to_string());
 }
 
 fn shares(traffic: &[TrafficShare]) -> String {

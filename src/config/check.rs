@@ -16,11 +16,12 @@ use crate::config::file::{
 };
 use crate::config::{
     Config, actions, database, drift, environments, github, log_head, loopback, metrics, receivers,
-    roles, secret, trust, witness,
+    roles, runs, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
+use crate::domain::workflow_run::RUN_ISSUER;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
 use crate::integrations::login_oidc::LoginSettings;
@@ -117,6 +118,7 @@ impl Check {
         };
         let environments = environments::policies(&mut self, file.environment, around);
         let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
+        runs::check(&mut self, github.as_ref(), &environments);
         let roles = roles::roles(&mut self, file.roles, &environments);
         loopback::check(&mut self, listen, credentials);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
@@ -282,10 +284,10 @@ impl Check {
             let name = &section.name;
             if name.trim().is_empty() {
                 self.problem("workload_issuer.name", "is empty: give every issuer a name");
-            } else if name == AGENT_ISSUER {
+            } else if [AGENT_ISSUER, RUN_ISSUER].contains(&name.as_str()) {
                 self.problem(
                     &format!("workload_issuer.{name}"),
-                    "has the name that stands for the gate's own credentials of agents: choose another",
+                    "has a name that stands for the gate itself, which vouches for agents and for what GitHub's webhooks say: choose another",
                 );
             } else if kinds.insert(name.clone(), section.kind).is_some() {
                 self.problem(

@@ -9,7 +9,7 @@ use crate::config::Pins;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
-use crate::config::{actions, key_rules, requesters};
+use crate::config::{actions, key_rules, requesters, runs};
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
@@ -94,7 +94,7 @@ impl Environment<'_> {
     fn policy(mut self, section: EnvironmentSection) -> Policy {
         let (around, name) = (self.around, self.name);
         self.check_name();
-        let asks_nothing = section.actions.is_empty();
+        let asks_nothing = section.actions.is_empty() && section.workflow_runs.is_empty();
         let deploys = asks_nothing || !section.services.is_empty();
         let has_no_images = deploys && section.images.is_empty();
         for (key, is_empty, consequence) in [
@@ -104,7 +104,11 @@ impl Environment<'_> {
                 "so nothing could be deployed",
             ),
             ("images", has_no_images, "so nothing could be deployed"),
-            ("requesters", section.requesters.is_empty(), "so nobody could ask"),
+            (
+                "requesters",
+                section.requesters.is_empty() && section.workflow_runs.is_empty(),
+                "so nobody could ask",
+            ),
             ("rules", section.rules.is_empty(), "so nobody could sign"),
         ] {
             if is_empty {
@@ -147,6 +151,14 @@ impl Environment<'_> {
             },
             actions: actions::named(self.check, self.name, &section.actions, around.declared),
             requests_per_hour: self.requests_per_hour(section.requests_per_hour),
+            workflow_runs: runs::listed(
+                &mut |key, text| self.problem(key, text),
+                section.workflow_runs,
+            ),
+            github_accounts: runs::accounts(
+                &mut |key, text| self.problem(key, text),
+                section.github_accounts,
+            ),
         }
     }
 
@@ -298,6 +310,8 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         keys: None,
         actions: Vec::new(),
         requests_per_hour: None,
+        workflow_runs: Vec::new(),
+        github_accounts: BTreeMap::new(),
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

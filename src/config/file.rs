@@ -280,6 +280,12 @@ pub struct EnvironmentSection {
     /// Who may ask.
     #[serde(default)]
     pub requesters: Vec<RequesterSection>,
+    /// The runs of GitHub Actions that people may sign for.
+    #[serde(default)]
+    pub workflow_runs: Vec<BTreeMap<String, OneOrMany>>,
+    /// Whose the accounts at GitHub are.
+    #[serde(default)]
+    pub github_accounts: BTreeMap<String, String>,
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,

@@ -22,6 +22,7 @@ mod plans;
 mod receivers;
 mod requesters;
 mod roles;
+mod runs;
 mod secret;
 mod summary;
 mod trust;

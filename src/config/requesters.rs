@@ -95,7 +95,11 @@ fn agents_with_credentials(
 }
 
 /// What is wrong with one acceptable value of a claim.
-fn fault_of_pattern(kind: WorkloadKind, claim: &str, value: &str) -> Option<&'static str> {
+pub(super) fn fault_of_pattern(
+    kind: WorkloadKind,
+    claim: &str,
+    value: &str,
+) -> Option<&'static str> {
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     match value.strip_suffix('*').unwrap_or(value) {
         "" if value == "*" => Some("which anything matches: name a value, or leave the claim out"),

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use crate::config::Config;
 use crate::domain::notice::Event;
 use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
+use crate::domain::workflow_run::run_in_words;
 use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::web::proxy::ForwardingHeader;
@@ -208,6 +209,7 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.list("  services", policy.services.iter().map(ToString::to_string));
     lines.list("  images", policy.images.iter().cloned());
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
+    lines.list("  runs signed for", policy.workflow_runs.iter().map(run_in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
     lines.list("  keys", policy.keys.iter().map(|keys| keys.in_words().join("; ")));
     plan(lines, policy);

@@ -79,6 +79,8 @@ pub enum Event {
     Ended,
     #[serde(rename = "grant.consumed")]
     Consumed,
+    #[serde(rename = "run.let_on")]
+    LetOn,
 }
 
 /// Why a transition is not possible.
@@ -102,9 +104,9 @@ pub enum TransitionRefusal {
     #[error("{0} has no signature on this approval that could be taken back: nothing was changed")]
     NothingToWithdraw(String),
     /// The person asked for it through somebody: with a credential that they issued, or a program that acts
-    /// for them.
+    /// for them. Or they started the run that it is about.
     #[error(
-        "this was asked for on behalf of {0}, who counts as its requester: somebody else has to decide"
+        "this was asked for on behalf of {0} or started by them, so that they count as its requester: somebody else has to decide"
     )]
     OwnRequest(String),
     /// Nobody can sign this about the rollout now.
@@ -187,7 +189,7 @@ impl Approval {
         if self.standing_of(person).is_some() {
             return Err(TransitionRefusal::AlreadyDecided(name.to_owned()));
         }
-        if self.policy.people_behind(&self.subject.requester).contains(person) {
+        if self.policy.was_asked_by(self.subject.subject(), person) {
             return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {
@@ -329,6 +331,18 @@ impl Approval {
         }
         self.state = State::Succeeded { at: now, serving: None };
         Ok(self.next(Event::Consumed, false))
+    }
+
+    /// The run is about to be let on: from here on nobody takes a signature back, and what was signed is used.
+    pub fn let_on(mut self, now: Timestamp) -> Result<Transition, TransitionRefusal> {
+        let (State::Approved { .. }, Some(_)) = (&self.state, self.subject.workflow_run()) else {
+            return Err(TransitionRefusal::Closed(self.status()));
+        };
+        if now >= self.runs_out_at() {
+            return Err(TransitionRefusal::Expired(self.runs_out_at()));
+        }
+        self.state = State::Succeeded { at: now, serving: None };
+        Ok(self.next(Event::LetOn, false))
     }
 
     /// The rollout got further: a call is announced or answered, or an observation recorded.

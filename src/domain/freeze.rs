@@ -19,6 +19,7 @@ use crate::domain::statement::{
 };
 use crate::domain::subject::Requester;
 use crate::domain::time;
+use crate::domain::workflow_run::RUN_ISSUER;
 
 /// Names the form of the predicate that begins a freeze.
 pub const FREEZE_TYPE: &str = "urn:countersign:predicate:freeze:v1";
@@ -72,8 +73,10 @@ impl FreezeScope {
             && match &self.requesters {
                 FrozenRequesters::Everybody {} => true,
                 FrozenRequesters::Issuer { issuer } => *issuer == requester.issuer,
+                // A run has no token, and its repository is called the same by whoever issues them.
                 FrozenRequesters::Requester { issuer, name } => {
-                    *issuer == requester.issuer && requester.is_called(name)
+                    (*issuer == requester.issuer || requester.issuer == RUN_ISSUER)
+                        && requester.is_called(name)
                 }
             }
     }

@@ -21,6 +21,8 @@ pub const RECORD_SCHEMA: &str = "countersign/record/v1";
 pub const CREDENTIAL_REVOKED: &str = "credential.revoked";
 /// The kind of the record that a rollout began.
 pub const ROLLOUT_BEGUN: &str = "rollout.begun";
+/// The kind of the record that a run is about to be let on.
+pub const RUN_LET_ON: &str = "run.let_on";
 /// The kind of the record before a call to Cloud Run.
 pub const CALL_ANNOUNCED: &str = "rollout.call_announced";
 /// The kind of the record of what came back from one.

@@ -49,3 +49,4 @@ pub mod tree;
 pub mod unique_json;
 pub mod verification_summary;
 pub mod words;
+pub mod workflow_run;

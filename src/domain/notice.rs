@@ -63,11 +63,12 @@ const EVENTS: &[Told] = &[
     Told { event: "approval.expiring", kind: EXPIRING, when: always, says: |about| format!("{} still waits for signatures and expires at {}.", about.deployment(), about.expires_at()) },
     Told { event: "approval.decided", kind: "approval.decided", when: always, says: |about| about.decided() },
     Told { event: "approval.withdrawn", kind: "approval.withdrawn", when: always, says: |about| about.decided() },
-    Told { event: "approval.cancelled", kind: "approval.cancelled", when: always, says: |about| format!("{} was taken back by whoever asked for it.", about.deployment()) },
+    Told { event: "approval.cancelled", kind: "approval.cancelled", when: always, says: |about| about.taken_back() },
     Told { event: "approval.superseded", kind: "approval.superseded", when: always, says: |about| format!("{} was superseded by a newer request.", about.deployment()) },
     Told { event: "approval.expired", kind: "approval.expired", when: always, says: |about| format!("{} expired.", about.deployment()) },
     Told { event: "rollout.succeeded", kind: "rollout.ended", when: succeeded, says: |about| format!("{} was rolled out.", about.deployment()) },
     Told { event: "rollout.failed", kind: "rollout.ended", when: did_not_succeed, says: |about| format!("{} ended as {}. Somebody should look at it.", about.deployment(), about.status()) },
+    Told { event: "run.let_on", kind: "run.let_on", when: always, says: |about| format!("{} goes on at GitHub.", about.deployment()) },
     Told { event: "key.added", kind: "credential.registered", when: always, says: |about| format!("{} registered a key. Somebody who knows nothing of it should have it revoked.", about.who()) },
     Told { event: "key.endorsed", kind: "credential.endorsed", when: always, says: |about| format!("{} signed for another person's key.", about.who()) },
     Told { event: "key.suspended", kind: "credential.suspended", when: always, says: |_| "A key was suspended: it may have been copied.".to_owned() },
@@ -118,7 +119,18 @@ impl About<'_> {
                 format!("The deployment of {one} ({}, {})", all.project(), all.location())
             }
             Some(Subject::Action(action)) => format!("The call of {}", action.tool),
+            Some(Subject::WorkflowRun(run)) => {
+                format!("The run {} of {}", run.run, run.repository.name)
+            }
             None => "A deployment".to_owned(),
+        }
+    }
+
+    fn taken_back(&self) -> String {
+        let run = self.approval.and_then(|approval| approval.subject.workflow_run());
+        match run {
+            Some(_) => format!("{} waits no more at GitHub.", self.deployment()),
+            None => format!("{} was taken back by whoever asked for it.", self.deployment()),
         }
     }
 
@@ -294,6 +306,11 @@ fn facts(approval: &Approval, record: &Record) -> Value {
             facts["image"] = json!(deployment.image);
         }
         Subject::Action(action) => facts["tool"] = json!(action.tool),
+        Subject::WorkflowRun(run) => {
+            facts["repository"] = json!(run.repository.name);
+            facts["run"] = json!(run.run);
+            facts["attempt"] = json!(run.attempt);
+        }
     }
     facts
 }

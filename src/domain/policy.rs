@@ -1,5 +1,6 @@
 //! The rules of one environment, frozen by digest into every approval that they rule.
 
+mod asking;
 mod changes;
 mod delegation;
 mod findings;
@@ -20,7 +21,7 @@ use crate::domain::key_rules::KeyRules;
 use crate::domain::person::Person;
 use crate::domain::plan::{PlanRules, StepPlan};
 use crate::domain::service::ServiceName;
-use crate::domain::subject::Subject;
+use crate::domain::workflow_run::RunMatch;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
 pub use delegation::ActsFor;
@@ -71,6 +72,12 @@ pub struct Policy {
     /// How many requests one requester may make within an hour; any number if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_hour: Option<u64>,
+    /// The runs of GitHub Actions that people may sign for where the run posted no deployment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workflow_runs: Vec<RunMatch>,
+    /// Whose the accounts at GitHub are: the account's number, and the directory's subject of the person.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub github_accounts: BTreeMap<String, String>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -231,16 +238,6 @@ impl Policy {
         self.actions.iter().find(|action| action.tool == tool)
     }
 
-    /// Whether this may be asked for at all, whoever asks.
-    pub fn covers(&self, subject: &Subject) -> bool {
-        match subject {
-            Subject::Deployment(deployment) => {
-                self.services.contains(&deployment.service) && self.admits_image(&deployment.image)
-            }
-            Subject::Action(action) => self.action(&action.tool).is_some(),
-        }
-    }
-
     /// Until when a rollout may begin whose last needed signature came at `approved_at`.
     pub fn must_begin_before(&self, approved_at: Timestamp) -> Timestamp {
         let seconds = i64::try_from(self.execute_within_seconds).unwrap_or(i64::MAX);
@@ -360,6 +357,8 @@ mod tests {
             keys: None,
             actions: vec![],
             requests_per_hour: None,
+            workflow_runs: vec![],
+            github_accounts: BTreeMap::new(),
         }
     }
 

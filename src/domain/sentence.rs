@@ -25,8 +25,9 @@ pub fn status_sentence(approval: &Approval, freezes: &Freezes, now: Timestamp) -
             format!("{plain} For now nothing that is signed begins: {hold}")
         }
         State::Approved { .. } => format!(
-            "Everybody who has to sign has signed, and the rollout is held: {hold} It begins by \
+            "Everybody who has to sign has signed, and {} is held: {hold} It begins by \
              itself then, if that is before {}.",
+            Words::of(approval.subject.subject()).held,
             moment(approval.runs_out_at())
         ),
         _ => format!("The rollout stands still: {hold} It goes on by itself then."),
@@ -52,6 +53,11 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
         }
         State::Succeeded { serving: Some(serving), .. } => {
             succeeded(approval.subject.subject(), serving)
+        }
+        State::Succeeded { serving: None, .. } if approval.subject.workflow_run().is_some() => {
+            "Everybody who has to sign has signed, and GitHub is told to let the run on. Nothing is \
+             left to do here."
+                .to_owned()
         }
         State::Succeeded { serving: None, .. } => format!(
             "{requester} used its one grant for exactly what was signed. Nothing is left to do."
@@ -81,6 +87,11 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
              ask {name} and then ask again."
         ),
         State::Expired { at } => expired(approval, *at),
+        State::Cancelled { .. } if approval.subject.workflow_run().is_some() => {
+            "The run waits no more at GitHub, so there is nothing to sign. If it is started again, it \
+             asks again."
+                .to_owned()
+        }
         State::Cancelled { .. } => format!(
             "{requester} took the request back. Nothing was changed; nobody has to do anything."
         ),
@@ -96,17 +107,27 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
 struct Words {
     not_begun: &'static str,
     missed: &'static str,
+    held: &'static str,
 }
 
 impl Words {
     fn of(subject: &Subject) -> Self {
         match subject {
-            Subject::Deployment(_) => {
-                Self { not_begun: "the rollout did not begin", missed: "The rollout did not begin" }
-            }
-            Subject::Action(_) => {
-                Self { not_begun: "its grant was not used", missed: "Its grant was not used" }
-            }
+            Subject::Deployment(_) => Self {
+                not_begun: "the rollout did not begin",
+                missed: "The rollout did not begin",
+                held: "the rollout",
+            },
+            Subject::Action(_) => Self {
+                not_begun: "its grant was not used",
+                missed: "Its grant was not used",
+                held: "its grant",
+            },
+            Subject::WorkflowRun(_) => Self {
+                not_begun: "the run was not let on",
+                missed: "The run was not let on",
+                held: "the run",
+            },
         }
     }
 }
@@ -116,6 +137,11 @@ fn approved(approval: &Approval) -> String {
         Subject::Deployment(_) => "Everybody who has to sign has signed. The rollout begins by \
              itself; nobody has to do anything."
             .to_owned(),
+        Subject::WorkflowRun(_) => {
+            "Everybody who has to sign has signed. The gate tells GitHub by \
+             itself; nobody has to do anything."
+                .to_owned()
+        }
         Subject::Action(_) => format!(
             "Everybody who has to sign has signed. {} may use the grant once, until {}.",
             approval.subject.requester.display_name(),

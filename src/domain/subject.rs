@@ -13,6 +13,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
 use crate::domain::ids::{ApprovalId, short_code};
 use crate::domain::time;
+use crate::domain::workflow_run::WorkflowRun;
 
 /// One thing that people can approve.
 ///
@@ -26,6 +27,9 @@ pub enum Subject {
     /// An act of whoever asks, for which the gate gives a grant.
     #[serde(rename = "countersign/action/v1")]
     Action(Box<Action>),
+    /// A run of GitHub Actions that waits at an environment, which the gate answers.
+    #[serde(rename = "countersign/workflow_run/v1")]
+    WorkflowRun(Box<WorkflowRun>),
 }
 
 /// What every subject says.
@@ -37,7 +41,7 @@ pub struct Facts {
     pub audience: String,
     /// The environment whose policy rules.
     pub environment: String,
-    /// Who asks, as their token says.
+    /// Who asks, as their token says; of a run, which has none, what follows from its other facts.
     pub requester: Requester,
     /// Why, in the requester's words.
     pub reason: String,
@@ -114,6 +118,7 @@ impl Subject {
         match self {
             Self::Deployment(deployment) => &deployment.facts,
             Self::Action(action) => &action.facts,
+            Self::WorkflowRun(run) => &run.facts,
         }
     }
 
@@ -122,14 +127,16 @@ impl Subject {
         match self {
             Self::Deployment(_) => "deployment",
             Self::Action(_) => "action",
+            Self::WorkflowRun(_) => "workflow_run",
         }
     }
 
-    /// What it is about, for lists: the whole name of a service, or the tool of an action.
+    /// What it is about, for lists: the whole name of a service, the tool of an action, the repository of a run.
     pub fn target(&self) -> &str {
         match self {
             Self::Deployment(deployment) => deployment.service.as_str(),
             Self::Action(action) => &action.tool,
+            Self::WorkflowRun(run) => &run.repository.name,
         }
     }
 
@@ -138,6 +145,7 @@ impl Subject {
         match self {
             Self::Deployment(deployment) => deployment.service.service(),
             Self::Action(action) => &action.tool,
+            Self::WorkflowRun(run) => &run.repository.name,
         }
     }
 
@@ -145,7 +153,7 @@ impl Subject {
     pub fn deployment(&self) -> Option<&Deployment> {
         match self {
             Self::Deployment(deployment) => Some(deployment),
-            Self::Action(_) => None,
+            Self::Action(_) | Self::WorkflowRun(_) => None,
         }
     }
 
@@ -153,7 +161,15 @@ impl Subject {
     pub fn action(&self) -> Option<&Action> {
         match self {
             Self::Action(action) => Some(action),
-            Self::Deployment(_) => None,
+            Self::Deployment(_) | Self::WorkflowRun(_) => None,
+        }
+    }
+
+    /// The run, if it is one.
+    pub fn workflow_run(&self) -> Option<&WorkflowRun> {
+        match self {
+            Self::WorkflowRun(run) => Some(run),
+            Self::Deployment(_) | Self::Action(_) => None,
         }
     }
 }
@@ -167,6 +183,12 @@ impl From<Deployment> for Subject {
 impl From<Action> for Subject {
     fn from(action: Action) -> Self {
         Self::Action(Box::new(action))
+    }
+}
+
+impl From<WorkflowRun> for Subject {
+    fn from(run: WorkflowRun) -> Self {
+        Self::WorkflowRun(Box::new(run))
     }
 }
 
@@ -206,6 +228,11 @@ impl FrozenSubject {
     /// The action, if it is one.
     pub fn action(&self) -> Option<&Action> {
         self.subject.action()
+    }
+
+    /// The run, if it is one.
+    pub fn workflow_run(&self) -> Option<&WorkflowRun> {
+        self.subject.workflow_run()
     }
 
     /// The canonical JSON.

@@ -14,6 +14,7 @@ use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
 use crate::domain::rollout::{Answer, Call, Progress};
+use crate::domain::workflow_run::RUN_WAITS;
 
 impl Record {
     /// Who did it: the subject of a person, or the requester as the gate tells requesters apart. None
@@ -59,6 +60,7 @@ fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
             State::Superseded { by, .. } => format!("The newer request {by} took its place."),
             _ => "A newer request took its place.".to_owned(),
         },
+        "run.let_on" => "Everything that was needed was signed: the run is let on.".to_owned(),
         "grant.consumed" => "The grant was used for what was signed.".to_owned(),
         "rollout.begun" => "The rollout began.".to_owned(),
         "rollout.call_announced" => announced(&approval.state),
@@ -238,6 +240,7 @@ fn of_event(record: &Record) -> String {
             text("reason")
         ),
         LOG_RECOVERED => recovered(data).unwrap_or_else(|| "Log recovered.".to_owned()),
+        RUN_WAITS => format!("GitHub said that {} waits.", run(data)),
         "github.answer_announced" => {
             format!("An answer to {} is announced: {}.", run(data), text("answer"))
         }

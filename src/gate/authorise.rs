@@ -12,9 +12,10 @@ use crate::domain::decision::{Decision, standing};
 use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
 use crate::domain::json_schema::fits;
-use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN};
+use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN, RUN_LET_ON};
 use crate::domain::policy::TrustLevel;
 use crate::domain::subject::Subject;
+use crate::domain::workflow_run::WorkflowRun;
 use crate::gate::GateError;
 use crate::gate::evidence::{gather, gather_at};
 use crate::gate::newest::refuse_later_entries;
@@ -67,6 +68,20 @@ impl AuthorisedAction {
     /// Until when it may be done, by the signed entries.
     pub fn runs_out(&self) -> Timestamp {
         self.runs_out
+    }
+}
+
+/// A run of GitHub Actions whose evidence was verified just now. Only [`authorise_run`] makes one, and no run
+/// that asked for nothing else is let on without one.
+#[derive(Debug)]
+pub struct AuthorisedRun {
+    run: WorkflowRun,
+}
+
+impl AuthorisedRun {
+    /// What may go on.
+    pub fn run(&self) -> &WorkflowRun {
+        &self.run
     }
 }
 
@@ -200,7 +215,9 @@ pub async fn authorise(
     let verified = verify_approved(storage, trust, stored).await?;
     match verified.subject().subject() {
         Subject::Deployment(deployment) => Ok(Authorised { deployment: (**deployment).clone() }),
-        other @ Subject::Action(_) => Err(NotAuthorised::OtherKind(other.kind())),
+        other @ (Subject::Action(_) | Subject::WorkflowRun(_)) => {
+            Err(NotAuthorised::OtherKind(other.kind()))
+        }
     }
 }
 
@@ -229,6 +246,21 @@ pub async fn authorise_action(
         declared,
         runs_out: ran_out(&verified),
     })
+}
+
+/// A run that may be let on, because the evidence of its approval holds. That makes no rollout of it.
+///
+/// # Errors
+/// As [`authorise`].
+pub async fn authorise_run(
+    storage: &Storage,
+    trust: &Trust,
+    stored: &StoredApproval,
+) -> Result<AuthorisedRun, NotAuthorised> {
+    let verified = verify_approved(storage, trust, stored).await?;
+    let subject = verified.subject().subject();
+    let run = subject.workflow_run().ok_or(NotAuthorised::OtherKind(subject.kind()))?;
+    Ok(AuthorisedRun { run: run.clone() })
 }
 
 /// Until when what was approved had to begin, by the signed entries.
@@ -307,8 +339,8 @@ fn refuse_begun_late(verified: &Verified) -> Result<(), NotAuthorised> {
             Some(State::Approved { at }) => {
                 ran_out = verified.policy().must_begin_before(*at).min(expires_at);
             }
-            Some(State::Executing { .. })
-                if record.kind == ROLLOUT_BEGUN && record.at >= ran_out =>
+            Some(State::Executing { .. } | State::Succeeded { .. })
+                if [ROLLOUT_BEGUN, RUN_LET_ON].contains(&&*record.kind) && record.at >= ran_out =>
             {
                 return Err(NotAuthorised::BegunLate { begun: record.at, ran_out });
             }

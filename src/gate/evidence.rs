@@ -15,8 +15,8 @@ use crate::gate::keys::{facts_of, revocation_of};
 use crate::gate::witnessed::{cosignatures, newest_cosigned};
 use crate::proof::base64url;
 use crate::proof::evidence::{
-    CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence, EntryEvidence,
-    Evidence, RecordedIntervention, SignIn, SignedToken, Trust,
+    Asker, CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence,
+    EntryEvidence, Evidence, RecordedIntervention, SignIn, SignedToken, Trust,
 };
 use crate::proof::verify::ActEvidence;
 use crate::storage::{Credential, RecordedRevocation, Storage, StoredApproval};
@@ -61,6 +61,11 @@ pub async fn gather_at(
 ) -> Result<Evidence, GateError> {
     let approval = &stored.approval;
     let (token, key) = storage.requester_token(approval.id()).await?.ok_or(GateError::NotFound)?;
+    // A run has no token, and nothing stands where one would.
+    let requester = match token.is_empty() {
+        true => Asker::SAID,
+        false => Asker::Token(SignedToken { token, key }),
+    };
     let mut signed = storage.signed_decisions(approval.id()).await?;
     let mut own_entries = storage.entries_of(approval.id()).await?;
     own_entries.retain(|entry| entry.index < head.size());
@@ -79,7 +84,7 @@ pub async fn gather_at(
         schema: EVIDENCE_SCHEMA.to_owned(),
         deployment: approval.subject.text().to_owned(),
         policy,
-        requester: SignedToken { token, key },
+        requester,
         credentials: credentials_of(storage, trust, asked, (&signed, &intervened), &decided, head)
             .await?,
         decisions: signed.into_iter().map(decision_evidence).collect(),

@@ -26,6 +26,7 @@ pub mod request;
 pub mod revoke;
 pub mod rollout;
 pub mod rule;
+pub mod runs_asked;
 pub mod sign_in;
 pub mod signature;
 pub mod start;

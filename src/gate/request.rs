@@ -8,10 +8,13 @@ use crate::domain::digest::Digest;
 use crate::domain::policy::{NewerRequest, Policy};
 use crate::domain::recovery::Lineage;
 use crate::domain::subject::{FrozenSubject, Requester};
+use crate::domain::workflow_run::WorkflowRun;
 use crate::gate::{Crowding, GateError, Repetition};
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::proof::jwk::thumbprint;
-use crate::storage::{CommitAtGitHub, NewApproval, SpentToken, Storage, StoredApproval, Writer};
+use crate::storage::{
+    AskedWith, CommitAtGitHub, NewApproval, SpentToken, Storage, StoredApproval, Writer,
+};
 
 /// How far back `requests_per_hour` looks.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -80,12 +83,14 @@ pub async fn create(
         requester_key: attempt.requester.requester_key().to_owned(),
         idempotency_key: attempt.idempotency_key.to_owned(),
         request_digest: attempt.request_digest,
-        token: attempt.requester.token().to_owned(),
-        token_key: attempt.requester.key().to_owned(),
-        token_key_thumbprint: thumbprint(attempt.requester.key()),
+        asked_with: AskedWith::Token {
+            token: attempt.requester.token().to_owned(),
+            key: attempt.requester.key().to_owned(),
+            key_thumbprint: thumbprint(attempt.requester.key()),
+        },
         notify: attempt.notify.map(str::to_owned),
     };
-    slow_down(&mut writer, attempt, policy, now).await?;
+    slow_down(&mut writer, attempt.requester.requester_key(), policy, now).await?;
     let superseded = make_room(&mut writer, &subject, policy).await?;
     let stored = writer.create(Approval::request(subject, policy.clone()), &asked, now).await?;
     if let Some(batch) = &attempt.batch {
@@ -101,15 +106,50 @@ pub async fn create(
     Ok((stored, true))
 }
 
+/// Stores an approval of a run that waits, or gives the one of this very attempt. `waits` is what a verified
+/// entry says of the webhook.
+///
+/// # Errors
+/// [`Crowding`] if the environment's policy lets no more wait.
+pub async fn create_for_run(
+    storage: &Storage,
+    subject: FrozenSubject,
+    commit: &CommitAtGitHub,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<StoredApproval, GateError> {
+    let run = subject.workflow_run().ok_or(GateError::NotFound)?;
+    let requester_key = run.requester.key.clone();
+    let idempotency_key = WorkflowRun::idempotency_key(run.run, run.attempt, &run.environment);
+    let mut writer = storage.begin().await?;
+    let earlier = writer.approval_by_idempotency_key(&requester_key, &idempotency_key).await?;
+    if let Some(earlier) = earlier {
+        return Ok(earlier);
+    }
+    let asked = NewApproval {
+        requester_key,
+        idempotency_key,
+        request_digest: *subject.digest(),
+        asked_with: AskedWith::Webhook { recorded: run.recorded() },
+        notify: None,
+    };
+    slow_down(&mut writer, &asked.requester_key, policy, now).await?;
+    make_room(&mut writer, &subject, policy).await?;
+    let stored = writer.create(Approval::request(subject, policy.clone()), &asked, now).await?;
+    writer.show_at_github(&stored.approval, commit, now).await?;
+    writer.commit().await?;
+    Ok(stored)
+}
+
 /// Refuses a requester that asked as often as it may within the hour before.
 async fn slow_down(
     writer: &mut Writer,
-    attempt: &Attempt<'_>,
+    requester: &str,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<(), GateError> {
     let Some(most) = policy.requests_per_hour else { return Ok(()) };
-    let requester = attempt.requester.requester_key().to_owned();
+    let requester = requester.to_owned();
     let since = now.saturating_sub(HOUR).unwrap_or(Timestamp::MIN);
     let environment = policy.environment.clone();
     // Of the newest that count, the oldest is the first to leave the hour.

@@ -57,6 +57,7 @@ pub fn hand_over(app: &App, approval: &Approval, idempotency_key: String) -> Cal
     let kind = match asked.subject() {
         Subject::Deployment(_) => "A deployment",
         Subject::Action(_) => "A call",
+        Subject::WorkflowRun(_) => "A run",
     };
     // Our words alone: nothing that the requester wrote speaks to the person here.
     let message = format!(

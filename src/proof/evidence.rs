@@ -30,8 +30,8 @@ pub struct Evidence {
     pub deployment: String,
     /// The canonical policy that was in force, as text.
     pub policy: String,
-    /// Who asked: the workload's token.
-    pub requester: SignedToken,
+    /// Who asked: the workload's token, or that the gate says it.
+    pub requester: Asker,
     /// The signed decisions, in the order of the record.
     pub decisions: Vec<DecisionEvidence>,
     /// The enrolments of the credentials that signed, in the order of their first use: for decisions,
@@ -54,6 +54,46 @@ pub struct Cosignature {
     pub witness: String,
     /// What stands in the note behind the witness's name: base64 of key hash, time and signature.
     pub cosignature: String,
+}
+
+/// What shows who asked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum Asker {
+    /// The workload's token, which its issuer signed.
+    Token(SignedToken),
+    /// Nothing that anybody else signed: of a run of GitHub Actions the gate itself says, in the approval's
+    /// first entry, that GitHub's webhook came. That webhook's HMAC is made with a secret that the gate knows.
+    Said(GateStatement),
+}
+
+/// Says that the gate says it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GateStatement {
+    /// By whom: always `gate`.
+    pub said_by: Gate,
+}
+
+/// The gate, as the one who says something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// The gate.
+    Gate,
+}
+
+impl Asker {
+    /// That the gate says it.
+    pub const SAID: Self = Self::Said(GateStatement { said_by: Gate::Gate });
+
+    /// The token, if there is one.
+    pub fn token(&self) -> Option<&SignedToken> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Said(_) => None,
+        }
+    }
 }
 
 /// A token and the key that verified it.

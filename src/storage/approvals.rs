@@ -3,6 +3,7 @@
 mod written;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::approval::{Approval, State, Status};
@@ -47,14 +48,49 @@ pub struct NewApproval {
     pub idempotency_key: String,
     /// The digest of the request's body.
     pub request_digest: Digest,
-    /// The token that asked, as it was received.
-    pub token: String,
-    /// The key that verified it, in the form that RFC 7638 hashes.
-    pub token_key: String,
-    /// That key's thumbprint, for the ledger.
-    pub token_key_thumbprint: String,
+    /// What it was asked with.
+    pub asked_with: AskedWith,
     /// The webhook that is told of it, if the requester named one.
     pub notify: Option<String>,
+}
+
+/// What a new approval was asked with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AskedWith {
+    /// A workload's token.
+    Token {
+        /// The token, as it was received.
+        token: String,
+        /// The key that verified it, in the form that RFC 7638 hashes.
+        key: String,
+        /// That key's thumbprint, for the ledger.
+        key_thumbprint: String,
+    },
+    /// GitHub's word that a run waits, which stands in the subject.
+    Webhook {
+        /// What the ledger says of it.
+        recorded: Value,
+    },
+}
+
+impl AskedWith {
+    /// What is kept: the token and the key that verified it. Nothing stands where there is none.
+    pub(super) fn token(&self) -> (&str, &str) {
+        match self {
+            Self::Token { token, key, .. } => (token, key),
+            Self::Webhook { .. } => ("", ""),
+        }
+    }
+
+    /// What the approval's first entry holds.
+    pub(super) fn recorded(&self) -> Value {
+        match self {
+            Self::Token { token, key_thumbprint, .. } => {
+                json!({"token_digest": Digest::of(token), "token_key": key_thumbprint})
+            }
+            Self::Webhook { recorded } => recorded.clone(),
+        }
+    }
 }
 
 /// The columns of [`ApprovalRow`], with the policy's text beside them.
@@ -233,7 +269,7 @@ impl TryFrom<DecisionRow> for SignedDecision {
 }
 
 impl Storage {
-    /// The token that asked for an approval, and the key that verified it.
+    /// The token that asked for an approval, and the key that verified it; two empty texts for a run.
     pub async fn requester_token(&self, id: &ApprovalId) -> Result<Option<(String, String)>> {
         Ok(sqlx::query_as("SELECT token, token_key FROM approvals WHERE id = $1")
             .bind(id.as_str())

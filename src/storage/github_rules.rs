@@ -5,29 +5,13 @@ use jiff::Timestamp;
 use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::approval::Approval;
-use crate::domain::digest::Digest;
-use crate::domain::ids::ApprovalId;
+use crate::domain::workflow_run::RunWaits;
 use crate::storage::column::{Row, big_int};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::writer::step;
 use crate::storage::{Storage, Writer};
 
 const TABLE: &str = "github_rules";
-
-/// What a webhook said.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewRule {
-    /// GitHub's name of the delivery.
-    pub delivery: String,
-    /// SHA-256 of its body. The name is not signed, so a body counts once under whatever name it comes.
-    pub body: Digest,
-    /// GitHub's number of the repository.
-    pub repository: u64,
-    /// GitHub's number of the run.
-    pub run: u64,
-    /// The environment that it waits at.
-    pub environment: String,
-}
 
 /// A run that waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,7 +87,8 @@ impl RuleRow {
     }
 }
 
-/// Has runs looked at again that wait for this approval.
+/// Has runs looked at again that wait for this approval. Rows are good enough for that: a run that none of them
+/// names is looked at a little later.
 pub(super) async fn look_again(
     connection: &mut AnyConnection,
     approval: &Approval,
@@ -121,6 +106,11 @@ pub(super) async fn look_again(
 }
 
 impl Writer {
+    /// Keeps what a webhook said. False: it came before.
+    pub async fn keep_rule(&mut self, rule: &RunWaits, now: Timestamp) -> Result<bool> {
+        step!(self, insert(&mut self.transaction, rule, now))
+    }
+
     /// Notes that an answer is about to be given. False: the run was answered before.
     pub async fn announce_answer(
         &mut self,
@@ -140,6 +130,23 @@ impl Writer {
     }
 }
 
+async fn insert(connection: &mut AnyConnection, rule: &RunWaits, now: Timestamp) -> Result<bool> {
+    // The name of a delivery is not signed, so a body counts once under whatever name it comes.
+    const SQL: &str = "INSERT INTO github_rules (delivery, body_digest, repository_id, run_id, \
+         environment, received_at, due_at, attempts) VALUES ($1, $2, $3, $4, $5, $6, $6, 0) \
+         ON CONFLICT DO NOTHING";
+    let touched = sqlx::query(SQL)
+        .bind(&rule.delivery.id)
+        .bind(rule.delivery.body_digest.to_string())
+        .bind(big_int(rule.repository)?)
+        .bind(big_int(rule.run)?)
+        .bind(&rule.environment)
+        .bind(now.as_microsecond())
+        .execute(connection)
+        .await?;
+    Ok(touched.rows_affected() == 1)
+}
+
 async fn set_answer(
     connection: &mut AnyConnection,
     sql: &'static str,
@@ -156,25 +163,6 @@ async fn set_answer(
 }
 
 impl Storage {
-    /// Keeps what a webhook said. False: it came before.
-    pub async fn keep_rule(&self, rule: &NewRule, now: Timestamp) -> Result<bool> {
-        const SQL: &str = "INSERT INTO github_rules (delivery, body_digest, repository_id, run_id, \
-             environment, received_at, due_at, attempts) VALUES ($1, $2, $3, $4, $5, $6, $6, 0) \
-             ON CONFLICT DO NOTHING";
-        self.refuse_if_stopped()?;
-        let touched = sqlx::query(SQL)
-            .bind(&rule.delivery)
-            .bind(rule.body.to_string())
-            .bind(big_int(rule.repository)?)
-            .bind(big_int(rule.run)?)
-            .bind(&rule.environment)
-            .bind(now.as_microsecond())
-            .execute(&mut *self.writer().await?)
-            .await?;
-        self.inner.wakeups.send_modify(|count| *count += 1);
-        Ok(touched.rows_affected() == 1)
-    }
-
     /// The waiting run that is due longest, if one is.
     pub async fn due_rule(&self, now: Timestamp) -> Result<Option<WaitingRule>> {
         const SQL: &str = "SELECT delivery, repository_id, run_id, environment, attempt, announced, \
@@ -223,19 +211,5 @@ impl Storage {
             .execute(&mut *self.writer().await?)
             .await?;
         Ok(())
-    }
-
-    /// The approvals that were asked for by a run, in the order they were.
-    pub async fn approvals_of_run(&self, repository: u64, run: u64) -> Result<Vec<ApprovalId>> {
-        const SQL: &str = "SELECT r.approval_id FROM github_reports r \
-             JOIN approvals a ON a.id = r.approval_id \
-             WHERE r.repository_id = $1 AND r.run_id = $2 ORDER BY a.first_entry";
-        let ids: Vec<String> = sqlx::query_scalar(SQL)
-            .bind(big_int(repository)?)
-            .bind(big_int(run)?)
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
-        let table = "github_reports";
-        ids.iter().map(|id| Row { table, key: id }.parse("approval_id", id)).collect()
     }
 }

@@ -50,7 +50,7 @@ use crate::domain::log_key::{LogKey, LogPublicKey};
 use crate::domain::notice::Subscription;
 
 pub use agent_credentials::KeptAgentCredential;
-pub use approvals::{NewApproval, StoredApproval};
+pub use approvals::{AskedWith, NewApproval, StoredApproval};
 pub use batches::Batch;
 pub use ceremonies::{Ceremony, IssuedStatement, Login};
 pub use drift::KeptSighting;
@@ -61,7 +61,7 @@ pub use error::{Result, StorageError};
 pub use first_keys::FirstKeyLink;
 pub use follow::LogStretch;
 pub use github::{Comment, CommitAtGitHub, Made, Making, Report, Speaker};
-pub use github_rules::{NewRule, RuleAnswer, WaitingRule};
+pub use github_rules::{RuleAnswer, WaitingRule};
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
 pub use notices::{DueNotice, NoticeStanding};

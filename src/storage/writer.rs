@@ -359,10 +359,7 @@ impl Writer {
         if let Some(receiver) = &asked.notify {
             notices::name_receiver(&mut self.transaction, approval.id(), receiver).await?;
         }
-        let data = serde_json::json!({
-            "token_digest": Digest::of(&asked.token),
-            "token_key": asked.token_key_thumbprint,
-        });
+        let data = asked.asked_with.recorded();
         let record = Record::of_transition(&transition, None, data, now);
         self.append(&record).await?;
         let approval = transition.approval;

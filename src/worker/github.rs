@@ -4,19 +4,25 @@
 //! not been shown yet, and any instance can go on where another stopped. One speaks at a time, since GitHub
 //! asks Apps to make their calls one after the other.
 
+mod asking;
 mod report;
 mod rule;
 mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
+use crate::domain::policy::Policy;
 use crate::gate::GateError;
+use crate::gate::authorise::NotAuthorised;
+use crate::gate::runs_asked::RunsAsked;
 use crate::integrations::github::app::{AppError, GitHubApp};
+use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
 use crate::randomness;
 use crate::storage::{Report, Speaker, Storage, StorageError, WaitingRule};
@@ -44,10 +50,21 @@ pub struct Voice {
     trust: Trust,
     log: Arc<LogFollower>,
     github: Arc<GitHubApp>,
-    /// The gate's origin, which links begin with.
-    origin: String,
+    terms: Terms,
+    /// What the ledger says of runs. None if the pinned log key cannot be read: then no run is let on.
+    runs: Option<Mutex<RunsAsked>>,
     /// Names this process in leases.
     name: String,
+}
+
+/// What answers rest on beside evidence.
+pub struct Terms {
+    /// The gate's origin, which links begin with.
+    pub origin: String,
+    /// The rules of each environment, for runs that people are asked about.
+    pub policies: BTreeMap<String, Policy>,
+    /// The names of the token issuers that are GitHub's: nobody else's tokens name its runs.
+    pub issuers: BTreeSet<String>,
 }
 
 /// Why something could not be said.
@@ -68,6 +85,15 @@ impl From<GateError> for Unsaid {
         match error {
             GateError::Storage(error) => Self::Storage(error),
             other => Self::Unproved(other.to_string()),
+        }
+    }
+}
+
+impl From<NotAuthorised> for Unsaid {
+    fn from(finding: NotAuthorised) -> Self {
+        match finding {
+            NotAuthorised::Storage(error) => Self::Storage(error),
+            finding => Self::Unproved(finding.to_string()),
         }
     }
 }
@@ -94,7 +120,7 @@ fn sort(error: Unsaid, now: Timestamp) -> Result<Result<String, Spoken>, Storage
 }
 
 impl Voice {
-    /// A voice for the gate at `origin`. `trust` is what it believes without asking the database: GitHub is
+    /// A voice for the gate at the origin of `terms`. `trust` is what it believes without asking the database: GitHub is
     /// shown nothing that its evidence does not prove, and `log` says before each answer whether the database is
     /// still the one that was seen.
     pub fn new(
@@ -103,9 +129,11 @@ impl Voice {
         trust: Trust,
         log: Arc<LogFollower>,
         github: Arc<GitHubApp>,
-        origin: String,
+        terms: Terms,
     ) -> Self {
-        Self { storage, clock, trust, log, github, origin, name: randomness::token::<12>() }
+        let runs = TrustedLog::parse(&trust.log).map(|log| Mutex::new(RunsAsked::new(log.key)));
+        let name = randomness::token::<12>();
+        Self { storage, clock, trust, log, github, terms, runs, name }
     }
 
     /// Speaks until `shutdown` turns true. What is cut off then is looked for by whoever goes on.

@@ -64,6 +64,8 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         keys: None,
         actions: Vec::new(),
         requests_per_hour: None,
+        workflow_runs: Vec::new(),
+        github_accounts: Default::default(),
     };
     let request = DeploymentRequest {
         service: web(),

@@ -210,6 +210,7 @@ fn the_example_is_a_configuration() {
       images          europe-docker.pkg.dev/example-prod/app/web
                       europe-docker.pkg.dev/example-prod/app/checkout
       may ask         github with environment production, ref refs/heads/main or refs/tags/v*, repository_id 512345678
+      runs signed for branch main, event push, repository_id 512345678, workflow .github/workflows/deploy.yml
       must sign       1 of release-managers
                       1 of security or 00u1a2b3c4EXAMPLE5d7
       keys            only device-bound keys sign; a new key signs 24h after its enrolment; whoever signs has at least 2 such keys; after the loss of one the others go on signing for 168h

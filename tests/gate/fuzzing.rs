@@ -112,7 +112,7 @@ fn the_corpus_is_that_of_the_vectors() {
         ("public_key", "good", key.public_key.cose().to_vec()),
         ("registration", "good", evidence.credentials[0].registration.clone().into()),
         ("request_body", "good", body.to_string().into()),
-        ("token", "good", evidence.requester.token.clone().into()),
+        ("token", "good", evidence.requester.token().unwrap().token.clone().into()),
         ("trust", "good", trust),
     ];
     for (target, name, input) in inputs {

@@ -3,4 +3,5 @@
 mod description;
 mod forging;
 mod rules;
+mod runs;
 mod showing;

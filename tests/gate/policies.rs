@@ -2,9 +2,11 @@
 
 use std::process::Output;
 
+use countersign::domain::policy::{Effect, Policy, policy_changes};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::sample_approval;
 use crate::support::gate::{Engine, Gate, on_both_engines};
 use crate::support::process::countersign;
 
@@ -362,4 +364,27 @@ async fn who_has_no_key_is_said(engine: Engine) {
     assert!(text.contains(says) && text.contains("(key_not_synced)"), "{text}");
     assert!(text.contains("those who have a key make up 0"), "{text}");
     gate.finish().await;
+}
+
+#[test]
+fn a_listed_run_is_wider_and_an_account_narrower() {
+    let (none, runs) = (sample_approval::policy(), sample_approval::run_policy());
+    let owned = Policy {
+        github_accounts: [("9001".to_owned(), "u-mira".to_owned())].into(),
+        ..runs.clone()
+    };
+    let changes = |old: &Policy, new: &Policy| -> Vec<(Effect, String)> {
+        let named = |policy: &Policy| [("production".to_owned(), policy.clone())].into();
+        let found = policy_changes(&named(old), &named(new)).into_iter();
+        found.map(|change| (change.effect, change.sentence)).collect()
+    };
+    let run = "runs with branch main or release/*, event push, repository_id 712345 may";
+    assert_eq!(changes(&none, &runs), [(Effect::Wider, format!("{run} be signed for now"))]);
+    assert_eq!(
+        changes(&runs, &none),
+        [(Effect::Narrower, format!("{run} no longer be signed for"))]
+    );
+    let owner = "runs started by the account 9001 of u-mira may";
+    let narrower = format!("{owner} no longer be signed for by its owner");
+    assert_eq!(changes(&runs, &owned), [(Effect::Narrower, narrower)]);
 }

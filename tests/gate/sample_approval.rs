@@ -13,6 +13,7 @@ use countersign::domain::rollout::{
     Answer, Call, Intent, Progress, RecordedCall, Serving, shares_at,
 };
 use countersign::domain::subject::{Facts, FrozenSubject, Link, Requester};
+use countersign::domain::workflow_run::{Account, Delivery, Repository, WorkflowRun};
 use countersign::web::views::Viewer;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -94,6 +95,8 @@ pub fn policy() -> Policy {
         keys: None,
         actions: vec![],
         requests_per_hour: None,
+        workflow_runs: vec![],
+        github_accounts: Default::default(),
     }
 }
 
@@ -160,6 +163,52 @@ pub fn deployment() -> Deployment {
             url: "https://github.com/acme/checkout/commit/5f3c9a17".into(),
         }),
     }
+}
+
+/// A run that waits at the environment of [`run_policy`].
+pub fn workflow_run() -> WorkflowRun {
+    let host = "github.com".to_owned();
+    let repository = Repository { id: 712345, name: "acme/checkout".into() };
+    let mira = Account { id: 9001, login: "mira".into() };
+    let facts = Facts {
+        requester: WorkflowRun::requester_of(&host, &repository),
+        reason: "Offer one-tap payment for saved cards".into(),
+        title: None,
+        body: None,
+        links: vec![],
+        policy_digest: run_policy().canonical().unwrap().1,
+        ..deployment().facts
+    };
+    WorkflowRun {
+        facts,
+        host,
+        repository,
+        run: 9_876_543_210,
+        attempt: 1,
+        workflow: ".github/workflows/deploy.yml@main".into(),
+        branch: "main".into(),
+        commit: "5f3c9a17e0b84d2f9c6a1b7d8e2f4a60c3d5e7f9".into(),
+        event: "push".into(),
+        actor: Some(mira.clone()),
+        triggering_actor: Some(mira),
+        delivery: Delivery {
+            id: "0b989ba4-242f-11e5-81e1-c7b6966d2516".into(),
+            body_digest: Digest::of("body"),
+            signature_digest: Digest::of("signature"),
+        },
+    }
+}
+
+/// One that lets people sign for runs.
+pub fn run_policy() -> Policy {
+    let listed =
+        json!({"repository_id": ["712345"], "branch": ["main", "release/*"], "event": ["push"]});
+    Policy { workflow_runs: vec![serde_json::from_value(listed).unwrap()], ..policy() }
+}
+
+/// A run that waits for signatures.
+pub fn pending_run(run: WorkflowRun) -> Approval {
+    Approval::request(FrozenSubject::freeze(run).unwrap(), run_policy()).approval
 }
 
 pub fn approval_of(deployment: Deployment) -> Approval {

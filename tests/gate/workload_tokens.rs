@@ -1,6 +1,7 @@
 //! Workload tokens against the sandbox's issuers: which are accepted, and why each other is not.
 
 mod issuer_keys;
+mod many;
 mod rotation;
 
 use countersign::integrations::workload_oidc::{
@@ -80,7 +81,17 @@ async fn a_github_job_is_a_requester() {
 async fn good_shapes_are_accepted() {
     let server = IdentityServer::start().await;
     let verifier = verifier(&server);
+    let agent = |mut changes: Value| {
+        changes["issuer"] = "agent".into();
+        changes
+    };
     let good = [
+        ("an agent's without typ", agent(json!({ "header": { "typ": null } }))),
+        ("an agent's for us alone in a list", agent(json!({ "aud": [GATE] }))),
+        ("an agent's, ten seconds ahead", agent(json!({ "iat": seconds(&server, 10) }))),
+        ("an agent's with more claims", agent(json!({ "act": { "sub": "u-alice" }, "n": 1 }))),
+        ("started again", json!({ "run_attempt": "3" })),
+        ("on a runner of one's own", json!({ "runner_environment": "self-hosted" })),
         ("an agent's", json!({ "issuer": "agent" })),
         ("github named", json!({ "issuer": "github" })),
         ("without nbf", json!({ "nbf": null })),
@@ -107,7 +118,7 @@ async fn good_shapes_are_accepted() {
         ("with claims that nobody knows", json!({ "extra": { "a": [1, { "b": null }] } })),
         ("with a name beyond ASCII", json!({ "actor": "Zoë" })),
     ];
-    assert!(good.len() >= 20);
+    assert!(good.len() >= 20, "{}", good.len());
     for (case, changes) in good {
         let verdict = verify(&server, &verifier, changes).await;
         assert!(verdict.is_ok(), "{case}: {verdict:?}");

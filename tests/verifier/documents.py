@@ -72,6 +72,7 @@ FORMS = {
     "any": lambda value: True, "given": lambda value: value is not None, "text": str.__instancecheck__,
     "object": dict.__instancecheck__, "bytes": bytes.__instancecheck__,
     "patterns": lambda value: type(value) is dict and has_form([*value.values()], "text**"),
+    "texts": lambda value: type(value) is dict and has_form([*value.values()], "text+"),
     "byte": is_of(range(2**8)), "unsigned": is_of(range(2**64)), "signed": is_of(range(-2**63, 2**63)),
     "time": lambda value: type(value) is str and nanoseconds(value) is not None,
 }

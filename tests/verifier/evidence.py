@@ -16,6 +16,7 @@ ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle
 # What everybody said last: a person decides once, or again after taking it back.
 newest = lambda decisions: {canonical(one["person"]): one for one in decisions}
 person_of = lambda claims: {"issuer": claims.get("iss"), "subject": claims.get("sub")}
+RUN = "countersign/workflow_run/v1"
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
 CODES = dict(line.split(" ", 1) for line in Path(__file__).with_name("codes.txt").read_text().splitlines())
 
@@ -64,7 +65,7 @@ def of_form(case):
     is_whole = lambda said: [name in said for name in ("deployment", "policy_digest", "deployments")] in ([True, True, False], [False, False, True])
     require(all(is_whole(one.said) for one in case.decisions), "a decision is on one or on a list")
     case.signers = [one["sign_in"] for one in file["credentials"] + [one.file for one in case.endorsements + case.interventions] + file["decisions"]]
-    list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers]]))
+    list(map(read_key, [signer["key"] for signer in [file["requester"], *case.signers] if "key" in signer]))
     yield "audience_mismatch"
     require(case.deployment["audience"] == case.trust["origin"])
     yield "policy_mismatch"
@@ -100,6 +101,11 @@ def of_log(case):
 def of_requester(case):
     yield "requester_mismatch"
     requester, (token, key) = case.deployment["requester"], map(case.file["requester"].get, ("token", "key"))
+    # Of a run alone the gate says who asked; nothing else is asked for without a token.
+    require((token is None) == (case.deployment["schema"] == RUN), "a token is missing, or there where none can be")
+    if token is None:
+        yield from of_run(case, requester)
+        return
     noted = {"token_digest": digest_of(token), "token_key": thumbprint(key)}
     require(case.entries[0].record.get("data") == noted, "the log recorded another one")
     claims, issuers = part_of(token, 1), {one["name"]: one for one in case.trust["workload_issuers"]}
@@ -122,10 +128,23 @@ def admits(rule, requester):
     """Whether the rule lets this requester ask. It has to know for whom, where the token is for somebody else's use."""
     said = {name: value for name, value in requester["claims"].items() if isinstance(value, str)}
     is_known = rule["acts_for"]["claim"] in said if "acts_for" in rule else "act" not in requester["claims"]
-    # A claim is one of the texts. One that ends in `*` means all that begins like it.
-    return is_known and rule["issuer"] == requester["issuer"] and all(
-        name in said and any(text in (said[name], said[name][:len(text) - 1] + "*") for text in texts)
-        for name, texts in rule["claims"].items())
+    return is_known and rule["issuer"] == requester["issuer"] and fits(rule["claims"], said)
+
+def of_run(case, requester):
+    asked, repository = case.deployment, case.deployment["repository"]
+    require(case.entries[0].record.get("data") == {"delivery": asked["delivery"]}, "the log recorded another webhook")
+    named = {"issuer": "github-webhook", "issuer_url": "https://" + asked["host"], "subject": repository["name"]}
+    named |= {"key": f"github-webhook:{repository['id']}", "claims": {}}
+    require(requester == named, "who asked does not follow from the repository")
+    yield "requester_not_allowed"
+    said = {"repository_id": str(repository["id"]), "workflow": asked["workflow"].partition("@")[0]}
+    said |= {name: asked[name] for name in ("branch", "event")}
+    require(any(listed and fits(listed, said) for listed in case.policy.get("workflow_runs", [])))
+
+def fits(listed, said):
+    """Whether everything that is named is one of the texts. One that ends in `*` means all that begins like it."""
+    return all(name in said and any(text in (said[name], said[name][:len(text) - 1] + "*") for text in listed[name])
+        for name in listed)
 
 def time_of(claims, name):
     require(type(claims.get(name)) is int and 0 <= claims[name] < 10**11, f"its {name} is no time")
@@ -268,17 +287,20 @@ def of_statements(case):
     told = case.state["status"] == "rejected" and [case.state[name] for name in ("by", "name", "reason")]
     require(not any(refusals[:-1]) and (refusals or [False])[-1] == told)
     yield "quorum_not_met"
-    # Whoever issued the credential of an agent, or has it act for them, asked through it, and counts for nothing.
+    # Whoever issued the credential of an agent, or has it act for them, asked through it, whoever started a run asked, and they count for nothing.
     said, named = (asks := case.deployment["requester"])["claims"], [
         one["acts_for"] for one in case.policy["requesters"] if "acts_for" in one and admits(one, asks)]
     behind = [{"issuer": one["directory"], "subject": said[one["claim"]]} for one in named]
     if asks["issuer"] == "agent-credential":
         behind.append({"issuer": said.get("issued_by_issuer"), "subject": said.get("issued_by_subject")})
+    started = [str(case.deployment[name]["id"]) for name in ("actor", "triggering_actor") if name in case.deployment]
+    owners = {case.policy.get("github_accounts", {}).get(account) for account in started}
+    asked = lambda person: person in behind or person["subject"] in owners
     for told in (entry.record["approval"] for entry in case.entries):
-        people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and one["person"] not in behind]
+        people = [one for one in newest(told["decisions"]).values() if one["verdict"] == "approve" and not asked(one["person"])]
         require(told["state"]["status"] not in APPROVED or is_met(case.policy["rules"], people))
     anybody = [{"from": sum((rule["from"] for rule in case.policy["rules"]), []), "count": 1}]
-    may_sign = lambda one: one.person not in behind and has_form(one.groups, "text*") and is_met(anybody, [vars(one)])
+    may_sign = lambda one: not asked(one.person) and has_form(one.groups, "text*") and is_met(anybody, [vars(one)])
     require(all(map(may_sign, case.interventions)), "no rule names who intervened")
 
 def subjects_of(asked):

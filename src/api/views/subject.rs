@@ -32,6 +32,29 @@ pub enum SubjectView {
         #[schema(value_type = Object)]
         arguments: Map<String, Value>,
     },
+    /// A run of GitHub Actions that waits at an environment. The gate itself says that it waits.
+    WorkflowRun {
+        /// The GitHub host.
+        host: String,
+        /// `owner/name`.
+        repository: String,
+        /// GitHub's number of the repository.
+        repository_id: u64,
+        /// GitHub's number of the run.
+        run: u64,
+        /// Which attempt waits.
+        attempt: u64,
+        /// The workflow file and the branch or tag that it was taken from.
+        workflow: String,
+        /// The commit.
+        commit: String,
+        /// What started it.
+        event: String,
+        /// Who started it first, by GitHub's name.
+        actor: Option<String>,
+        /// Who started this attempt.
+        triggering_actor: Option<String>,
+    },
 }
 
 /// One step of the traffic.
@@ -74,6 +97,18 @@ impl SubjectView {
             Subject::Action(action) => {
                 Self::Action { tool: action.tool.clone(), arguments: action.arguments.clone() }
             }
+            Subject::WorkflowRun(run) => Self::WorkflowRun {
+                host: run.host.clone(),
+                repository: run.repository.name.clone(),
+                repository_id: run.repository.id,
+                run: run.run,
+                attempt: run.attempt,
+                workflow: run.workflow.clone(),
+                commit: run.commit.clone(),
+                event: run.event.clone(),
+                actor: run.actor.as_ref().map(|account| account.login.clone()),
+                triggering_actor: run.triggering_actor.as_ref().map(|one| one.login.clone()),
+            },
         }
     }
 }

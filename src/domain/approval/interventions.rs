@@ -49,7 +49,7 @@ impl Approval {
         groups: &[String],
         now: Timestamp,
     ) -> Result<(), TransitionRefusal> {
-        if self.policy.people_behind(&self.subject.requester).contains(person) {
+        if self.policy.was_asked_by(self.subject.subject(), person) {
             return Err(TransitionRefusal::OwnRequest(name.to_owned()));
         }
         if !self.policy.admits_approver(person, groups) {

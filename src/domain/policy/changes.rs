@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::domain::check::Check;
 use crate::domain::key_rules::{Aaguid, KeyKind, KeyRules};
 use crate::domain::plan::PlanRules;
+use crate::domain::workflow_run::run_in_words;
 
 use super::{EnrolmentRules, NewerRequest, Policy, Principal, RequesterMatch, Rule, TrustLevel};
 
@@ -110,6 +111,21 @@ impl Changes {
             &words(&new.requesters),
             "workloads of",
             ("may", "ask"),
+        );
+        let runs = |policy: &Policy| -> Vec<String> {
+            policy.workflow_runs.iter().map(run_in_words).collect()
+        };
+        self.of_lists(&runs(old), &runs(new), "runs with", ("may", "be signed for"));
+        let accounts = |policy: &Policy| -> Vec<String> {
+            let accounts = policy.github_accounts.iter();
+            accounts.map(|(account, person)| format!("{account} of {person}")).collect()
+        };
+        // Whoever started a run cannot sign it, so that one more is one less who may.
+        self.of_lists(
+            &accounts(new),
+            &accounts(old),
+            "runs started by the account",
+            ("may", "be signed for by its owner"),
         );
         self.of_signers(old, new);
         self.of_rules(&old.rules, &new.rules);

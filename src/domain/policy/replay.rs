@@ -75,28 +75,27 @@ pub fn replay(approval: &Approval, new: Option<&Policy>) -> Option<Replayed> {
 }
 
 fn play(approval: &Approval, policy: &Policy) -> Ending {
-    let requester = &approval.subject.requester;
-    if !policy.admits_requester(&requester.issuer, &requester.claims) {
-        return Ending::Refused(format!("{} may not ask", requester.display_name()));
-    }
     let subject = approval.subject.subject();
+    if !policy.admits(subject) {
+        let requester = approval.subject.requester.display_name();
+        return Ending::Refused(format!("{requester} may not ask"));
+    }
     if !policy.covers(subject) {
         return Ending::Refused(match subject {
             Subject::Deployment(deployment) if policy.services.contains(&deployment.service) => {
                 let repository = deployment.image.repository();
                 format!("images of {repository} may not be deployed")
             }
-            Subject::Deployment(_) | Subject::Action(_) => {
+            Subject::Deployment(_) | Subject::Action(_) | Subject::WorkflowRun(_) => {
                 format!("{} is not covered", subject.target())
             }
         });
     }
     let expires_at = expires_at(approval, policy);
-    let behind = policy.people_behind(requester);
     let mut signers = Vec::new();
     for decision in standing(&approval.decisions) {
         let counts = policy.admits_approver(&decision.person, &decision.groups)
-            && !behind.contains(&decision.person)
+            && !policy.was_asked_by(subject, &decision.person)
             && decision.decided_at < expires_at;
         match decision.verdict {
             Verdict::Reject if counts => return Ending::Rejected,

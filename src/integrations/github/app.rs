@@ -109,6 +109,8 @@ pub enum AppError {
 pub struct GitHubApp {
     /// GitHub's number of the App.
     pub id: u64,
+    /// `github.com`, or the host of a GitHub Enterprise Server.
+    pub host: String,
     /// The secret of its webhook.
     pub webhook_secret: SecretString,
     /// What GitHub is shown.
@@ -136,6 +138,10 @@ impl GitHubApp {
     pub fn new(api: &str, settings: &AppSettings) -> Result<Self, GitHubError> {
         let unusable = |error: &dyn std::fmt::Display| GitHubError::Settings(error.to_string());
         let uri: Uri = api.parse().map_err(|error| unusable(&error))?;
+        let host = match uri.authority().map(http::uri::Authority::as_str) {
+            Some("api.github.com") | None => "github.com".to_owned(),
+            Some(host) => host.to_owned(),
+        };
         let builder = Octocrab::builder()
             .base_uri(uri)
             .map_err(|error| unusable(&error))?
@@ -159,6 +165,7 @@ impl GitHubApp {
         }
         Ok(Self {
             id: settings.id,
+            host,
             webhook_secret: settings.webhook_secret.clone(),
             shows: settings.shows.clone(),
             repositories,

@@ -31,6 +31,7 @@ pub struct UnverifiedDelivery<'a> {
 pub struct VerifiedDelivery {
     id: String,
     digest: Digest,
+    signature_digest: Digest,
     event: Event,
 }
 
@@ -117,6 +118,11 @@ impl VerifiedDelivery {
         &self.digest
     }
 
+    /// SHA-256 of its signature as the header has it, in lower case.
+    pub fn signature_digest(&self) -> &Digest {
+        &self.signature_digest
+    }
+
     /// What it says.
     pub fn event(&self) -> &Event {
         &self.event
@@ -151,7 +157,12 @@ impl GitHubApp {
             "deployment_protection_rule" => self.rule(body)?,
             other => Event::Other(other.to_owned()),
         };
-        Ok(VerifiedDelivery { id: id.to_owned(), digest: Digest::of(body), event })
+        Ok(VerifiedDelivery {
+            id: id.to_owned(),
+            digest: Digest::of(body),
+            signature_digest: Digest::of(signature.to_ascii_lowercase()),
+            event,
+        })
     }
 
     fn rule(&self, body: &[u8]) -> Result<Event, DeliveryRefusal> {

@@ -29,6 +29,8 @@ pub struct Run {
     pub path: String,
     /// The workflow's name.
     pub name: Option<String>,
+    /// What GitHub calls it: the headline of its commit or of its pull request.
+    pub display_title: Option<String>,
     /// `waiting` while an environment is to be decided.
     pub status: Option<String>,
     /// Its page.

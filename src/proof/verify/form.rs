@@ -11,8 +11,8 @@ use crate::domain::statement::{Frozen, Predicate, Signable};
 use crate::domain::subject::FrozenSubject;
 use crate::proof::base64url;
 use crate::proof::evidence::{
-    Cosignature, CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence,
-    EntryEvidence, Evidence, RecordedIntervention, SignIn, SignedToken,
+    Asker, Cosignature, CredentialEvidence, DecisionEvidence, EVIDENCE_SCHEMA, EndorsementEvidence,
+    EntryEvidence, Evidence, RecordedIntervention, SignIn,
 };
 use crate::proof::jwk::is_canonical_key;
 
@@ -26,7 +26,7 @@ pub(super) struct Form<'a> {
     pub subject: FrozenSubject,
     pub policy: Policy,
     pub policy_digest: Digest,
-    pub requester: &'a SignedToken,
+    pub requester: &'a Asker,
     pub decisions: Vec<UnverifiedDecision<'a>>,
     pub credentials: Vec<UnverifiedCredential<'a>>,
     pub entries: Vec<UnverifiedEntry>,
@@ -116,7 +116,9 @@ impl<'a> Form<'a> {
         if evidence.schema != EVIDENCE_SCHEMA {
             return Err(malformed(format!("the file's schema is not {EVIDENCE_SCHEMA}")));
         }
-        check_key(&evidence.requester.key)?;
+        if let Some(token) = evidence.requester.token() {
+            check_key(&token.key)?;
+        }
         let subject = FrozenSubject::thaw(&evidence.deployment)
             .map_err(|error| malformed(format!("the deployment: {error}")))?;
         let policy: Policy = from_canonical_json(&evidence.policy)

@@ -110,12 +110,11 @@ pub(super) fn check_people(
     sign_ins: &[VerifiedSignIn],
     trust: &Trust,
 ) -> Result<(), Failure> {
-    let asked = form.policy.people_behind(&form.subject.requester);
     for (one, sign_in) in form.interventions.iter().zip(sign_ins) {
         let person = &one.signed.statement.predicate().approver;
         let groups = sign_in.groups(&trust.login.groups_claim);
         let may_sign = groups.is_some_and(|groups| form.policy.admits_approver(person, &groups));
-        if !may_sign || asked.contains(person) {
+        if !may_sign || form.policy.was_asked_by(form.subject.subject(), person) {
             return Err(Code::QuorumNotMet.because(format!(
                 "{} intervened, whom no rule of {} lets sign",
                 person.subject, form.policy.environment

@@ -285,10 +285,7 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
             form.entries.len(),
             status.as_str()
         ),
-        format!(
-            "The requester's token is of {}, its signature holds, and the policy lets it ask for this.",
-            form.subject.requester.issuer_url
-        ),
+        asked(form),
     ];
     if decided > 0 {
         let keys = form.credentials.len();
@@ -314,6 +311,21 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         ));
     }
     held
+}
+
+/// What shows who asked.
+fn asked(form: &Form<'_>) -> String {
+    let requester = &form.subject.requester;
+    match form.subject.workflow_run() {
+        None => format!(
+            "The requester's token is of {}, its signature holds, and the policy lets it ask for this.",
+            requester.issuer_url
+        ),
+        Some(run) => format!(
+            "That run {} of {} waited is the gate's own statement, signed by its log key when it was written: it names the webhook by its hashes, and no signature of GitHub can be checked here. The policy lets people sign for this run.",
+            run.run, requester.subject
+        ),
+    }
 }
 
 /// What the keys rest on beside the directory.

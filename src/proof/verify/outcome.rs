@@ -45,13 +45,11 @@ pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
 }
 
 fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {
-    // Whoever is behind the requester asked through it.
-    let asked = form.policy.people_behind(&form.subject.requester);
+    // Whoever is behind the requester asked through it, and whoever started a run asked by that.
+    let asked = |person: &Person| form.policy.was_asked_by(form.subject.subject(), person);
     let signers: Vec<(Person, Vec<String>)> = standing(decisions)
         .into_iter()
-        .filter(|decision| {
-            decision.verdict == Verdict::Approve && !asked.contains(&decision.person)
-        })
+        .filter(|decision| decision.verdict == Verdict::Approve && !asked(&decision.person))
         .map(|decision| (decision.person.clone(), decision.groups.clone()))
         .collect();
     form.policy.is_met(&signers)

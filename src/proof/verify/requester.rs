@@ -1,4 +1,4 @@
-//! Who asked: the workload's token, and whether the policy lets it.
+//! Who asked: the workload's token, or of a run the gate's own word; and whether the policy lets it.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,8 @@ use super::sign_in::{LEEWAY, check_key, check_signature};
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::digest::Digest;
 use crate::domain::subject::{Requester, Subject};
-use crate::proof::evidence::{SignedToken, Trust, TrustedIssuer};
+use crate::domain::workflow_run::WorkflowRun;
+use crate::proof::evidence::{Asker, SignedToken, Trust, TrustedIssuer};
 use crate::proof::jwk::thumbprint;
 use crate::proof::token::{NotATime, numeric_date, sole_audience, unverified_claims};
 
@@ -19,20 +20,42 @@ fn mismatch(sentence: impl Into<String>) -> Failure {
 }
 
 pub(super) fn check(form: &Form<'_>, trust: &Trust, judge: &impl Judge) -> Result<(), Failure> {
-    let issuer = check_token(form, trust, judge)?;
-    let SignedToken { token, key } = form.requester;
-    judge.pass(check_key("the requester", key, &issuer.issuer, &issuer.keys))?;
-    judge.pass(check_signature("the requester", token, key, &issuer.issuer))?;
+    match (form.requester, form.subject.workflow_run()) {
+        (Asker::Token(token), None) => {
+            let issuer = check_token(form, token, trust, judge)?;
+            let SignedToken { token, key } = token;
+            judge.pass(check_key("the requester", key, &issuer.issuer, &issuer.keys))?;
+            judge.pass(check_signature("the requester", token, key, &issuer.issuer))?;
+        }
+        (Asker::Said(_), Some(run)) => check_run(form, run, judge)?,
+        // Nothing but a run is asked for without a token, whatever the file says.
+        (Asker::Said(_), None) => return Err(mismatch("the file holds no token of a requester")),
+        (Asker::Token(_), Some(_)) => {
+            return Err(mismatch("a run is asked for by no token, and the file holds one"));
+        }
+    }
     judge.pass(check_policy(form))
+}
+
+/// The webhook is the one that was recorded when the approval began, and what the run says of its requester
+/// follows from its own facts. That GitHub sent it is the gate's word.
+fn check_run(form: &Form<'_>, run: &WorkflowRun, judge: &impl Judge) -> Result<(), Failure> {
+    let recorded = form.entries.first().map(|entry| &entry.record.data);
+    judge.require(recorded == Some(&run.recorded()), || {
+        mismatch("the webhook that the run names is not the recorded one")
+    })?;
+    judge.require(run.is_consistent(), || {
+        mismatch("the run names a requester that does not follow from its repository")
+    })
 }
 
 /// The token is the one that was recorded, of a pinned issuer, and says what the deployment says.
 fn check_token<'a>(
     form: &Form<'_>,
+    SignedToken { token, key }: &SignedToken,
     trust: &'a Trust,
     judge: &impl Judge,
 ) -> Result<&'a TrustedIssuer, Failure> {
-    let SignedToken { token, key } = form.requester;
     let said = json!({"token_digest": Digest::of(token), "token_key": thumbprint(key)});
     let recorded = form.entries.first().map(|entry| &entry.record.data);
     judge.require(recorded == Some(&said), || {
@@ -83,9 +106,7 @@ fn was_valid(claims: &Map<String, Value>, at: Timestamp) -> Result<bool, NotATim
 fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
     let Form { subject, policy, .. } = form;
     let requester = &subject.requester;
-    let allowed = policy.admits_requester(&requester.issuer, &requester.claims)
-        && policy.covers(subject.subject());
-    if allowed {
+    if policy.admits(subject.subject()) && policy.covers(subject.subject()) {
         return Ok(());
     }
     let asked = match subject.subject() {
@@ -93,6 +114,7 @@ fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
             format!("{} with images of {}", deployment.service, deployment.image.repository())
         }
         Subject::Action(action) => format!("the tool {}", action.tool),
+        Subject::WorkflowRun(run) => format!("the run {}", run.run),
     };
     Err(Code::RequesterNotAllowed.because(format!(
         "the policy of {} does not let {} ask for {asked}",

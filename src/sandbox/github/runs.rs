@@ -48,6 +48,7 @@ pub(super) async fn read(
     let mut answer = json!({
         "id": id,
         "name": "Deploy",
+        "display_title": "Send the checkout's address form once",
         "run_number": 17,
         "run_attempt": 1,
         "head_sha": "9b2f6c1d0e3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c",

@@ -15,15 +15,15 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
 
 /// Why GitHub would not know this call, if it would not. `path` begins behind the API's address.
 pub fn problem_of_call(method: &str, path: &str, query: &str, body: &[u8]) -> Option<String> {
-    let operation = match operation(method, path) {
-        Some(operation) => operation,
-        None => return Some(format!("{method} {path} is not described")),
+    let Some(Call { operation, places }) = call(method, path) else {
+        return Some(format!("{method} {path} is not described"));
     };
-    for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
-        let mut parameters = operation["parameters"].as_array().into_iter().flatten();
-        if !parameters.any(|one| one["in"] == "query" && one["name"] == *name) {
-            return Some(format!("the query parameter {name} is not described"));
-        }
+    let query: Vec<(String, String)> =
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    if let Some(problem) = problem_of_parameters(operation, "path", &places)
+        .or_else(|| problem_of_parameters(operation, "query", &query))
+    {
+        return Some(problem);
     }
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     if schema.is_null() {
@@ -43,7 +43,7 @@ pub fn problem_of_answer(
     status: StatusCode,
     body: &[u8],
 ) -> Option<String> {
-    let answers = &operation(method, path)?["responses"][status.as_str()];
+    let answers = &call(method, path)?.operation["responses"][status.as_str()];
     if answers.is_null() {
         return Some(format!("the status {status} is not described"));
     }
@@ -57,8 +57,48 @@ pub fn problem_of_answer(
     }
 }
 
+/// What of the values in a path or a query is not as described: one that is of another type, or none of the
+/// listed values, one that comes twice, and one that must be there and is not.
+fn problem_of_parameters(
+    operation: &'static Value,
+    place: &str,
+    given: &[(String, String)],
+) -> Option<String> {
+    let described = || {
+        let all = operation["parameters"].as_array().into_iter().flatten();
+        all.map(resolve).filter(|one| one["in"] == place)
+    };
+    for (at, (name, value)) in given.iter().enumerate() {
+        let Some(parameter) = described().find(|one| one["name"] == **name) else {
+            return Some(format!("the {place} parameter {name} is not described"));
+        };
+        if given[..at].iter().any(|(other, _)| other == name) {
+            return Some(format!("the {place} parameter {name} comes twice"));
+        }
+        let schema = resolve(&parameter["schema"]);
+        let value = match schema["type"].as_str() {
+            Some("integer" | "boolean") => serde_json::from_str(value).unwrap_or(Value::Null),
+            _ => Value::String(value.clone()),
+        };
+        if let Some(problem) =
+            problem(schema, &value, &format!("the {place} parameter {name}"), true)
+        {
+            return Some(problem);
+        }
+    }
+    let is_given = |one: &&Value| given.iter().any(|(name, _)| one["name"] == **name);
+    let missing = described().find(|one| one["required"] == true && !is_given(one))?;
+    Some(format!("the {place} parameter {} is missing", missing["name"]))
+}
+
+/// A described operation, and what stands in the places of its path.
+struct Call {
+    operation: &'static Value,
+    places: Vec<(String, String)>,
+}
+
 /// The gate names repositories by their numbers, as GitHub's own redirects do; the description by owner and name.
-fn operation(method: &str, path: &str) -> Option<&'static Value> {
+fn call(method: &str, path: &str) -> Option<Call> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let named: Vec<&str> = match segments[..] {
         ["repositories", id, ..] => {
@@ -76,7 +116,15 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let mut fitting: Vec<(&String, &Value)> =
         paths.iter().filter(|(template, _)| fits(template)).collect();
     fitting.sort_by_key(|(template, _)| template.matches('{').count());
-    fitting.into_iter().find_map(|(_, operations)| operations.get(method.to_lowercase()))
+    let (template, operation) = fitting.into_iter().find_map(|(template, operations)| {
+        Some((template, operations.get(method.to_lowercase())?))
+    })?;
+    let parts = template.trim_start_matches('/').split('/').zip(&named);
+    let places = parts.filter_map(|(part, segment)| {
+        let name = part.strip_prefix('{')?.strip_suffix('}')?;
+        Some((name.to_owned(), (*segment).to_owned()))
+    });
+    Some(Call { operation, places: places.collect() })
 }
 
 fn resolve(schema: &'static Value) -> &'static Value {

@@ -69,6 +69,7 @@ pub(in crate::storage) async fn insert_approval(
          ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
          ON CONFLICT DO NOTHING";
     let subject = &approval.subject;
+    let (token, token_key) = asked.asked_with.token();
     let touched = sqlx::query(SQL)
         .bind(approval.id().as_str())
         .bind(big_int(first_entry)?)
@@ -77,8 +78,8 @@ pub(in crate::storage) async fn insert_approval(
         .bind(&asked.requester_key)
         .bind(&asked.idempotency_key)
         .bind(asked.request_digest.to_string())
-        .bind(&asked.token)
-        .bind(&asked.token_key)
+        .bind(token)
+        .bind(token_key)
         .bind(subject.text())
         .bind(subject.digest().to_string())
         .bind(subject.policy_digest.to_string())

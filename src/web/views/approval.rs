@@ -18,6 +18,7 @@ use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
+use super::run::{self, RunView};
 use super::traffic::show_results;
 use super::{Frame, Inert, Moment, Surroundings};
 
@@ -36,6 +37,8 @@ pub struct ApprovalPage {
     environment: Inert,
     rollout: Option<RolloutView>,
     action: Option<ActionView>,
+    run: Option<RunView>,
+    kind: &'static str,
     earlier: Option<EarlierView>,
     batch: Option<BatchView>,
     requester: RequesterView,
@@ -134,6 +137,8 @@ impl ApprovalPage {
             environment: Inert::new(&asked.environment),
             rollout,
             earlier: None,
+            run: asked.workflow_run().map(|run| RunView::new(run, &approval.policy)),
+            kind: kind_of(asked.subject()),
             batch: None,
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
             requester: RequesterView::new(&asked.requester, &approval.policy),
@@ -200,6 +205,16 @@ pub(crate) fn headline_of(approval: &Approval) -> String {
     match approval.subject.subject() {
         Subject::Deployment(deployment) => rollout::headline(deployment),
         Subject::Action(action) => action::headline(action, &approval.policy),
+        Subject::WorkflowRun(run) => run::headline(run),
+    }
+}
+
+/// What its digest is one of.
+fn kind_of(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Deployment(_) => "Deployment",
+        Subject::Action(_) => "Action",
+        Subject::WorkflowRun(_) => "Run",
     }
 }
 
@@ -213,6 +228,10 @@ fn next_words(subject: &Subject) -> [&'static str; 2] {
         Subject::Action(_) => [
             "Your approval is the last that is needed: the requester may do it once, right after it.",
             "Nothing may be done yet if you approve: others have to sign as well.",
+        ],
+        Subject::WorkflowRun(_) => [
+            "Your approval is the last that is needed: the run goes on right after it, by itself.",
+            "The run does not go on yet if you approve: others have to sign as well.",
         ],
     }
 }

@@ -14,6 +14,7 @@ use super::approval::{StatusView, headline_of};
 use super::decisions::{RuleView, rules};
 use super::requester::{RequesterView, Words};
 use super::rollout::RolloutView;
+use super::run::RunView;
 use super::{Frame, Inert, Moment, Surroundings};
 
 /// `GET /approvals/{id}/batch`.
@@ -66,6 +67,8 @@ struct MemberView {
     words: Words,
     /// None: the partial of the requester asks for it.
     action: Option<ActionView>,
+    /// None: as above.
+    run: Option<RunView>,
     requested: Moment,
     expires: Moment,
     rules: Vec<RuleView>,
@@ -163,6 +166,7 @@ impl MemberView {
             requester: RequesterView::new(&asked.requester, &approval.policy),
             words: Words::new(asked.subject()),
             action: None,
+            run: None,
             requested: Moment::new(asked.requested_at, around.now),
             expires: Moment::new(asked.expires_at, around.now),
             rules: rules(approval),

@@ -11,6 +11,7 @@ use crate::domain::freeze::{FreezeScope, FrozenRequesters};
 use crate::domain::hold::Freeze;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::{NewerRequest, Policy};
+use crate::domain::workflow_run::run_in_words;
 use crate::web::paths;
 
 use super::approval::{StatusView, headline_of};
@@ -155,7 +156,7 @@ fn view(
         name: name.clone(),
         is_frozen: around.freezes.in_force(around.now).any(|(_, freeze)| is_whole(freeze)),
         rules: policy.rules.iter().map(|rule| Inert::new(&rule.in_words())).collect(),
-        asks: policy.requesters.iter().map(|one| Inert::new(&asking(&one.in_words()))).collect(),
+        asks: asks(policy),
         times: times(policy),
         newer: match policy.newer_request {
             NewerRequest::Supersede => {
@@ -174,6 +175,14 @@ fn view(
         }),
         recent: listing.recent.iter().map(|approval| recent(approval, around)).collect(),
     }
+}
+
+/// Who may ask, and for which runs of GitHub Actions people sign without that anybody asked.
+fn asks(policy: &Policy) -> Vec<Inert> {
+    let workloads = policy.requesters.iter().map(|one| asking(&one.in_words()));
+    let runs = policy.workflow_runs.iter();
+    let runs = runs.map(|listed| format!("runs of GitHub Actions with {}", run_in_words(listed)));
+    workloads.chain(runs).map(|words| Inert::new(&words)).collect()
 }
 
 /// The gate's own credentials in plain words; they are for their environment alone.

@@ -118,6 +118,7 @@ fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
                 format!("{}, {}", deployment.service.project(), deployment.service.location())
             }
             Subject::Action(action) => format!("Tool {}", action.tool),
+            Subject::WorkflowRun(run) => format!("GitHub Actions, {}", run.host),
         },
         requester: Inert::new(asked.requester.display_name()),
         requested: Moment::new(asked.requested_at, around.now),

@@ -22,6 +22,7 @@ pub mod problem;
 pub mod recovery;
 mod requester;
 mod rollout;
+mod run;
 mod traffic;
 
 use jiff::Timestamp;

@@ -171,7 +171,7 @@ fn forge(issuer_url: &str) -> Option<String> {
     server.starts_with("https://").then(|| server.to_owned())
 }
 
-fn is_repository(name: &str) -> bool {
+pub(super) fn is_repository(name: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     name.split_once('/').is_some_and(|(owner, rest)| {
         [owner, rest].iter().all(|part| {

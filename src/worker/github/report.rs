@@ -6,7 +6,7 @@ use crate::domain::approval::Approval;
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
-use crate::gate::authorise::{NotAuthorised, prove};
+use crate::gate::authorise::prove;
 use crate::integrations::github::app::{AppError, Shown};
 use crate::storage::{Comment, Making, Report, Speaker, StorageError};
 
@@ -29,6 +29,8 @@ impl Voice {
         let mut problems = Vec::new();
         for shown in &self.github.shows {
             let outcome = match shown {
+                // GitHub made one itself for the environment that a run waits at.
+                Shown::Deployment if approval.subject.workflow_run().is_some() => Ok(()),
                 Shown::Deployment => self.show_deployment(speaker, report, &approval).await,
                 Shown::Check => self.show_check(speaker, report, &approval).await,
                 Shown::Comment => self.show_comment(speaker, report, &approval).await,
@@ -56,11 +58,7 @@ impl Voice {
             }
             Err(error) => return Err(error.into()),
         };
-        let verified = match prove(&self.storage, &self.trust, &stored).await {
-            Ok(verified) => verified,
-            Err(NotAuthorised::Storage(error)) => return Err(error.into()),
-            Err(finding) => return Err(Unsaid::Unproved(finding.to_string())),
-        };
+        let verified = prove(&self.storage, &self.trust, &stored).await?;
         Ok(Approval {
             subject: verified.subject().clone(),
             policy: verified.policy().clone(),
@@ -96,7 +94,7 @@ impl Voice {
         report: &mut Report,
         approval: &Approval,
     ) -> Result<(), Unsaid> {
-        let status = words::deployment_status(approval, &self.origin);
+        let status = words::deployment_status(approval, &self.terms.origin);
         let digest = digest_of(&status)?;
         if report.made.status == Some(digest) {
             return Ok(());
@@ -155,8 +153,12 @@ impl Voice {
         approval: &Approval,
     ) -> Result<(), Unsaid> {
         let (repository, sha) = (report.commit.repository, report.commit.sha.clone());
-        let mut run =
-            words::check_run(approval, &self.origin, &self.storage.freezes(), self.clock.now());
+        let mut run = words::check_run(
+            approval,
+            &self.terms.origin,
+            &self.storage.freezes(),
+            self.clock.now(),
+        );
         let digest = digest_of(&run)?;
         if report.made.check == Some(digest) {
             return Ok(());
@@ -210,7 +212,8 @@ impl Voice {
                 Err(error) => return Err(error),
             }
         }
-        let text = words::comment(&told, &self.origin, &self.storage.freezes(), self.clock.now());
+        let text =
+            words::comment(&told, &self.terms.origin, &self.storage.freezes(), self.clock.now());
         let digest = Digest::of(&text);
         let kept = self.storage.comment(repository, pull).await?;
         if kept.as_ref().is_some_and(|kept| kept.id.is_some() && kept.text == digest) {
@@ -220,7 +223,7 @@ impl Voice {
             Some(Comment { id: Some(id), .. }) => Some(*id),
             // One was begun, or another gate's database is older than the comment.
             _ => {
-                let mark = words::mark(&self.origin);
+                let mark = words::mark(&self.terms.origin);
                 self.github.find_comment(repository, pull, &mark).await?
             }
         };

@@ -2,22 +2,35 @@
 //!
 //! A run goes on when the deployments that this very attempt of it asked for, in the environment of the same
 //! name, were approved and their rollouts began: their signed bytes name the run, so that what people signed is what the run waits for.
+//! Where it asked for none, and the environment lets people sign for runs, they are asked about the run itself.
+//! Which approvals there are of a run, the ledger's verified entries say ([`crate::gate::runs_asked`]) and no row.
 //! The webhook says only that there is something to look at. What waits is read at GitHub, and what was signed
 //! from verified evidence, right before the answer.
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
+use super::asking::AskedPeople;
 use super::{Unsaid, Voice, after};
 use crate::domain::approval::{Approval, State};
 use crate::domain::decision::Verdict;
 use crate::domain::ids::ApprovalId;
-use crate::gate::authorise::{NotAuthorised, authorise};
-use crate::gate::rule;
+use crate::domain::subject::Subject;
+use crate::domain::workflow_run::RunWaits;
+use crate::gate::authorise::{NotAuthorised, authorise, authorise_run};
+use crate::gate::rule::{self, Announced};
 use crate::integrations::github::app::AppError;
+use crate::integrations::github::runs::Run;
 use crate::storage::{RuleAnswer, Speaker, WaitingRule};
 
 /// A run whose approvals nobody has decided is looked at this often, and at once when one of them changes.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// One that was held back at the last moment is looked at again after this.
+const LOOK_SOON: Duration = Duration::from_secs(5);
+/// So far GitHub's clock may be ahead of the gate's, and more.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
 
 /// How often a row is read that a rollout changes at the same moment.
 const MOST_READS: u32 = 5;
@@ -27,6 +40,8 @@ struct Ruling {
     answer: RuleAnswer,
     comment: String,
     approvals: Vec<ApprovalId>,
+    /// Those of them that the answer itself uses up.
+    signed: Vec<Approval>,
 }
 
 impl Voice {
@@ -36,9 +51,10 @@ impl Voice {
         speaker: &Speaker,
         waiting: &mut WaitingRule,
     ) -> Result<(), Unsaid> {
-        let Some(attempt) = self.waiting_attempt(waiting).await? else {
+        let Some(run) = self.waiting_run(waiting).await? else {
             return self.conclude(waiting).await;
         };
+        let attempt = run.run_attempt;
         if waiting.attempt.is_some_and(|known| known != attempt) {
             // The run was started anew, and waits under a webhook of its own.
             return self.end(waiting, RuleAnswer::Gone, &[]).await;
@@ -47,19 +63,20 @@ impl Voice {
             self.storage.note_attempt(waiting, attempt).await?;
             waiting.attempt = Some(attempt);
         }
-        let Some(verdict) = self.verdict(waiting, attempt).await? else {
-            let due = after(self.clock.now(), LOOK_AGAIN);
-            self.storage.postpone_rule(waiting, due, None).await?;
-            return Ok(());
+        let Some(verdict) = self.verdict(waiting, &run).await? else {
+            return self.look_again(waiting, LOOK_AGAIN).await;
         };
-        let Ruling { answer, comment, approvals } = verdict;
+        let Ruling { answer, comment, approvals, signed } = verdict;
         self.keep(speaker).await?;
         if waiting.announced != Some(answer) {
             let now = self.clock.now();
-            if !rule::announce(&self.storage, waiting, answer, &approvals, now).await? {
-                return Ok(());
+            let announced =
+                rule::announce(&self.storage, waiting, answer, &approvals, signed, now).await?;
+            match announced {
+                Announced::Now => waiting.announced = Some(answer),
+                Announced::Before => return Ok(()),
+                Announced::LookAgain => return self.look_again(waiting, LOOK_SOON).await,
             }
-            waiting.announced = Some(answer);
         }
         // The announcement is outside the database too before the answer is given: no backup undoes it.
         self.log.secure().await?;
@@ -72,8 +89,13 @@ impl Voice {
         self.end(waiting, answer, &approvals).await
     }
 
-    /// The attempt that waits at GitHub now, if one does.
-    async fn waiting_attempt(&self, waiting: &WaitingRule) -> Result<Option<u64>, Unsaid> {
+    async fn look_again(&self, waiting: &WaitingRule, pause: Duration) -> Result<(), Unsaid> {
+        let due = after(self.clock.now(), pause);
+        Ok(self.storage.postpone_rule(waiting, due, None).await?)
+    }
+
+    /// The run as it is at GitHub now, if it waits there.
+    async fn waiting_run(&self, waiting: &WaitingRule) -> Result<Option<Run>, Unsaid> {
         let WaitingRule { repository, run, environment, .. } = waiting;
         let found = match self.github.run(*repository, *run).await {
             Ok(found) => found,
@@ -82,7 +104,7 @@ impl Voice {
         };
         let is_it = found.id == *run && found.repository.id == *repository;
         let waits = is_it && self.github.is_waiting(*repository, *run, environment).await?;
-        Ok(waits.then_some(found.run_attempt))
+        Ok(waits.then_some(found))
     }
 
     /// A run that waits no more was answered if that was announced, since nobody else answers in the gate's name.
@@ -102,11 +124,18 @@ impl Voice {
     }
 
     /// What the run is to be answered; none while people decide.
-    async fn verdict(&self, waiting: &WaitingRule, attempt: u64) -> Result<Option<Ruling>, Unsaid> {
+    async fn verdict(&self, waiting: &WaitingRule, run: &Run) -> Result<Option<Ruling>, Unsaid> {
+        let (recorded, waits) = match self.recorded(waiting, run).await {
+            Ok(found) => found,
+            Err(Unsaid::Unproved(why)) => return Ok(Some(reject(&[], &why))),
+            Err(error) => return Err(error),
+        };
         let mut asked = Vec::new();
-        for id in self.storage.approvals_of_run(waiting.repository, waiting.run).await? {
+        for id in recorded {
             match self.proved(&id).await {
-                Ok(approval) if is_of(&approval, waiting, attempt) => asked.push(approval),
+                Ok(approval) if self.is_of(&approval, waiting, run.run_attempt) => {
+                    asked.push(approval);
+                }
                 Ok(_) => {}
                 // What is not proved lets nothing through.
                 Err(Unsaid::Unproved(why)) => return Ok(Some(reject(&[], &why))),
@@ -114,18 +143,24 @@ impl Voice {
             }
         }
         if asked.is_empty() {
-            let why = format!(
-                "Attempt {attempt} of this run asked for no deployment to {}. Ask with mode: rule in a job that this one needs; after a re-run, run all jobs again.",
-                waiting.environment
-            );
-            return Ok(Some(reject(&[], &why)));
+            return Ok(match self.ask_people(waiting, run, waits).await? {
+                AskedPeople::Yes => None,
+                AskedPeople::No(why) => Some(reject(&[], &why)),
+            });
         }
         if let Some(refused) = asked.iter().find(|approval| is_refused(&approval.state)) {
-            return Ok(Some(reject(&asked, &in_words(refused, &self.origin))));
+            return Ok(Some(reject(&asked, &in_words(refused, &self.terms.origin))));
         }
         // Whatever keeps a rollout from beginning (a freeze, another one before it) keeps the run as well.
-        let waits = |state: &State| matches!(state, State::Pending {} | State::Approved { .. });
-        if asked.iter().any(|approval| waits(&approval.state)) {
+        let is_signed = |approval: &Approval| {
+            approval.subject.workflow_run().is_some()
+                && matches!(approval.state, State::Approved { .. })
+        };
+        let waits = |approval: &Approval| {
+            matches!(approval.state, State::Pending {} | State::Approved { .. })
+                && !is_signed(approval)
+        };
+        if asked.iter().any(waits) {
             return Ok(None);
         }
         for approval in &asked {
@@ -134,12 +169,56 @@ impl Voice {
             }
         }
         let sentences: Vec<String> =
-            asked.iter().map(|approval| in_words(approval, &self.origin)).collect();
+            asked.iter().map(|approval| in_words(approval, &self.terms.origin)).collect();
         Ok(Some(Ruling {
             answer: RuleAnswer::Approved,
             comment: sentences.join("\n"),
             approvals: ids(&asked),
+            signed: asked.into_iter().filter(is_signed).collect(),
         }))
+    }
+
+    /// What verified entries say: the approvals that were asked for by the run, and the webhook that came.
+    async fn recorded(
+        &self,
+        waiting: &WaitingRule,
+        run: &Run,
+    ) -> Result<(Vec<ApprovalId>, Option<RunWaits>), Unsaid> {
+        let unreadable = || Unsaid::Unproved("the pinned log key cannot be read".to_owned());
+        let mut runs = self.runs.as_ref().ok_or_else(unreadable)?.lock().await;
+        // An attempt asks for nothing before it begins.
+        let since = run.run_started_at.and_then(|at| at.checked_sub(CLOCKS_DIFFER).ok());
+        let since = since.unwrap_or(Timestamp::MIN);
+        runs.read(&self.storage, since).await?;
+        if let Some(id) = runs.missing_since(since) {
+            return Err(Unsaid::Unproved(format!(
+                "What was asked for with {id} is not in the database as the ledger recorded it."
+            )));
+        }
+        let found = runs.of_run(waiting.repository, waiting.run);
+        Ok((found, runs.webhook(&waiting.delivery).cloned()))
+    }
+
+    /// Whether an approval is what this attempt of the run asked for, by its signed bytes.
+    fn is_of(&self, approval: &Approval, waiting: &WaitingRule, attempt: u64) -> bool {
+        let subject = &approval.subject;
+        let requester = &subject.requester;
+        let says = |claim: &str, number: u64| requester.claim(claim) == Some(&number.to_string());
+        let is_it = match subject.subject() {
+            Subject::Deployment(_) => {
+                self.terms.issuers.contains(&requester.issuer)
+                    && says("repository_id", waiting.repository)
+                    && says("run_id", waiting.run)
+                    && says("run_attempt", attempt)
+            }
+            Subject::WorkflowRun(run) => {
+                run.host == self.github.host
+                    && (run.repository.id, run.run) == (waiting.repository, waiting.run)
+                    && run.attempt == attempt
+            }
+            Subject::Action(_) => false,
+        };
+        is_it && subject.environment == waiting.environment
     }
 
     /// Why nothing may be done upon an approval, as the worker asks before it calls Cloud Run. A rollout that runs
@@ -149,8 +228,13 @@ impl Voice {
         for _ in 0..MOST_READS {
             let stored = self.storage.approval(id).await?;
             let stored = stored.ok_or_else(|| Unsaid::Unproved("its row is gone".to_owned()))?;
-            match authorise(&self.storage, &self.trust, &stored).await {
-                Ok(_) => return Ok(None),
+            let is_run = stored.approval.subject.workflow_run().is_some();
+            let finding = match is_run {
+                true => authorise_run(&self.storage, &self.trust, &stored).await.err(),
+                false => authorise(&self.storage, &self.trust, &stored).await.err(),
+            };
+            match finding.map_or(Ok(()), Err) {
+                Ok(()) => return Ok(None),
                 Err(NotAuthorised::Storage(error)) => return Err(error.into()),
                 Err(finding @ (NotAuthorised::Row(_) | NotAuthorised::Outdated(_))) => {
                     differs = finding.to_string();
@@ -167,17 +251,6 @@ impl Voice {
         }
         Err(Unsaid::Unproved(differs))
     }
-}
-
-/// Whether an approval is what this attempt of the run asked for, by its signed bytes.
-fn is_of(approval: &Approval, waiting: &WaitingRule, attempt: u64) -> bool {
-    let requester = &approval.subject.requester;
-    let says = |claim: &str, number: u64| requester.claim(claim) == Some(&number.to_string());
-    approval.subject.deployment().is_some()
-        && approval.subject.environment == waiting.environment
-        && says("repository_id", waiting.repository)
-        && says("run_id", waiting.run)
-        && says("run_attempt", attempt)
 }
 
 fn is_refused(state: &State) -> bool {
@@ -198,7 +271,12 @@ fn is_refused(state: &State) -> bool {
 }
 
 fn reject(asked: &[Approval], why: &str) -> Ruling {
-    Ruling { answer: RuleAnswer::Rejected, comment: why.to_owned(), approvals: ids(asked) }
+    Ruling {
+        answer: RuleAnswer::Rejected,
+        comment: why.to_owned(),
+        approvals: ids(asked),
+        signed: Vec::new(),
+    }
 }
 
 fn ids(asked: &[Approval]) -> Vec<ApprovalId> {

@@ -154,6 +154,10 @@ fn summary(approval: &Approval, origin: &str, freezes: &Freezes, now: Timestamp)
         }
         None => row("What", code(subject.subject().target())),
     }
+    if let Some(run) = subject.workflow_run() {
+        row("Run", format!("{}, attempt {}", run.run, run.attempt));
+        row("Workflow", code(&run.workflow));
+    }
     row("Code", code(&subject.short_code()));
     row("Asked by", code(subject.requester.display_name()));
     row("Reason, in their words", code(&subject.reason));

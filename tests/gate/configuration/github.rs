@@ -63,3 +63,66 @@ fn an_app_that_cannot_be_meant_is_refused() {
     let unknown = with(&APP.replace("id = 123456", "id = 123456\nsecret = \"s3cret\"")).refused();
     assert!(unknown.concat().contains("secret"), "{unknown:?}");
 }
+
+const PRODUCTION: &str = "[environment.production]\n";
+const RUNS: &str = r#"workflow_runs = [{ repository_id = "1001", branch = ["main", "release/*"], event = "push" }]
+github_accounts = { 583231 = "u-alice" }
+"#;
+
+fn with_runs(runs: &str) -> Folder {
+    let folder = with(APP);
+    let text = format!("{GOOD}\n{APP}").replace(PRODUCTION, &format!("{PRODUCTION}{runs}"));
+    folder.write("countersign.toml", &text);
+    folder
+}
+
+#[test]
+fn runs_that_people_sign_for_are_listed() {
+    let config = with_runs(RUNS).accepted();
+    let policy = &config.environments["production"];
+    assert_eq!(policy.workflow_runs[0]["branch"], ["main", "release/*"]);
+    assert_eq!(policy.github_accounts["583231"], "u-alice");
+    let summary = config.summary();
+    assert!(
+        summary.contains("branch main or release/*, event push, repository_id 1001"),
+        "{summary}"
+    );
+    assert_ne!(config.digest().unwrap(), with_runs("").accepted().digest().unwrap());
+    // Nothing of it stands in the policy of an environment that lists none.
+    let (text, _) = config.environments["staging"].canonical().unwrap();
+    assert!(!text.contains("workflow_runs") && !text.contains("github_accounts"), "{text}");
+}
+
+#[test]
+fn runs_that_cannot_be_meant_are_refused() {
+    let refused = |part: &str, replacement: &str, says: &str| {
+        assert!(RUNS.contains(part), "{part}");
+        let key = match part.contains("u-alice") {
+            true => "environment.production.github_accounts",
+            false => "environment.production.workflow_runs",
+        };
+        with_runs(&RUNS.replace(part, replacement)).assert_refused(key, says);
+    };
+    refused("repository_id = \"1001\", ", "", "does not say repository_id");
+    refused("branch = [\"main\", \"release/*\"], ", "", "does not say branch");
+    refused(", event = \"push\"", "", "does not say event");
+    refused("\"push\"", "\"pull_request\"", "nobody has looked at");
+    refused("\"push\"", "\"pull_request_target\"", "nobody has looked at");
+    refused("\"push\"", "[\"push\", \"workflow_run\"]", "nobody has looked at");
+    refused("\"push\"", "\"*\"", "nobody has looked at");
+    refused("\"push\"", "\"pull*\"", "nobody has looked at");
+    refused("\"push\"", "[]", "lists no value for event");
+    refused("[\"main\", \"release/*\"]", "\"*\"", "which anything matches");
+    refused("[\"main\", \"release/*\"]", "\"*/main\"", "at the end alone");
+    refused("\"1001\"", "\"10*\"", "whole numbers");
+    refused("\"1001\"", "\"1003\"", "not listed in [[github.app.installation]]");
+    refused("event = \"push\"", "event = \"push\", actor = \"erin\"", "names \"actor\"");
+    refused("583231 = \"u-alice\"", "octocat = \"u-alice\"", "write GitHub's number");
+    refused("583231 = \"u-alice\"", "583231 = \"\"", "write GitHub's number");
+    refused("583231 = \"u-alice\"", "0583231 = \"u-alice\"", "write GitHub's number");
+    // Without an App nobody hears of runs.
+    let none = Folder::new(&GOOD.replace(PRODUCTION, &format!("{PRODUCTION}{RUNS}")));
+    none.assert_refused("environment.production.workflow_runs", "nobody would hear of its runs");
+    let issuer = Folder::with("name = \"github\"", "name = \"github-webhook\"");
+    assert!(issuer.refused().concat().contains("stands for the gate itself"));
+}

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
-use crate::evidence::maker::{Maker, Signer};
+use crate::evidence::maker::{Maker, Signer, ask_with};
 use crate::evidence::{acting, batches, checks, endorsements, key_rules, withdrawals, witnesses};
 use crate::sample_approval;
 /// Set it to write the vectors anew, after the format changed.
@@ -156,7 +156,7 @@ fn file(add: &mut Add<'_>) {
 fn tokens(add: &mut Add<'_>) {
     add("another token of the same workload", Code::RequesterMismatch, &|maker| {
         maker.edit_evidence = |evidence| {
-            evidence.requester.token = evidence.decisions[0].sign_in.id_token.clone();
+            ask_with(evidence, evidence.decisions[0].sign_in.id_token.clone());
         };
     });
     add("a token that had ended", Code::RequesterMismatch, &|maker| {

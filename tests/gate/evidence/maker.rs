@@ -1,7 +1,6 @@
 //! Makes evidence from nothing, good and bad: every key is ours, so that what is wrong with it is one
 //! thing alone and everything around it is signed as it should be.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign::domain::approval::{Approval, Transition};
@@ -11,16 +10,16 @@ use countersign::domain::deployment::{Deployment, Preconditions};
 use countersign::domain::digest::Digest;
 use countersign::domain::endorsement::Endorsement;
 use countersign::domain::ids::ApprovalId;
-use countersign::domain::ledger::{Entry, Frontier, Record};
+use countersign::domain::ledger::Record;
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
 use countersign::domain::subject::{FrozenSubject, Requester, Subject};
-use countersign::domain::tree::{Node, fold_subtrees, inclusion_path};
+use countersign::domain::workflow_run::WorkflowRun;
 use countersign::gate::evidence::log_name;
 use countersign::proof::evidence::{
-    DecisionEvidence, EVIDENCE_SCHEMA, EntryEvidence, Evidence, SignIn, SignedToken,
+    Asker, DecisionEvidence, EVIDENCE_SCHEMA, Evidence, SignIn, SignedToken,
 };
 use countersign::proof::jwk::thumbprint;
 use countersign::randomness;
@@ -29,6 +28,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::evidence::keys::{CLIENT, DIRECTORY, IssuerKey, Keys, ORIGIN};
+use crate::evidence::log::Log;
 use crate::evidence::people::{Enrolled, digest_of, evidence_of};
 use crate::evidence::witnesses::cosigned;
 use crate::sample_approval;
@@ -48,6 +48,8 @@ pub struct Maker {
     pub keys: Arc<Keys>,
     pub policy: Policy,
     pub deployment: Deployment,
+    /// What is asked for in the place of the deployment.
+    pub run: Option<WorkflowRun>,
     pub signers: Vec<Signer>,
     pub rolls_out: bool,
     pub workload_key: fn(&Keys) -> &IssuerKey,
@@ -91,11 +93,22 @@ fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition 
     match &mut of_nobody {
         Subject::Deployment(deployment) => deployment.requester.issuer.clear(),
         Subject::Action(action) => action.requester.issuer.clear(),
+        // It is the policy that says whose the accounts are.
+        Subject::WorkflowRun(run) => {
+            (run.actor, run.triggering_actor) = (None, None);
+        }
     }
     let of_nobody = FrozenSubject::freeze(of_nobody).unwrap();
     let mut transition = Approval { subject: of_nobody, ..approval }.decide(decision, at).unwrap();
     transition.approval.subject = asked;
     transition
+}
+
+/// Puts another token in the place of the requester's.
+pub fn ask_with(evidence: &mut Evidence, token: String) {
+    if let Asker::Token(requester) = &mut evidence.requester {
+        requester.token = token;
+    }
 }
 
 fn reason_of(signer: &Signer) -> Option<String> {
@@ -130,6 +143,7 @@ impl Maker {
             keys: keys.clone(),
             policy,
             deployment,
+            run: None,
             signers: vec![signer("u-alice", "release-managers"), signer("u-carol", "security")],
             rolls_out: true,
             workload_key: |keys| &keys.workload,
@@ -198,7 +212,14 @@ impl Maker {
 
     pub fn make(mut self) -> Evidence {
         self.deployment.policy_digest = self.policy.canonical().unwrap().1;
-        let frozen = FrozenSubject::freeze(self.deployment.clone()).unwrap();
+        let frozen = match &mut self.run {
+            Some(run) => {
+                run.policy_digest = self.deployment.policy_digest;
+                FrozenSubject::freeze(run.clone())
+            }
+            None => FrozenSubject::freeze(self.deployment.clone()),
+        };
+        let frozen = frozen.unwrap();
         let mut log = Log::new();
         let start = self.deployment.requested_at;
         self.write(&mut log, &Record::of_event("gate.started", json!({"n": 1}), start));
@@ -229,9 +250,17 @@ impl Maker {
         }
         let signer = (self.workload_key)(&self.keys);
         let token = (self.edit_token)(&signer.sign(&self.deployment.requester.claims));
-        let requester = SignedToken { token, key: signer.text() };
+        let mut requester = Asker::Token(SignedToken { token, key: signer.text() });
+        if self.run.is_some() {
+            requester = Asker::SAID;
+        }
         let mut story = Story { log, own: Vec::new(), previous: None };
-        let data = json!({"token_digest": Digest::of(&requester.token), "token_key": thumbprint(&requester.key)});
+        let data = match (&requester, &self.run) {
+            (Asker::Token(SignedToken { token, key }), _) => {
+                json!({"token_digest": Digest::of(token), "token_key": thumbprint(key)})
+            }
+            (Asker::Said(_), run) => run.as_ref().unwrap().recorded(),
+        };
         let asked = Approval::request(frozen.clone(), self.policy.clone());
         let mut approval = story.tell(&self, asked, data, start);
         let mut decisions = Vec::new();
@@ -245,8 +274,11 @@ impl Maker {
             decisions.push(evidence);
             approval = story.tell(&self, decided(approval, decision, at), Value::Null, at);
         }
-        if self.rolls_out {
+        if self.rolls_out && self.run.is_none() {
             self.roll_out(&mut story, approval);
+        } else if self.rolls_out {
+            let at = sample_approval::now();
+            story.tell(&self, approval.let_on(at).unwrap(), Value::Null, at);
         }
         let Story { mut log, own, .. } = story;
         if self.enrols_late {
@@ -403,35 +435,5 @@ impl Story {
         self.own.push(index);
         maker.write(&mut self.log, &Record::of_event("person.signed_in", json!({}), at));
         transition.approval
-    }
-}
-
-/// The ledger.
-pub struct Log {
-    tree: Frontier,
-    nodes: HashMap<Node, Digest>,
-    pub entries: Vec<(Entry, Digest)>,
-}
-
-impl Log {
-    fn new() -> Self {
-        Self { tree: Frontier::default(), nodes: HashMap::new(), entries: Vec::new() }
-    }
-
-    pub fn evidence(&self, index: usize) -> EntryEvidence {
-        let (entry, previous_root) = &self.entries[index];
-        let steps = inclusion_path(entry.index, self.tree.size()).unwrap();
-        let hash = |step: &Vec<Node>| {
-            let hashes: Vec<Digest> = step.iter().map(|node| self.nodes[node]).collect();
-            fold_subtrees(&hashes).unwrap().to_string()
-        };
-        EntryEvidence {
-            index: entry.index,
-            record: entry.record.clone(),
-            salt: data_encoding::HEXLOWER.encode(&entry.salt),
-            previous_root: previous_root.to_string(),
-            signature: data_encoding::HEXLOWER.encode(&entry.signature),
-            inclusion: steps.iter().map(hash).collect(),
-        }
     }
 }

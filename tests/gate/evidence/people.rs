@@ -21,7 +21,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::evidence::keys::{ANCHOR_SUBJECT, DIRECTORY, ORIGIN, RP_ID, creation_options};
-use crate::evidence::maker::{ANCHOR, Log, Maker};
+use crate::evidence::log::Log;
+use crate::evidence::maker::{ANCHOR, Maker};
 
 impl Maker {
     pub fn enrol(&self, subject: &'static str, at: Timestamp, synced: bool) -> Enrolled {

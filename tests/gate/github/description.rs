@@ -43,6 +43,18 @@ fn everything_else_is_refused() {
             "none of its values",
         ),
         ("GET", "/repositories/1/deployments?commit=abc", Value::Null, "parameter commit"),
+        ("GET", "/repositories/1/deployments?per_page=many", Value::Null, "per_page is null"),
+        ("GET", "/repositories/1/deployments?page=1.5", Value::Null, "page is no integer"),
+        ("GET", "/repositories/1/deployments?page=1&page=2", Value::Null, "page comes twice"),
+        (
+            "GET",
+            "/repositories/1/commits/abc/check-runs?filter=newest",
+            Value::Null,
+            "none of its values",
+        ),
+        ("GET", "/repositories/1/actions/runs/latest", Value::Null, "run_id is null"),
+        ("GET", "/repositories/1/actions/runs/1.5", Value::Null, "run_id is no integer"),
+        ("PATCH", "/repositories/1/check-runs/x", json!({"name": "a"}), "check_run_id is null"),
         ("POST", "/repositories/1/check-runs", json!({"name": "a"}), "body.head_sha is missing"),
         (
             "PATCH",

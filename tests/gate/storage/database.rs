@@ -15,7 +15,7 @@ use countersign::domain::statement::{Decider, FrozenStatement, Saying};
 use countersign::domain::subject::FrozenSubject;
 use countersign::storage::audit::{AuditReport, verify_ledger};
 use countersign::storage::{
-    Credential, CredentialStatus, NewApproval, Session, Storage, StoredApproval,
+    AskedWith, Credential, CredentialStatus, NewApproval, Session, Storage, StoredApproval,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -114,9 +114,11 @@ pub fn asked(transition: &Transition) -> NewApproval {
         requester_key: deployment.requester.key.clone(),
         idempotency_key: format!("key of {}", deployment.approval),
         request_digest: Digest::of(deployment.text()),
-        token: "header.claims.signature".into(),
-        token_key: "{}".into(),
-        token_key_thumbprint: "thumbprint".into(),
+        asked_with: AskedWith::Token {
+            token: "header.claims.signature".into(),
+            key: "{}".into(),
+            key_thumbprint: "thumbprint".into(),
+        },
         notify: None,
     }
 }

@@ -59,7 +59,8 @@ fn beside(database: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn config(gate: &Gate) -> Config {
+/// The configuration of a gate.
+pub fn config(gate: &Gate) -> Config {
     Config::load(&gate.servers.files.config, &BTreeMap::new()).unwrap()
 }
 

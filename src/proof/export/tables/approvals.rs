@@ -8,7 +8,7 @@ use crate::domain::decision::standing;
 use crate::domain::deployment::Preconditions;
 use crate::domain::digest::Digest;
 use crate::domain::ledger::Record;
-use crate::domain::subject::Subject;
+use crate::domain::subject::{FrozenSubject, Subject};
 use crate::proof::verify::Verified;
 
 /// The population of changes.
@@ -80,6 +80,7 @@ pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Valu
             Preconditions::Present { running, .. } => changes(running, &deployment.proposed),
         },
         Subject::Action(action) => changes(&Value::Null, &json!(action.arguments)),
+        Subject::WorkflowRun(_) => Vec::new(),
     };
     vec![
         json!(asked.approval),
@@ -91,7 +92,7 @@ pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Valu
         json!(requester.issuer_url),
         json!(requester.key),
         json!(requester.subject),
-        json!(requester.claim("actor_id")),
+        json!(actor_id(asked)),
         json!(asked.reason),
         json!(changes),
         json!(steps.map(Iterator::collect::<Vec<_>>)),
@@ -121,7 +122,7 @@ pub(super) fn decisions(verified: &Verified) -> Vec<Vec<Value>> {
             json!(decision.groups),
             json!(decision.reason),
             json!(asked.requester.key),
-            json!(asked.requester.claim("actor_id")),
+            json!(actor_id(asked)),
             json!(decision.credential),
             json!(HEXLOWER.encode(&decider.aaguid)),
             json!(decider.backup_eligible),
@@ -152,6 +153,14 @@ pub(super) fn policy_in_force(verified: &Verified) -> Vec<Value> {
 }
 
 /// What changes between two values: the path (RFC 6901), what was there, what comes.
+/// The account at GitHub that asked, by its number: the token's, or whoever started this attempt of a run.
+fn actor_id(asked: &FrozenSubject) -> Option<String> {
+    match asked.workflow_run() {
+        Some(run) => run.accounts().last().map(|account| account.id.to_string()),
+        None => asked.requester.claim("actor_id").map(str::to_owned),
+    }
+}
+
 fn changes(before: &Value, after: &Value) -> Vec<Value> {
     let mut found = Vec::new();
     compare(before, after, String::new(), &mut found);
