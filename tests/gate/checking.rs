@@ -161,19 +161,11 @@ async fn a_plan_goes_on_when_all_pass(engine: Engine) {
     let query = queries[0]["path"].as_str().unwrap();
     assert!(query.contains("service_name%3D%22web%22"), "{query}");
     assert!(query.contains("aggregation.crossSeriesReducer=REDUCE_MAX"), "{query}");
-    // The ledger, the evidence and the page tell it.
+    // The ledger and the evidence tell it.
     let proved = scene.gate.proved(&id).await;
     let sentences: Vec<String> = proved.records().iter().map(|one| one.sentence()).collect();
     let told = "The checks of step 2 were asked. error rate 0.3 % is below 1 %: passed; latency 0.25 s is at most 0.5 s: passed.";
     assert!(sentences.iter().any(|one| one == told), "{sentences:#?}");
-    let page = scene.alice.read_page(&id).await.unwrap();
-    for words in [
-        "Checked: GET /health of the new revision answers 200 to 299",
-        "HTTP 200 from /health with",
-        "latency 0.25 s is at most 0.5 s: passed",
-    ] {
-        assert!(page.contains(words), "{words}: {page}");
-    }
     scene.gate.finish().await;
 }
 

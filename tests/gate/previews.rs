@@ -281,6 +281,19 @@ fn problem(around: Surroundings<'_>) -> String {
         .unwrap()
 }
 
+#[test]
+fn a_page_tells_what_is_checked_and_what_was_found() {
+    let (_, page) = pages().into_iter().find(|(name, _)| name == "checked").unwrap();
+    for words in [
+        "Checked: GET /health of the new revision answers 200 to 299",
+        "<li class=\"yes\">HTTP 200 from /health",
+        "<li class=\"no\">error rate 2 % is not below 1.5 %: failed",
+        "<li class=\"no\">latency (there is no data): could not be read",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
 /// A step whose checks did not all pass.
 fn checked(around: Surroundings<'_>) -> String {
     let mut asked = deployment();
