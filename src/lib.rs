@@ -19,7 +19,7 @@
 //! | [`config`] | one checked configuration; the only reader of files and environment | |
 //! | [`app`], [`server`], [`cli`] | the long-lived parts, every route on one screen, one file per command | all |
 //! | [`clock`], [`randomness`] | the only sources of time and of unpredictable bytes | nothing |
-//! | [`sandbox`] | Cloud Run, GitHub, token issuers, a directory, witnesses and receivers as real HTTP servers, for demo and tests | nothing of the service |
+//! | [`sandbox`] | Cloud Run, GitHub, token issuers, a directory, witnesses, receivers and servers of metrics as real HTTP servers, for demo and tests | nothing of the service |
 //!
 //! `tests/gate/tidy.rs` enforces this table.
 //!
@@ -76,7 +76,9 @@
 //!    observes, asks [`domain::rollout::next_action`], announces the call in the ledger, has the head that
 //!    covers it kept outside ([`worker::log`]), makes it, writes down what came back, and observes again,
 //!    until the service serves what was signed or a person has to look. A step may be watched for a signed
-//!    time ([`domain::plan`]), which counts from its recorded observation, and pause until a person signs.
+//!    time ([`domain::plan`]), which counts from its recorded observation, be checked at its end
+//!    ([`domain::check`] judges what [`integrations::probe`] and [`integrations::metrics`] read), and pause until
+//!    a person signs.
 //!    An approver intervenes by an entry that holds the signature ([`gate::intervene`]): to stop and restore,
 //!    to go on, to look again, to leave it as it is. The worker follows none that it has not verified.
 //! 6. `GET /v1/approvals/{id}/evidence` ([`api::evidence`]) gives the bytes, `countersign verify` checks them

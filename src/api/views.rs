@@ -1,6 +1,7 @@
 //! An approval as the API shows it.
 
 mod environment;
+mod rollout;
 mod subject;
 
 use jiff::Timestamp;
@@ -11,12 +12,13 @@ use crate::app::App;
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::decision::{Verdict, with_withdrawals};
 use crate::domain::hold::{Freezes, Hold, hold_now};
-use crate::domain::observation::TrafficShare;
 use crate::domain::policy::Policy;
 use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Requester;
 
 pub use environment::{EnvironmentList, EnvironmentView};
+use rollout::rollout_of;
+pub use rollout::{CheckView, RolloutView, Share};
 pub use subject::{StepView, SubjectView};
 
 /// One approval.
@@ -165,48 +167,6 @@ pub struct ApproverView {
     pub name: String,
 }
 
-/// The rollout.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct RolloutView {
-    /// `projects/P/locations/R/services/S`.
-    pub service: String,
-    /// The short name of the revision that is created.
-    pub revision: String,
-    /// The digest of the image, `sha256:…`.
-    pub digest: String,
-    /// How many steps were seen to serve.
-    pub steps_done: usize,
-    /// How many there are.
-    pub steps_total: usize,
-    /// Until when the step that serves now is watched, if it is.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub watched_until: Option<Timestamp>,
-    /// The service's address, once it was seen to serve.
-    pub uri: Option<String>,
-    /// The shares that were last seen to serve.
-    pub traffic: Vec<Share>,
-    /// The generation of the service that was last seen.
-    pub generation: Option<i64>,
-    /// When it was last seen.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub observed_at: Option<Timestamp>,
-}
-
-/// One revision's share.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct Share {
-    /// The revision's short name.
-    pub revision: String,
-    /// Percent of all requests.
-    pub percent: u8,
-}
-
-impl From<&TrafficShare> for Share {
-    fn from(share: &TrafficShare) -> Self {
-        Self { revision: share.revision.clone(), percent: share.percent }
-    }
-}
-
 /// A page of approvals.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ApprovalList {
@@ -322,58 +282,4 @@ fn decisions_of(approval: &Approval) -> Vec<DecisionView> {
         withdrawn_at: withdrawal.map(|withdrawal| withdrawal.decided_at),
     });
     views.collect()
-}
-
-fn rollout_of(approval: &Approval) -> Option<RolloutView> {
-    let deployment = approval.subject.deployment()?;
-    let plan = &deployment.plan;
-    let view = |steps_done: usize| RolloutView {
-        service: deployment.service.to_string(),
-        revision: plan.revision.clone(),
-        digest: format!("sha256:{}", deployment.image.digest()),
-        steps_done,
-        steps_total: plan.steps.len(),
-        watched_until: None,
-        uri: None,
-        traffic: Vec::new(),
-        generation: None,
-        observed_at: None,
-    };
-    match &approval.state {
-        State::Executing { progress, .. } | State::NeedsAttention { progress, .. } => {
-            let served = progress.steps_done.checked_sub(1).and_then(|last| plan.steps.get(last));
-            let traffic = served.map_or(&plan.rollback, |step| &step.traffic);
-            Some(RolloutView {
-                watched_until: match approval.status() {
-                    Status::Executing => {
-                        let watched = progress.watched(plan);
-                        watched.filter(|one| one.step.bake_seconds > 0).map(|one| one.until)
-                    }
-                    _ => None,
-                },
-                traffic: traffic.iter().map(Share::from).collect(),
-                ..view(progress.steps_done)
-            })
-        }
-        State::Succeeded { serving: Some(serving), .. } => Some(RolloutView {
-            uri: Some(serving.uri.clone()),
-            traffic: serving.traffic.iter().map(Share::from).collect(),
-            generation: Some(serving.generation),
-            observed_at: Some(serving.observed_at),
-            ..view(plan.steps.len())
-        }),
-        State::RolledBack { .. } => Some(RolloutView {
-            traffic: plan.rollback.iter().map(Share::from).collect(),
-            ..view(0)
-        }),
-        State::Failed { .. } => Some(view(0)),
-        State::Pending {}
-        | State::Approved { .. }
-        | State::Succeeded { serving: None, .. }
-        | State::Rejected { .. }
-        | State::Expired { .. }
-        | State::Cancelled { .. }
-        | State::Superseded { .. }
-        | State::Withdrawn { .. } => None,
-    }
 }

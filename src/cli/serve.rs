@@ -25,20 +25,22 @@ use crate::integrations::github::GitHub;
 use crate::integrations::github::app::GitHubApp;
 use crate::integrations::log_head::LogHead;
 use crate::integrations::login_oidc::LoginProvider;
+use crate::integrations::metrics::Metrics;
 use crate::integrations::outbound::OutboundHttp;
 use crate::integrations::passkeys::Passkeys;
+use crate::integrations::probe::Probe;
 use crate::integrations::receiver::Receivers;
 use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::{Verifier, WorkloadKind};
 use crate::proof::checkpoint::TrustedLog;
 use crate::server;
 use crate::storage::{Storage, StorageError};
-use crate::worker::Worker;
 use crate::worker::drift::Lookout;
 use crate::worker::github::{Terms, Voice};
 use crate::worker::log::LogFollower;
 use crate::worker::notices::Courier;
 use crate::worker::witness::Offering;
+use crate::worker::{Outside, Worker};
 
 /// How often the keys of token issuers are read again, and with them the clocks compared.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -206,7 +208,12 @@ pub async fn serve_app(
         Arc::clone(&app.receivers),
         app.relying_party.origin.clone(),
     );
-    let worker = Worker::new(storage, cloud_run, clock, trust, Arc::clone(&log));
+    let outside = Outside {
+        cloud_run,
+        probe: Probe::new(settings.reach)?,
+        metrics: Metrics::new(&settings.metrics, &app.http),
+    };
+    let worker = Worker::new(storage, outside, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let follower = tokio::spawn({
         let shutdown = shutdown.clone();

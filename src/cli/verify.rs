@@ -15,7 +15,7 @@ use crate::domain::decision::Verdict;
 use crate::domain::deployment::Deployment;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::TrustLevel;
-use crate::domain::rollout::recorded_calls;
+use crate::domain::rollout::{recorded_calls, recorded_checks};
 use crate::domain::subject::{FrozenSubject, Subject};
 use crate::domain::text::one_line as shown;
 use crate::domain::workflow_run::WorkflowRun;
@@ -404,14 +404,21 @@ fn describe_course(lines: &mut Lines, verified: &Verified) {
                 .to_owned(),
         });
     }
+    for result in recorded_checks(verified.records()) {
+        let (at, step) = (result.at, result.step);
+        lines.item(&format!("{at} checked at step {step}: {}", result.in_words()));
+    }
     match verified.state() {
         State::Succeeded { serving: Some(serving), .. } => {
+            let image = serving.image_digest.as_ref();
+            let image = image.map(|digest| format!(", of the image sha256:{digest}"));
             lines.item(&format!(
-                "{} observed at Cloud Run: {} at {}, generation {}",
+                "{} observed at Cloud Run: {} at {}, generation {}{}",
                 serving.observed_at,
                 shares(&serving.traffic),
                 serving.uri,
-                serving.generation
+                serving.generation,
+                image.unwrap_or_default()
             ));
         }
         State::Failed { at, reason } | State::RolledBack { at, reason } => {

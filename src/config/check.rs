@@ -15,8 +15,8 @@ use crate::config::file::{
     ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, actions, database, drift, environments, github, log_head, loopback, receivers, roles,
-    runs, secret, trust, witness,
+    Config, actions, database, drift, environments, github, log_head, loopback, metrics, receivers,
+    roles, runs, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -107,8 +107,15 @@ impl Check {
         let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
         let drift = drift::settings(&mut self, file.drift, &origin);
         let declared = actions::actions(&mut self, file.action);
-        let around =
-            Around { issuers: &kinds, directory: &directory, pins: &pins, declared: &declared };
+        let measured = metrics::kinds(&file.metrics);
+        let metrics = metrics::sources(&mut self, file.metrics, credentials);
+        let around = Around {
+            issuers: &kinds,
+            directory: &directory,
+            pins: &pins,
+            declared: &declared,
+            metrics: &measured,
+        };
         let environments = environments::policies(&mut self, file.environment, around);
         let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
         runs::check(&mut self, github.as_ref(), &environments);
@@ -140,6 +147,7 @@ impl Check {
             proxies,
             audit_readers: file.audit.readers,
             grant_keys,
+            metrics,
             roles,
             environments,
             warnings: self.warnings,
@@ -153,8 +161,14 @@ impl Check {
         let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
         let declared = actions::actions(&mut self, file.action);
         let directory = file.login.issuer.unwrap_or_default();
-        let around =
-            Around { issuers: &kinds, directory: &directory, pins: &pins, declared: &declared };
+        let measured = metrics::kinds(&file.metrics);
+        let around = Around {
+            issuers: &kinds,
+            directory: &directory,
+            pins: &pins,
+            declared: &declared,
+            metrics: &measured,
+        };
         let policies = environments::policies(&mut self, file.environment, around);
         if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
     }

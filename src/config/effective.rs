@@ -51,6 +51,7 @@ fn value(config: &Config) -> Value {
         proxies,
         audit_readers,
         grant_keys,
+        metrics,
         roles,
         environments,
         warnings: _,
@@ -105,6 +106,11 @@ fn value(config: &Config) -> Value {
         },
         "audit_readers": audit_readers,
         "grants": grant_keys.as_ref().map(GrantKeys::key_set),
+        "metrics": metrics.iter().map(|(name, one)| json!({
+            "name": name,
+            "kind": one.kind(),
+            "at": one.in_words(),
+        })).collect::<Vec<_>>(),
         "roles": roles,
         "environments": environments,
     })

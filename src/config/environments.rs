@@ -7,12 +7,14 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::config::Pins;
 use crate::config::check::Check;
-use crate::config::file::{EnvironmentSection, PlanSection, RuleSection};
+use crate::config::file::{EnvironmentSection, RuleSection};
+use crate::config::plans::Plans;
 use crate::config::{actions, key_rules, requesters, runs};
 use crate::domain::action::ActionType;
+use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
-use crate::domain::plan::{AskedStep, LONGEST_BAKE, PlanRules, StepPlan, check_steps, in_words};
+use crate::domain::plan::PlanRules;
 use crate::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, Rule};
 use crate::domain::request::SHORTEST_EXPIRY;
 use crate::domain::service::ServiceName;
@@ -21,7 +23,7 @@ use crate::integrations::workload_oidc::WorkloadKind;
 /// More signatures than this on one deployment nobody collects.
 const MOST_SIGNERS: u8 = 16;
 /// A request that was open longer describes a service that has moved on.
-const LONGEST_EXPIRY: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub(super) const LONGEST_EXPIRY: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A worker that is idle begins within a second; less than this would race with a restart.
 const SHORTEST_START: SignedDuration = SignedDuration::from_secs(10);
 /// More requests than this nobody reads; the page of those that wait has to stay one.
@@ -40,6 +42,8 @@ pub(super) struct Around<'a> {
     pub pins: &'a Pins,
     /// The declared tools.
     pub declared: &'a BTreeMap<String, ActionType>,
+    /// The metrics that checks may read, by their names.
+    pub metrics: &'a BTreeMap<String, MetricsKind>,
 }
 
 /// The policies of all environments. Where one has left a problem behind, it is not to be used.
@@ -114,10 +118,12 @@ impl Environment<'_> {
         for image in &section.images {
             self.check_image(image);
         }
-        let steps = self.steps(section.steps);
         let services: Vec<ServiceName> =
             section.services.iter().filter_map(|text| self.service(text)).collect();
-        let plan = self.plan(&section.plan, &steps, &services);
+        let metrics = self.around.metrics;
+        let mut plans = Plans { problem: &mut |key, text| self.problem(key, text), metrics };
+        let steps = plans.steps(section.steps);
+        let plan = plans.rules(section.plan, &steps, &services);
         let expires_in = self.expires_in(&section.expires_in);
         Policy {
             schema: POLICY_SCHEMA.to_owned(),
@@ -163,72 +169,6 @@ impl Environment<'_> {
             self.problem("requests_per_hour", format!("is {count}: write how many requests one requester may make within an hour, at least 1, or leave it out"));
         }
         number
-    }
-
-    fn steps(&mut self, asked: Vec<AskedStep>) -> Vec<StepPlan> {
-        let steps = asked.into_iter().map(AskedStep::plan).collect::<Result<Vec<_>, _>>();
-        match steps.and_then(|steps| check_steps(&steps).map(|()| steps)) {
-            Ok(steps) => steps,
-            Err(error) => {
-                self.problem("steps", error.to_string());
-                Vec::new()
-            }
-        }
-    }
-
-    /// The limits of plans, which the environment's own steps keep to.
-    fn plan(
-        &mut self,
-        section: &PlanSection,
-        steps: &[StepPlan],
-        services: &[ServiceName],
-    ) -> PlanRules {
-        let is_more = steps.iter().any(|step| *step != StepPlan::of_percent(step.percent));
-        let rules = PlanRules {
-            steps: if is_more { steps.to_vec() } else { Vec::new() },
-            fixed: section.fixed,
-            shortest_bake_seconds: self
-                .span("shortest_bake", section.shortest_bake.as_deref(), LONGEST_BAKE)
-                .unwrap_or(0),
-            longest_bake_seconds: self
-                .span("longest_bake", section.longest_bake.as_deref(), LONGEST_BAKE)
-                .map(u64::from),
-            tags: section.tags,
-            on_failure: section.on_failure,
-            rollback_window_seconds: self
-                .span("rollback_window", section.rollback_window.as_deref(), LONGEST_EXPIRY)
-                .unwrap_or(0),
-        };
-        let shortest = SignedDuration::from_secs(rules.shortest_bake_seconds.into());
-        if shortest > rules.longest_bake() {
-            self.problem(
-                "plan.shortest_bake",
-                "is longer than the longest bake: correct one of them",
-            );
-        }
-        for service in services {
-            if let Err(error) = rules.check(steps, service) {
-                self.problem(
-                    "steps",
-                    format!("are none that the environment's own plan section allows: {error}"),
-                );
-                break;
-            }
-        }
-        rules
-    }
-
-    fn span(&mut self, key: &str, text: Option<&str>, longest: SignedDuration) -> Option<u32> {
-        let text = text?;
-        let seconds = seconds_of(text, SignedDuration::ZERO, longest);
-        if seconds.is_none() {
-            let longest = in_words(longest);
-            self.problem(
-                &format!("plan.{key}"),
-                format!("{text:?} is no time of at most {longest}: write \"10m\" or \"1h\", say"),
-            );
-        }
-        seconds.and_then(|seconds| u32::try_from(seconds).ok())
     }
 
     fn check_name(&mut self) {

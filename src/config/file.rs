@@ -10,6 +10,8 @@ use serde::Deserialize;
 use crate::config::actions::{ActionSection, GrantSection};
 use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
+use crate::config::metrics::MetricsSection;
+use crate::domain::check::AskedCheck;
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
@@ -76,6 +78,9 @@ pub struct ConfigFile {
     /// The key of grants.
     #[serde(default)]
     pub grant: GrantSection,
+    /// The metrics that checks of rollouts read, by name.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, MetricsSection>,
     /// Who has a role beside the rules.
     #[serde(default)]
     pub roles: RolesSection,
@@ -383,6 +388,10 @@ pub struct PlanSection {
     pub longest_bake: Option<String>,
     /// Whether steps may give the new revision an address of its own.
     pub tags: bool,
+    /// What is checked at every step.
+    pub checks: Vec<AskedCheck>,
+    /// The metrics that checks may read.
+    pub metrics: Vec<String>,
     /// What happens when a step fails.
     pub on_failure: OnFailure,
     /// How long after a success one approver may sign the way back.

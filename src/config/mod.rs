@@ -16,7 +16,9 @@ mod github;
 mod key_rules;
 mod log_head;
 mod loopback;
+mod metrics;
 pub mod overrides;
+mod plans;
 mod receivers;
 mod requesters;
 mod roles;
@@ -46,6 +48,7 @@ use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::LoginSettings;
+use crate::integrations::metrics::SourceSettings;
 use crate::integrations::public_address::Reach;
 use crate::integrations::receiver::ReceiverSettings;
 use crate::integrations::witness::WitnessSettings;
@@ -100,6 +103,8 @@ pub struct Config {
     pub audit_readers: Vec<Principal>,
     /// The keys of grants, where an environment lets tools be asked for.
     pub grant_keys: Option<GrantKeys>,
+    /// Who is asked for the metrics that checks of rollouts read.
+    pub metrics: BTreeMap<String, SourceSettings>,
     /// Who has a role beside the rules.
     pub roles: Roles,
     /// The rules of each environment, by its name.

@@ -53,6 +53,10 @@ pub(super) fn of(config: &Config) -> String {
     lines.list("receivers", receivers(config));
     lines.add("cloud run", &cloud_run(config));
     lines.list("github", github(config));
+    lines.list(
+        "metrics",
+        config.metrics.iter().map(|(name, source)| format!("{name}: {}", source.in_words())),
+    );
     lines.add("proxies", &proxies(config));
     lines.list(
         "workload issuers",

@@ -6,6 +6,7 @@ pub mod agent_credential;
 pub mod approval;
 pub mod batch;
 pub mod canonical;
+pub mod check;
 pub mod command;
 pub mod csv;
 pub mod decision;

@@ -25,6 +25,15 @@ pub struct TrafficTag {
     pub revision: String,
 }
 
+/// Where a tag leads to, in effect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TagAddress {
+    /// The short name of the revision.
+    pub revision: String,
+    /// The public address.
+    pub uri: String,
+}
+
 /// Whether the service's latest change took effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Readiness {
@@ -55,6 +64,8 @@ pub struct ObservedService {
     pub wanted: Vec<TrafficShare>,
     /// The tagged addresses that are asked for, in order.
     pub tags: Vec<TrafficTag>,
+    /// The addresses that tags have in effect, by tag.
+    pub tag_addresses: BTreeMap<String, TagAddress>,
     /// The revision template, in the API's JSON, without the revision's name.
     pub template: Value,
     /// The short name of the newest revision that was ever asked for.

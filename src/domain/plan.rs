@@ -8,6 +8,7 @@ mod rules;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::check::{Check, MOST_CHECKS};
 use crate::domain::observation::TrafficShare;
 use crate::domain::service::ServiceName;
 
@@ -51,6 +52,9 @@ pub struct Step {
     /// How long the step is watched before the rollout goes on, in seconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bake_seconds: u32,
+    /// What is checked when that time is over, before the rollout goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
     /// The tag that gives the new revision an address of its own during this step, and no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
@@ -68,6 +72,9 @@ pub struct StepPlan {
     /// As [`Step::bake_seconds`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bake_seconds: u32,
+    /// As [`Step::checks`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
     /// As [`Step::tag`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
@@ -121,13 +128,21 @@ pub struct InvalidSteps(pub String);
 impl StepPlan {
     /// A step of this share and nothing else.
     pub fn of_percent(percent: u8) -> Self {
-        Self { percent, bake_seconds: 0, tag: None, pause: false }
+        Self { percent, bake_seconds: 0, checks: Vec::new(), tag: None, pause: false }
+    }
+
+    /// The same for this revision of this service: its checks name them.
+    #[must_use]
+    pub fn for_revision(mut self, revision: &str, service: &str) -> Self {
+        let checks = std::mem::take(&mut self.checks).into_iter();
+        self.checks = checks.map(|check| check.for_revision(revision, service)).collect();
+        self
     }
 
     /// The step with the shares that it comes to.
     pub fn with_traffic(&self, traffic: Vec<TrafficShare>) -> Step {
-        let Self { percent, bake_seconds, tag, pause } = self.clone();
-        Step { percent, traffic, bake_seconds, tag, pause }
+        let Self { percent, bake_seconds, checks, tag, pause } = self.clone();
+        Step { percent, traffic, bake_seconds, checks, tag, pause }
     }
 
     /// What happens at it beside the shares, as clauses.
@@ -144,7 +159,7 @@ impl Step {
 
     /// Whether the rollout does something between this step and the next.
     pub fn has_wait(&self) -> bool {
-        self.bake_seconds > 0 || self.pause
+        self.bake_seconds > 0 || self.pause || !self.checks.is_empty()
     }
 
     /// What happens at it beside the shares, as clauses.
@@ -158,6 +173,7 @@ impl Step {
         if self.bake_seconds > 0 {
             details.push(format!("watched for {}", in_words(self.bake())));
         }
+        details.extend(self.checks.iter().map(|check| format!("checked: {}", check.in_words())));
         if self.pause {
             let pause =
                 "the rollout waits here until one of those who may sign signs that it goes on";
@@ -218,6 +234,16 @@ pub fn check_steps(steps: &[StepPlan]) -> Result<(), InvalidSteps> {
                 "the last step has a tag, and a tag lasts until the next step: give it to an earlier one"
                     .to_owned(),
             ));
+        }
+        if step.checks.len() > MOST_CHECKS {
+            return Err(InvalidSteps(format!(
+                "the step of {percent} % has more than {MOST_CHECKS} checks: keep fewer"
+            )));
+        }
+        if step.tag.is_none() && step.checks.iter().any(Check::needs_tag) {
+            return Err(InvalidSteps(format!(
+                "the step of {percent} % has an http check and no tag, and without an address of its own the new revision cannot be asked: add a tag to a step before the last, or leave the check out"
+            )));
         }
         if let Some(tag) = step.tag.as_ref().filter(|tag| !is_tag(tag)) {
             return Err(InvalidSteps(format!(

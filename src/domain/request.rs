@@ -197,8 +197,9 @@ impl DeploymentRequest {
     /// The plan is one that can be carried out, and one that the environment allows.
     fn check_plan(&self, policy: &Policy) -> Result<(), RequestRefusal> {
         let steps = self.steps(policy);
-        check_steps(&steps)?;
         let has_own = self.steps.is_some() && steps != policy.steps();
+        let steps = policy.plan.with_checks(steps);
+        check_steps(&steps)?;
         if policy.plan.fixed && (has_own || self.on_failure.is_some()) {
             return Err(RequestRefusal::PlanFixed { environment: policy.environment.clone() });
         }
@@ -256,9 +257,11 @@ impl DeploymentRequest {
             Preconditions::Absent {} => (None, [].as_slice()),
             Preconditions::Present { running, serving, .. } => (Some(running), serving.as_slice()),
         };
-        let steps = self.steps_for(policy, observed)?.into_iter().map(|step| {
+        let steps = policy.plan.with_checks(self.steps_for(policy, observed)?).into_iter();
+        let service = self.service.service();
+        let steps = steps.map(|step| {
             let traffic = shares_at(step.percent, &revision, before);
-            step.with_traffic(traffic)
+            step.for_revision(&revision, service).with_traffic(traffic)
         });
         let steps = steps.collect();
         let template = self.template.as_ref();

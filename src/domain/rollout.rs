@@ -7,12 +7,14 @@ mod trouble;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::check::CheckResult;
+use crate::domain::digest::Digest;
 use crate::domain::intervention::Orders;
 use crate::domain::observation::TrafficShare;
 use crate::domain::plan::{Plan, Step};
 use crate::domain::time;
 
-pub use calls::{RecordedCall, recorded_calls};
+pub use calls::{RecordedCall, recorded_calls, recorded_checks};
 pub use next_action::{Action, Change, World, next_action};
 use trouble::after_failure;
 pub use trouble::{after_exhaustion, after_refusal};
@@ -36,6 +38,9 @@ pub struct Progress {
         skip_serializing_if = "Option::is_none"
     )]
     pub served_at: Option<Timestamp>,
+    /// What the checks of these steps found, step after step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckResult>,
     /// Why the signed shares from before are being restored, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restoring: Option<String>,
@@ -54,24 +59,51 @@ pub struct Watched<'a> {
     pub step: &'a Step,
     /// Until when it is watched.
     pub until: Timestamp,
+    /// What its checks found; empty before they were asked.
+    pub results: &'a [CheckResult],
 }
 
 impl Watched<'_> {
+    /// Whether every check of it passed.
+    pub fn is_checked(&self) -> bool {
+        self.results.len() == self.step.checks.len() && self.results.iter().all(CheckResult::passed)
+    }
+
     /// Whether its time is over and nobody has signed yet that the rollout goes on, where somebody has to.
     pub fn waits_for_people(&self, orders: &Orders, now: Timestamp) -> bool {
         let number = u64::try_from(self.number).ok();
-        self.step.pause && now >= self.until && orders.go_on_after != number
+        let is_over = now >= self.until && self.is_checked();
+        self.step.pause && is_over && orders.go_on_after != number
     }
 }
 
 impl Progress {
     /// The step of `plan` that is watched, if one is.
-    pub fn watched<'a>(&self, plan: &'a Plan) -> Option<Watched<'a>> {
+    pub fn watched<'a>(&'a self, plan: &'a Plan) -> Option<Watched<'a>> {
         let number = self.steps_done;
         let step = plan.steps.get(number.checked_sub(1)?)?;
         let until = self.served_at?.saturating_add(step.bake()).unwrap_or(Timestamp::MAX);
         let moves_on = self.restoring.is_some() || self.intent.is_some();
-        (!moves_on).then_some(Watched { number, step, until })
+        let results = self.results_of(number);
+        (!moves_on).then_some(Watched { number, step, until, results })
+    }
+
+    /// What the checks of the step with this number found. The results stand in the order of the steps.
+    pub fn results_of(&self, number: usize) -> &[CheckResult] {
+        let is_of =
+            |result: &CheckResult| usize::try_from(result.step).is_ok_and(|it| it == number);
+        let begin = self.checks.iter().position(is_of).unwrap_or(self.checks.len());
+        let end = self.checks.iter().rposition(is_of).map_or(begin, |last| last + 1);
+        &self.checks[begin..end]
+    }
+
+    /// Forgets what the checks of the newest step found, where it was not that all passed: they are asked
+    /// again.
+    pub fn check_again(&mut self) {
+        let number = self.steps_done;
+        if !self.results_of(number).iter().all(CheckResult::passed) {
+            self.checks.retain(|result| usize::try_from(result.step).is_ok_and(|it| it != number));
+        }
     }
 }
 
@@ -182,6 +214,12 @@ pub struct Serving {
     pub revision: String,
     /// The public address of the service.
     pub uri: String,
+    /// The digest of the image that this revision really runs, as Cloud Run shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<Digest>,
+    /// What the checks of the steps found, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckResult>,
     /// The shares that were seen to serve.
     pub traffic: Vec<TrafficShare>,
     /// The generation of the service that was seen.

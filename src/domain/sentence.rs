@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::{Approval, State};
+use crate::domain::check::results_in_words;
 use crate::domain::deployment::Plan;
 use crate::domain::hold::{Freezes, hold_now};
 use crate::domain::ids::ApprovalId;
@@ -192,8 +193,13 @@ fn executing(subject: &Subject, progress: &Progress, orders: &Orders, now: Times
             clause(reason)
         );
     }
+    let found = progress.results_of(progress.steps_done);
+    let checked = match found.is_empty() {
+        true => String::new(),
+        false => format!(" Its checks: {}.", results_in_words(found)),
+    };
     if let Some(watched) = progress.watched(plan) {
-        return watching(plan, &watched, orders, now);
+        return watching(plan, &watched, orders, now) + &checked;
     }
     let doing = match progress.intent.as_ref().map(|intent| intent.call) {
         Some(Call::CreateService {}) => format!("creating the service {service}"),
@@ -205,11 +211,12 @@ fn executing(subject: &Subject, progress: &Progress, orders: &Orders, now: Times
         }
         _ => "checking that everything serves as signed".to_owned(),
     };
-    format!("The gate is {doing}. Nobody has to do anything.")
+    let before = checked.replacen("Its checks", "The checks before", 1);
+    format!("The gate is {doing}. Nobody has to do anything.{before}")
 }
 
 fn watching(plan: &Plan, watched: &Watched<'_>, orders: &Orders, now: Timestamp) -> String {
-    let Watched { number, step, until } = watched;
+    let Watched { number, step, until, .. } = watched;
     let left = until.duration_since(now);
     let (percent, of) = (step.percent, plan.steps.len());
     let serves =
@@ -227,6 +234,9 @@ fn watching(plan: &Plan, watched: &Watched<'_>, orders: &Orders, now: Timestamp)
         return format!(
             "{serves} and pauses there, as was signed. One of those who may sign has to sign on its page that it goes on, or that it stops."
         );
+    }
+    if !step.checks.is_empty() && !watched.is_checked() {
+        return format!("{serves} and is checked now. Nobody has to do anything.");
     }
     format!("{serves} and was watched for {}. Nobody has to do anything.", in_words(step.bake()))
 }

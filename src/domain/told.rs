@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::domain::approval::State;
+use crate::domain::check::results_in_words;
 use crate::domain::decision::Verdict;
 use crate::domain::drift::{DRIFT_EXPLAINED, DRIFT_FOUND, SERVICE_OBSERVED};
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
@@ -147,6 +148,13 @@ fn observed(state: &State) -> String {
     match state {
         State::Executing { progress: Progress { restoring: Some(reason), .. }, .. } => {
             format!("What served before is to serve again: {}.", reason.trim_end_matches('.'))
+        }
+        State::Executing { progress, .. }
+            if !progress.results_of(progress.steps_done).is_empty() =>
+        {
+            let step = progress.steps_done;
+            let results = results_in_words(progress.results_of(step));
+            format!("The checks of step {step} were asked. {results}.")
         }
         State::Executing { progress, .. } if progress.steps_done > 0 => {
             format!("Cloud Run was seen to serve step {}.", progress.steps_done)

@@ -4,14 +4,12 @@
 //! Google's own client would bring a gRPC stack along for these two calls.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials, anonymous};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use tokio::sync::OnceCell;
+use http::{Method, Request, Response, StatusCode, header};
 use url::Url;
 
+use crate::integrations::cloud_credentials::CloudCredentials;
 use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::outbound::{OutboundError, OutboundHttp};
 
@@ -138,13 +136,14 @@ pub enum ObjectError {
 pub struct CloudObject {
     settings: ObjectSettings,
     http: OutboundHttp,
-    credentials: Arc<OnceCell<Credentials>>,
+    credentials: CloudCredentials,
 }
 
 impl CloudObject {
     /// Touches neither the network nor the credentials: they are looked for at the first call.
     pub fn new(settings: ObjectSettings, http: OutboundHttp) -> Self {
-        Self { settings, http, credentials: Arc::default() }
+        let credentials = CloudCredentials::new(settings.credentials, SCOPE);
+        Self { settings, http, credentials }
     }
 
     /// Its name.
@@ -218,7 +217,7 @@ impl CloudObject {
         url: &Url,
         text: &str,
     ) -> Result<Response<Vec<u8>>, ObjectError> {
-        let credentials = self.headers().await?;
+        let credentials = self.credentials.headers().await.map_err(ObjectError::Credentials)?;
         let mut pauses = PAUSES.into_iter();
         loop {
             let mut request = Request::new(text.as_bytes().to_vec());
@@ -234,24 +233,6 @@ impl CloudObject {
             match (is_passing, pauses.next()) {
                 (true, Some(pause)) => tokio::time::sleep(pause).await,
                 _ => return Ok(answer?),
-            }
-        }
-    }
-
-    async fn headers(&self) -> Result<HeaderMap, ObjectError> {
-        let unknown = |error: &dyn fmt::Display| ObjectError::Credentials(error.to_string());
-        let credentials =
-            self.credentials.get_or_try_init(async || match self.settings.credentials {
-                CloudRunCredentials::Anonymous => Ok(anonymous::Builder::new().build()),
-                CloudRunCredentials::ApplicationDefault => {
-                    Builder::default().with_scopes([SCOPE]).build().map_err(|error| unknown(&error))
-                }
-            });
-        let headers = credentials.await?.headers(http::Extensions::new()).await;
-        match headers.map_err(|error| unknown(&error))? {
-            CacheableResource::New { data, .. } => Ok(data),
-            CacheableResource::NotModified => {
-                Err(unknown(&"they are said to be what we never had"))
             }
         }
     }

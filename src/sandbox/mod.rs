@@ -1,4 +1,5 @@
-//! Real HTTP servers that stand in for Google, GitHub, the directory, witnesses and receivers, for the demo and the tests.
+//! Real HTTP servers that stand in for Google, GitHub, the directory, witnesses, receivers and servers of metrics, for
+//! the demo and the tests.
 //!
 //! Nothing of the gate knows that it talks to them: it is pointed at them by its configuration, as
 //! it would be at the real ones.
@@ -9,6 +10,7 @@ mod cloud_storage;
 pub mod github;
 pub mod identity;
 pub mod journal;
+mod metrics;
 pub mod receiver;
 pub mod witness;
 
@@ -23,6 +25,7 @@ use cloud_run::CloudRun;
 use github::GitHub;
 use identity::{Identity, Settings};
 use journal::Journal;
+use metrics::Metrics;
 use receiver::Receivers;
 use witness::Witnesses;
 
@@ -64,17 +67,19 @@ pub enum SandboxError {
 }
 
 /// Every route of the sandbox: Cloud Run, Cloud Storage, token issuers, the identity provider, witnesses,
-/// receivers of notices, journal and levers.
+/// receivers of notices, servers of metrics, journal and levers.
 pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let SandboxSettings { base_url, gate_origin, data_dir, clock, ready_delay } = settings;
     let journal = Journal::new(clock.clone());
     let state_file = data_dir.as_ref().map(|folder| folder.join("cloud-run.json"));
     let cloud_run = CloudRun::new(clock.clone(), journal.clone(), state_file)?;
     cloud_run.set_ready_delay(ready_delay);
+    cloud_run.serve_tags_at(&base_url);
     cloud_run.seed_service(DEMO_SERVICE, &first_template())?;
     let witnesses = Witnesses::new(clock.clone());
     let github = GitHub::new(clock.clone());
     let receivers = Receivers::new(clock.clone());
+    let metrics = Metrics::new(clock.clone());
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
@@ -85,6 +90,8 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
         .merge(storage)
         .merge(journal.watch(identity.merge(witnesses.router())))
         .merge(journal.watch(receivers.router()))
+        .merge(journal.watch(metrics.router()))
+        .merge(metrics.levers())
         .merge(github.levers())
         .merge(journal.router()))
 }

@@ -5,7 +5,6 @@ use sqlx::{AnyConnection, FromRow};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::ledger::{Entry, Frontier, Record, entry_hash, leaf_hash};
-use crate::domain::rollout::{RecordedCall, recorded_calls};
 use crate::domain::tree::{
     Node, complete_subtrees, consistency_path, fold_subtrees, inclusion_path,
 };
@@ -254,11 +253,6 @@ impl Storage {
             Record::parse(&entry.record).map_err(|error| row.impossible("record", error))
         });
         records.collect()
-    }
-
-    /// The calls to Cloud Run that the entries of one approval tell.
-    pub async fn calls_of(&self, id: &ApprovalId) -> Result<Vec<RecordedCall>> {
-        Ok(recorded_calls(&self.records_of(id).await?))
     }
 
     /// The entry at this index.

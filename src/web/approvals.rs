@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::approval::{Approval, Status};
+use crate::domain::rollout::{recorded_calls, recorded_checks};
 use crate::gate::keys::{AcceptedKeys, accepted_keys};
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::web::decisions::find_visible;
@@ -23,7 +24,7 @@ pub async fn page(
     look_at_keys(&app, &mut visit, &stored.approval).await?;
     let unreadable = |error| Problem::from(GateError::from(error));
     let approval = &stored.approval;
-    let calls = app.storage.calls_of(approval.id()).await.map_err(unreadable)?;
+    let records = app.storage.records_of(approval.id()).await.map_err(unreadable)?;
     let superseded = app.storage.superseded_by(approval).await.map_err(unreadable)?;
     let earlier = match approval.subject.action() {
         Some(_) => app.storage.asked_before(approval).await.map_err(unreadable)?,
@@ -32,8 +33,9 @@ pub async fn page(
     let earlier = earlier.as_ref().map(|(count, last)| (*count, &last.approval));
     let around = visit.surroundings(&app);
     let batch = app.storage.batch_of(approval.id()).await.map_err(unreadable)?;
-    let page = ApprovalPage::new(approval, &calls, &superseded, around);
-    let page = page.with_batch(batch.as_ref());
+    let page = ApprovalPage::new(approval, &recorded_calls(&records), &superseded, around)
+        .with_checks(approval, &recorded_checks(&records), around)
+        .with_batch(batch.as_ref());
     Ok(page.with_earlier(approval, earlier, around))
 }
 

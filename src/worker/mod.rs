@@ -3,6 +3,7 @@
 //! A job stands in the database exactly while there is something to do, so nothing is handed over
 //! in memory and any instance can go on where another stopped.
 
+mod checks;
 pub mod drift;
 pub mod github;
 pub mod log;
@@ -19,6 +20,8 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::integrations::cloud_run::CloudRun;
+use crate::integrations::metrics::Metrics;
+use crate::integrations::probe::Probe;
 use crate::proof::evidence::Trust;
 use crate::randomness;
 use crate::storage::{Storage, StorageError};
@@ -38,12 +41,22 @@ const LAST_STEP: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Worker {
     storage: Storage,
-    cloud_run: CloudRun,
+    outside: Arc<Outside>,
     clock: Clock,
     trust: Trust,
     log: Arc<LogFollower>,
     /// Names this worker in leases.
     name: String,
+}
+
+/// What the worker changes, and what it asks on the way.
+pub struct Outside {
+    /// Where rollouts go.
+    pub cloud_run: CloudRun,
+    /// Asks new revisions.
+    pub probe: Probe,
+    /// Reads metrics.
+    pub metrics: Metrics,
 }
 
 /// What one step of the worker came to.
@@ -62,12 +75,13 @@ impl Worker {
     /// says before each call whether the database is still the one that was seen.
     pub fn new(
         storage: Storage,
-        cloud_run: CloudRun,
+        outside: Outside,
         clock: Clock,
         trust: Trust,
         log: Arc<LogFollower>,
     ) -> Self {
-        Self { storage, cloud_run, clock, trust, log, name: randomness::token::<12>() }
+        let outside = Arc::new(outside);
+        Self { storage, outside, clock, trust, log, name: randomness::token::<12>() }
     }
 
     /// Works until `shutdown` turns true.

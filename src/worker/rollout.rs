@@ -18,7 +18,7 @@ use crate::gate::authorise::{Authorised, NotAuthorised, authorise};
 use crate::gate::rollout::{self, Begun, change, expire};
 use crate::integrations::cloud_run::CloudRunError;
 use crate::storage::{Job, StorageError, StoredApproval};
-use crate::worker::{PAUSE_AFTER_ERROR, Step, Worker};
+use crate::worker::{PAUSE_AFTER_ERROR, Step, Worker, checks};
 
 /// How long a job is ours without a sign of life: short, because a rollout whose worker died stands
 /// still for as long. A worker that sleeps through it loses the job, and what it still sends then
@@ -177,14 +177,26 @@ async fn go_on(
     (progress, orders): (&Progress, &Orders),
 ) -> Result<Turn, GateError> {
     let Some(deployment) = stored.approval.subject.deployment() else { return Ok(Turn::Over) };
-    let world = match observe(worker, deployment).await {
+    let mut world = match observe(worker, deployment).await {
         Ok(world) => world,
         Err(error) => return trouble(worker, job, stored, progress, &error).await,
     };
-    match next_action(deployment, progress, orders, &world) {
+    let mut action = next_action(deployment, progress, orders, &world);
+    if let Action::Check { step } = action {
+        let asking = checks::ask(worker, deployment, step, world.service.as_ref());
+        let found = keeping_the_lease(worker, job, asking).await;
+        // It says something only of what serves then and serves still.
+        world = match observe(worker, deployment).await {
+            Ok(after) => World { checks: Some(found), ..after },
+            Err(error) => return trouble(worker, job, stored, progress, &error).await,
+        };
+        action = next_action(deployment, progress, orders, &world);
+    }
+    match action {
         Action::Make(call) => {
             make(worker, job, stored, progress, call, world.service.as_ref()).await
         }
+        Action::Check { .. } => Ok(Turn::Later(SOON, None)),
         Action::Wait => Ok(Turn::Later(look_again(progress, world.now), None)),
         Action::WaitForPeople => Ok(Turn::Later(WATCHING, None)),
         Action::WaitUntil(until) => {
@@ -197,10 +209,13 @@ async fn go_on(
 
 /// The revision first, then the service: see [`World`].
 async fn observe(worker: &Worker, deployment: &Deployment) -> Result<World, CloudRunError> {
-    let revision =
-        worker.cloud_run.observe_revision(&deployment.service, &deployment.plan.revision).await?;
-    let service = worker.cloud_run.observe_service(&deployment.service).await?;
-    Ok(World { service, revision, now: worker.clock.now() })
+    let revision = worker
+        .outside
+        .cloud_run
+        .observe_revision(&deployment.service, &deployment.plan.revision)
+        .await?;
+    let service = worker.outside.cloud_run.observe_service(&deployment.service).await?;
+    Ok(World { service, revision, checks: None, now: worker.clock.now() })
 }
 
 /// Verifies, announces, calls.
@@ -287,7 +302,7 @@ async fn call_cloud_run(
     observed: Option<&ObservedService>,
 ) -> Result<(), CloudRunError> {
     let deployment = authorised.deployment();
-    let cloud_run = &worker.cloud_run;
+    let cloud_run = &worker.outside.cloud_run;
     let plan = &deployment.plan;
     match (call, observed) {
         (Call::CreateService {}, None) => cloud_run.create_service(deployment).await,

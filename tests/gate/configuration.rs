@@ -5,6 +5,7 @@ mod environments;
 mod github;
 mod live;
 mod log_head;
+mod metrics;
 mod receivers;
 mod trust;
 mod variables;
@@ -164,6 +165,7 @@ fn the_example_is_a_configuration() {
     folder.write("secrets/log-key", LOG_KEY);
     folder.write("secrets/grant-key", LOG_KEY);
     folder.write("secrets/login-client-secret", "s3cret");
+    folder.write("secrets/prometheus-token", "s3cret");
     folder.write("secrets/github-token", "s3cret");
     folder.write("secrets/github-app.pem", &private_key());
     folder.write("secrets/github-webhook", &"s3cret".repeat(6));
@@ -172,7 +174,7 @@ fn the_example_is_a_configuration() {
     let config = folder.accepted();
     assert_eq!(config.warnings, Vec::<String>::new());
     assert!(!format!("{config:?}").contains("s3cret"));
-    insta::assert_snapshot!(config.summary(), @r"
+    insta::assert_snapshot!(config.summary(), @r#"
     public origin     https://gate.example.com
     listen            0.0.0.0:8080
     database          postgres://gate@10.20.0.3/countersign
@@ -192,6 +194,8 @@ fn the_example_is_a_configuration() {
     cloud run         at Google, with Google's application default credentials
     github            https://api.github.com, with a token
                       App 123456, repositories pinned: 1, shown there: deployments, checks, comments
+    metrics           google: Cloud Monitoring of example-prod at https://monitoring.googleapis.com/
+                      main: Prometheus at https://prometheus.example.com/, with a token
     proxies           35.191.0.0/16, 130.211.0.0/22 are believed in x-forwarded-for
     workload issuers  github: https://token.actions.githubusercontent.com, RS256, for https://gate.example.com, told apart by repository_id
                       google: https://accounts.google.com, RS256, for https://gate.example.com, told apart by sub
@@ -214,6 +218,8 @@ fn the_example_is_a_configuration() {
       plans           at 50 % watched for 10 minutes
                       a step is watched for at most 2 hours
                       steps may give the new revision an address of its own
+                      at every step it is checked: error rate is below 1 % (main: error_percent{revision="{revision}"})
+                      checks may read main (Prometheus), google (Cloud Monitoring)
                       for 1 hour after a success one approver may sign the way back
       trust           must be pinned
       expires in      8h
@@ -234,7 +240,7 @@ fn the_example_is_a_configuration() {
       begins within   1h of the last signature
       a new request   supersedes an older one for the same service
       wait at once    at most 1000
-    ");
+    "#);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod acting;
 mod batches;
+pub mod checks;
 pub mod codes;
 mod command;
 pub mod damage;

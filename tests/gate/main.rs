@@ -7,6 +7,7 @@ mod asking;
 mod assertions;
 mod batches;
 mod ceremony;
+mod checking;
 mod cloud_run_client;
 mod configuration;
 mod crash;

@@ -1,5 +1,6 @@
 //! What a rollout does next: one function for the first attempt, the retry and the recovery.
 
+mod checking;
 mod watching;
 
 use countersign::domain::deployment::{Deployment, Preconditions};
@@ -41,10 +42,11 @@ impl Scene {
             latest_created_revision: BEFORE.into(),
             annotations: Default::default(),
             tags: vec![],
+            tag_addresses: Default::default(),
             uri: "https://checkout.a.run.app".into(),
             last_modifier: "mallory@example.com".into(),
         };
-        let world = World { service: Some(service), revision: None, now: now() };
+        let world = World { service: Some(service), revision: None, checks: None, now: now() };
         Self {
             deployment: deployment(),
             progress: Progress::default(),

@@ -226,7 +226,7 @@ async fn plans_that_nobody_can_sign() {
     assert_eq!(subject["on_failure"], "hold");
     assert_eq!(
         subject["plan"][0],
-        json!({"percent": 10, "bake_seconds": 300, "tag": null, "pause": false})
+        json!({"percent": 10, "bake_seconds": 300, "checks": [], "tag": null, "pause": false})
     );
     gate.finish().await;
 }

@@ -13,6 +13,7 @@ use countersign::domain::digest::Digest;
 use countersign::domain::drift::{Finding, RecordedExplanation, ServiceState, Sighting};
 use countersign::domain::hold::Freezes;
 use countersign::domain::policy::{Policy, TrustLevel};
+use countersign::domain::rollout::Progress;
 use countersign::domain::subject::FrozenSubject;
 use countersign::storage::{KeptAgentCredential, NoticeStanding};
 use countersign::web::assets;
@@ -29,11 +30,13 @@ use countersign::web::views::recovery::RecoveryPage;
 
 use jiff::SignedDuration;
 
+use crate::evidence::checks::{checks, results};
 use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
-    after_pending, approval_of, approved, calls, deployment, minutes_ago, now, pending,
-    pending_run, person, policy, running, share, signed_once, taken_back, viewer, workflow_run,
+    after_pending, approval_of, approved, calls, deployment, executing, minutes_ago, now, pending,
+    pending_run, person, policy, progress, running, share, signed_once, taken_back, viewer,
+    workflow_run,
 };
 
 #[test]
@@ -100,6 +103,7 @@ fn pages() -> Vec<(String, String)> {
         ("pending-no-key".to_owned(), show(&pending(), of(&newcomer))),
         ("pending-not-allowed".to_owned(), show(&pending(), of(&visitor))),
         ("new-service".to_owned(), show(&approval_of(first), bobs)),
+        ("checked".to_owned(), checked(bobs)),
         ("unchanged".to_owned(), show(&approval_of(same), bobs)),
         ("run".to_owned(), show(&pending_run(workflow_run()), bobs)),
         ("hostile".to_owned(), show(&hostile(), bobs)),
@@ -275,6 +279,32 @@ fn problem(around: Surroundings<'_>) -> String {
     ProblemPage::new(404, title, detail, Some(action), Some("req_4f2k"), "/x", around)
         .render()
         .unwrap()
+}
+
+#[test]
+fn a_page_tells_what_is_checked_and_what_was_found() {
+    let (_, page) = pages().into_iter().find(|(name, _)| name == "checked").unwrap();
+    for words in [
+        "Checked: GET /health of the new revision answers 200 to 299",
+        "<li class=\"yes\">HTTP 200 from /health",
+        "<li class=\"no\">error rate 2 % is not below 1.5 %: failed",
+        "<li class=\"no\">latency (there is no data): could not be read",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+/// A step whose checks did not all pass.
+fn checked(around: Surroundings<'_>) -> String {
+    let mut asked = deployment();
+    let step = &mut asked.plan.steps[0];
+    (step.tag, step.bake_seconds, step.checks) = (Some("try".into()), 600, checks());
+    let found = results();
+    let restoring = Some(format!("at 10 % not every check passed: {}", found[1].in_words()));
+    let progress = Progress { restoring, checks: found.clone(), ..progress(true, 1, None) };
+    let approval = Approval { state: executing(progress).state, ..approval_of(asked) };
+    let page = ApprovalPage::new(&approval, &calls(), &[], around);
+    page.with_checks(&approval, &found, around).render().unwrap()
 }
 
 fn show(approval: &Approval, around: Surroundings<'_>) -> String {

@@ -315,6 +315,8 @@ pub fn serving() -> Serving {
         uri: "https://checkout-4f2k7q-ew.a.run.app".into(),
         traffic: vec![share(REVISION, 100)],
         generation: 45,
+        image_digest: None,
+        checks: vec![],
         observed_at: minutes_ago(0),
     }
 }

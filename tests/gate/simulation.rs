@@ -1,13 +1,16 @@
 //! Ten thousand rollouts of the pure core, each from one seed: a Cloud Run in which calls are refused,
-//! lost or late, changes fail or hang, strangers edit, clocks jump, the worker dies at any moment, and
-//! approvers intervene. What must never happen is looked for after every step.
+//! lost or late, changes fail or hang, checks find anything, strangers edit, clocks jump, the worker dies at any
+//! moment, and approvers intervene. What must never happen is looked for after every step.
 //!
 //! `COUNTERSIGN_SEED=N` plays one seed again and tells its story.
 
 mod chance;
+mod checks;
+mod people;
 
 use chance::Chance;
 use countersign::domain::approval::{Approval, State, Status, Transition};
+use countersign::domain::check::CheckResult;
 use countersign::domain::deployment::Deployment;
 use countersign::domain::intervention::Act;
 use countersign::domain::observation::{
@@ -21,7 +24,7 @@ use countersign::domain::subject::FrozenSubject;
 use countersign::domain::template::APPROVAL_ANNOTATION;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::sample_approval::{REVISION, deployment, now, person, policy, running, share};
+use crate::sample_approval::{REVISION, deployment, now, policy, running, share};
 
 const SEEDS: u64 = 10_000;
 /// More turns than any rollout here takes, retries and pauses among them.
@@ -59,6 +62,7 @@ impl Simulation {
             let is_last = step.percent == 100;
             step.pause = !is_last && chance.once_in(4);
             step.tag = (!is_last && chance.once_in(4)).then(|| "try".to_owned());
+            step.checks = checks::of_step(&mut chance);
         }
         if chance.once_in(5) {
             plan.on_failure = OnFailure::Hold;
@@ -76,6 +80,7 @@ impl Simulation {
             latest_created_revision: BEFORE.into(),
             annotations: Default::default(),
             tags: vec![],
+            tag_addresses: Default::default(),
             uri: "https://checkout.a.run.app".into(),
             last_modifier: "mallory@example.com".into(),
         };
@@ -176,6 +181,7 @@ impl Simulation {
             assert!(progress.revision_ready, "traffic moves before the revision was seen ready");
             assert!(progress.steps_done >= step, "step {step} comes before its turn");
             assert_eq!(revision.image, self.deployment().image.to_string());
+            self.check_passed(step, &progress.checks);
             if step > 0 && self.deployment().plan.steps[step - 1].pause {
                 let signed = self.story.iter().any(|line| line.ends_with("signs GoOn"));
                 assert!(signed, "a pause ended without a signature");
@@ -215,35 +221,9 @@ impl Simulation {
         }
     }
 
-    fn stranger(&mut self) {
-        self.change_etag();
-        self.service.generation += 1;
-        self.service.last_modifier = "mallory@example.com".into();
-        if self.chance.once_in(2) {
-            self.stolen = true;
-            let shares = vec![TrafficShare { revision: "evil".into(), percent: 100 }];
-            (self.service.wanted, self.service.serving) = (shares.clone(), shares);
-        }
-        self.tell("a stranger edits");
-    }
-
-    fn person(&mut self) {
-        let acts = self.approval.possible_acts(self.now);
-        if acts.is_empty() {
-            return;
-        }
-        let act = acts[self.chance.below(acts.len() as u64) as usize];
-        let groups = ["security".to_owned()];
-        let by = (&person("carol"), "Carol", &groups[..]);
-        let approval = self.approval.clone();
-        let transition = approval.intervene(act, by, None, self.now).unwrap();
-        self.tell(format!("Carol signs {act:?}"));
-        self.apply(transition);
-        if act == Act::Accept {
-            // Who leaves it as it is leaves it to what may still arrive.
-            self.late.clear();
-            assert_eq!(self.approval.status(), Status::Failed);
-        }
+    fn world(&self, checks: Option<Vec<CheckResult>>) -> World {
+        let (service, revision) = (Some(self.service.clone()), self.revision.clone());
+        World { service, revision, checks, now: self.now }
     }
 
     /// One turn of the worker; it may die anywhere in it.
@@ -252,14 +232,17 @@ impl Simulation {
         if self.chance.once_in(15) {
             return self.tell("Cloud Run cannot be read");
         }
-        let world = World {
-            service: Some(self.service.clone()),
-            revision: self.revision.clone(),
-            now: self.now,
-        };
+        let world = self.world(None);
         let deployment = self.deployment().clone();
-        match next_action(&deployment, &progress, &orders, &world) {
-            Action::Wait | Action::WaitForPeople => {}
+        let mut action = next_action(&deployment, &progress, &orders, &world);
+        if let Action::Check { step } = action {
+            let Some(found) = self.asked(step) else { return };
+            let world = self.world(Some(found));
+            action = next_action(&deployment, &progress, &orders, &world);
+            assert!(!matches!(action, Action::Check { .. }), "the same is asked again and again");
+        }
+        match action {
+            Action::Wait | Action::WaitForPeople | Action::Check { .. } => {}
             Action::WaitUntil(until) => assert!(until > self.now),
             Action::Write(change) => self.write(change),
             Action::Make(call) => self.call(call, &progress),
@@ -338,6 +321,8 @@ impl Simulation {
         match &self.approval.state {
             State::Succeeded { serving: Some(serving), .. } => {
                 assert_eq!(serving.traffic, self.service.serving);
+                assert_eq!(serving.image_digest, Some(*self.deployment().image.digest()));
+                self.check_passed(plan.steps.len(), &serving.checks);
                 assert_eq!(serving.traffic, plan.steps.last().unwrap().traffic);
                 assert!(self.service.tags.is_empty(), "a tag outlives its rollout");
             }

@@ -73,6 +73,41 @@ class Encodings(unittest.TestCase):
         self.assertGreaterEqual(read, 10)
 
 
+class Checks(unittest.TestCase):
+    LIMIT = {"comparator": "below", "threshold": "1.5"}
+    GOOD = [
+        {"kind": "http", "path": "/health", "lowest_status": 200, "highest_status": 299, "attempts": 3, "timeout_seconds": 5, "patience_seconds": 0},
+        {"kind": "prometheus", "name": "errors", "source": "main", "query": "x", "limit": LIMIT | {"unit": "%"}, "samples": 1, "patience_seconds": 2**32 - 1},
+        {"kind": "cloud_monitoring", "name": "errors", "source": "google", "filter": "x", "aligner": "ALIGN_MEAN", "reducer": "REDUCE_MAX",
+         "period_seconds": 60, "limit": LIMIT, "samples": 1, "patience_seconds": 300},
+    ]
+
+    def test_only_what_a_gate_signs_is_a_check(self):
+        step = {"percent": 10, "traffic": []}
+        self.assertTrue(documents.has_form(step | {"checks": self.GOOD}, "Step"))
+        self.assertFalse(documents.has_form(step | {"checks": []}, "Step"))
+        for good in self.GOOD:
+            self.assertTrue(documents.has_form(good, "Check"), good)
+            for member in good.keys() - {"contains", "reducer"}:
+                self.assertFalse(documents.has_form({name: value for name, value in good.items() if name != member}, "Check"), member)
+            for bad in ({"kind": "shell"}, {"token": "secret"}, {"patience_seconds": -1}, {"patience_seconds": 2**32}, {"patience_seconds": "1"},
+                        {"patience_seconds": 1.5}, {"patience_seconds": None}):
+                self.assertFalse(documents.has_form(good | bad, "Check"), bad)
+        for bad in ({"comparator": "about"}, {"threshold": 1.5}, {"more": 1}, {"unit": None}):
+            self.assertFalse(documents.has_form(self.GOOD[1] | {"limit": self.LIMIT | bad}, "Check"), bad)
+
+    def test_only_what_a_gate_found_is_a_result(self):
+        good = {"step": 1, "outcome": "passed", "found": "HTTP 200 from /health", "at": "2026-03-02T09:00:00Z"}
+        progress = {"revision_ready": True, "steps_done": 1}
+        self.assertTrue(documents.has_form(progress | {"checks": [good]}, "Progress"))
+        self.assertFalse(documents.has_form(progress | {"checks": []}, "Progress"))
+        for bad in ({"step": -1}, {"outcome": "skipped"}, {"found": None}, {"at": "now"}, {"more": 1}):
+            try:
+                self.assertFalse(documents.has_form(good | bad, "CheckResult"), bad)
+            except ValueError:
+                pass
+
+
 class Matching(unittest.TestCase):
     def test_places_are_filled_where_it_is_possible(self):
         """Against every way there is."""

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::domain::check::Check;
 use crate::domain::plan::{OnFailure, Step};
 use crate::domain::subject::Subject;
 
@@ -63,6 +64,8 @@ pub struct StepView {
     pub percent: u8,
     /// How long the step is watched before the rollout goes on, in seconds.
     pub bake_seconds: u32,
+    /// What is checked then before the rollout goes on, in words.
+    pub checks: Vec<String>,
     /// The tag that gives the new revision an address of its own during this step.
     pub tag: Option<String>,
     /// Whether the rollout then waits until an approver has signed that it goes on.
@@ -74,6 +77,7 @@ impl From<&Step> for StepView {
         Self {
             percent: step.percent,
             bake_seconds: step.bake_seconds,
+            checks: step.checks.iter().map(Check::in_words).collect(),
             tag: step.tag.clone(),
             pause: step.pause,
         }

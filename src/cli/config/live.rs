@@ -10,8 +10,10 @@ use crate::domain::observation::{ObservedService, TrafficShare};
 use crate::domain::service::ServiceName;
 use crate::integrations::cloud_run::{CloudRun, CloudRunError};
 
-/// What every rollout needs on its service.
-const NEEDED: [&str; 3] = ["run.services.get", "run.services.update", "run.revisions.get"];
+/// What every rollout needs on its service, and `countersign audit completeness` of it: the list of its
+/// revisions.
+const NEEDED: [&str; 4] =
+    ["run.services.get", "run.services.update", "run.revisions.get", "run.revisions.list"];
 
 /// What was found.
 pub struct Report {

@@ -135,11 +135,11 @@ impl Approval {
                     ..Orders::default()
                 },
             },
-            (Act::ObserveAgain, State::NeedsAttention { progress, .. }) => State::Executing {
-                since: now,
-                progress,
-                orders: Orders { observe_again: true, ..Orders::default() },
-            },
+            (Act::ObserveAgain, State::NeedsAttention { mut progress, .. }) => {
+                progress.check_again();
+                let orders = Orders { observe_again: true, ..Orders::default() };
+                State::Executing { since: now, progress, orders }
+            }
             (Act::Accept, State::NeedsAttention { reason, .. }) => State::Failed {
                 at: now,
                 reason: format!("{reason}; {name} signed that it stays as it is{because}"),

@@ -4,12 +4,13 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::{InvalidSteps, StepPlan};
+use crate::domain::check::{AskedCheck, Check};
 
 /// One step: its percentage, or an object that says more.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(
     untagged,
-    expecting = "a step is a percentage, or an object with percent and, where they are wanted, bake (\"10m\"), tag and pause"
+    expecting = "a step is a percentage, or an object with percent and, where they are wanted, bake (\"10m\"), checks, tag and pause"
 )]
 pub enum AskedStep {
     /// The new revision's share alone.
@@ -28,6 +29,9 @@ pub struct WholeStep {
     /// How long the step is watched before the rollout goes on: text such as `10m` or `1h`.
     #[schema(example = "10m")]
     bake: Option<String>,
+    /// What is checked when that time is over, before the rollout goes on.
+    #[serde(default)]
+    checks: Vec<AskedCheck>,
     /// Gives the new revision an address of its own during this step.
     #[schema(example = "try")]
     tag: Option<String>,
@@ -47,7 +51,10 @@ impl AskedStep {
             Self::Whole(step) => step,
         };
         let bake_seconds = step.bake.as_deref().map_or(Ok(0), whole_seconds)?;
-        Ok(StepPlan { percent: step.percent, bake_seconds, tag: step.tag, pause: step.pause })
+        let checks = step.checks.into_iter().map(AskedCheck::check);
+        let checks = checks.collect::<Result<Vec<Check>, _>>()?;
+        let WholeStep { percent, tag, pause, .. } = step;
+        Ok(StepPlan { percent, bake_seconds, checks, tag, pause })
     }
 }
 

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{InvalidSteps, LONGEST_BAKE, OnFailure, StepPlan, fits, in_words, is_false, is_zero};
+use crate::domain::check::{Check, MetricsKind, MetricsSource};
 use crate::domain::service::ServiceName;
 
 /// An environment's rules about plans. What is as usual is absent from the bytes.
@@ -26,6 +27,12 @@ pub struct PlanRules {
     /// Whether steps may give the new revision an address of its own.
     #[serde(default, skip_serializing_if = "is_false")]
     pub tags: bool,
+    /// What is checked at every step, whatever a request says; over HTTP at those with a tag.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+    /// The metrics that checks may read, as the gate's configuration calls them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricsSource>,
     /// What happens when a step fails and the request says nothing of it.
     #[serde(default, skip_serializing_if = "OnFailure::is_restore")]
     pub on_failure: OnFailure,
@@ -67,6 +74,11 @@ impl PlanRules {
         if self.tags {
             words.push("steps may give the new revision an address of its own".to_owned());
         }
+        let checks = self.checks.iter().map(Check::in_words);
+        words.extend(checks.map(|check| format!("at every step it is checked: {check}")));
+        if !self.metrics.is_empty() {
+            words.push(format!("checks may read {}", self.metrics_in_words()));
+        }
         if self.on_failure == OnFailure::Hold {
             words.push("when a step fails, the traffic stays where it is".to_owned());
         }
@@ -77,10 +89,31 @@ impl PlanRules {
         words
     }
 
+    /// The metrics that checks may read, as a list.
+    pub fn metrics_in_words(&self) -> String {
+        let names = self.metrics.iter();
+        let names = names.map(|one| format!("{} ({})", one.name, one.kind.in_words()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        if names.is_empty() { "no metrics".to_owned() } else { names }
+    }
+
     /// How long a step may be watched.
     pub fn longest_bake(&self) -> SignedDuration {
         let seconds = self.longest_bake_seconds;
         seconds.map_or(LONGEST_BAKE, from_seconds)
+    }
+
+    /// The steps with what is checked at every one of them.
+    #[must_use]
+    pub fn with_checks(&self, mut steps: Vec<StepPlan>) -> Vec<StepPlan> {
+        for step in &mut steps {
+            let has_tag = step.tag.is_some();
+            let own = std::mem::take(&mut step.checks);
+            let here = self.checks.iter().filter(|check| has_tag || !check.needs_tag());
+            step.checks.extend(here.cloned());
+            step.checks.extend(own.into_iter().filter(|check| !self.checks.contains(check)));
+        }
+        steps
     }
 
     /// Checks steps for this service against these rules.
@@ -89,6 +122,13 @@ impl PlanRules {
     /// What they do not allow.
     pub fn check(&self, steps: &[StepPlan], service: &ServiceName) -> Result<(), InvalidSteps> {
         let refuse = |why: String| Err(InvalidSteps(why));
+        let probes = self.checks.iter().any(Check::needs_tag);
+        if probes && steps.iter().all(|step| step.tag.is_none()) {
+            return refuse(
+                "this environment asks every new revision over HTTP, and no step has a tag that gives it an address: add one to a step before the last"
+                    .to_owned(),
+            );
+        }
         for step in steps {
             let (percent, bake) = (step.percent, step.bake_seconds);
             let baked = SignedDuration::from_secs(bake.into());
@@ -105,6 +145,17 @@ impl PlanRules {
                     "the step of {percent} % is watched for {}, and this environment asks for at least {}: write {{\"percent\": {percent}, \"bake\": …}}",
                     in_words(baked),
                     in_words(least)
+                ));
+            }
+            let known = |(name, kind): &(&str, MetricsKind)| {
+                self.metrics.iter().any(|one| one.name == *name && one.kind == *kind)
+            };
+            let mut sources = step.checks.iter().filter_map(Check::source);
+            if let Some((source, kind)) = sources.find(|source| !known(source)) {
+                return refuse(format!(
+                    "the step of {percent} % has a check that reads {source:?} of {}, and checks may read {} here: name one of those, or have whoever runs the gate add it to plan.metrics",
+                    kind.in_words(),
+                    self.metrics_in_words()
                 ));
             }
             let Some(tag) = &step.tag else { continue };

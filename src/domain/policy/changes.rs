@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::domain::check::Check;
 use crate::domain::key_rules::{Aaguid, KeyKind, KeyRules};
 use crate::domain::plan::PlanRules;
 use crate::domain::workflow_run::run_in_words;
@@ -205,6 +206,7 @@ impl Changes {
             Effect::Wider,
             "seconds that a step may be watched",
         );
+        self.of_checks(old, new);
         self.of_amount(
             (old.rollback_window_seconds.into(), new.rollback_window_seconds.into()),
             Effect::Wider,
@@ -214,6 +216,24 @@ impl Changes {
             let sentence =
                 format!("where a request says nothing else: {}", new.on_failure.in_words());
             self.add(Effect::Different, sentence.trim_end_matches('.'));
+        }
+    }
+
+    /// What is checked between steps.
+    fn of_checks(&mut self, old: &PlanRules, new: &PlanRules) {
+        for (before, after, effect, what) in [
+            (old, new, Effect::Narrower, "at every step it is checked now"),
+            (new, old, Effect::Wider, "at every step it is no longer checked"),
+        ] {
+            let here = |check: &&Check| !before.checks.contains(check);
+            for check in after.checks.iter().filter(here) {
+                self.add(effect, format!("{what}: {}", check.in_words()));
+            }
+        }
+        if old.metrics != new.metrics {
+            let (before, after) = (old.metrics_in_words(), new.metrics_in_words());
+            let sentence = format!("checks may read {after}; before, {before}");
+            self.add(Effect::Different, sentence);
         }
     }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::approval::State;
+use crate::domain::check::CheckResult;
 use crate::domain::ledger::{CALL_ANNOUNCED, CALL_ANSWERED, Record};
 use crate::domain::rollout::{Answer, Call, Intent};
 
@@ -36,4 +37,18 @@ pub fn recorded_calls<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<
         }
     }
     calls
+}
+
+/// What the checks of one approval's steps found, as its records tell it last. Where people had checks
+/// asked again, what they found before stands in earlier records.
+pub fn recorded_checks<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<CheckResult> {
+    let told = records.into_iter().filter_map(|record| {
+        match record.approval.as_ref().map(|approval| &approval.state) {
+            Some(State::Executing { progress, .. } | State::NeedsAttention { progress, .. }) => {
+                Some(&progress.checks)
+            }
+            _ => None,
+        }
+    });
+    told.filter(|checks| !checks.is_empty()).last().cloned().unwrap_or_default()
 }

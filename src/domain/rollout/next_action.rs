@@ -7,6 +7,7 @@ mod traffic;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::check::CheckResult;
 use crate::domain::deployment::{Deployment, Preconditions};
 use crate::domain::intervention::Orders;
 use crate::domain::observation::{ObservedRevision, ObservedService, Readiness, TrafficShare};
@@ -26,6 +27,8 @@ pub struct World {
     pub service: Option<ObservedService>,
     /// The revision that the plan names, if there is one.
     pub revision: Option<ObservedRevision>,
+    /// What the checks of the step that is watched found just before, if they were asked.
+    pub checks: Option<Vec<CheckResult>>,
     /// When it was looked at.
     pub now: Timestamp,
 }
@@ -39,6 +42,11 @@ pub enum Action {
     Wait,
     /// The step is watched until this time: look again and again.
     WaitUntil(Timestamp),
+    /// The time of the step with this index is over: ask its checks, and look at the world again.
+    Check {
+        /// Index into the plan's steps, from 0.
+        step: usize,
+    },
     /// It goes on when somebody has signed that it does: look again and again.
     WaitForPeople,
     /// Nothing is to be called: this is to be written down.

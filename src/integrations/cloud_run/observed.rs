@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use super::template::{is_reserved, observed_template};
 use crate::domain::observation::{
-    ListedRevision, ObservedRevision, ObservedService, Readiness, TrafficShare, TrafficTag,
+    ListedRevision, ObservedRevision, ObservedService, Readiness, TagAddress, TrafficShare,
+    TrafficTag,
 };
 
 /// The service, or why the answer cannot be relied on.
@@ -50,6 +51,7 @@ pub(super) fn service(service: &Service) -> Result<ObservedService, String> {
         readiness: service_readiness(service),
         serving: shares(serving)?,
         tags: tags(&wanted),
+        tag_addresses: tag_addresses(service, latest),
         wanted: shares(wanted.into_iter())?,
         template,
         latest_created_revision: short_name(&service.latest_created_revision).to_owned(),
@@ -105,6 +107,16 @@ fn shares<'a>(targets: impl Iterator<Item = Target<'a>>) -> Result<Vec<TrafficSh
         _ => Err(format!("the answer gives {revision} {percent} percent of the traffic")),
     };
     by_revision.into_iter().map(share).collect()
+}
+
+/// Where the tags lead to that are in effect.
+fn tag_addresses(service: &Service, latest: &str) -> BTreeMap<String, TagAddress> {
+    let tagged = service.traffic_statuses.iter().filter(|status| !status.tag.is_empty());
+    let tagged = tagged.map(|status| {
+        let revision = resolved(&status.r#type, &status.revision, latest).to_owned();
+        (status.tag.clone(), TagAddress { revision, uri: status.uri.clone() })
+    });
+    tagged.collect()
 }
 
 fn tags(targets: &[Target<'_>]) -> Vec<TrafficTag> {

@@ -7,7 +7,7 @@
 //!
 //! `schema` checks and normalises JSON, `mask` `template` `traffic` know the rules, `change`
 //! accepts changes, `reconcile` puts them into effect, `render` and `operation` show them, `state`
-//! keeps them, `http` and `query` are the API itself, `knative` is the older one that `gcloud` speaks, `faults`
+//! keeps them, `tags` answers for revisions, `http` and `query` are the API itself, `knative` is the older one that `gcloud` speaks, `faults`
 //! `permissions` and `control` are the sandbox's own.
 
 mod change;
@@ -24,13 +24,14 @@ mod refusal;
 mod render;
 mod schema;
 mod state;
+mod tags;
 mod template;
 mod traffic;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::Router;
 use jiff::{SignedDuration, Timestamp};
@@ -42,6 +43,7 @@ use self::permissions::Denied;
 use self::refusal::{Code, Refusal};
 pub use self::state::StateError;
 use self::state::{ServiceName, State};
+use self::tags::TagAnswers;
 use super::journal::Journal;
 use crate::clock::Clock;
 
@@ -64,6 +66,9 @@ struct Shared {
     ready_delay_milliseconds: AtomicI64,
     faults: Faults,
     denied: Mutex<Denied>,
+    /// Where the addresses of tags begin, if they are served here.
+    tag_base: OnceLock<String>,
+    tag_answers: Mutex<TagAnswers>,
 }
 
 /// A service that the demo starts with cannot be made.
@@ -93,6 +98,8 @@ impl CloudRun {
             ready_delay_milliseconds: AtomicI64::new(READY_DELAY_MILLISECONDS),
             faults: Faults::default(),
             denied: Mutex::default(),
+            tag_base: OnceLock::new(),
+            tag_answers: Mutex::default(),
         };
         Ok(Self { clock, journal, shared: Arc::new(shared) })
     }
@@ -100,7 +107,16 @@ impl CloudRun {
     /// The API under `/v2/`, watched by the journal, and the controls under `/_sandbox/`. The
     /// journal's own routes are not among them: [`Journal::router`] has them.
     pub fn router(&self) -> Router {
-        self.journal.watch(http::router(self)).merge(control::router(self))
+        self.journal
+            .watch(http::router(self).merge(tags::router(self)))
+            .merge(control::router(self))
+            .merge(tags::controls(self))
+    }
+
+    /// Serves the addresses of tags under this base address, where Cloud Run has hosts of their own for them.
+    /// The base is set once.
+    pub fn serve_tags_at(&self, base: &str) {
+        self.shared.tag_base.get_or_init(|| base.to_owned());
     }
 
     /// Another API of the same cloud, in which the same faults happen.
@@ -121,7 +137,7 @@ impl CloudRun {
         let seeded = self.change(|state| {
             if !state.services.contains_key(name) {
                 change::create(state, &service, &body, &circumstances)?;
-                reconcile::settle(state, circumstances.now);
+                reconcile::settle(state, circumstances.now, None);
             }
             Ok(())
         });
@@ -175,7 +191,8 @@ impl CloudRun {
     fn settled(&self) -> Result<MutexGuard<'_, State>, Refusal> {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now: Timestamp = self.clock.now();
-        if reconcile::settle(&mut state, now) {
+        let tags = self.shared.tag_base.get().map(String::as_str);
+        if reconcile::settle(&mut state, now, tags) {
             self.save(&state)?;
         }
         Ok(state)

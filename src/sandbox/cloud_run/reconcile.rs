@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::state::{Health, Service, State};
 use super::{operation, render, traffic};
 
-/// Puts every change into effect that is due, and answers whether there was any.
-pub fn settle(state: &mut State, now: Timestamp) -> bool {
+/// Puts every change into effect that is due, and answers whether there was any. The addresses of tags begin
+/// with `tags`, or are those that Cloud Run gives.
+pub fn settle(state: &mut State, now: Timestamp, tags: Option<&str>) -> bool {
     let is_due = |service: &Service| {
         let due = service.pending.as_ref().and_then(|pending| pending.due);
         due.is_some_and(|due| due <= now)
@@ -22,12 +23,12 @@ pub fn settle(state: &mut State, now: Timestamp) -> bool {
         .map(|(name, _)| name.clone())
         .collect();
     for name in &due {
-        settle_service(state, name);
+        settle_service(state, name, tags);
     }
     !due.is_empty()
 }
 
-fn settle_service(state: &mut State, name: &str) {
+fn settle_service(state: &mut State, name: &str, tags: Option<&str>) {
     let Some(mut service) = state.services.remove(name) else { return };
     let Some(pending) = service.pending.take() else { return };
     service.version = state.next();
@@ -41,7 +42,7 @@ fn settle_service(state: &mut State, name: &str) {
         return;
     }
     settle_revisions(&mut service, at);
-    settle_routes(&mut service);
+    settle_routes(&mut service, tags);
     service.observed_generation = service.generation;
     service.transition = at;
     let rendered = render::service(&service);
@@ -86,14 +87,14 @@ fn settle_revisions(service: &mut Service, at: Timestamp) {
 }
 
 /// Moves the traffic, if every revision that it should go to is ready; it stays otherwise.
-fn settle_routes(service: &mut Service) {
+fn settle_routes(service: &mut Service, tags: Option<&str>) {
     let targets = traffic::targets(&mut service.spec);
     let problem = targets.iter().find_map(|target| unready(service, target));
     if let Some(problem) = problem {
         service.routes = Health::Failed(problem);
         return;
     }
-    service.traffic_statuses = traffic::statuses(&targets, &render::uri(&service.name));
+    service.traffic_statuses = traffic::statuses(&targets, &render::uri(&service.name), tags);
     service.routes = Health::Ready;
 }
 

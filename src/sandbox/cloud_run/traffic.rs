@@ -65,11 +65,17 @@ pub fn check(targets: &[Value], exists: impl Fn(&str) -> bool) -> Result<(), Ref
 
 /// What the service reports as serving, from targets that are in effect. A tag has an address of
 /// its own, whatever its share.
-pub fn statuses(targets: &[Value], uri: &str) -> Vec<Value> {
+pub fn statuses(targets: &[Value], uri: &str, tags: Option<&str>) -> Vec<Value> {
     let status = |target: &Value| {
         let mut status = target.clone();
         if let (Some(tag), Some(host)) = (target["tag"].as_str(), uri.strip_prefix("https://")) {
-            status["uri"] = json!(format!("https://{tag}---{host}"));
+            status["uri"] = json!(match tags {
+                Some(base) => {
+                    let label = host.split('.').next().unwrap_or(host);
+                    format!("{base}/tags/{tag}---{label}")
+                }
+                None => format!("https://{tag}---{host}"),
+            });
         }
         status
     };

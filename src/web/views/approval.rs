@@ -4,6 +4,7 @@ use askama::Template;
 use askama_web::WebTemplate;
 
 use crate::domain::approval::{Approval, State, Status};
+use crate::domain::check::CheckResult;
 use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
@@ -18,6 +19,7 @@ use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
 use super::run::{self, RunView};
+use super::traffic::show_results;
 use super::{Frame, Inert, Moment, Surroundings};
 
 /// `GET /approvals/{id}`.
@@ -160,6 +162,20 @@ impl ApprovalPage {
 }
 
 impl ApprovalPage {
+    /// The same with what the checks of its steps found.
+    #[must_use]
+    pub fn with_checks(
+        mut self,
+        approval: &Approval,
+        found: &[CheckResult],
+        around: Surroundings<'_>,
+    ) -> Self {
+        if let (Some(rollout), Some(asked)) = (&mut self.rollout, approval.subject.deployment()) {
+            show_results(&mut rollout.steps, asked.plan.steps.len(), found, around);
+        }
+        self
+    }
+
     /// The same with the batch that it is in.
     pub fn with_batch(self, batch: Option<&Batch>) -> Self {
         let href = format!("/approvals/{}/batch", self.id);

@@ -1,6 +1,7 @@
 //! How the traffic moves, and how far it is.
 
 use crate::domain::approval::State;
+use crate::domain::check::CheckResult;
 use crate::domain::deployment::{Deployment, Preconditions};
 use crate::domain::observation::TrafficShare;
 use crate::domain::rollout::Progress;
@@ -19,8 +20,21 @@ pub struct StepView {
     pub details: Vec<Inert>,
     /// Until when it is watched, if it is now.
     pub until: Option<Moment>,
+    /// What its checks found.
+    pub results: Vec<ResultLine>,
     /// How far it is.
     pub stage: Stage,
+}
+
+/// What one check found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResultLine {
+    /// The name in the style sheet.
+    pub class: &'static str,
+    /// What was found; parts of it may be somebody else's words.
+    pub words: Inert,
+    /// When it was asked.
+    pub at: Moment,
 }
 
 /// One revision's share at a step.
@@ -85,6 +99,7 @@ pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -
                 shares: shares(serving, &plan.revision),
                 details: Vec::new(),
                 until: None,
+                results: Vec::new(),
                 stage: Stage::Planned,
             });
             steps.push(StepView {
@@ -92,6 +107,7 @@ pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -
                 shares: Vec::new(),
                 details: Vec::new(),
                 until: None,
+                results: Vec::new(),
                 stage: stage(0),
             });
         }
@@ -100,6 +116,7 @@ pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -
             shares: Vec::new(),
             details: Vec::new(),
             until: None,
+            results: Vec::new(),
             stage: stage(0),
         }),
     }
@@ -120,10 +137,32 @@ pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -
             until: watched
                 .filter(|watched| watched.number == index + 1 && step.bake_seconds > 0)
                 .map(|watched| Moment::new(watched.until, around.now)),
+            results: Vec::new(),
             stage: stage(index + 1),
         }
     }));
     steps
+}
+
+/// Puts what checks found beside the steps of the plan, which are the last `count` of these.
+pub fn show_results(
+    steps: &mut [StepView],
+    count: usize,
+    found: &[CheckResult],
+    around: Surroundings<'_>,
+) {
+    let before = steps.len().saturating_sub(count);
+    for result in found {
+        let number = usize::try_from(result.step).ok().filter(|number| *number > 0);
+        let Some(step) = number.and_then(|number| steps.get_mut(before + number - 1)) else {
+            continue;
+        };
+        step.results.push(ResultLine {
+            class: if result.passed() { "yes" } else { "no" },
+            words: Inert::new(&result.in_words()),
+            at: Moment::new(result.at, around.now),
+        });
+    }
 }
 
 /// The stage of the revision (0) or of a traffic step (from 1).

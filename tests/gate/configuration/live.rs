@@ -54,7 +54,7 @@ async fn a_gate_that_may_do_its_work_is_told_so() {
     assert_eq!(output.status.code(), Some(0), "{said}{complained}");
     for sentence in [
         "is read: web-00001-",
-        "the gate has run.services.get, run.services.update, run.revisions.get",
+        "the gate has run.services.get, run.services.update, run.revisions.get, run.revisions.list",
         "a change would be accepted (tried with validateOnly)",
         "services/new\n      does not exist yet: the first approval creates it, for which the gate needs run.services.create",
     ] {
@@ -92,6 +92,7 @@ async fn what_is_missing_is_said_in_a_sentence() {
                 "! Cloud Run refuses to read revision",
             ][..],
         ),
+        ("run.revisions.list", &["! the gate's account lacks run.revisions.list"][..]),
         (
             "iam.serviceAccounts.actAs",
             &["and iam.serviceAccounts.actAs on the service account that it runs as"][..],

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer, ask_with};
-use crate::evidence::{acting, batches, endorsements, key_rules, withdrawals, witnesses};
+use crate::evidence::{acting, batches, checks, endorsements, key_rules, withdrawals, witnesses};
 use crate::sample_approval;
 /// Set it to write the vectors anew, after the format changed.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_VECTORS";
@@ -67,7 +67,7 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     let parts = [file, witnesses::add_bad, tokens, decisions, key_rules::add_bad, outcome];
     parts
         .into_iter()
-        .chain([acting::add_bad, withdrawals::add_bad, batches::add_bad])
+        .chain([acting::add_bad, withdrawals::add_bad, batches::add_bad, checks::add_bad])
         .for_each(|part| part(&mut add));
     bad
 }
@@ -403,15 +403,11 @@ fn anchors_that_cannot_be_used_are_refused() {
     }
 }
 
-fn vectors() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/evidence")
-}
-
 /// The saved files keep their verdicts: whoever verifies evidence elsewhere relies on them.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "whoever changes the format says so")]
 fn the_saved_vectors_have_their_verdicts() {
-    let folder = vectors();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/evidence");
     if std::env::var(REWRITE).is_ok() {
         let keys = Keys::new();
         let write = |name: &str, text: String| std::fs::write(folder.join(name), text).unwrap();

@@ -69,7 +69,7 @@ fn tag(tag: &str) -> TrafficTag {
 fn a_step_without_traffic_is_one_by_its_tag() {
     let mut scene = Scene::revision_ready();
     let before = vec![share(BEFORE, 100)];
-    let step = StepPlan { percent: 0, bake_seconds: 0, tag: Some("try".into()), pause: false };
+    let step = StepPlan { tag: Some("try".into()), ..StepPlan::of_percent(0) };
     scene.deployment.plan.steps[0] = step.with_traffic(before.clone());
     assert_eq!(scene.next(), Action::Make(Call::MoveTraffic { step: 0 }));
     scene = scene.announced(Call::MoveTraffic { step: 0 });

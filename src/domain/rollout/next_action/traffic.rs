@@ -1,8 +1,10 @@
 //! The traffic: step by step forward, watched in between, and back.
 
 use super::{Action, Rollout, end, in_words, record, same_shares};
+use crate::domain::check::{CheckOutcome, results_in_words};
+use crate::domain::image::ImageReference;
 use crate::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
-use crate::domain::plan::Step;
+use crate::domain::plan::{OnFailure, Step};
 use crate::domain::rollout::{Answer, Call, Outcome, Progress, Serving, Watched, after_failure};
 
 impl Rollout<'_> {
@@ -56,10 +58,37 @@ impl Rollout<'_> {
                 Some(self.surprised(format!("it serves {}", in_words(&service.serving))))
             }
             Readiness::Ready if self.world.now < until => Some(Action::WaitUntil(until)),
+            Readiness::Ready if !watched.is_checked() => Some(self.check(watched)),
             Readiness::Ready => watched
                 .waits_for_people(self.orders, self.world.now)
                 .then_some(Action::WaitForPeople),
         }
+    }
+
+    /// The step was watched for as long as was signed: do its checks pass? What they found is recorded
+    /// first, and what follows from it then, so that no crash asks again after an answer.
+    fn check(&self, watched: Watched<'_>) -> Action {
+        let percent = watched.step.percent;
+        if !watched.results.is_empty() {
+            let failed = watched.results.iter().filter(|result| !result.passed());
+            let found = results_in_words(failed);
+            return self.fail(format!("at {percent} % not every check passed: {found}"));
+        }
+        let checks = &watched.step.checks;
+        let asked = self.world.checks.as_ref().filter(|results| results.len() == checks.len());
+        let Some(results) = asked else {
+            return Action::Check { step: watched.number - 1 };
+        };
+        // Nothing that was read says no, and the time to read the rest is not over: ask again.
+        let has_failed = results.iter().any(|result| result.outcome == CheckOutcome::Failed);
+        let unread = results.iter().zip(checks).filter(|(result, _)| !result.passed());
+        let patience = unread.map(|(_, check)| check.patience()).min();
+        let until = patience.and_then(|patience| watched.until.checked_add(patience).ok());
+        if let Some(until) = until.filter(|until| !has_failed && self.world.now < *until) {
+            return Action::WaitUntil(until);
+        }
+        let checks = self.progress.checks.iter().chain(results).cloned().collect();
+        record(Progress { checks, ..self.progress.clone() })
     }
 
     fn changed_meanwhile(&self, service: &ObservedService) -> Action {
@@ -78,6 +107,7 @@ impl Rollout<'_> {
                 steps_done: place + 1,
                 generation: Some(service.generation),
                 served_at: step.has_wait().then_some(self.world.now),
+                checks: self.progress.checks.clone(),
                 restoring: None,
                 intent: None,
             }),
@@ -98,9 +128,18 @@ impl Rollout<'_> {
             let by = &service.last_modifier;
             return self.surprised(format!("it is not ready any more; {by} changed it last"));
         }
+        let image = self.world.revision.as_ref().map(|revision| revision.image.as_str());
+        let running = image.and_then(|image| image.parse::<ImageReference>().ok());
+        let digest = running.map(|image| *image.digest());
+        if digest.as_ref() != Some(self.deployment.image.digest()) {
+            let image = image.unwrap_or("nothing that can be read");
+            return self.surprised(format!("{} runs {image}", plan.revision));
+        }
         end(Outcome::Succeeded(Serving {
             revision: plan.revision.clone(),
             uri: service.uri.clone(),
+            image_digest: digest,
+            checks: self.progress.checks.clone(),
             traffic: service.serving.clone(),
             generation: service.generation,
             observed_at: self.world.now,
@@ -127,6 +166,12 @@ impl Rollout<'_> {
 
     /// What the plan says of a failure after the traffic moved.
     pub(super) fn fail(&self, why: String) -> Action {
+        let plan = &self.deployment.plan;
+        if plan.rollback.is_empty() && plan.on_failure == OnFailure::Restore {
+            return end(Outcome::Failed(format!(
+                "{why}; and there is nothing to go back to, since the service is new"
+            )));
+        }
         Action::Write(after_failure(self.deployment.plan.on_failure, self.progress, why))
     }
 
