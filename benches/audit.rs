@@ -312,6 +312,7 @@ fn sign(
         person: signer.person.clone(),
         name: "Alice".into(),
         groups: vec!["release-managers".into()],
+        github_id: None,
         verdict: Verdict::Approve,
         reason: None,
         decided_at: at,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::api::body::{Object, read_body};
 use crate::api::problem::{Problem, sentence};
+use crate::api::shipped::shipped_by;
 use crate::app::App;
 use crate::domain::action_request::ActionRequest;
 use crate::domain::batch::AskedBatch;
@@ -308,9 +309,11 @@ async fn freeze(
     request.check(policy, &requester)?;
     let observed = app.cloud_run.observe_service(&request.service).await?;
     let id = ApprovalId::from_random(randomness::bytes());
+    let place = (&request.service, observed.as_ref());
+    let shipped = shipped_by(app, policy, place, verified).await?;
     let commit = commit_of(app, verified).await;
     let audience = &app.relying_party.origin;
-    let occasion = Occasion { id, audience, commit, requested_at: verified.verified_at() };
+    let occasion = Occasion { id, audience, commit, shipped, requested_at: verified.verified_at() };
     let frozen = request
         .freeze(policy, observed.as_ref(), requester, occasion)
         .map_err(|error| Problem::from(GateError::from(error)))?;
@@ -334,7 +337,7 @@ fn freeze_action(
 ) -> Result<FrozenSubject, Problem> {
     let id = ApprovalId::from_random(randomness::bytes());
     let audience = &app.relying_party.origin;
-    let occasion = Occasion { id, audience, commit: None, requested_at: verified.verified_at() };
+    let occasion = Occasion { id, audience, commit: None, shipped: None, requested_at: verified.verified_at() };
     let frozen = request.freeze(policy, requester_of(verified), &occasion);
     frozen.map_err(|error| GateError::from(error).into())
 }

@@ -15,6 +15,7 @@ pub mod health;
 pub mod log;
 pub mod log_entries;
 pub mod problem;
+mod shipped;
 pub mod verification_summary;
 pub mod views;
 

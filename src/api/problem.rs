@@ -136,6 +136,7 @@ impl From<RequestRefusal> for Problem {
             }
             RequestRefusal::ServiceNotCovered { .. }
             | RequestRefusal::ImageNotAllowed { .. }
+            | RequestRefusal::CommitsUnknown { .. }
             | RequestRefusal::Text { .. }
             | RequestRefusal::Steps(_)
             | RequestRefusal::StepsOfNewService(_)
@@ -202,8 +203,8 @@ impl From<CeremonyRefusal> for Problem {
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         use crate::domain::approval::TransitionRefusal::{
-            AlreadyDecided, Closed, Expired, NotAnApprover, NotPossible, NothingToWithdraw,
-            OwnRequest, WindowOver,
+            AccountUnknown, AlreadyDecided, Closed, CommitsUnknown, Expired, NotAnApprover,
+            NotPossible, NothingToWithdraw, OwnCommits, OwnRequest, WindowOver,
         };
         match error {
             GateError::Request(refusal) => refusal.into(),
@@ -235,7 +236,8 @@ impl From<GateError> for Problem {
             }
             GateError::Transition(refusal) => {
                 let status = match &refusal {
-                    NotAnApprover(_) | OwnRequest(_) => StatusCode::FORBIDDEN,
+                    NotAnApprover(_) | OwnRequest(_) | OwnCommits(_) | AccountUnknown(_)
+                    | CommitsUnknown => StatusCode::FORBIDDEN,
                     Closed(_) | Expired(_) | AlreadyDecided(_) | NothingToWithdraw(_)
                     | NotPossible(..) | WindowOver(_) => StatusCode::CONFLICT,
                 };

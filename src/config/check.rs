@@ -11,12 +11,10 @@ use url::{Host, Url};
 
 use crate::config::environments::Around;
 use crate::config::error::Problem;
-use crate::config::file::{
-    ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
-};
+use crate::config::file::{ConfigFile, Credentials, Header, ProxySection, WorkloadIssuerSection};
 use crate::config::{
-    Config, actions, database, drift, environments, github, log_head, loopback, metrics, receivers,
-    roles, runs, secret, trust, witness,
+    Config, actions, database, drift, environments, github, log_head, login, loopback, metrics,
+    receivers, roles, runs, secret, separation, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -85,7 +83,8 @@ impl Check {
         let log_head = log_head::place(&mut self, &file.log, credentials);
         self.notice(file.notice.as_deref());
         let directory = file.login.issuer.clone().unwrap_or_default();
-        let login = self.login(file.login);
+        let github_id_claim = file.login.github_id_claim.clone();
+        let login = login::settings(&mut self, file.login);
         let origin = public_origin.as_ref().map(origin_of).unwrap_or_default();
         let kinds = self.issuer_kinds(&file.workload_issuer);
         let workload_issuers: Vec<WorkloadIssuer> = file
@@ -112,11 +111,13 @@ impl Check {
         let around = Around {
             issuers: &kinds,
             directory: &directory,
+            github_id_claim: github_id_claim.as_deref(),
             pins: &pins,
             declared: &declared,
             metrics: &measured,
         };
         let environments = environments::policies(&mut self, file.environment, around);
+        separation::check(&mut self, github.as_ref(), &environments);
         let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
         runs::check(&mut self, github.as_ref(), &environments);
         let roles = roles::roles(&mut self, file.roles, &environments);
@@ -161,10 +162,12 @@ impl Check {
         let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
         let declared = actions::actions(&mut self, file.action);
         let directory = file.login.issuer.unwrap_or_default();
+        let github_id_claim = file.login.github_id_claim;
         let measured = metrics::kinds(&file.metrics);
         let around = Around {
             issuers: &kinds,
             directory: &directory,
+            github_id_claim: github_id_claim.as_deref(),
             pins: &pins,
             declared: &declared,
             metrics: &measured,
@@ -234,43 +237,6 @@ impl Check {
                 format!("is not one line of at most {LONGEST_NOTICE} characters: shorten it"),
             );
         }
-    }
-
-    fn login(&mut self, section: LoginSection) -> Option<LoginSettings> {
-        let key = "login.issuer";
-        let remedy = "write the issuer URL of the directory that approvers sign in at";
-        let issuer = self.required(key, section.issuer.as_deref(), remedy).map(str::to_owned);
-        if let Some(issuer) = &issuer {
-            self.issuer_url(key, issuer);
-        }
-        let remedy =
-            "register the gate as a web application at the directory and write its client id";
-        let client_id = self
-            .required("login.client_id", section.client_id.as_deref(), remedy)
-            .map(str::to_owned);
-        if section.groups_claim.is_empty() {
-            self.problem("login.groups_claim", "is empty: write the claim that lists groups");
-        }
-        let key = "login.client_secret_file";
-        let client_secret = match (section.client_secret, section.client_secret_file) {
-            (Some(secret), _) => Some(secret),
-            (None, Some(path)) => secret::read(self, key, &path),
-            (None, None) => {
-                self.problem(
-                    key,
-                    "is missing: name the file that holds the client's secret, or set \
-                     COUNTERSIGN_LOGIN_CLIENT_SECRET",
-                );
-                None
-            }
-        };
-        Some(LoginSettings {
-            issuer: issuer?,
-            client_id: client_id?,
-            client_secret: client_secret?,
-            scopes: section.scopes,
-            groups_claim: section.groups_claim,
-        })
     }
 
     /// The kinds of all issuers by name; two of one name or one URL would be told apart by nobody.
@@ -383,7 +349,7 @@ impl Check {
         Some(range)
     }
 
-    fn required<'a>(&mut self, key: &str, text: Option<&'a str>, remedy: &str) -> Option<&'a str> {
+    pub(super) fn required<'a>(&mut self, key: &str, text: Option<&'a str>, remedy: &str) -> Option<&'a str> {
         let text = text.filter(|text| !text.trim().is_empty());
         if text.is_none() {
             self.problem(key, format!("is missing: {remedy}"));
@@ -392,7 +358,7 @@ impl Check {
     }
 
     /// OpenID Connect Discovery 1.0, section 3: an issuer has neither query nor fragment.
-    fn issuer_url(&mut self, key: &str, text: &str) {
+    pub(super) fn issuer_url(&mut self, key: &str, text: &str) {
         let url = self.endpoint(key, text);
         if url.is_some_and(|url| url.query().is_some()) {
             self.problem(key, "has a query, which no issuer has: write it as tokens name it");

@@ -93,6 +93,7 @@ fn value(config: &Config) -> Value {
             "client_id": login.client_id,
             "scopes": login.scopes,
             "groups_claim": login.groups_claim,
+            "github_id_claim": login.github_id_claim,
         },
         "workload_issuers": workload_issuers.iter().map(issuer).collect::<Vec<_>>(),
         "cloud_run": {

@@ -9,7 +9,7 @@ use crate::config::Pins;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
-use crate::config::{actions, key_rules, requesters, runs};
+use crate::config::{actions, key_rules, requesters, runs, separation};
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
@@ -38,6 +38,8 @@ pub(super) struct Around<'a> {
     pub issuers: &'a BTreeMap<String, WorkloadKind>,
     /// The issuer URL of the directory that people sign in at.
     pub directory: &'a str,
+    /// The claim of its ID tokens that names people's accounts at GitHub.
+    pub github_id_claim: Option<&'a str>,
     /// What is pinned.
     pub pins: &'a Pins,
     /// The declared tools.
@@ -158,6 +160,11 @@ impl Environment<'_> {
             github_accounts: runs::accounts(
                 &mut |key, text| self.problem(key, text),
                 section.github_accounts,
+            ),
+            separation: separation::rules(
+                &mut |key, text| self.problem(key, text),
+                section.separation,
+                around.github_id_claim,
             ),
         }
     }
@@ -312,6 +319,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         requests_per_hour: None,
         workflow_runs: Vec::new(),
         github_accounts: BTreeMap::new(),
+        separation: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use crate::config::actions::{ActionSection, GrantSection};
 use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
+use crate::config::login::LoginSection;
 use crate::config::metrics::MetricsSection;
+use crate::config::separation::SeparationSection;
 use crate::domain::check::AskedCheck;
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
@@ -97,38 +99,6 @@ pub struct LogSection {
     pub head: Option<String>,
     /// Where Cloud Storage is; at Google if absent.
     pub endpoint: Option<String>,
-}
-
-/// `[login]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LoginSection {
-    /// The directory's issuer URL.
-    pub issuer: Option<String>,
-    /// The gate's client id there.
-    pub client_id: Option<String>,
-    /// The file that holds the client's secret.
-    pub client_secret_file: Option<PathBuf>,
-    /// The client's secret of the environment.
-    #[serde(skip)]
-    pub client_secret: Option<SecretString>,
-    /// The scopes to ask for.
-    pub scopes: Vec<String>,
-    /// The claim that lists groups.
-    pub groups_claim: String,
-}
-
-impl Default for LoginSection {
-    fn default() -> Self {
-        Self {
-            issuer: None,
-            client_id: None,
-            client_secret_file: None,
-            client_secret: None,
-            scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
-            groups_claim: "groups".to_owned(),
-        }
-    }
 }
 
 /// `[trust]`
@@ -286,6 +256,8 @@ pub struct EnvironmentSection {
     /// Whose the accounts at GitHub are.
     #[serde(default)]
     pub github_accounts: BTreeMap<String, String>,
+    /// Whether nobody signs for commits that they had a hand in.
+    pub separation: Option<SeparationSection>,
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,

@@ -211,6 +211,9 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  runs signed for", policy.workflow_runs.iter().map(run_in_words));
     lines.list("  must sign", policy.rules.iter().map(|rule| rule.in_words()));
+    if policy.separation.is_some() {
+        lines.add("  separation", "nobody signs for commits that they had a hand in");
+    }
     lines.list("  keys", policy.keys.iter().map(|keys| keys.in_words().join("; ")));
     plan(lines, policy);
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);

@@ -4,6 +4,7 @@
 //! the only thing that storage writes. What is not written here cannot happen.
 
 mod interventions;
+mod separate;
 mod state;
 
 use jiff::Timestamp;
@@ -109,6 +110,21 @@ pub enum TransitionRefusal {
         "this was asked for on behalf of {0} or started by them, so that they count as its requester: somebody else has to decide"
     )]
     OwnRequest(String),
+    /// The person had a hand in what is shipped.
+    #[error(
+        "{0} had a hand in the commits that this ships (wrote, committed or merged one, or started the run), and nobody signs for their own here: somebody else has to decide"
+    )]
+    OwnCommits(String),
+    /// Nobody signs for their own commits here, and which the person's are is not known.
+    #[error(
+        "nobody signs for their own commits here, and which account at GitHub is {0}'s is not known: have its number written into the directory, or into github_accounts of the environment"
+    )]
+    AccountUnknown(String),
+    /// Nobody signs for their own commits here, and whose the shipped ones are is not known.
+    #[error(
+        "nobody signs for their own commits here, and whose commits this ships is not known: ask again from a job of GitHub Actions"
+    )]
+    CommitsUnknown,
     /// Nobody can sign this about the rollout now.
     #[error(
         "it cannot be signed now that {}: this approval is {}. Load the page again to see what can be", .0.in_words(), .1.as_str().replace('_', " ")
@@ -129,6 +145,9 @@ impl TransitionRefusal {
             Self::AlreadyDecided(_) => "already_decided",
             Self::NothingToWithdraw(_) => "nothing_to_withdraw",
             Self::OwnRequest(_) => "own_request",
+            Self::OwnCommits(_) => "own_commits",
+            Self::AccountUnknown(_) => "account_unknown",
+            Self::CommitsUnknown => "commits_unknown",
             Self::NotPossible(..) => "intervention_not_possible",
             Self::WindowOver(_) => "rollback_window_over",
         }
@@ -178,6 +197,7 @@ impl Approval {
         person: &Person,
         name: &str,
         groups: &[String],
+        github_id: Option<u64>,
         now: Timestamp,
     ) -> Result<(), TransitionRefusal> {
         if self.status() != Status::Pending {
@@ -195,7 +215,7 @@ impl Approval {
         if !self.policy.admits_approver(person, groups) {
             return Err(TransitionRefusal::NotAnApprover(name.to_owned()));
         }
-        Ok(())
+        self.must_be_separate(person, name, github_id)
     }
 
     /// The yes of this person, if they could take it back now, and why not. Whoever signed may, whatever
@@ -247,7 +267,8 @@ impl Approval {
         decision: Decision,
         now: Timestamp,
     ) -> Result<Transition, TransitionRefusal> {
-        self.may_decide(&decision.person, &decision.name, &decision.groups, now)?;
+        let Decision { person, name, groups, github_id, .. } = &decision;
+        self.may_decide(person, name, groups, *github_id, now)?;
         let verdict = decision.verdict;
         if verdict == Verdict::Reject {
             self.state = State::Rejected {

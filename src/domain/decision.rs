@@ -42,6 +42,9 @@ pub struct Decision {
     pub name: String,
     /// The groups that the sign-in named then.
     pub groups: Vec<String>,
+    /// The account at GitHub that the sign-in named, where the rules ask whose commits they sign for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github_id: Option<u64>,
     /// What they said.
     pub verdict: Verdict,
     /// Why, in the person's words.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::domain::image::ImageReference;
 use crate::domain::observation::TrafficShare;
 pub use crate::domain::plan::{Plan, Step};
+use crate::domain::separation::Shipped;
 use crate::domain::service::ServiceName;
 use crate::domain::subject::Facts;
 use crate::domain::time;
@@ -32,6 +33,9 @@ pub struct Deployment {
     /// What GitHub says of the commit that the token names, where the gate may ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
+    /// What it ships and who had a hand in it, where the rules ask for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipped: Option<Shipped>,
 }
 
 /// What must hold before the first change of the world.

@@ -47,6 +47,11 @@ impl Act {
         }
     }
 
+    /// Whether what was asked for gets further by it: for the way back it does not matter who wrote what.
+    pub fn goes_on(self) -> bool {
+        self != Self::Restore
+    }
+
     /// What the person signed for, after "signed that".
     pub fn in_words(self) -> &'static str {
         match self {

@@ -38,6 +38,7 @@ pub mod request;
 pub mod role;
 pub mod rollout;
 pub mod sentence;
+pub mod separation;
 pub mod service;
 pub mod statement;
 pub mod subject;

@@ -27,4 +27,7 @@ pub struct Profile {
     pub email: Option<String>,
     /// The groups that the sign-in named.
     pub groups: Vec<String>,
+    /// The number of the person's account at GitHub, where the directory says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github_id: Option<u64>,
 }

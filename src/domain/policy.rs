@@ -20,6 +20,7 @@ use crate::domain::image::ImageReference;
 use crate::domain::key_rules::KeyRules;
 use crate::domain::person::Person;
 use crate::domain::plan::{PlanRules, StepPlan};
+use crate::domain::separation::SeparationRules;
 use crate::domain::service::ServiceName;
 use crate::domain::workflow_run::RunMatch;
 
@@ -78,6 +79,9 @@ pub struct Policy {
     /// Whose the accounts at GitHub are: the account's number, and the directory's subject of the person.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub github_accounts: BTreeMap<String, String>,
+    /// Whether nobody signs for commits that they had a hand in, and how it is known whose they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separation: Option<SeparationRules>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -359,6 +363,7 @@ mod tests {
             requests_per_hour: None,
             workflow_runs: vec![],
             github_accounts: BTreeMap::new(),
+            separation: None,
         }
     }
 

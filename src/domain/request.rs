@@ -10,6 +10,7 @@ use crate::domain::observation::{ObservedService, Readiness};
 use crate::domain::plan::{InvalidSteps, OnFailure, StepPlan, check_steps};
 use crate::domain::policy::Policy;
 use crate::domain::rollout::shares_at;
+use crate::domain::separation::Shipped;
 use crate::domain::service::ServiceName;
 use crate::domain::subject::{FrozenSubject, Requester};
 use crate::domain::template::{images, propose, refuse_credentials};
@@ -111,6 +112,11 @@ pub enum RequestRefusal {
         "the environment {environment} asks for pinned trust, and nothing is pinned in the gate's configuration: whoever runs the gate runs `countersign keys bootstrap` and writes what it prints into [trust]"
     )]
     TrustUnpinned { environment: String },
+    /// Nobody signs for their own commits, and whose they are is not known.
+    #[error(
+        "in the environment {environment} nobody signs for commits that they had a hand in, and who had one in these is not known: {why}"
+    )]
+    CommitsUnknown { environment: String, why: String },
     /// The service is changing right now.
     #[error(
         "{service} is changing just now, so there is no steady state to compare with ({why}): try again in a minute"
@@ -126,6 +132,8 @@ pub struct Occasion<'a> {
     pub audience: &'a str,
     /// What GitHub says of the commit, if it was asked.
     pub commit: Option<Commit>,
+    /// What it ships, where the rules ask who had a hand in it.
+    pub shipped: Option<Shipped>,
     /// When it was asked.
     pub requested_at: Timestamp,
 }
@@ -158,6 +166,7 @@ impl RequestRefusal {
             Self::Arguments { .. } => "invalid_arguments",
             Self::PlainSecret { .. } => "plain_secret",
             Self::TrustUnpinned { .. } => "trust_unpinned",
+            Self::CommitsUnknown { .. } => "commits_unknown",
             Self::ServiceBusy { .. } => "service_busy",
         }
     }
@@ -248,6 +257,7 @@ impl DeploymentRequest {
         occasion: Occasion<'_>,
     ) -> Result<FrozenSubject, FreezeError> {
         self.check(policy, &requester)?;
+        check_shipped(policy, &requester, occasion.shipped.as_ref())?;
         let lifetime = self.words.lifetime(policy)?;
         let facts = self.words.facts(policy, requester, &occasion, lifetime)?;
         let id = &facts.approval;
@@ -282,6 +292,7 @@ impl DeploymentRequest {
             plan,
             preconditions,
             commit: occasion.commit,
+            shipped: occasion.shipped,
         })?)
     }
 
@@ -316,6 +327,22 @@ impl DeploymentRequest {
     }
 }
 
+/// Where nobody signs for their own commits, it is known whose they are, of exactly the commit that the token names.
+fn check_shipped(
+    policy: &Policy,
+    requester: &Requester,
+    shipped: Option<&Shipped>,
+) -> Result<(), RequestRefusal> {
+    let is_known = shipped.is_some_and(|shipped| shipped.is_of(requester));
+    if policy.separation.is_none() || is_known {
+        return Ok(());
+    }
+    Err(RequestRefusal::CommitsUnknown {
+        environment: policy.environment.clone(),
+        why: "the token names no repository_id, sha and actor_id of GitHub: ask from a job of GitHub Actions".to_owned(),
+    })
+}
+
 /// Whether an address is what it seems: parsers drop spaces around it and line breaks within, and
 /// take what stands before an `@` for a user, however much it looks like the host.
 pub(super) fn is_plain_https(link: &str) -> bool {
@@ -347,4 +374,11 @@ pub(super) fn seen_claims(requester: &Requester) -> String {
 /// the approval's random letters (60 bits).
 pub fn revision_name(service: &ServiceName, id: &ApprovalId) -> String {
     format!("{}-{}", service.service(), &id.as_str()[4..16])
+}
+
+/// The letters of its approval in the name of a revision that has the form of those that approvals create.
+pub fn letters_of_revision<'a>(service: &ServiceName, revision: &'a str) -> Option<&'a str> {
+    let letters = revision.strip_prefix(service.service())?.strip_prefix('-')?;
+    (letters.len() == 12 && letters.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .then_some(letters)
 }

@@ -101,8 +101,8 @@ pub async fn keys_for(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<Vec<Credential>, GateError> {
-    let Profile { person, name, groups, .. } = profile;
-    let may = approval.may_decide(person, name, groups, now);
+    let Profile { person, name, groups, github_id, .. } = profile;
+    let may = approval.may_decide(person, name, groups, *github_id, now);
     may.map_err(|refusal| GateError::from(refusal).of_member(approval))?;
     let accepted = accepted_keys(storage, trust, &approval.policy, person, now).await;
     Ok(accepted.map_err(|refusal| refusal.of_member(approval))?.keys)

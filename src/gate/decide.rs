@@ -56,10 +56,10 @@ pub async fn prepare(
     storage.refuse_if_stopped()?;
     let stored = storage.approval(id).await?.ok_or(GateError::NotFound)?;
     let profile = &session.profile;
-    let Profile { person, name, groups, .. } = profile;
+    let Profile { person, name, groups, github_id, .. } = profile;
     let withdraws = match verdict {
         Verdict::Approve | Verdict::Reject => {
-            stored.approval.may_decide(person, name, groups, now)?;
+            stored.approval.may_decide(person, name, groups, *github_id, now)?;
             None
         }
         Verdict::Withdraw => {
@@ -176,6 +176,7 @@ pub(super) async fn record(
         person: session.profile.person.clone(),
         name: session.profile.name.clone(),
         groups: session.profile.groups.clone(),
+        github_id: approval.policy.github_id_claim().and(session.profile.github_id),
         verdict: predicate.decision,
         reason: predicate.reason.clone(),
         decided_at: now,

@@ -47,7 +47,7 @@ pub async fn prepare(
     let stored = storage.approval(id).await?.ok_or(GateError::NotFound)?;
     let approval = &stored.approval;
     let profile = &session.profile;
-    approval.may_intervene(wish.act, &profile.person, &profile.name, &profile.groups, now)?;
+    approval.may_intervene(wish.act, profile, now)?;
     let keys = accepted_keys(storage, trust, &approval.policy, &profile.person, now).await?.keys;
     let decider = Decider {
         approver: profile.person.clone(),
@@ -115,8 +115,7 @@ async fn commit(
     if approval.status() != Status::Executing {
         refuse_beside(&mut writer, &approval, now).await?;
     }
-    let by = (&profile.person, profile.name.as_str(), profile.groups.as_slice());
-    let mut transition = approval.intervene(*act, by, reason.as_deref(), now)?;
+    let mut transition = approval.intervene(*act, profile, reason.as_deref(), now)?;
     transition.data = json!(RecordedIntervention {
         name: profile.name.clone(),
         signed: decision_evidence(signed.kept().clone()),

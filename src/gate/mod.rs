@@ -27,6 +27,7 @@ pub mod revoke;
 pub mod rollout;
 pub mod rule;
 pub mod runs_asked;
+pub mod served;
 pub mod sign_in;
 pub mod signature;
 pub mod start;

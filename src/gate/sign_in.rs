@@ -23,6 +23,7 @@ pub fn profile_of(sign_in: &VerifiedSignIn) -> Profile {
         name: sign_in.name().or(sign_in.email()).unwrap_or(subject).to_owned(),
         email: sign_in.email().map(str::to_owned),
         groups: sign_in.groups().to_vec(),
+        github_id: sign_in.github_id(),
     }
 }
 

@@ -1,7 +1,9 @@
-//! GitHub's API: what the commit that ships says of itself. [`app`] is the gate's own App there,
+//! GitHub's API: what the commit that ships says of itself, and whose commits those since the last are
+//! ([`commits`]). [`app`] is the gate's own App there,
 //! [`delivery`] what GitHub sends to it.
 
 pub mod app;
+pub mod commits;
 pub mod delivery;
 pub mod runs;
 pub mod shown;

@@ -70,6 +70,8 @@ pub struct LoginSettings {
     pub scopes: Vec<String>,
     /// The claim that lists a person's groups; `groups` at most directories.
     pub groups_claim: String,
+    /// The claim that holds the number of a person's account at GitHub, if the directory knows it.
+    pub github_id_claim: Option<String>,
 }
 
 /// The directory that people sign in at. Discovered when it is first needed, so that a start

@@ -11,6 +11,7 @@ use crate::domain::decision::{Decision, SignedDecision};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::policy::Policy;
+use crate::domain::service::ServiceName;
 use crate::domain::subject::FrozenSubject;
 use crate::storage::Storage;
 use crate::storage::column::Row;
@@ -280,6 +281,22 @@ impl Storage {
     /// The approval of this name.
     pub async fn approval(&self, id: &ApprovalId) -> Result<Option<StoredApproval>> {
         approval(&mut *self.reader().await?, id).await
+    }
+
+    /// The approval of a service whose revision has these letters in its name.
+    pub async fn approval_of_rollout(
+        &self,
+        service: &ServiceName,
+        letters: &str,
+    ) -> Result<Option<StoredApproval>> {
+        const SQL: &str =
+            approval_columns!("WHERE a.service = $1 AND substr(a.id, 5, 12) = $2 LIMIT 1");
+        let row: Option<ApprovalRow> = sqlx::query_as(SQL)
+            .bind(service.as_str())
+            .bind(letters)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        row.map(TryInto::try_into).transpose()
     }
 
     /// The approval that this requester asked for under this key.

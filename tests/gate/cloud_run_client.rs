@@ -66,6 +66,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         requests_per_hour: None,
         workflow_runs: Vec::new(),
         github_accounts: Default::default(),
+        separation: None,
     };
     let request = DeploymentRequest {
         service: web(),
@@ -86,6 +87,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         id: ApprovalId::from_random([7; 16]),
         audience: "http://localhost:8080",
         commit: None,
+        shipped: None,
         requested_at: "2026-11-24T14:00:00Z".parse().unwrap(),
     };
     request.freeze(&policy, observed, requester, occasion).unwrap()

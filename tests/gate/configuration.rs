@@ -227,6 +227,19 @@ fn the_example_is_a_configuration() {
       a new request   supersedes an older one for the same service
       wait at once    at most 20
 
+    environment payments
+      services        projects/example-prod/locations/europe-west1/services/payments
+      images          europe-docker.pkg.dev/example-prod/app/payments
+      may ask         github with ref refs/heads/main, repository_id 523456789
+      must sign       2 of release-managers
+      separation      nobody signs for commits that they had a hand in
+      keys            whoever signs has at least 2 such keys; after the loss of one the others go on signing for 168h
+      steps           100 percent
+      expires in      8h
+      begins within   1h of the last signature
+      a new request   supersedes an older one for the same service
+      wait at once    at most 1000
+
     environment staging
       services        projects/example-staging/locations/europe-west1/services/web
       images          europe-docker.pkg.dev/example-prod/app/web
@@ -297,14 +310,6 @@ fn secret_files() {
     fs::set_permissions(folder.path("log-key"), open).unwrap();
     let warnings = folder.accepted().warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
-}
-
-#[test]
-fn the_port_of_cloud_run() {
-    let config = Folder::new(GOOD).variable("PORT", "7000").accepted();
-    assert_eq!(config.listen.to_string(), "0.0.0.0:7000");
-    let folder = Folder::new(GOOD).variable("PORT", "http");
-    folder.assert_refused("listen (from PORT)", "no IP address with a port");
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod log;
 pub mod maker;
 pub mod people;
 mod runs;
+mod separation;
 mod spellings;
 mod withdrawals;
 pub mod witnesses;

@@ -51,6 +51,7 @@ mod revoking;
 mod sample_approval;
 mod sandbox_cloud_run;
 mod sentences;
+mod separation;
 mod sign_in;
 mod simulation;
 mod storage;

@@ -1,8 +1,10 @@
 //! `countersign policy`, as somebody runs it who changes the rules.
 
+use std::collections::BTreeMap;
 use std::process::Output;
 
 use countersign::domain::policy::{Effect, Policy, policy_changes};
+use countersign::domain::separation::SeparationRules;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -387,4 +389,26 @@ fn a_listed_run_is_wider_and_an_account_narrower() {
     let owner = "runs started by the account 9001 of u-mira may";
     let narrower = format!("{owner} no longer be signed for by its owner");
     assert_eq!(changes(&runs, &owned), [(Effect::Narrower, narrower)]);
+}
+
+#[test]
+fn separation_is_narrower_and_its_end_wider() {
+    let with = |separation: Option<SeparationRules>| -> BTreeMap<String, Policy> {
+        let policy = Policy { separation, ..sample_approval::policy() };
+        [("production".to_owned(), policy)].into()
+    };
+    let rules = SeparationRules { github_id_claim: Some("github_id".into()), ..Default::default() };
+    let other = SeparationRules {
+        github_id_claim: Some("nickname".into()),
+        bases: [("1001".to_owned(), "0".repeat(40))].into(),
+    };
+    let effects = |old: &Option<SeparationRules>, new: &Option<SeparationRules>| -> Vec<Effect> {
+        let found = policy_changes(&with(old.clone()), &with(new.clone()));
+        found.into_iter().map(|change| change.effect).collect()
+    };
+    let (none, some, other) = (None, Some(rules), Some(other));
+    assert_eq!(effects(&none, &some), [Effect::Narrower]);
+    assert_eq!(effects(&some, &none), [Effect::Wider]);
+    assert_eq!(effects(&some, &other), [Effect::Different, Effect::Different]);
+    assert_eq!(effects(&some, &some), []);
 }

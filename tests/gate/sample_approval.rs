@@ -97,6 +97,7 @@ pub fn policy() -> Policy {
         requests_per_hour: None,
         workflow_runs: vec![],
         github_accounts: Default::default(),
+        separation: None,
     }
 }
 
@@ -162,6 +163,7 @@ pub fn deployment() -> Deployment {
             authored_at: None,
             url: "https://github.com/acme/checkout/commit/5f3c9a17".into(),
         }),
+        shipped: None,
     }
 }
 
@@ -228,6 +230,7 @@ pub fn decision(name: &str, group: &str, verdict: Verdict, reason: Option<&str>)
         person: person(&name.to_lowercase().replace(' ', ".")),
         name: name.into(),
         groups: vec![group.into()],
+        github_id: None,
         verdict,
         reason: reason.map(str::to_owned),
         decided_at: minutes_ago(2),
@@ -247,6 +250,7 @@ pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
             name: name.into(),
             email: None,
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            github_id: None,
         },
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         reads_ledger: false,

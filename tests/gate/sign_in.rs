@@ -22,6 +22,7 @@ fn settings(server: &IdentityServer) -> LoginSettings {
         client_secret: SECRET.into(),
         scopes: ["openid", "profile", "email", "groups"].map(str::to_owned).to_vec(),
         groups_claim: "groups".to_owned(),
+        github_id_claim: None,
     }
 }
 

@@ -91,6 +91,7 @@ const API_AND_WEB: &[&str] = &[
     "integrations::passkeys",
     "integrations::cloud_run",
     "integrations::audit_events",
+    "integrations::github::commits",
     "integrations::github::delivery",
 ];
 

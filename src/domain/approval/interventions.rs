@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Approval, Event, State, Transition, TransitionRefusal};
 use crate::domain::intervention::{Act, Orders};
-use crate::domain::person::Person;
+use crate::domain::person::Profile;
 use crate::domain::plan::Plan;
 use crate::domain::rollout::Progress;
 
@@ -44,16 +44,18 @@ impl Approval {
     pub fn may_intervene(
         &self,
         act: Act,
-        person: &Person,
-        name: &str,
-        groups: &[String],
+        by: &Profile,
         now: Timestamp,
     ) -> Result<(), TransitionRefusal> {
+        let Profile { person, name, groups, github_id, .. } = by;
         if self.policy.was_asked_by(self.subject.subject(), person) {
-            return Err(TransitionRefusal::OwnRequest(name.to_owned()));
+            return Err(TransitionRefusal::OwnRequest(name.clone()));
         }
         if !self.policy.admits_approver(person, groups) {
-            return Err(TransitionRefusal::NotAnApprover(name.to_owned()));
+            return Err(TransitionRefusal::NotAnApprover(name.clone()));
+        }
+        if act.goes_on() {
+            self.must_be_separate(person, name, *github_id)?;
         }
         self.is_possible(act, now)
     }
@@ -88,11 +90,12 @@ impl Approval {
     pub fn intervene(
         mut self,
         act: Act,
-        (person, name, groups): (&Person, &str, &[String]),
+        by: &Profile,
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<Transition, TransitionRefusal> {
-        self.may_intervene(act, person, name, groups, now)?;
+        self.may_intervene(act, by, now)?;
+        let name = &by.name;
         let because = reason.map(|reason| format!(", because “{}”", reason.trim()));
         let because = because.unwrap_or_default();
         let done = self.steps_done();

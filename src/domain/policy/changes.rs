@@ -127,6 +127,7 @@ impl Changes {
             "runs started by the account",
             ("may", "be signed for by its owner"),
         );
+        self.of_separation(old, new);
         self.of_signers(old, new);
         self.of_rules(&old.rules, &new.rules);
         self.of_enrolment(&old.enrolment, &new.enrolment);
@@ -176,6 +177,35 @@ impl Changes {
             self.add(Effect::Different, sentence);
         }
         self.of_plan(&old.plan, &new.plan);
+    }
+
+    /// Whether anybody signs for their own commits.
+    fn of_separation(&mut self, old: &Policy, new: &Policy) {
+        match (&old.separation, &new.separation) {
+            (None, Some(_)) => self.add(
+                Effect::Narrower,
+                "nobody signs for commits that they had a hand in now",
+            ),
+            (Some(_), None) => self.add(
+                Effect::Wider,
+                "people may sign for commits that they had a hand in now",
+            ),
+            (Some(before), Some(after)) => {
+                if before.github_id_claim != after.github_id_claim {
+                    self.add(
+                        Effect::Different,
+                        "another claim of the directory says whose the accounts at GitHub are",
+                    );
+                }
+                if before.bases != after.bases {
+                    self.add(
+                        Effect::Different,
+                        "the commits from which on it counts who had a hand in them are others",
+                    );
+                }
+            }
+            (None, None) => {}
+        }
     }
 
     /// What requests may say of their plans.

@@ -96,6 +96,7 @@ fn play(approval: &Approval, policy: &Policy) -> Ending {
     for decision in standing(&approval.decisions) {
         let counts = policy.admits_approver(&decision.person, &decision.groups)
             && !policy.was_asked_by(subject, &decision.person)
+            && policy.separates(subject, &decision.person, decision.github_id).is_none()
             && decision.decided_at < expires_at;
         match decision.verdict {
             Verdict::Reject if counts => return Ending::Rejected,

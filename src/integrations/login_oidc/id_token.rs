@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{LEEWAY, LoginSettings, SignInRefusal};
+use crate::domain::separation::github_id;
 use crate::proof::jwk::canonical_key;
 use crate::proof::token::{CompactToken, numeric_date};
 
@@ -15,6 +16,7 @@ pub struct VerifiedSignIn {
     name: Option<String>,
     email: Option<String>,
     groups: Vec<String>,
+    github_id: Option<u64>,
     auth_time: Option<Timestamp>,
     issued_at: Timestamp,
     id_token: String,
@@ -45,6 +47,11 @@ impl VerifiedSignIn {
     /// The groups that the directory signed.
     pub fn groups(&self) -> &[String] {
         &self.groups
+    }
+
+    /// The number of the person's account at GitHub, if the directory signed one.
+    pub fn github_id(&self) -> Option<u64> {
+        self.github_id
     }
 
     /// When the person showed their credentials, if the directory says so.
@@ -124,6 +131,7 @@ pub(super) fn check(
         name: text("name").filter(present),
         email: text("email").filter(|_| verified),
         groups: groups(&settings.groups_claim, &claims)?,
+        github_id: settings.github_id_claim.as_ref().and_then(|name| github_id(claims.get(name)?)),
         auth_time,
         issued_at,
         id_token: raw,

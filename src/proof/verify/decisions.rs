@@ -118,6 +118,7 @@ pub(super) fn check_sign_ins(
         let holds = predicate.sign_in_digest == Digest::of(&signed.sign_in.id_token)
             && Some(&predicate.approver) == sign_in.person().as_ref()
             && sign_in.groups(&trust.login.groups_claim).as_ref() == Some(&recorded.groups)
+            && sign_in.github_id(form.policy.github_id_claim()) == recorded.github_id
             && is_recent(sign_in, recorded.decided_at);
         if !holds {
             return Err(Code::SignInMismatch.because(format!(

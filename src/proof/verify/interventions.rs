@@ -104,7 +104,7 @@ pub(super) fn check_assertions(
     Ok(())
 }
 
-/// Each is by somebody whom one of the rules names, and who did not ask.
+/// Each is by somebody whom one of the rules names, who did not ask, and who does not further their own commits.
 pub(super) fn check_people(
     form: &Form<'_>,
     sign_ins: &[VerifiedSignIn],
@@ -114,7 +114,11 @@ pub(super) fn check_people(
         let person = &one.signed.statement.predicate().approver;
         let groups = sign_in.groups(&trust.login.groups_claim);
         let may_sign = groups.is_some_and(|groups| form.policy.admits_approver(person, &groups));
-        if !may_sign || form.policy.was_asked_by(form.subject.subject(), person) {
+        let (subject, github_id) =
+            (form.subject.subject(), sign_in.github_id(form.policy.github_id_claim()));
+        let is_own = one.signed.statement.predicate().act.goes_on()
+            && form.policy.separates(subject, person, github_id).is_some();
+        if !may_sign || is_own || form.policy.was_asked_by(subject, person) {
             return Err(Code::QuorumNotMet.because(format!(
                 "{} intervened, whom no rule of {} lets sign",
                 person.subject, form.policy.environment

@@ -33,7 +33,7 @@ pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
 }
 
 /// Wherever an entry says that it was approved, what people had signed until then and not taken back met
-/// the rules. The groups are those of the sign-ins: they were compared with what is recorded.
+/// the rules. Groups and accounts are those of the sign-ins: they were compared with what is recorded.
 pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
     let told = form.entries.iter().filter_map(|entry| entry.record.approval.as_ref());
     let mut approved = told.filter(|told| was_approved(told.state.status()));
@@ -46,10 +46,14 @@ pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
 
 fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {
     // Whoever is behind the requester asked through it, and whoever started a run asked by that.
-    let asked = |person: &Person| form.policy.was_asked_by(form.subject.subject(), person);
+    let subject = form.subject.subject();
+    let counts = |decision: &Decision| {
+        !form.policy.was_asked_by(subject, &decision.person)
+            && form.policy.separates(subject, &decision.person, decision.github_id).is_none()
+    };
     let signers: Vec<(Person, Vec<String>)> = standing(decisions)
         .into_iter()
-        .filter(|decision| decision.verdict == Verdict::Approve && !asked(&decision.person))
+        .filter(|decision| decision.verdict == Verdict::Approve && counts(decision))
         .map(|decision| (decision.person.clone(), decision.groups.clone()))
         .collect();
     form.policy.is_met(&signers)

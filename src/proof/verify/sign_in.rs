@@ -8,6 +8,7 @@ use super::form::{Form, UnverifiedCredential, endorsements};
 use super::judge::Judge;
 use super::ledger::Chain;
 use crate::domain::person::Person;
+use crate::domain::separation::github_id;
 use crate::proof::evidence::{SignIn, Trust, TrustedLogin};
 use crate::proof::jwk::thumbprint;
 use crate::proof::token::{is_signed_by, numeric_date, unverified_claims};
@@ -40,6 +41,11 @@ impl VerifiedSignIn {
             }
             Some(_) => None,
         }
+    }
+
+    /// The account at GitHub that it names, where the rules say in which claim.
+    pub(super) fn github_id(&self, claim: Option<&str>) -> Option<u64> {
+        github_id(self.claims.get(claim?)?)
     }
 }
 

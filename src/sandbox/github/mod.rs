@@ -5,6 +5,7 @@
 //! against its tokens. What GitHub keeps, this keeps, for as long as the process lives.
 
 mod app;
+mod commits;
 mod runs;
 mod schema;
 mod shown;
@@ -48,8 +49,11 @@ struct Kept {
     statuses: Vec<Thing>,
     check_runs: Vec<Thing>,
     comments: Vec<Thing>,
+    commits: Vec<commits::Commit>,
     /// The pull requests that commits came with.
     pulls: Vec<Thing>,
+    /// Who merged them, by their numbers.
+    mergers: Vec<(u64, commits::Account)>,
     runs: Vec<runs::Run>,
 }
 
@@ -80,7 +84,10 @@ impl GitHub {
         let of = |path: &str| format!("{API}/repositories/{{id}}{path}");
         Router::new()
             .route(&format!("{API}/app/installations/{{id}}/access_tokens"), post(app::token))
-            .route(&of("/commits/{sha}"), get(commit))
+            .route(&of("/commits"), get(commits::list))
+            .route(&of("/commits/{sha}"), get(commits::read))
+            .route(&of("/compare/{both}"), get(commits::compare))
+            .route(&of("/pulls/{number}"), get(commits::pull))
             .route(&of("/commits/{sha}/pulls"), get(shown::pulls))
             .route(&of("/commits/{sha}/check-runs"), get(shown::check_runs))
             .route(&of("/deployments"), get(shown::deployments).post(shown::create_deployment))
@@ -96,6 +103,7 @@ impl GitHub {
             )
             .route(&of("/issues/comments/{comment}"), patch(shown::update_comment))
             .route(&of("/actions/runs/{run}"), get(runs::read))
+            .route(&of("/actions/runs/{run}/attempts/{attempt}"), get(runs::attempt))
             .route(&of("/actions/runs/{run}/pending_deployments"), get(runs::pending))
             .route(&of("/actions/runs/{run}/deployment_protection_rule"), post(runs::answer))
             .layer(from_fn_with_state(self.clone(), check))
@@ -107,6 +115,7 @@ impl GitHub {
         Router::new()
             .route("/_sandbox/github", get(everything))
             .route("/_sandbox/github/app", post(app::register))
+            .route("/_sandbox/github/commits", post(commits::add))
             .route("/_sandbox/github/pulls", post(shown::add_pull))
             .route(
                 "/_sandbox/github/comments",
@@ -176,23 +185,24 @@ fn refused_call(github: &GitHub, path: &str, headers: &HeaderMap) -> Option<Resp
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
     match (repository, token) {
-        (Some(_), None) if matches!(rest[..], ["commits", _]) => None,
-        (Some(_), Some(token)) if !token.starts_with(app::PREFIX) && rest.len() == 2 => None,
+        (Some(_), None) if is_public(&rest) => None,
+        (Some(_), Some(token)) if !token.starts_with(app::PREFIX) && is_public(&rest) => None,
         (Some(repository), Some(token)) => app::refused(github, token, repository),
         _ => Some(refusal(StatusCode::UNAUTHORIZED, "Bad credentials")),
     }
 }
 
-async fn commit(Path((id, sha)): Path<(String, String)>) -> Json<Value> {
-    Json(json!({
-        "sha": sha,
-        "html_url": format!("https://github.com/demo/web/commit/{sha}"),
-        "url": format!("/repositories/{id}/commits/{sha}"),
-        "commit": {
-            "message": "Send the checkout's address form once\n\nIt was sent twice on slow phones.",
-            "author": {"name": "Erin Example", "email": "erin@example.com", "date": "2026-03-02T09:30:00Z"},
-        },
-    }))
+/// What anybody may read of a public repository.
+fn is_public(path: &[&str]) -> bool {
+    matches!(
+        path,
+        ["commits"]
+            | ["commits", _]
+            | ["commits", _, "pulls"]
+            | ["compare", _]
+            | ["pulls", _]
+            | ["actions", "runs", _, "attempts", _]
+    )
 }
 
 /// Everything that is kept, for tests.

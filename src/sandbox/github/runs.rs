@@ -39,6 +39,18 @@ pub(super) async fn read(
     State(github): State<GitHub>,
     Path((repository, id)): Path<(u64, u64)>,
 ) -> Response {
+    view(&github, repository, id)
+}
+
+/// A run as one of its attempts was: the newest one, which is all that is kept.
+pub(super) async fn attempt(
+    State(github): State<GitHub>,
+    Path((repository, id, _)): Path<(u64, u64, u64)>,
+) -> Response {
+    view(&github, repository, id)
+}
+
+fn view(github: &GitHub, repository: u64, id: u64) -> Response {
     let kept = github.kept();
     let Some(run) = kept.runs.iter().find(|run| (run.repository, run.id) == (repository, id))
     else {

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::commits::Account;
 use super::{GitHub, Kept, Thing, not_found, refusal};
 
 /// A page of a list.
@@ -218,6 +219,8 @@ pub(super) struct Pull {
     number: u64,
     #[serde(default = "open")]
     state: String,
+    /// Who merged it, if it was.
+    merged_by: Option<Account>,
 }
 
 fn open() -> String {
@@ -229,9 +232,12 @@ pub(super) async fn add_pull(State(github): State<GitHub>, Json(pull): Json<Pull
     let value = json!({
         "number": pull.number,
         "state": pull.state,
+        "merged_at": pull.merged_by.as_ref().map(|_| "2026-03-02T10:00:00Z"),
         "base": {"ref": "main", "repo": {"id": pull.repository}},
     });
-    github.kept().pulls.push(Thing { repository: pull.repository, of: pull.sha, value });
+    let mut kept = github.kept();
+    kept.mergers.extend(pull.merged_by.map(|account| (pull.number, account)));
+    kept.pulls.push(Thing { repository: pull.repository, of: pull.sha, value });
     StatusCode::NO_CONTENT
 }
 

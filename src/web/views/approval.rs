@@ -141,7 +141,7 @@ impl ApprovalPage {
             kind: kind_of(asked.subject()),
             batch: None,
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
-            requester: RequesterView::new(&asked.requester, &approval.policy),
+            requester: RequesterView::new(asked.subject(), &approval.policy),
             words: Words::new(asked.subject()),
             requested: Moment::new(asked.requested_at, around.now),
             expires: Moment::new(asked.expires_at, around.now),

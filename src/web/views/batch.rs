@@ -163,7 +163,7 @@ impl MemberView {
             short_code: asked.short_code(),
             canonical: Inert::new(asked.text()),
             rollout: RolloutView::new(approval, deployment, &[], around),
-            requester: RequesterView::new(&asked.requester, &approval.policy),
+            requester: RequesterView::new(asked.subject(), &approval.policy),
             words: Words::new(asked.subject()),
             action: None,
             run: None,

@@ -2,6 +2,7 @@
 
 use crate::domain::approval::{Approval, Status, TransitionRefusal};
 use crate::domain::decision::{Verdict, with_withdrawals};
+use crate::domain::person::Profile;
 use crate::domain::policy::Principal;
 use crate::domain::subject::Subject;
 use crate::web::paths;
@@ -168,6 +169,21 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
         Some(TransitionRefusal::NotAnApprover(_)) => {
             Turn::MayNot { why: not_an_approver(approval) }
         }
+        Some(TransitionRefusal::OwnCommits(_)) => Turn::MayNot {
+            why: Inert::new(
+                "You had a hand in the commits that this ships, and nobody signs for their own here. Somebody else has to decide.",
+            ),
+        },
+        Some(TransitionRefusal::AccountUnknown(_)) => Turn::MayNot {
+            why: Inert::new(
+                "Nobody signs for their own commits here, and which account at GitHub is yours is not known. Ask whoever runs the gate to have its number written into the directory, or into github_accounts of the environment.",
+            ),
+        },
+        Some(TransitionRefusal::CommitsUnknown) => Turn::MayNot {
+            why: Inert::new(
+                "Nobody signs for their own commits here, and whose commits this ships is not known. It has to be asked for again, from a job of GitHub Actions.",
+            ),
+        },
         Some(
             TransitionRefusal::Closed(_)
             | TransitionRefusal::Expired(_)
@@ -219,8 +235,8 @@ pub fn refusal(
     viewer: &Viewer,
     around: Surroundings<'_>,
 ) -> Option<TransitionRefusal> {
-    let profile = &viewer.profile;
-    approval.may_decide(&profile.person, &profile.name, &profile.groups, around.now).err()
+    let Profile { person, name, groups, github_id, .. } = &viewer.profile;
+    approval.may_decide(person, name, groups, *github_id, around.now).err()
 }
 
 fn not_an_approver(approval: &Approval) -> Inert {

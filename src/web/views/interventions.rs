@@ -33,10 +33,7 @@ pub struct InterventionsView {
 pub fn interventions(approval: &Approval, around: Surroundings<'_>) -> Option<InterventionsView> {
     let viewer = around.viewer.filter(|viewer| !viewer.is_auditor)?;
     let profile = &viewer.profile;
-    let may = |act: &Act| {
-        let now = around.now;
-        approval.may_intervene(*act, &profile.person, &profile.name, &profile.groups, now).is_ok()
-    };
+    let may = |act: &Act| approval.may_intervene(*act, profile, around.now).is_ok();
     let acts: Vec<ActView> = Act::ALL.into_iter().filter(may).map(view).collect();
     let until = approval.returns_until().map(|until| Moment::new(until, around.now));
     let (steps_done, has_key) = (approval.steps_done(), !viewer.keys.is_empty());

@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::domain::action::Action;
 use crate::domain::policy::Policy;
+use crate::domain::separation::Shipped;
 use crate::domain::subject::{Link, Requester, Subject};
 
 use super::inert::Inert;
@@ -66,7 +67,11 @@ pub struct LinkView {
 }
 
 impl RequesterView {
-    pub(crate) fn new(requester: &Requester, policy: &Policy) -> Self {
+    pub(crate) fn new(subject: &Subject, policy: &Policy) -> Self {
+        let requester = &subject.facts().requester;
+        let shipped = subject.deployment().and_then(|deployment| deployment.shipped.as_ref());
+        let mut facts = facts(requester, policy);
+        facts.extend(shipped.into_iter().flat_map(of_shipped));
         let claims = requester
             .claims
             .iter()
@@ -75,7 +80,7 @@ impl RequesterView {
         Self {
             name: Inert::new(requester.display_name()),
             issuer_url: Inert::new(&requester.issuer_url),
-            facts: facts(requester, policy),
+            facts,
             claims,
         }
     }
@@ -153,6 +158,20 @@ fn facts(requester: &Requester, policy: &Policy) -> Vec<Fact> {
         facts.push(Fact { label: "Subject", value: Inert::new(&requester.subject), href: None });
     }
     facts
+}
+
+/// Which commits ship, and whose they are, by GitHub's word: none of these people counts as an approver.
+fn of_shipped(shipped: &Shipped) -> [Fact; 2] {
+    let since: Vec<&str> = shipped.since.iter().map(|sha| sha.get(..12).unwrap_or(sha)).collect();
+    let ships = match shipped.commits {
+        0 => "Nothing new: what served before, or serves".to_owned(),
+        1 => format!("1 commit since {}", since.join(" and ")),
+        count => format!("{count} commits since {}", since.join(" and ")),
+    };
+    let names: Vec<&str> = shipped.accounts.iter().map(|account| account.login.as_str()).collect();
+    let names = names.join(", ");
+    [("Ships", ships), ("Had a hand in it, and cannot sign", names)]
+        .map(|(label, value)| Fact { label, value: Inert::new(&value), href: None })
 }
 
 /// For whom a program acts, by its name in the directory. What a program says of it in words is no fact.

@@ -126,3 +126,38 @@ fn runs_that_cannot_be_meant_are_refused() {
     let issuer = Folder::with("name = \"github\"", "name = \"github-webhook\"");
     assert!(issuer.refused().concat().contains("stands for the gate itself"));
 }
+
+#[test]
+fn separation_needs_what_it_asks() {
+    let with = |login: &str, github: &str, separation: &str| {
+        let text = GOOD
+            .replace("[login]\n", &format!("[login]\n{login}\n"))
+            .replace("[log]\n", &format!("{github}\n[log]\n"))
+            .replace("steps = [10, 100]", &format!("steps = [10, 100]\n{separation}"));
+        Folder::new(&text)
+    };
+    let (claim, github) = ("github_id_claim = \"github_id\"", "[github]");
+    let commit = "9b2f6c1d0e3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c";
+    let based = format!("separation = {{ bases = {{ 1001 = \"{commit}\" }} }}");
+    let config = with(claim, github, &based).accepted();
+    let rules = config.environments["production"].separation.clone().unwrap();
+    assert_eq!(rules.github_id_claim.as_deref(), Some("github_id"));
+    assert_eq!(rules.bases["1001"], commit);
+    assert!(config.environments["staging"].separation.is_none());
+    let listed = "separation = {}\ngithub_accounts = { 4101 = \"u-alice\" }";
+    with("", github, listed).accepted();
+
+    let key = "environment.production.separation";
+    with(claim, "", "separation = {}").assert_refused(key, "there is no [github] to ask");
+    with("", github, "separation = {}").assert_refused(key, "so nobody could sign");
+    for bases in ["web = \"main\"", "1001 = \"9b2f6c1\"", &format!("01 = \"{commit}\"")] {
+        let separation = format!("separation = {{ bases = {{ {bases} }} }}");
+        let key = "environment.production.separation.bases";
+        with(claim, github, &separation).assert_refused(key, "GitHub's number of the repository");
+    }
+    let empty = with("github_id_claim = \"\"", github, listed);
+    empty.assert_refused("login.github_id_claim", "leave it out");
+    let runs = "separation = {}\nworkflow_runs = [{ repository_id = \"1001\", branch = \"main\", event = \"push\" }]";
+    let said = with(claim, github, runs).refused().join(" ");
+    assert!(said.contains("cannot hold for workflow_runs"), "{said}");
+}

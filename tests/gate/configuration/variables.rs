@@ -43,3 +43,11 @@ fn variables_take_the_place_of_keys() {
     assert_ne!(config.log_key.public(), Folder::new(GOOD).accepted().log_key.public());
     assert!(!config.summary().contains("s3cret") && !format!("{config:?}").contains("s3cret"));
 }
+
+#[test]
+fn the_port_of_cloud_run() {
+    let config = Folder::new(GOOD).variable("PORT", "7000").accepted();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:7000");
+    let folder = Folder::new(GOOD).variable("PORT", "http");
+    folder.assert_refused("listen (from PORT)", "no IP address with a port");
+}

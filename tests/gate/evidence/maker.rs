@@ -13,6 +13,7 @@ use countersign::domain::ids::ApprovalId;
 use countersign::domain::ledger::Record;
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
+use countersign::domain::separation::github_id;
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
 use countersign::domain::subject::{FrozenSubject, Requester, Subject};
@@ -86,7 +87,7 @@ pub struct Maker {
     pub witnesses: Vec<usize>,
 }
 
-/// What a decision leads to at a gate that does not ask who is behind the requester.
+/// What a decision leads to at a gate that does not ask who is behind the requester, or who wrote what ships.
 fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition {
     let asked = approval.subject.clone();
     let mut of_nobody = asked.subject().clone();
@@ -99,8 +100,11 @@ fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition 
         }
     }
     let of_nobody = FrozenSubject::freeze(of_nobody).unwrap();
-    let mut transition = Approval { subject: of_nobody, ..approval }.decide(decision, at).unwrap();
-    transition.approval.subject = asked;
+    let policy = Policy { separation: None, ..approval.policy.clone() };
+    let rules = approval.policy.clone();
+    let lax = Approval { subject: of_nobody, policy, ..approval };
+    let mut transition = lax.decide(decision, at).unwrap();
+    (transition.approval.subject, transition.approval.policy) = (asked, rules);
     transition
 }
 
@@ -369,6 +373,8 @@ impl Maker {
             person: approver,
             name: signer.subject.into(),
             groups: vec![signer.group.into()],
+            github_id: (self.policy.github_id_claim())
+                .and_then(|name| github_id(claims.get(name)?)),
             verdict: statement.predicate().decision,
             reason: statement.predicate().reason.clone(),
             decided_at: at,

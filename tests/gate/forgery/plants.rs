@@ -343,6 +343,7 @@ impl Scene {
                 person: predicate.approver.clone(),
                 name: "Alice Adler".into(),
                 groups: vec!["release-managers".into(), "engineering".into()],
+                github_id: None,
                 verdict: Verdict::Approve,
                 reason: None,
                 decided_at: signed.decided_at,

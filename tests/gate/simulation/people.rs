@@ -3,6 +3,7 @@
 use countersign::domain::approval::Status;
 use countersign::domain::intervention::Act;
 use countersign::domain::observation::TrafficShare;
+use countersign::domain::person::Profile;
 
 use super::Simulation;
 use crate::sample_approval::person;
@@ -28,10 +29,15 @@ impl Simulation {
             return;
         }
         let act = acts[self.chance.below(acts.len() as u64) as usize];
-        let groups = ["security".to_owned()];
-        let by = (&person("carol"), "Carol", &groups[..]);
+        let by = Profile {
+            person: person("carol"),
+            name: "Carol".into(),
+            email: None,
+            groups: vec!["security".to_owned()],
+            github_id: None,
+        };
         let approval = self.approval.clone();
-        let transition = approval.intervene(act, by, None, self.now).unwrap();
+        let transition = approval.intervene(act, &by, None, self.now).unwrap();
         self.tell(format!("Carol signs {act:?}"));
         self.apply(transition);
         if act == Act::Accept {

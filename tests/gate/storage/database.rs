@@ -146,6 +146,7 @@ pub fn session(subject: &str) -> Session {
         name: subject.into(),
         email: None,
         groups: vec!["release-managers".into()],
+        github_id: None,
     };
     Session {
         id: Digest::of(subject),
@@ -250,6 +251,7 @@ pub fn decision(
         person: session.profile.person.clone(),
         name: session.profile.name.clone(),
         groups: session.profile.groups.clone(),
+        github_id: None,
         verdict,
         reason: None,
         decided_at: at,
