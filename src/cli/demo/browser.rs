@@ -78,10 +78,15 @@ impl Browser {
         url.strip_prefix(&self.origin).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// What it sends to the gate as its cookies.
+    pub fn cookie_header(&self) -> String {
+        let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
     fn with_cookies(&self, request: RequestBuilder) -> RequestBuilder {
-        let pairs: Vec<String> =
-            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if pairs.is_empty() { request } else { request.header(header::COOKIE, pairs.join("; ")) }
+        let cookies = self.cookie_header();
+        if cookies.is_empty() { request } else { request.header(header::COOKIE, cookies) }
     }
 
     async fn send(&mut self, request: RequestBuilder) -> Result<Response, String> {
