@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use crate::notices::scene::{calls_of, with};
 use crate::support::gate::{Answer, Engine, Gate, SERVICE, on_both_engines, send};
-use crate::support::process::countersign;
+use crate::support::process::{GateProcess, countersign, free_port};
 
 on_both_engines!(
     a_change_beside_the_gate_is_found_and_two_people_explain_it,
+    what_was_done_while_the_gate_was_down_is_found_and_explained,
     a_rollout_is_no_drift,
     only_the_subscription_tells_of_changes,
     completeness_is_the_population_with_nothing_unmatched,
@@ -129,6 +130,40 @@ async fn a_change_beside_the_gate_is_found_and_two_people_explain_it(engine: Eng
     outside_edit(&gate, image(0xbee)).await;
     let changes = found(&gate, 2).await;
     assert_ne!(changes[0]["state"], changes[1]["state"]);
+    gate.finish().await;
+}
+
+/// The runbook: the gate is down, a sealed principal deploys beside it, and two people account for that.
+async fn what_was_done_while_the_gate_was_down_is_found_and_explained(engine: Engine) {
+    let gate = Gate::around(engine, free_port()).await;
+    gate.ready_delay(0).await;
+    gate.servers
+        .files
+        .edit_config(|config| format!("{config}\n[drift]\nevery = \"1s\"\n"))
+        .unwrap();
+    let mut process = GateProcess::start(&gate).await;
+    let (mut alice, mut bob) = (gate.approver("alice").await, gate.approver("bob").await);
+    gate.until("the first look", async || entries(&gate, "service.observed").await.len() == 2)
+        .await;
+    process.kill().await;
+    let sealed = json!({"service": SERVICE, "change": image(0x911), "modifier": "sealed-deployer@demo.iam.gserviceaccount.com"});
+    gate.sandbox(Method::POST, "/_sandbox/outside-edit", Some(sealed)).await;
+    process.start_again().await;
+    let change = found(&gate, 1).await.remove(0);
+    assert!(change.to_string().contains("sealed-deployer@demo"), "{change:#}");
+    let page = alice.browser.open("/drift", "alice").await.unwrap();
+    assert!(page.contains("One of them is open"), "{page}");
+    let entry = page.split("data-entry=\"").nth(1).unwrap().split('"').next().unwrap();
+    let words = "The gate was down from 02:10 to 02:40: hotfix by the sealed principal, INC-8";
+    for (person, open) in [(&mut alice, true), (&mut bob, false)] {
+        let statements = format!("/drift/{entry}/statements");
+        let prepared = person.browser.post(&statements, &json!({"explanation": words})).await;
+        let signed = person.signed(&prepared.unwrap(), &[]).unwrap();
+        person.browser.post(&format!("/drift/{entry}/explanations"), &signed).await.unwrap();
+        let page = person.browser.open("/drift", "").await.unwrap();
+        assert_eq!(page.contains("One of them is open"), open, "{page}");
+    }
+    process.end().await;
     gate.finish().await;
 }
 
