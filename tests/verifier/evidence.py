@@ -72,8 +72,7 @@ def of_log(case):
     yield "cosignature_invalid"
     for one in cosignatures:
         signatures.require_cosignature(checkpoint, **one)
-    witnesses = [one["witness"] for one in cosignatures]
-    require(witnesses == sorted({*witnesses}))
+    require((witnesses := [one["witness"] for one in cosignatures]) == sorted({*witnesses}))
     yield "not_witnessed"
     require(len({*witnesses} & {*case.trust.get("witnesses", [])}) >= case.trust.get("witnesses_required", 0))
     yield "entry_not_included"
@@ -111,8 +110,7 @@ def of_requester(case):
         claims, issuers = signatures.part_of(token, 1), {one["name"]: one for one in case.trust["workload_issuers"]}
         require(has_form(requester, "TokenRequester", requester["claims"] | {"claims": claims}), "its claims are others")
         issuer = issuers.get(requester["issuer"], {"audience": None})
-        is_ours = has_form(claims, "TokenClaims", issuer | {"audiences": [issuer["audience"]]})
-        require(is_ours, "no issuer of this name is pinned with its iss and aud, or it has no times")
+        require(has_form(claims, "TokenClaims", issuer | {"audiences": [issuer["audience"]]}), "it is of no pinned issuer")
         begins, ends = max(claims.get("iat", 0), claims.get("nbf", 0)) * 10**9, claims["exp"] * 10**9
         require(begins - LEEWAY <= nanoseconds(asked["requested_at"]) < ends + LEEWAY, "it was not valid")
         yield from of_signature(token, key, issuer["keys"])
@@ -153,7 +151,7 @@ def of_keys(case):
         one.material, said = webauthn.read_registration(one.registration, trust["origin"], trust["rp_id"])
         claims = signatures.part_of(one.id_token, 1)
         require(has_form(claims, "EnrolmentClaims", vars(one)), "its sign-in is for another registration")
-        vars(one).update(said, person={"issuer": claims["iss"], "subject": claims["sub"]})
+        vars(one).update(said, person={"issuer": claims["iss"], "subject": claims["sub"]}, kept=kept(vars(one)))
         require(has_form(one.entered.record, "Registered", vars(one)), "another one was recorded")
         is_end = one.ended and one.ended.index > one.entered.index and has_form(one.ended.record, "Revocation", vars(one))
         require(is_end or not one.ended, "it was revoked by another entry")
@@ -164,7 +162,7 @@ def of_keys(case):
         require(has_form(one.claims, "SignInClaims", login))
         yield from of_signature(one.id_token, one.key, login["keys"])
         yield "sign_in_invalid"
-        require(has_form(one.recorded, "SignedIn", vars(one)))
+        require(has_form(one.recorded, "SignedIn", vars(one)) and ("gate_groups" not in vars(one) or login.get("gate_groups")))
 
 def require_statement(one, form, subjects, facts):
     """Its statement is of this form, about these subjects, with these facts."""
@@ -185,13 +183,11 @@ def of_statements(case):
     for one in case.decisions:
         before, listed = last.get(canonical(one.person), {}), one.said.get("deployments", [deployment])
         # A person decides once, or again after taking it back.
-        has_decided = before.get("verdict", "withdraw") != "withdraw"
-        require(has_decided == (one.said["decision"] == "withdraw"), "the person decided twice")
+        require((before.get("verdict", "withdraw") == "withdraw") != (one.said["decision"] == "withdraw"), "the person decided twice")
         is_listed = canonical(deployment) in map(canonical, listed) and all_differ(other["approval"] for other in listed)
         require(is_listed and ("deployment" in one.said or 2 <= len(listed) <= MOST_IN_BATCH), "its list is another")
-        subjects = sum(map(subjects_of, listed), [])
         facts = deployment | {"deployment": deployment, "withdraws": before.get("statement_digest")}
-        require_statement(one, "OurDecision", subjects, facts)
+        require_statement(one, "OurDecision", sum(map(subjects_of, listed), []), facts)
         require(has_form(one.recorded, "DecidedNow", {"reason": None} | one.said | vars(one)), "another one was recorded")
         last[canonical(one.person)] = one.recorded
     for one in case.interventions:
@@ -205,11 +201,15 @@ def of_statements(case):
         require(one.recorded.get("decided_at") in (None, one.entry.record["at"]))
     yield "sign_in_mismatch"
     for one in case.statements:
-        require(has_form(one.said, "OnSignIn", vars(one)) and has_form(one.claims, "RecentClaims", one.person))
-        one.groups = one.claims.get(case.trust["login"]["groups_claim"], [])
+        require(has_form(one.said, "OnSignIn", {"kept": kept(vars(one))}) and has_form(one.claims, "RecentClaims", one.person))
+        signed = one.claims.get(case.trust["login"]["groups_claim"], [])
+        one.groups = signed if "groups_must_be_signed" in case.policy else vars(one).get("gate_groups", signed)
+        account = one.claims.get(case.policy.get("separation", {}).get("github_id_claim"))
+        one.account = int(account) if has_form(account, "account_number") else None
         is_recent = -LEEWAY <= one.entry.at - one.claims["iat"] * 10**9 <= LONGEST_SIGN_IN + LEEWAY
-        require(is_recent and one.groups == one.recorded.get("groups", one.groups))
+        require(is_recent and (not one.recorded or (one.groups, one.account) == (one.recorded["groups"], one.recorded.get("github_id"))))
 
+kept = lambda one: canonical({name: one[name] for name in ("gate_groups", "id_token")}) if "gate_groups" in one else one["id_token"]
 names_of = lambda person, groups: {f"person:{person['subject']}", *map("group:{}".format, groups)}
 subject = lambda name, digest: {"name": name, "digest": {"sha256": digest}}
 
@@ -236,9 +236,7 @@ def of_signing_keys(case):
     yield "key_not_accepted"
     rules, others = case.policy.get("keys", {}), []
     is_over = lambda begin, end, name: end.at - begin.at >= rules.get(name, 0) * 10**9
-    for one in case.decisions:
-        if "keys" not in case.policy or one.said["decision"] == "withdraw":
-            continue
+    for one in [one for one in case.decisions if "keys" in case.policy and one.said["decision"] != "withdraw"]:
         now, by, least = one.entry, one.by, max(rules.get("minimum_keys", 1), 1)
         has_ended = lambda key: key.ended and key.ended.index < now.index
         is_replaced = lambda key: key.ended.index > by.entered.index and not is_over(key.ended, now, "replacement_grace_seconds")
@@ -270,7 +268,7 @@ def of_outcome(case):
     require(all(one["verdict"] != "reject" for one in before))
     require(has_form(case.state, "Refused" if last["verdict"] == "reject" else "NotRefused", last))
     yield "quorum_not_met"
-    # They count for nothing: who issued the credential of an agent, whom it acts for, and who started a run.
+    # They count for nothing: who issued the credential of an agent, whom it acts for, who started a run, who shipped it.
     asked, policy, rules = case.deployment, case.policy, case.policy["rules"]
     requester, claims, accounts = asked["requester"], asked["requester"]["claims"], policy.get("github_accounts", {})
     acts_for = [rule["acts_for"] for rule in policy["requesters"] if "acts_for" in rule and admits(rule, requester)]
@@ -279,14 +277,19 @@ def of_outcome(case):
         behind.append({"issuer": claims.get("issued_by_issuer"), "subject": claims.get("issued_by_subject")})
     started = [accounts.get(str(asked[name]["id"])) for name in ("actor", "triggering_actor") if name in asked]
     has_asked = lambda person: person in behind or person["subject"] in started
+    shipped, said = asked.get("shipped", {"accounts": []}), [claims.get(name) for name in ("repository_id", "sha", "actor_id")]
+    hands = [str(one["id"]) for one in shipped["accounts"]]
+    is_told = said[:2] == [str(shipped.get("repository")), shipped.get("commit")] and said[2] in hands
+    own = lambda person, account: {one for one in accounts if accounts[one] == person["subject"]} | {str(account)} - {"None"}
+    is_apart = lambda *who: "separation" not in policy or "tool" in asked or is_told and own(*who) and own(*who).isdisjoint(hands)
     for approval in [entry.record["approval"] for entry in case.entries]:
         last = {canonical(one["person"]): one for one in approval["decisions"] if not has_asked(one["person"])}
-        people = [one for one in last.values() if one["verdict"] == "approve"]
+        people = [one for one in last.values() if one["verdict"] == "approve" and is_apart(one["person"], one.get("github_id"))]
         require(approval["state"]["status"] not in APPROVED or is_met(rules, people))
-    listed = {name for rule in rules for name in rule["from"]}
     for one in case.interventions:
-        is_listed = has_form(one.groups, "text*") and names_of(one.person, one.groups) & listed
-        require(is_listed and not has_asked(one.person), "no rule names who intervened")
+        is_listed = has_form(one.groups, "text*") and any(names_of(one.person, one.groups) & {*rule["from"]} for rule in rules)
+        is_free = one.said["act"] == "restore" or is_apart(one.person, one.account)
+        require(is_listed and is_free and not has_asked(one.person), "no rule names who intervened")
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""

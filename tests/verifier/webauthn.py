@@ -80,8 +80,7 @@ def read_registration(text, origin, rp_id):
     require(is_named and 1 <= length <= LONGEST_CREDENTIAL_ID, "it names another credential")
     read_cbor(stream)
     cose_key = stream.getvalue()[begin:stream.tell()]
-    extensions = read_cbor(stream) if flags & EXTENDED else {}
-    require(isinstance(extensions, dict) and not stream.read(), "bytes are left over")
+    require((not flags & EXTENDED or isinstance(read_cbor(stream), dict)) and not stream.read(), "bytes are left over")
     said = {"credential": answer["id"], "aaguid": aaguid.hex(), "backup_eligible": is_eligible}
     return (*read_cose_key(cose_key), is_eligible), said | {"public_key": to_base64url(cose_key)}
 
