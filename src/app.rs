@@ -162,7 +162,9 @@ impl App {
         self.authority
             .policies
             .iter()
-            .filter(|(_, policy)| policy.admits_approver(&profile.person, &profile.groups))
+            .filter(|(_, policy)| {
+                policy.admits_approver(&profile.person, profile.groups_under(policy))
+            })
             .map(|(name, _)| name.clone())
             .collect()
     }

@@ -57,7 +57,8 @@
 //! 1. `POST /v1/approvals` ([`api::create`]): the token is verified, the running service read from Cloud
 //!    Run, and everything frozen into the canonical deployment ([`domain::request`]): the complete
 //!    revision template, the exact shares of every step, the way back, what must still hold, who asks,
-//!    the policy's digest. Row, spent token, policy and ledger entry commit together ([`gate::request`]), and with
+//!    the policy's digest; where nobody signs for their own commits, also whose they are, by GitHub's API
+//!    ([`domain::separation`]). Row, spent token, policy and ledger entry commit together ([`gate::request`]), and with
 //!    them the end of an older request for the same service, where the rules say so.
 //!    An agent asks by a tool ([`mcp`]) that leads to the same functions ([`api::ask`]).
 //! 2. The pipeline waits ([`gate::watch`]): a subscription and nothing else. One task per process follows

@@ -337,7 +337,13 @@ fn freeze_action(
 ) -> Result<FrozenSubject, Problem> {
     let id = ApprovalId::from_random(randomness::bytes());
     let audience = &app.relying_party.origin;
-    let occasion = Occasion { id, audience, commit: None, shipped: None, requested_at: verified.verified_at() };
+    let occasion = Occasion {
+        id,
+        audience,
+        commit: None,
+        shipped: None,
+        requested_at: verified.verified_at(),
+    };
     let frozen = request.freeze(policy, requester_of(verified), &occasion);
     frozen.map_err(|error| GateError::from(error).into())
 }

@@ -30,8 +30,10 @@ pub(super) async fn shipped_by(
     if policy.separation.is_none() {
         return Ok(None);
     }
-    let unknown =
-        |why: String| RequestRefusal::CommitsUnknown { environment: policy.environment.clone(), why };
+    let unknown = |why: String| RequestRefusal::CommitsUnknown {
+        environment: policy.environment.clone(),
+        why,
+    };
     let named = app.github.as_ref().zip(job_of(app, verified));
     let (github, job) = named.ok_or_else(|| {
         unknown("the token is of no job of GitHub Actions: ask from one".to_owned())
@@ -42,7 +44,9 @@ pub(super) async fn shipped_by(
         Ok(shipped) => Ok(Some(shipped)),
         Err(Unattributed::Unanswered(why)) => {
             tracing::warn!(why, "who had a hand in what is shipped could not be read");
-            let detail = format!("Who had a hand in the commits that this ships could not be read at GitHub: {why}. Nothing was stored; try again, and if it stays so, check the token of [github], which has to read contents, pull requests and Actions.");
+            let detail = format!(
+                "Who had a hand in the commits that this ships could not be read at GitHub: {why}. Nothing was stored; try again, and if it stays so, check the token of [github], which has to read contents, pull requests and Actions."
+            );
             let problem = Problem::new(StatusCode::BAD_GATEWAY, "github_unreadable", detail);
             Err(Problem { retry_after: Some(10), ..problem })
         }
@@ -78,20 +82,24 @@ async fn since(
 ) -> Result<BTreeSet<String>, Problem> {
     let bases = policy.separation.as_ref().map(|rules| &rules.bases);
     let base = bases.and_then(|bases| bases.get(&repository.to_string()));
-    let say = format!("say from which commit on they count, in separation.bases of the environment, for the repository {repository}");
-    let unknown =
-        |why: String| RequestRefusal::CommitsUnknown { environment: policy.environment.clone(), why };
+    let say = format!(
+        "say from which commit on they count, in separation.bases of the environment, for the repository {repository}"
+    );
+    let unknown = |why: String| RequestRefusal::CommitsUnknown {
+        environment: policy.environment.clone(),
+        why,
+    };
     let Some(observed) = observed else {
-        let why = || format!("{service} is new, so that all commits before this one would count: {say}");
+        let why =
+            || format!("{service} is new, so that all commits before this one would count: {say}");
         return Ok(BTreeSet::from([base.cloned().ok_or_else(|| unknown(why()))?]));
     };
     let mut since = BTreeSet::new();
     for share in observed.serving.iter().filter(|share| share.percent > 0) {
         let served = served_commit(&app.storage, &app.trust, service, &share.revision).await?;
         let served = served.filter(|one| one.repository == repository && is_commit(&one.commit));
-        let why = || {
-            format!("no approval says which commit {} was made from: {say}", share.revision)
-        };
+        let why =
+            || format!("no approval says which commit {} was made from: {say}", share.revision);
         let commit = served.map(|one| one.commit).or_else(|| base.cloned());
         since.insert(commit.ok_or_else(|| unknown(why()))?);
     }

@@ -84,7 +84,7 @@ impl Check {
         self.notice(file.notice.as_deref());
         let directory = file.login.issuer.clone().unwrap_or_default();
         let github_id_claim = file.login.github_id_claim.clone();
-        let login = login::settings(&mut self, file.login);
+        let login = login::settings(&mut self, file.login, credentials);
         let origin = public_origin.as_ref().map(origin_of).unwrap_or_default();
         let kinds = self.issuer_kinds(&file.workload_issuer);
         let workload_issuers: Vec<WorkloadIssuer> = file
@@ -349,7 +349,12 @@ impl Check {
         Some(range)
     }
 
-    pub(super) fn required<'a>(&mut self, key: &str, text: Option<&'a str>, remedy: &str) -> Option<&'a str> {
+    pub(super) fn required<'a>(
+        &mut self,
+        key: &str,
+        text: Option<&'a str>,
+        remedy: &str,
+    ) -> Option<&'a str> {
         let text = text.filter(|text| !text.trim().is_empty());
         if text.is_none() {
             self.problem(key, format!("is missing: {remedy}"));

@@ -94,6 +94,8 @@ fn value(config: &Config) -> Value {
             "scopes": login.scopes,
             "groups_claim": login.groups_claim,
             "github_id_claim": login.github_id_claim,
+            "groups_from": login.groups_from.name(),
+            "hosted_domain": login.hosted_domain,
         },
         "workload_issuers": workload_issuers.iter().map(issuer).collect::<Vec<_>>(),
         "cloud_run": {

@@ -161,6 +161,7 @@ impl Environment<'_> {
                 &mut |key, text| self.problem(key, text),
                 section.github_accounts,
             ),
+            groups_must_be_signed: section.groups_must_be_signed,
             separation: separation::rules(
                 &mut |key, text| self.problem(key, text),
                 section.separation,
@@ -320,6 +321,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         workflow_runs: Vec::new(),
         github_accounts: BTreeMap::new(),
         separation: None,
+        groups_must_be_signed: false,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

@@ -256,6 +256,9 @@ pub struct EnvironmentSection {
     /// Whose the accounts at GitHub are.
     #[serde(default)]
     pub github_accounts: BTreeMap<String, String>,
+    /// Whether only those groups count that the directory signed.
+    #[serde(default)]
+    pub groups_must_be_signed: bool,
     /// Whether nobody signs for commits that they had a hand in.
     pub separation: Option<SeparationSection>,
     /// Who must sign.

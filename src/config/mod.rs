@@ -49,7 +49,7 @@ use crate::gate::evidence::log_name;
 use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
-use crate::integrations::login_oidc::LoginSettings;
+use crate::integrations::login_oidc::{GroupsFrom, LoginSettings};
 use crate::integrations::metrics::SourceSettings;
 use crate::integrations::public_address::Reach;
 use crate::integrations::receiver::ReceiverSettings;
@@ -191,6 +191,7 @@ impl Config {
                 issuer: self.login.issuer.clone(),
                 client_id: self.login.client_id.clone(),
                 groups_claim: self.login.groups_claim.clone(),
+                gate_groups: !matches!(self.login.groups_from, GroupsFrom::Claim),
                 keys: self.pins.login_keys.clone(),
             },
             workload_issuers: self.workload_issuers.iter().map(issuer).chain(own).collect(),

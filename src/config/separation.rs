@@ -31,7 +31,9 @@ pub(super) fn rules(
         if !is_number || !is_commit {
             problem(
                 "separation.bases",
-                format!("has {repository:?} = {commit:?}: write GitHub's number of the repository (`gh api repos/OWNER/NAME --jq .id`) and a whole commit of it in lower case"),
+                format!(
+                    "has {repository:?} = {commit:?}: write GitHub's number of the repository (`gh api repos/OWNER/NAME --jq .id`) and a whole commit of it in lower case"
+                ),
             );
         }
     }

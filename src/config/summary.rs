@@ -9,6 +9,7 @@ use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
 use crate::domain::workflow_run::run_in_words;
 use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::log_head::LogHeadPlace;
+use crate::integrations::login_oidc::GroupsFrom;
 use crate::web::proxy::ForwardingHeader;
 
 /// Where values begin, so that they stand below each other.
@@ -47,6 +48,18 @@ pub(super) fn of(config: &Config) -> String {
     lines.add("login", &format!("{}, client {}", login.issuer, login.client_id));
     lines
         .add("", &format!("scopes {}, groups from {}", login.scopes.join(" "), login.groups_claim));
+    match &login.groups_from {
+        GroupsFrom::Claim => {}
+        GroupsFrom::Userinfo => {
+            lines.add("", "where it is missing, from userinfo: the gate's word")
+        }
+        GroupsFrom::CloudIdentity(_) => {
+            lines.add("", "where it is missing, from Cloud Identity: the gate's word");
+        }
+    }
+    if let Some(domain) = &login.hosted_domain {
+        lines.add("", &format!("accounts of {domain} alone"));
+    }
     lines.list("trust", trust(config));
     lines.list("witnesses", witnesses(config));
     lines.add("drift", &drift(config));

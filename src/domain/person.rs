@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::policy::Policy;
+
 /// Who somebody is: the directory (issuer) and the directory's own name for the person (subject).
 ///
 /// Never an e-mail address or a login name: those are reassigned, subjects are not
@@ -30,4 +32,14 @@ pub struct Profile {
     /// The number of the person's account at GitHub, where the directory says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub github_id: Option<u64>,
+    /// Whether the groups are the gate's own word: it read them at the directory, which did not sign them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gate_groups: bool,
+}
+
+impl Profile {
+    /// The groups that count under these rules: none, where they must be signed and are not.
+    pub fn groups_under(&self, policy: &Policy) -> &[String] {
+        if self.gate_groups && policy.groups_must_be_signed { &[] } else { &self.groups }
+    }
 }

@@ -82,6 +82,9 @@ pub struct Policy {
     /// Whether nobody signs for commits that they had a hand in, and how it is known whose they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separation: Option<SeparationRules>,
+    /// Whether only those groups count that the directory signed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub groups_must_be_signed: bool,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -364,6 +367,7 @@ mod tests {
             workflow_runs: vec![],
             github_accounts: BTreeMap::new(),
             separation: None,
+            groups_must_be_signed: false,
         }
     }
 

@@ -109,12 +109,14 @@ impl Policy {
             return Some(Separated::CommitsUnknown);
         };
         let listed = self.github_accounts.iter().filter(|(_, owner)| **owner == person.subject);
-        let own: Vec<u64> =
-            listed.filter_map(|(account, _)| account.parse().ok()).chain(github_id).collect();
+        let own: Vec<String> = listed
+            .map(|(account, _)| account.clone())
+            .chain(github_id.map(|id| id.to_string()))
+            .collect();
         if own.is_empty() {
             return Some(Separated::AccountUnknown);
         }
-        let is_own = |account: &Account| own.contains(&account.id);
+        let is_own = |account: &Account| own.contains(&account.id.to_string());
         shipped.accounts.iter().any(is_own).then_some(Separated::Contributor)
     }
 }

@@ -73,7 +73,7 @@ pub struct PreparedCredential {
 pub fn may_issue(policy: &Policy, session: &Session) -> bool {
     let profile = &session.profile;
     policy.requesters.iter().any(|requester| requester.issuer == AGENT_ISSUER)
-        && policy.admits_approver(&profile.person, &profile.groups)
+        && policy.admits_approver(&profile.person, profile.groups_under(policy))
 }
 
 /// Makes the statement with which this person issues a credential for `agent` in the environment of

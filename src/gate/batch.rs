@@ -101,7 +101,8 @@ pub async fn keys_for(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<Vec<Credential>, GateError> {
-    let Profile { person, name, groups, github_id, .. } = profile;
+    let Profile { person, name, github_id, .. } = profile;
+    let groups = profile.groups_under(&approval.policy);
     let may = approval.may_decide(person, name, groups, *github_id, now);
     may.map_err(|refusal| GateError::from(refusal).of_member(approval))?;
     let accepted = accepted_keys(storage, trust, &approval.policy, person, now).await;

@@ -56,7 +56,8 @@ pub async fn prepare(
     storage.refuse_if_stopped()?;
     let stored = storage.approval(id).await?.ok_or(GateError::NotFound)?;
     let profile = &session.profile;
-    let Profile { person, name, groups, github_id, .. } = profile;
+    let Profile { person, name, github_id, .. } = profile;
+    let groups = profile.groups_under(&stored.approval.policy);
     let withdraws = match verdict {
         Verdict::Approve | Verdict::Reject => {
             stored.approval.may_decide(person, name, groups, *github_id, now)?;
@@ -175,7 +176,7 @@ pub(super) async fn record(
     let decision = Decision {
         person: session.profile.person.clone(),
         name: session.profile.name.clone(),
-        groups: session.profile.groups.clone(),
+        groups: session.profile.groups_under(&approval.policy).to_vec(),
         github_id: approval.policy.github_id_claim().and(session.profile.github_id),
         verdict: predicate.decision,
         reason: predicate.reason.clone(),

@@ -223,7 +223,7 @@ async fn credentials_of(
         };
         credentials.push(CredentialEvidence {
             registration: credential.registration,
-            sign_in: SignIn { id_token: credential.id_token, key: credential.issuer_key },
+            sign_in: SignIn::of_text(credential.id_token, credential.issuer_key),
             entry: entry_evidence(storage, entry, head).await?,
             endorsements,
             revoked,
@@ -319,6 +319,6 @@ pub(super) fn decision_evidence(signed: SignedDecision) -> DecisionEvidence {
         signature: encode(&signed.signature),
         user_handle: signed.user_handle.as_deref().map(encode),
         statement: signed.statement,
-        sign_in: SignIn { id_token: signed.id_token, key: signed.issuer_key },
+        sign_in: SignIn::of_text(signed.id_token, signed.issuer_key),
     }
 }

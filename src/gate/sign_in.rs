@@ -7,6 +7,7 @@ use crate::domain::digest::Digest;
 use crate::domain::person::{Person, Profile};
 use crate::gate::GateError;
 use crate::integrations::login_oidc::VerifiedSignIn;
+use crate::proof::evidence::SignIn;
 use crate::proof::jwk::thumbprint;
 use crate::randomness;
 use crate::storage::{Session, Storage};
@@ -24,7 +25,15 @@ pub fn profile_of(sign_in: &VerifiedSignIn) -> Profile {
         email: sign_in.email().map(str::to_owned),
         groups: sign_in.groups().to_vec(),
         github_id: sign_in.github_id(),
+        gate_groups: sign_in.has_gate_groups(),
     }
+}
+
+/// What is kept of a sign-in, and signed by its digest.
+fn text_of(sign_in: &VerifiedSignIn) -> String {
+    let gate_groups = sign_in.has_gate_groups().then(|| sign_in.groups().to_vec());
+    let (id_token, key) = (sign_in.id_token().to_owned(), sign_in.key().to_owned());
+    SignIn { id_token, key, gate_groups }.text()
 }
 
 /// Opens a session and gives the secret for its cookie; only the secret's hash is stored.
@@ -37,7 +46,7 @@ pub async fn open_session(
     let session = Session {
         id: Digest::of(&secret),
         profile: profile_of(sign_in),
-        id_token: sign_in.id_token().to_owned(),
+        id_token: text_of(sign_in),
         issuer_key: sign_in.key().to_owned(),
         auth_time: sign_in.auth_time(),
         created_at: now,
@@ -45,7 +54,7 @@ pub async fn open_session(
     };
     let mut writer = storage.begin().await?;
     writer.insert_session(&session).await?;
-    let data = json!({
+    let mut data = json!({
         "person": session.profile.person,
         "name": session.profile.name,
         "groups": session.profile.groups,
@@ -53,6 +62,9 @@ pub async fn open_session(
         "sign_in_digest": Digest::of(&session.id_token),
         "sign_in_key": thumbprint(&session.issuer_key),
     });
+    if session.profile.gate_groups {
+        data["groups_said_by"] = "gate".into();
+    }
     writer.record("person.signed_in", data, now).await?;
     writer.commit().await?;
     Ok((secret, session))

@@ -6,6 +6,7 @@
 //!
 //! Sources: OpenID Connect Core 1.0, sections 3.1 and 3.1.3.7; RFC 7636; RFC 9700.
 
+mod groups;
 mod id_token;
 mod refusal;
 
@@ -20,17 +21,20 @@ use openidconnect::core::{
     CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreProviderMetadata,
 };
 use openidconnect::{
-    AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken,
-    HttpRequest, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
-    RequestTokenError, Scope, SignatureVerificationError, TokenResponse,
+    AccessToken, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
+    CsrfToken, HttpRequest, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
+    TokenResponse,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use crate::integrations::cloud_identity::CloudIdentity;
 use crate::integrations::outbound::{OutboundError, OutboundHttp};
 use crate::randomness;
 
+use groups::SignedGroups;
 pub use id_token::VerifiedSignIn;
 pub use refusal::SignInRefusal;
 
@@ -72,6 +76,32 @@ pub struct LoginSettings {
     pub groups_claim: String,
     /// The claim that holds the number of a person's account at GitHub, if the directory knows it.
     pub github_id_claim: Option<String>,
+    /// Where groups come from that the ID token does not list.
+    pub groups_from: GroupsFrom,
+    /// The only domain whose accounts may sign in (Google's claim `hd`).
+    pub hosted_domain: Option<String>,
+}
+
+/// Where groups come from that the ID token does not list.
+#[derive(Clone, Debug)]
+pub enum GroupsFrom {
+    /// From nowhere: they are those of the claim.
+    Claim,
+    /// From the directory's userinfo.
+    Userinfo,
+    /// From Google's Cloud Identity.
+    CloudIdentity(CloudIdentity),
+}
+
+impl GroupsFrom {
+    /// As the configuration names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Userinfo => "userinfo",
+            Self::CloudIdentity(_) => "cloud_identity",
+        }
+    }
 }
 
 /// The directory that people sign in at. Discovered when it is first needed, so that a start
@@ -169,15 +199,18 @@ impl LoginProvider {
         now: Timestamp,
     ) -> Result<VerifiedSignIn, SignInRefusal> {
         let metadata = self.metadata(now, false).await?;
-        let id_token = self.redeem(&metadata, code, pkce_verifier, redirect_uri).await?;
-        match self.verify(&metadata, &id_token, expected_nonce, now) {
+        let (id_token, access_token) =
+            self.redeem(&metadata, code, pkce_verifier, redirect_uri).await?;
+        let verdict = match self.verify(&metadata, &id_token, expected_nonce, now) {
             Err(SignInRefusal::UnknownKey) => {
                 // The directory may have changed its keys since they were read.
                 let renewed = self.metadata(now, true).await?;
                 self.verify(&renewed, &id_token, expected_nonce, now)
             }
             verdict => verdict,
-        }
+        };
+        let (sign_in, groups) = verdict?;
+        self.with_groups(&metadata, sign_in, groups, access_token.secret()).await
     }
 
     /// Whether the provider was ever reached, for `/health/ready`.
@@ -251,14 +284,14 @@ impl LoginProvider {
         }
     }
 
-    /// Gives the code for an ID token (OpenID Connect Core 1.0, section 3.1.3).
+    /// Gives the code for an ID token and an access token (OpenID Connect Core 1.0, section 3.1.3).
     async fn redeem(
         &self,
         metadata: &CoreProviderMetadata,
         code: &str,
         pkce_verifier: &str,
         redirect_uri: &str,
-    ) -> Result<CoreIdToken, SignInRefusal> {
+    ) -> Result<(CoreIdToken, AccessToken), SignInRefusal> {
         let secret = ClientSecret::new(self.settings.client_secret.expose_secret().to_owned());
         let client_id = ClientId::new(self.settings.client_id.clone());
         let client = CoreClient::from_provider_metadata(metadata.clone(), client_id, Some(secret))
@@ -286,7 +319,8 @@ impl LoginProvider {
                 }
                 RequestTokenError::Other(problem) => SignInRefusal::CodeRefused(problem),
             })?;
-        answer.id_token().cloned().ok_or(SignInRefusal::NoIdToken)
+        let id_token = answer.id_token().cloned().ok_or(SignInRefusal::NoIdToken)?;
+        Ok((id_token, answer.access_token().clone()))
     }
 
     /// OpenID Connect Core 1.0, section 3.1.3.7.
@@ -296,7 +330,7 @@ impl LoginProvider {
         id_token: &CoreIdToken,
         expected_nonce: &str,
         now: Timestamp,
-    ) -> Result<VerifiedSignIn, SignInRefusal> {
+    ) -> Result<(VerifiedSignIn, SignedGroups), SignInRefusal> {
         let earlier = SystemTime::try_from(now.saturating_sub(LEEWAY).unwrap_or(now))
             .map_err(|_| SignInRefusal::Expired)?;
         // A "public client" to the library is one whose secret verifies no token.

@@ -2,6 +2,7 @@
 
 pub mod audit_events;
 pub mod cloud_credentials;
+pub mod cloud_identity;
 pub mod cloud_monitoring;
 pub mod cloud_run;
 pub mod cloud_storage;

@@ -114,6 +114,10 @@ pub struct SignIn {
     pub id_token: String,
     /// The JSON Web Key in the form that RFC 7638 hashes, as text.
     pub key: String,
+    /// The groups, where the gate read them at the directory because the ID token does not hold them: the gate's
+    /// own word, which nobody else signed. In the place of those of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate_groups: Option<Vec<String>>,
 }
 
 /// One signed decision. Binary members are unpadded base64url.
@@ -261,6 +265,9 @@ pub struct TrustedLogin {
     pub client_id: String,
     /// The claim that names groups.
     pub groups_claim: String,
+    /// Whether groups count that the gate read at the directory and that no ID token holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gate_groups: bool,
     /// Its keys (RFC 7638 form), or none to pin the issuer alone.
     pub keys: Vec<String>,
 }

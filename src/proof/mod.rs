@@ -17,6 +17,7 @@ pub mod log_head;
 pub mod public_key;
 pub mod recovery;
 pub mod registration;
+pub mod sign_in;
 pub mod token;
 pub mod user_handle;
 pub mod verify;

@@ -11,6 +11,7 @@
 //! | `/_sandbox/…` | levers for tests: key rotation, outage, altered ID tokens |
 
 mod authorization;
+mod cloud_identity;
 mod codes;
 mod levers;
 mod people;
@@ -18,6 +19,7 @@ mod signing;
 mod token_endpoint;
 mod workload;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +28,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -83,6 +85,9 @@ struct Shared {
     codes: Mutex<Codes>,
     outage_until: Mutex<Option<Timestamp>>,
     id_token_changes: Mutex<Option<Map<String, Value>>>,
+    userinfo_changes: Mutex<Option<Map<String, Value>>>,
+    /// The login names of people who left.
+    removed: Mutex<BTreeSet<String>>,
 }
 
 impl Identity {
@@ -99,6 +104,8 @@ impl Identity {
                 codes: Mutex::default(),
                 outage_until: Mutex::default(),
                 id_token_changes: Mutex::default(),
+                userinfo_changes: Mutex::default(),
+                removed: Mutex::default(),
             }),
         })
     }
@@ -115,6 +122,7 @@ impl Identity {
             .route("/identity/.well-known/jwks", get(authorization::keys))
             .route("/identity/token", post(token_endpoint::exchange))
             .route("/identity/userinfo", get(token_endpoint::userinfo))
+            .route("/v1/groups/-/memberships:searchTransitiveGroups", get(cloud_identity::search))
             .layer(middleware::from_fn_with_state(self.clone(), refuse_during_outage));
         Router::new()
             .merge(can_fail)
@@ -123,6 +131,8 @@ impl Identity {
             .route("/_sandbox/rotate-keys", post(levers::rotate_keys))
             .route("/_sandbox/identity-outage", post(levers::outage))
             .route("/_sandbox/id-token", post(levers::change_next_id_token))
+            .route("/_sandbox/userinfo", post(levers::change_next_userinfo))
+            .route("/_sandbox/people/{login}", delete(levers::remove_person))
             .layer(middleware::from_fn_with_state(self.clone(), date_by_own_clock))
             .with_state(self.clone())
     }

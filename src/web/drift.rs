@@ -57,7 +57,8 @@ async fn find<'a>(
     let finding = finding.ok_or_else(Problem::not_found)?;
     let policy = app.authority.policies.get(&finding.found.environment);
     let profile = &session.profile;
-    let policy = policy.filter(|policy| policy.admits_approver(&profile.person, &profile.groups));
+    let policy = policy
+        .filter(|policy| policy.admits_approver(&profile.person, profile.groups_under(policy)));
     Ok((finding, policy.ok_or_else(Problem::not_found)?))
 }
 

@@ -13,6 +13,7 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::short_code;
 use crate::domain::person::{Person, Profile};
 use crate::gate::decide::encode;
+use crate::proof::sign_in::id_token_of;
 use crate::proof::token::unverified_claims;
 use crate::storage::{Credential, CredentialStatus, KeptEndorsement, RecordedRevocation};
 use crate::web::page::{PageError, visit};
@@ -185,7 +186,7 @@ impl<'a> Book<'a> {
 
 /// The endorser's name, as the directory said when they endorsed.
 fn name_of(kept: &KeptEndorsement) -> String {
-    let claims = unverified_claims(&kept.signed.id_token).unwrap_or_default();
+    let claims = unverified_claims(&id_token_of(&kept.signed.id_token)).unwrap_or_default();
     let name = claims.get("name").and_then(|name| name.as_str());
     name.unwrap_or(&kept.endorser.subject).to_owned()
 }

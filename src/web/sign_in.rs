@@ -197,7 +197,9 @@ fn stale() -> Problem {
 fn refused(refusal: &SignInRefusal) -> Problem {
     tracing::warn!(code = refusal.code(), %refusal, "a sign-in was refused");
     let status = match refusal {
-        SignInRefusal::ProviderUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        SignInRefusal::ProviderUnavailable | SignInRefusal::GroupsUnavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::FORBIDDEN,
     };
     Problem::new(status, refusal.code(), format!("You were not signed in: {refusal}."))

@@ -67,6 +67,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         workflow_runs: Vec::new(),
         github_accounts: Default::default(),
         separation: None,
+        groups_must_be_signed: false,
     };
     let request = DeploymentRequest {
         service: web(),

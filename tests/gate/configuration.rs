@@ -204,6 +204,19 @@ fn the_example_is_a_configuration() {
     operators         group:operators
     auditors          group:internal-audit
 
+    environment payments
+      services        projects/example-prod/locations/europe-west1/services/payments
+      images          europe-docker.pkg.dev/example-prod/app/payments
+      may ask         github with ref refs/heads/main, repository_id 523456789
+      must sign       2 of release-managers
+      separation      nobody signs for commits that they had a hand in
+      keys            whoever signs has at least 2 such keys; after the loss of one the others go on signing for 168h
+      steps           100 percent
+      expires in      8h
+      begins within   1h of the last signature
+      a new request   supersedes an older one for the same service
+      wait at once    at most 1000
+
     environment production
       services        projects/example-prod/locations/europe-west1/services/web
                       projects/example-prod/locations/europe-west1/services/checkout
@@ -226,19 +239,6 @@ fn the_example_is_a_configuration() {
       begins within   1h of the last signature
       a new request   supersedes an older one for the same service
       wait at once    at most 20
-
-    environment payments
-      services        projects/example-prod/locations/europe-west1/services/payments
-      images          europe-docker.pkg.dev/example-prod/app/payments
-      may ask         github with ref refs/heads/main, repository_id 523456789
-      must sign       2 of release-managers
-      separation      nobody signs for commits that they had a hand in
-      keys            whoever signs has at least 2 such keys; after the loss of one the others go on signing for 168h
-      steps           100 percent
-      expires in      8h
-      begins within   1h of the last signature
-      a new request   supersedes an older one for the same service
-      wait at once    at most 1000
 
     environment staging
       services        projects/example-staging/locations/europe-west1/services/web

@@ -98,6 +98,7 @@ pub fn policy() -> Policy {
         workflow_runs: vec![],
         github_accounts: Default::default(),
         separation: None,
+        groups_must_be_signed: false,
     }
 }
 
@@ -251,6 +252,7 @@ pub fn viewer(name: &str, groups: &[&str], keys: &[&str]) -> Viewer {
             email: None,
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             github_id: None,
+            gate_groups: false,
         },
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         reads_ledger: false,

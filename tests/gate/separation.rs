@@ -241,7 +241,7 @@ async fn what_is_not_known_refuses_the_request(engine: Engine) {
         refused(&world, commit, says).await;
     }
     // A co-author who is known by another commit of theirs.
-    let world = World::new(&gate);
+    let world = World::new(&gate).with("author", "alice").with("committer", "alice");
     let mut commit = world.commit();
     commit["message"] = "Once\n\nCo-authored-by: O <OCTAVIA@example.com>".into();
     world.publish(commit).await;
@@ -257,17 +257,17 @@ async fn what_is_not_known_refuses_the_request(engine: Engine) {
         .collect();
     gate.sandbox(Method::POST, "/_sandbox/github/commits", Some(long.into())).await;
     let world = world.after(0xee_0000 + 250);
-    refused(&world, world.commit(), "ships 251 commits, and GitHub is asked about 250 at most").await;
+    refused(&world, world.commit(), "ships 251 commits, and GitHub is asked about 250 at most")
+        .await;
 
     // A run that GitHub does not know, an agent, and a GitHub that does not answer.
     let world = World::new(&gate);
     let mut claims = world.claims();
     claims["run_id"] = "1".into();
     world.publish(world.commit()).await;
-    for (claims, status, code) in [
-        (claims, 422, "commits_unknown"),
-        (json!({"issuer": "agent"}), 422, "commits_unknown"),
-    ] {
+    for (claims, status, code) in
+        [(claims, 422, "commits_unknown"), (json!({"issuer": "agent"}), 422, "commits_unknown")]
+    {
         let token = gate.token(claims).await;
         let answer = gate.ask_as(&token, "one", &gate.request_body(json!({}))).await;
         answer.assert_problem(status, code);
@@ -280,7 +280,8 @@ async fn what_is_not_known_refuses_the_request(engine: Engine) {
 
 /// Where nobody says whose an account is, its owner could have written anything.
 async fn an_approver_without_an_account_does_not_count(engine: Engine) {
-    let listed = "separation = { bases = {} }\ngithub_accounts = { 4101 = \"u-alice\", 4102 = \"u-bob\" }";
+    let listed =
+        "separation = { bases = {} }\ngithub_accounts = { 4101 = \"u-alice\", 4102 = \"u-bob\" }";
     let gate = Gate::start_with(engine, |config| {
         let config = config.replace("count = 1", "count = 2");
         config.replace("newer_request = \"queue\"", &format!("newer_request = \"queue\"\n{listed}"))
@@ -296,12 +297,16 @@ async fn an_approver_without_an_account_does_not_count(engine: Engine) {
         .restart_with(|config| {
             let base = format!("{{ {REPOSITORY} = \"{BASE}\" }}");
             let config = config.replace("count = 1", "count = 2");
-            let config = config.replace("newer_request = \"queue\"", &format!("newer_request = \"queue\"\n{listed}"));
+            let config = config.replace(
+                "newer_request = \"queue\"",
+                &format!("newer_request = \"queue\"\n{listed}"),
+            );
             config.replace("bases = {}", &format!("bases = {base}"))
         })
         .await;
     let octavia = someone("octavia");
-    let base = json!([{"repository": REPOSITORY, "sha": BASE, "author": octavia, "committer": octavia}]);
+    let base =
+        json!([{"repository": REPOSITORY, "sha": BASE, "author": octavia, "committer": octavia}]);
     gate.sandbox(Method::POST, "/_sandbox/github/commits", Some(base)).await;
     let id = World::new(&gate).with("committer", "bob").ask().await;
     let mut people = approvers(&gate).await;

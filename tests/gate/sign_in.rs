@@ -1,9 +1,11 @@
 //! Sign-in of people against the sandbox's OpenID provider, over HTTP.
 
+mod groups;
+
 use std::collections::HashMap;
 
 use countersign::integrations::login_oidc::{
-    Begin, LoginProvider, LoginSettings, SignInRefusal, VerifiedSignIn, check_state,
+    Begin, GroupsFrom, LoginProvider, LoginSettings, SignInRefusal, VerifiedSignIn, check_state,
 };
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -23,6 +25,8 @@ fn settings(server: &IdentityServer) -> LoginSettings {
         scopes: ["openid", "profile", "email", "groups"].map(str::to_owned).to_vec(),
         groups_claim: "groups".to_owned(),
         github_id_claim: None,
+        groups_from: GroupsFrom::Claim,
+        hosted_domain: None,
     }
 }
 

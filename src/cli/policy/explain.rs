@@ -124,6 +124,9 @@ fn in_words(explanation: &Explanation, policy: &Policy, person: &str) -> String 
         let rule = policy.rules.get(*index).map(Rule::in_words).unwrap_or_default();
         text.push_str(&format!("{person} may sign for rule {} ({rule}), {why}.\n", index + 1));
     }
+    if policy.separation.is_some() && !explanation.signs.is_empty() {
+        text.push_str("That holds if they had no hand in the commits that it ships: nobody signs for their own here.\n");
+    }
     if explanation.signs.is_empty() {
         text.push_str(&format!(
             "{person} may sign for none of the rules. Name the groups of their sign-in with --group.\n"

@@ -47,11 +47,11 @@ impl Approval {
         by: &Profile,
         now: Timestamp,
     ) -> Result<(), TransitionRefusal> {
-        let Profile { person, name, groups, github_id, .. } = by;
+        let Profile { person, name, github_id, .. } = by;
         if self.policy.was_asked_by(self.subject.subject(), person) {
             return Err(TransitionRefusal::OwnRequest(name.clone()));
         }
-        if !self.policy.admits_approver(person, groups) {
+        if !self.policy.admits_approver(person, by.groups_under(&self.policy)) {
             return Err(TransitionRefusal::NotAnApprover(name.clone()));
         }
         if act.goes_on() {

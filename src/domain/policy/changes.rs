@@ -128,6 +128,15 @@ impl Changes {
             ("may", "be signed for by its owner"),
         );
         self.of_separation(old, new);
+        match (old.groups_must_be_signed, new.groups_must_be_signed) {
+            (false, true) => {
+                self.add(Effect::Narrower, "only groups count that the directory signed")
+            }
+            (true, false) => {
+                self.add(Effect::Wider, "groups count now that the directory did not sign")
+            }
+            _ => {}
+        }
         self.of_signers(old, new);
         self.of_rules(&old.rules, &new.rules);
         self.of_enrolment(&old.enrolment, &new.enrolment);
@@ -182,14 +191,12 @@ impl Changes {
     /// Whether anybody signs for their own commits.
     fn of_separation(&mut self, old: &Policy, new: &Policy) {
         match (&old.separation, &new.separation) {
-            (None, Some(_)) => self.add(
-                Effect::Narrower,
-                "nobody signs for commits that they had a hand in now",
-            ),
-            (Some(_), None) => self.add(
-                Effect::Wider,
-                "people may sign for commits that they had a hand in now",
-            ),
+            (None, Some(_)) => {
+                self.add(Effect::Narrower, "nobody signs for commits that they had a hand in now")
+            }
+            (Some(_), None) => {
+                self.add(Effect::Wider, "people may sign for commits that they had a hand in now")
+            }
             (Some(before), Some(after)) => {
                 if before.github_id_claim != after.github_id_claim {
                     self.add(

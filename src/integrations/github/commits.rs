@@ -210,7 +210,9 @@ impl GitHub {
                 break;
             }
         }
-        Err(Unattributed::Unanswered(format!("it did not list all commits between {base} and {head}")))
+        Err(Unattributed::Unanswered(format!(
+            "it did not list all commits between {base} and {head}"
+        )))
     }
 
     /// Who started the run first and who started this attempt ("Get a workflow run attempt"), and whoever its
@@ -386,9 +388,18 @@ mod tests {
     fn co_authors_are_found_wherever_they_stand() {
         let found = |message: &str| co_authors(message).collect::<Vec<_>>();
         let one = |address: &str| vec![Some(address.to_owned())];
-        assert_eq!(found("Send it once\n\nCo-authored-by: Erin <Erin@Example.com>"), one("erin@example.com"));
-        assert_eq!(found("a\n\nco-AUTHORED-by : x <y> <erin@example.com> \n\nmore"), one("erin@example.com"));
-        assert_eq!(found("a\r\n\r\nCo-authored-by: Erin <e@x>\r\nCo-authored-by: Bob <b@x>"), [Some("e@x".to_owned()), Some("b@x".to_owned())]);
+        assert_eq!(
+            found("Send it once\n\nCo-authored-by: Erin <Erin@Example.com>"),
+            one("erin@example.com")
+        );
+        assert_eq!(
+            found("a\n\nco-AUTHORED-by : x <y> <erin@example.com> \n\nmore"),
+            one("erin@example.com")
+        );
+        assert_eq!(
+            found("a\r\n\r\nCo-authored-by: Erin <e@x>\r\nCo-authored-by: Bob <b@x>"),
+            [Some("e@x".to_owned()), Some("b@x".to_owned())]
+        );
         assert_eq!(found("a\n\nCo-authored-by: Erin"), [None]);
         assert_eq!(found("a\n\nCo-authored-by: Erin < >"), [None]);
         assert!(found("This was co-authored by Erin <erin@example.com>").is_empty());
@@ -398,7 +409,12 @@ mod tests {
     fn only_what_github_gave_out_names_an_account() {
         let erin = Account { id: 9001, login: "erin".to_owned() };
         assert_eq!(no_reply("9001+erin@users.noreply.github.com"), Some(erin));
-        for address in ["erin@users.noreply.github.com", "9001+erin@users.noreply.github.com.example", "9001+erin@example.com", "x+erin@users.noreply.github.com"] {
+        for address in [
+            "erin@users.noreply.github.com",
+            "9001+erin@users.noreply.github.com.example",
+            "9001+erin@example.com",
+            "x+erin@users.noreply.github.com",
+        ] {
             assert_eq!(no_reply(address), None, "{address}");
         }
     }

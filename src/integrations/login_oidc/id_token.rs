@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use super::groups::SignedGroups;
 use super::{LEEWAY, LoginSettings, SignInRefusal};
 use crate::domain::separation::github_id;
 use crate::proof::jwk::canonical_key;
@@ -16,6 +17,7 @@ pub struct VerifiedSignIn {
     name: Option<String>,
     email: Option<String>,
     groups: Vec<String>,
+    gate_groups: bool,
     github_id: Option<u64>,
     auth_time: Option<Timestamp>,
     issued_at: Timestamp,
@@ -44,9 +46,22 @@ impl VerifiedSignIn {
         self.email.as_deref()
     }
 
-    /// The groups that the directory signed.
+    /// The groups.
     pub fn groups(&self) -> &[String] {
         &self.groups
+    }
+
+    /// Whether the groups are the gate's own word, which read them where the directory signs nothing.
+    pub fn has_gate_groups(&self) -> bool {
+        self.gate_groups
+    }
+
+    pub(super) fn with_signed_groups(self, groups: Vec<String>) -> Self {
+        Self { groups, ..self }
+    }
+
+    pub(super) fn with_gate_groups(self, groups: Vec<String>) -> Self {
+        Self { groups, gate_groups: true, ..self }
     }
 
     /// The number of the person's account at GitHub, if the directory signed one.
@@ -97,7 +112,7 @@ pub(super) fn check(
     raw: String,
     jwk: Value,
     now: Timestamp,
-) -> Result<VerifiedSignIn, SignInRefusal> {
+) -> Result<(VerifiedSignIn, SignedGroups), SignInRefusal> {
     let claims = {
         let token = CompactToken::parse(&raw)
             .map_err(|unreadable| SignInRefusal::MalformedToken(unreadable.to_string()))?;
@@ -125,35 +140,25 @@ pub(super) fn check(
     let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
     let present = |value: &String| !value.is_empty();
     let verified = claims.get("email_verified") == Some(&Value::Bool(true));
-    Ok(VerifiedSignIn {
+    let hosted = claims.get("hd").and_then(Value::as_str);
+    if let Some(domain) = settings.hosted_domain.as_deref().filter(|one| hosted != Some(*one)) {
+        return Err(SignInRefusal::OtherDomain(domain.to_owned()));
+    }
+    let signed_groups = SignedGroups::of(&settings.groups_claim, &claims)?;
+    let sign_in = VerifiedSignIn {
         issuer: text("iss").ok_or_else(|| missing("iss"))?,
         subject: text("sub").filter(present).ok_or_else(|| missing("sub"))?,
         name: text("name").filter(present),
         email: text("email").filter(|_| verified),
-        groups: groups(&settings.groups_claim, &claims)?,
+        groups: Vec::new(),
+        gate_groups: false,
         github_id: settings.github_id_claim.as_ref().and_then(|name| github_id(claims.get(name)?)),
         auth_time,
         issued_at,
         id_token: raw,
         key,
-    })
-}
-
-/// The person's groups. Absent means none. Entra replaces more than 200 groups by a pointer
-/// (`_claim_names`), which nobody signed the target of.
-fn groups(claim: &str, claims: &Map<String, Value>) -> Result<Vec<String>, SignInRefusal> {
-    if claims.get("_claim_names").and_then(|names| names.get(claim)).is_some() {
-        return Err(SignInRefusal::UnreadableGroups("it sent a pointer in place of the list"));
-    }
-    let not_texts = || SignInRefusal::UnreadableGroups("its claim is not a list of texts");
-    match claims.get(claim) {
-        None => Ok(Vec::new()),
-        Some(Value::Array(groups)) => groups
-            .iter()
-            .map(|group| group.as_str().map(str::to_owned).ok_or_else(not_texts))
-            .collect(),
-        Some(_) => Err(not_texts()),
-    }
+    };
+    Ok((sign_in, signed_groups))
 }
 
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, SignInRefusal> {

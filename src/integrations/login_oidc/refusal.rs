@@ -58,6 +58,17 @@ pub enum SignInRefusal {
         "the directory did not say which groups you are in ({0}); ask an administrator to send the groups as a list"
     )]
     UnreadableGroups(&'static str),
+    /// The groups are to be read elsewhere, and that place gave none.
+    #[error("the directory did not say at the moment which groups you are in; try again shortly")]
+    GroupsUnavailable,
+    /// Userinfo is about somebody else than the ID token (OpenID Connect Core 1.0, section 5.3.2).
+    #[error(
+        "the sign-in service answered about another person than the one who signed in; start again"
+    )]
+    OtherUserinfo,
+    /// The account is of no domain, or of another one than the configured.
+    #[error("only accounts of {0} may sign in here; sign in with one of those")]
+    OtherDomain(String),
 }
 
 impl SignInRefusal {
@@ -81,6 +92,9 @@ impl SignInRefusal {
             Self::FromTheFuture => "id_token_from_the_future",
             Self::TooOld => "sign_in_too_old",
             Self::UnreadableGroups(_) => "unreadable_groups",
+            Self::GroupsUnavailable => "groups_unavailable",
+            Self::OtherUserinfo => "other_userinfo",
+            Self::OtherDomain(_) => "other_domain",
         }
     }
 }

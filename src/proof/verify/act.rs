@@ -77,8 +77,8 @@ pub fn verify_act<P: Act>(
     check_time(&act, moment)?;
     endorsement::check_times(&keys)?;
     let person = act.statement.predicate().signer();
-    let groups = own.groups(&trust.login.groups_claim).filter(|_| {
-        *act.statement.predicate().sign_in_digest() == Digest::of(&act.sign_in.id_token)
+    let groups = own.groups(&trust.login.groups_claim, false).filter(|_| {
+        *act.statement.predicate().sign_in_digest() == act.sign_in.digest()
             && own.person().as_ref() == Some(person)
             && is_recent(&own, moment.at)
     });

@@ -113,11 +113,12 @@ pub(super) fn check_sign_ins(
     trust: &Trust,
 ) -> Result<(), Failure> {
     let decided = form.decisions.iter().zip(&chain.last.decisions);
+    let (claim, must_be_signed) = (&trust.login.groups_claim, form.policy.groups_must_be_signed);
     for ((signed, recorded), sign_in) in decided.zip(sign_ins) {
         let predicate = signed.statement.predicate();
-        let holds = predicate.sign_in_digest == Digest::of(&signed.sign_in.id_token)
+        let holds = predicate.sign_in_digest == signed.sign_in.digest()
             && Some(&predicate.approver) == sign_in.person().as_ref()
-            && sign_in.groups(&trust.login.groups_claim).as_ref() == Some(&recorded.groups)
+            && sign_in.groups(claim, must_be_signed).as_ref() == Some(&recorded.groups)
             && sign_in.github_id(form.policy.github_id_claim()) == recorded.github_id
             && is_recent(sign_in, recorded.decided_at);
         if !holds {

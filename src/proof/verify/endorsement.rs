@@ -113,7 +113,7 @@ pub(super) fn check_sign_ins(
 ) -> Result<(), Failure> {
     for (endorsement, sign_in) in endorsements(keys).zip(sign_ins) {
         let predicate = endorsement.signed.statement.predicate();
-        let holds = predicate.sign_in_digest == Digest::of(&endorsement.signed.sign_in.id_token)
+        let holds = predicate.sign_in_digest == endorsement.signed.sign_in.digest()
             && Some(&predicate.endorser) == sign_in.person().as_ref()
             && is_recent(sign_in, endorsement.entry.record.at);
         if !holds {

@@ -107,7 +107,7 @@ fn enrolled(
         "aaguid": HEXLOWER.encode(&attested.aaguid),
         "backup_eligible": attested.flags.backup_eligible(),
         "registration_digest": digest,
-        "sign_in_digest": Digest::of(&sign_in.id_token),
+        "sign_in_digest": sign_in.digest(),
         "sign_in_key": thumbprint(&sign_in.key),
     });
     let is_recorded = record.kind == REGISTERED && record.approval.is_none() && record.data == said;

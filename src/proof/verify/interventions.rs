@@ -11,7 +11,6 @@ use super::enrolment::Enrolled;
 use super::failure::{Code, Failure};
 use super::form::{Form, UnverifiedIntervention};
 use super::sign_in::VerifiedSignIn;
-use crate::domain::digest::Digest;
 use crate::domain::statement::STATEMENT_LIFETIME;
 use crate::proof::evidence::Trust;
 
@@ -52,7 +51,7 @@ pub(super) fn check_times(form: &Form<'_>) -> Result<(), Failure> {
 pub(super) fn check_sign_ins(form: &Form<'_>, sign_ins: &[VerifiedSignIn]) -> Result<(), Failure> {
     for (one, sign_in) in form.interventions.iter().zip(sign_ins) {
         let predicate = one.signed.statement.predicate();
-        let holds = predicate.sign_in_digest == Digest::of(&one.signed.sign_in.id_token)
+        let holds = predicate.sign_in_digest == one.signed.sign_in.digest()
             && Some(&predicate.approver) == sign_in.person().as_ref()
             && is_recent(sign_in, at(form, one));
         if !holds {
@@ -112,7 +111,7 @@ pub(super) fn check_people(
 ) -> Result<(), Failure> {
     for (one, sign_in) in form.interventions.iter().zip(sign_ins) {
         let person = &one.signed.statement.predicate().approver;
-        let groups = sign_in.groups(&trust.login.groups_claim);
+        let groups = sign_in.groups(&trust.login.groups_claim, form.policy.groups_must_be_signed);
         let may_sign = groups.is_some_and(|groups| form.policy.admits_approver(person, &groups));
         let (subject, github_id) =
             (form.subject.subject(), sign_in.github_id(form.policy.github_id_claim()));

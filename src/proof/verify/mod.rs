@@ -294,7 +294,7 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         if let Some(rules) = &form.policy.keys {
             held.push(keys::held(rules));
         }
-        held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most fifteen minutes whose groups the directory signed; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind()));
+        held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most fifteen minutes {}; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind(), groups(form)));
     }
     if !form.interventions.is_empty() {
         held.push(format!("{}: over exactly this deployment, within five minutes of its statement, by somebody whom a rule names; what the rollout did because of it stands in no entry before.", count(form.interventions.len(), "intervention")));
@@ -309,6 +309,13 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
             rules.join(" and "),
             if yes == 1 { "1 person".to_owned() } else { format!("{yes} people") }
         ));
+        let shipped = form.subject.deployment().and_then(|one| one.shipped.as_ref());
+        if let Some(shipped) = shipped.filter(|_| form.policy.separation.is_some()) {
+            held.push(format!(
+                "None of them is one of the {} that had a hand in what ships, by GitHub's word when it was asked for.",
+                count(shipped.accounts.len(), "account")
+            ));
+        }
     }
     held
 }
@@ -324,6 +331,17 @@ fn asked(form: &Form<'_>) -> String {
         Some(run) => format!(
             "That run {} of {} waited is the gate's own statement, signed by its log key when it was written: it names the webhook by its hashes, and no signature of GitHub can be checked here. The policy lets people sign for this run.",
             run.run, requester.subject
+        ),
+    }
+}
+
+/// Whose word the groups are.
+fn groups(form: &Form<'_>) -> String {
+    let is_ours = |signed: &&form::UnverifiedDecision<'_>| signed.sign_in.gate_groups.is_some();
+    match form.decisions.iter().filter(is_ours).count() {
+        0 => "whose groups the directory signed".to_owned(),
+        count => format!(
+            "whose groups the directory signed or, {count} times, are the gate's own word, which read them there"
         ),
     }
 }

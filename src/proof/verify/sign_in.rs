@@ -19,6 +19,8 @@ pub(super) const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 /// What an ID token says, with the directory's signature verified.
 pub(super) struct VerifiedSignIn {
     claims: Map<String, Value>,
+    /// The groups that are the gate's own word, where they are.
+    gate_groups: Option<Vec<String>>,
 }
 
 impl VerifiedSignIn {
@@ -32,8 +34,17 @@ impl VerifiedSignIn {
         numeric_date(&self.claims, "iat").ok().flatten()
     }
 
-    /// The groups that it names; none where the claim is absent. `None` if it is no list of texts.
-    pub(super) fn groups(&self, claim: &str) -> Option<Vec<String>> {
+    /// The groups: of the ID token, or by the gate's own word where that is there in their place and the rules
+    /// do not ask for the directory's. `None` if they are no list of texts.
+    pub(super) fn groups(&self, claim: &str, must_be_signed: bool) -> Option<Vec<String>> {
+        match &self.gate_groups {
+            Some(groups) if !must_be_signed => Some(groups.clone()),
+            _ => self.signed_groups(claim),
+        }
+    }
+
+    /// The groups that the directory signed; none where the claim is absent.
+    fn signed_groups(&self, claim: &str) -> Option<Vec<String>> {
         match self.claims.get(claim) {
             None => Some(Vec::new()),
             Some(Value::Array(groups)) => {
@@ -105,7 +116,7 @@ pub(super) fn verify(
     login: &TrustedLogin,
     judge: &impl Judge,
 ) -> Result<VerifiedSignIn, Failure> {
-    let SignIn { id_token, key } = sign_in;
+    let SignIn { id_token, key, gate_groups } = sign_in;
     let claims = unverified_claims(id_token)
         .map_err(|error| invalid(format!("an ID token cannot be read: {error}")))?;
     let issuer = claims.get("iss").and_then(Value::as_str);
@@ -120,7 +131,10 @@ pub(super) fn verify(
     judge.require(recorded_key.is_none_or(|recorded| recorded == thumbprint(key)), || {
         invalid("the directory's key is not the one that was recorded")
     })?;
-    Ok(VerifiedSignIn { claims })
+    judge.require(gate_groups.is_none() || login.gate_groups, || {
+        invalid("the groups of a sign-in are the gate's own word, which the anchors do not accept")
+    })?;
+    Ok(VerifiedSignIn { claims, gate_groups: gate_groups.clone() })
 }
 
 /// `aud` is the client, or a list with nothing else in it; whoever it was issued to is the client

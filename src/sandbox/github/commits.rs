@@ -185,9 +185,8 @@ pub(super) async fn pull(
     Path((repository, number)): Path<(u64, u64)>,
 ) -> Response {
     let kept = github.kept();
-    let is_it = |pull: &&super::Thing| {
-        pull.repository == repository && pull.value["number"] == number
-    };
+    let is_it =
+        |pull: &&super::Thing| pull.repository == repository && pull.value["number"] == number;
     let Some(pull) = kept.pulls.iter().rev().find(is_it) else { return not_found() };
     let mut answer = pull.value.clone();
     answer["merged"] = (!answer["merged_at"].is_null()).into();

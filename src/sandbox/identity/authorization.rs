@@ -13,7 +13,7 @@ use url::Url;
 use super::codes::Grant;
 use super::people::{PEOPLE, Person};
 use super::signing::Issuer;
-use super::{CLIENT_ID, Identity, workload};
+use super::{CLIENT_ID, Identity, hold, workload};
 
 /// OpenID Connect Discovery 1.0, section 3.
 pub(super) async fn discovery(State(identity): State<Identity>) -> Json<Value> {
@@ -89,7 +89,8 @@ pub(super) async fn authorize(
         }
         return page(StatusCode::OK, &SignInPage { parameters: &parameters, people: &PEOPLE });
     };
-    let Some(person) = Person::by_login(login) else {
+    let is_here = !hold(&identity.shared.removed).contains(login);
+    let Some(person) = Person::by_login(login).filter(|_| is_here) else {
         return answer.error("access_denied", "login_hint names nobody of this directory");
     };
     let now = identity.now();

@@ -1,7 +1,7 @@
 //! Levers for tests: key rotation, an outage, an altered ID token.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::SignedDuration;
@@ -72,4 +72,22 @@ pub(super) async fn change_next_id_token(
 ) -> Response {
     *hold(&identity.shared.id_token_changes) = Some(changes);
     StatusCode::NO_CONTENT.into_response()
+}
+
+/// `POST /_sandbox/userinfo`: changes to the next answer of userinfo; null leaves a claim out.
+pub(super) async fn change_next_userinfo(
+    State(identity): State<Identity>,
+    Json(changes): Json<Map<String, Value>>,
+) -> Response {
+    *hold(&identity.shared.userinfo_changes) = Some(changes);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// `DELETE /_sandbox/people/alice`: the directory knows the person no more.
+pub(super) async fn remove_person(
+    State(identity): State<Identity>,
+    Path(login): Path<String>,
+) -> StatusCode {
+    hold(&identity.shared.removed).insert(login);
+    StatusCode::NO_CONTENT
 }

@@ -120,7 +120,12 @@ pub(super) async fn userinfo(State(identity): State<Identity>, headers: HeaderMa
     let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
     let person = token.and_then(|token| identity.codes().person(token, identity.now()));
     match person {
-        Some(person) => Json(person.claims()).into_response(),
+        Some(person) => {
+            let mut claims = object(person.claims());
+            let changes = hold(&identity.shared.userinfo_changes).take().unwrap_or_default();
+            workload::merge(&mut claims, changes);
+            Json(claims).into_response()
+        }
         None => {
             let refused =
                 refusal(StatusCode::UNAUTHORIZED, "invalid_token", "the access token is not valid");

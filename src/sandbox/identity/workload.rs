@@ -183,7 +183,7 @@ pub(super) fn issue(
 }
 
 /// Members given replace those that are there; null takes one away.
-fn merge(object: &mut Map<String, Value>, changes: Map<String, Value>) {
+pub(super) fn merge(object: &mut Map<String, Value>, changes: Map<String, Value>) {
     for (name, value) in changes {
         if value.is_null() {
             object.remove(&name);

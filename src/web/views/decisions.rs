@@ -93,6 +93,8 @@ pub enum Turn {
         completes: bool,
         /// Until when they may although another key has to be registered.
         until: Option<Moment>,
+        /// The groups, where they are the gate's own word.
+        gate_groups: Option<Inert>,
     },
 }
 
@@ -200,6 +202,7 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
             until: viewer.keys_until.map(|until| Moment::new(until, around.now)),
             keys: names_of_keys(viewer),
             completes: completes(approval, viewer),
+            gate_groups: gate_groups(&viewer.profile),
         },
     }
 }
@@ -219,13 +222,21 @@ fn withdrawal_turn(approval: &Approval, viewer: &Viewer, around: Surroundings<'_
     })
 }
 
+/// The groups that the directory did not sign, if that is how they came.
+fn gate_groups(profile: &Profile) -> Option<Inert> {
+    let names = profile.groups.join(", ");
+    let names = if names.is_empty() { "none" } else { &names };
+    profile.gate_groups.then(|| Inert::new(names))
+}
+
 fn names_of_keys(viewer: &Viewer) -> Vec<Inert> {
     viewer.keys.iter().map(|name| Inert::new(name)).collect()
 }
 
 fn completes(approval: &Approval, viewer: &Viewer) -> bool {
     let mut signers = approval.signers();
-    signers.push((viewer.profile.person.clone(), viewer.profile.groups.clone()));
+    let groups = viewer.profile.groups_under(&approval.policy).to_vec();
+    signers.push((viewer.profile.person.clone(), groups));
     approval.policy.is_met(&signers)
 }
 
@@ -235,7 +246,8 @@ pub fn refusal(
     viewer: &Viewer,
     around: Surroundings<'_>,
 ) -> Option<TransitionRefusal> {
-    let Profile { person, name, groups, github_id, .. } = &viewer.profile;
+    let Profile { person, name, github_id, .. } = &viewer.profile;
+    let groups = viewer.profile.groups_under(&approval.policy);
     approval.may_decide(person, name, groups, *github_id, around.now).err()
 }
 

@@ -170,8 +170,11 @@ fn of_shipped(shipped: &Shipped) -> [Fact; 2] {
     };
     let names: Vec<&str> = shipped.accounts.iter().map(|account| account.login.as_str()).collect();
     let names = names.join(", ");
-    [("Ships", ships), ("Had a hand in it, and cannot sign", names)]
-        .map(|(label, value)| Fact { label, value: Inert::new(&value), href: None })
+    [("Ships", ships), ("Had a hand in it, and cannot sign", names)].map(|(label, value)| Fact {
+        label,
+        value: Inert::new(&value),
+        href: None,
+    })
 }
 
 /// For whom a program acts, by its name in the directory. What a program says of it in words is no fact.

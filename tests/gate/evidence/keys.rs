@@ -154,6 +154,7 @@ impl Keys {
                 issuer: DIRECTORY.into(),
                 client_id: CLIENT.into(),
                 groups_claim: "groups".into(),
+                gate_groups: false,
                 keys: vec![self.directory.text()],
             },
             workload_issuers: vec![TrustedIssuer {

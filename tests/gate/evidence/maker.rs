@@ -13,8 +13,8 @@ use countersign::domain::ids::ApprovalId;
 use countersign::domain::ledger::Record;
 use countersign::domain::person::Person;
 use countersign::domain::policy::{Policy, RequesterMatch};
-use countersign::domain::separation::github_id;
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
+use countersign::domain::separation::github_id;
 use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
 use countersign::domain::subject::{FrozenSubject, Requester, Subject};
 use countersign::domain::workflow_run::WorkflowRun;
@@ -348,8 +348,11 @@ impl Maker {
         let mut claims =
             self.id_token(signer.subject, "n", signer.group, at - SignedDuration::from_secs(40));
         (self.edit_id_token)(&mut claims);
-        let sign_in =
-            SignIn { id_token: self.keys.directory.sign(&claims), key: self.keys.directory.text() };
+        let sign_in = SignIn {
+            id_token: self.keys.directory.sign(&claims),
+            key: self.keys.directory.text(),
+            gate_groups: None,
+        };
         let approver = Person { issuer: DIRECTORY.into(), subject: signer.subject.into() };
         let decider = Decider {
             approver: approver.clone(),

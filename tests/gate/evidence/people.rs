@@ -34,7 +34,7 @@ impl Maker {
         let mut claims = self.id_token(subject, &nonce, "engineering", at);
         (self.edit_enrolment_token)(&mut claims);
         let key = &self.keys.directory;
-        let sign_in = SignIn { id_token: key.sign(&claims), key: key.text() };
+        let sign_in = SignIn { id_token: key.sign(&claims), key: key.text(), gate_groups: None };
         let authenticator = Arc::new(Mutex::new(authenticator));
         Enrolled {
             subject,
@@ -56,7 +56,7 @@ impl Maker {
         let mut claims = self.id_token(ANCHOR_SUBJECT, &nonce, "engineering", at);
         (self.edit_enrolment_token)(&mut claims);
         let key = &self.keys.directory;
-        let sign_in = SignIn { id_token: key.sign(&claims), key: key.text() };
+        let sign_in = SignIn { id_token: key.sign(&claims), key: key.text(), gate_groups: None };
         let subject = ANCHOR_SUBJECT;
         Enrolled {
             subject,
@@ -78,7 +78,8 @@ impl Maker {
             let mut claims = self.id_token(people[by].subject, "n", "security", at);
             (self.edit_endorsing_token)(&mut claims);
             let key = &self.keys.directory;
-            let sign_in = SignIn { id_token: key.sign(&claims), key: key.text() };
+            let sign_in =
+                SignIn { id_token: key.sign(&claims), key: key.text(), gate_groups: None };
             let endorser = Decider {
                 approver: people[by].person(),
                 credentials: vec![people[by].id()],

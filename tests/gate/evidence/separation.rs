@@ -124,7 +124,8 @@ const CASES: [(&str, Verdict, Change); 21] = [
     }),
     ("with a member more", MALFORMED, |it| {
         it.edit_evidence = |evidence| {
-            evidence.deployment = evidence.deployment.replace(r#""commits":2"#, r#""commits":2,"count":2"#);
+            evidence.deployment =
+                evidence.deployment.replace(r#""commits":2"#, r#""commits":2,"count":2"#);
         };
     }),
 ];

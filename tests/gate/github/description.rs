@@ -20,6 +20,11 @@ fn what_github_describes_is_accepted() {
         ("PATCH", "/repositories/1/check-runs/2", json!({"status": "in_progress"})),
         ("PATCH", "/repositories/1/issues/comments/2", json!({"body": "text"})),
         ("POST", "/app/installations/1/access_tokens", Value::Null),
+        ("GET", "/repositories/1/compare/abc...def?per_page=100&page=2", Value::Null),
+        ("GET", "/repositories/1/commits?author=a%40example.com&per_page=1", Value::Null),
+        ("GET", "/repositories/1/commits/abc/pulls?per_page=100", Value::Null),
+        ("GET", "/repositories/1/pulls/7", Value::Null),
+        ("GET", "/repositories/1/actions/runs/7/attempts/2", Value::Null),
     ] {
         assert_eq!(problem(method, path, body), "", "{method} {path}");
     }

@@ -35,6 +35,7 @@ impl Simulation {
             email: None,
             groups: vec!["security".to_owned()],
             github_id: None,
+            gate_groups: false,
         };
         let approval = self.approval.clone();
         let transition = approval.intervene(act, &by, None, self.now).unwrap();

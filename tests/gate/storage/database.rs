@@ -147,6 +147,7 @@ pub fn session(subject: &str) -> Session {
         email: None,
         groups: vec!["release-managers".into()],
         github_id: None,
+        gate_groups: false,
     };
     Session {
         id: Digest::of(subject),
