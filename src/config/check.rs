@@ -12,10 +12,10 @@ use url::{Host, Url};
 use crate::config::environments::Around;
 use crate::config::error::Problem;
 use crate::config::file::{
-    ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
+    ConfigFile, Header, LoginSection, ProxySection, WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, actions, database, drift, environments, github, log_head, loopback, metrics, receivers,
+    Config, actions, database, drift, environments, github, google_account, log_head, loopback, metrics, receivers,
     roles, runs, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
@@ -23,7 +23,7 @@ use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
 use crate::domain::workflow_run::RUN_ISSUER;
 use crate::gate::decide::RelyingParty;
-use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
+use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::workload_oidc::{WorkloadIssuer, WorkloadKind};
 use crate::web::proxy::{ForwardingHeader, TrustedProxies};
@@ -73,16 +73,14 @@ impl Check {
     }
 
     /// Everything together.
-    pub fn config(mut self, file: ConfigFile) -> Result<Config, Vec<Problem>> {
+    pub fn config(mut self, mut file: ConfigFile) -> Result<Config, Vec<Problem>> {
         let public_origin = self.public_origin(file.public_origin.as_deref());
         let listen = self.listen(file.listen.as_deref());
         let database = database::database(&mut self, &file);
         let log_key = self.log_key(file.log_key.as_ref(), file.log_key_file.as_deref());
-        let credentials = match file.cloud_run.credentials {
-            Credentials::ApplicationDefault => CloudRunCredentials::ApplicationDefault,
-            Credentials::Anonymous => CloudRunCredentials::Anonymous,
-        };
-        let log_head = log_head::place(&mut self, &file.log, credentials);
+        let account = google_account::own(&mut self, &mut file.cloud_run);
+        let accounts = google_account::of_environments(&mut self, &file.environment);
+        let log_head = log_head::place(&mut self, &file.log, &account);
         self.notice(file.notice.as_deref());
         let directory = file.login.issuer.clone().unwrap_or_default();
         let login = self.login(file.login);
@@ -108,7 +106,7 @@ impl Check {
         let drift = drift::settings(&mut self, file.drift, &origin);
         let declared = actions::actions(&mut self, file.action);
         let measured = metrics::kinds(&file.metrics);
-        let metrics = metrics::sources(&mut self, file.metrics, credentials);
+        let metrics = metrics::sources(&mut self, file.metrics, &account);
         let around = Around {
             issuers: &kinds,
             directory: &directory,
@@ -120,7 +118,9 @@ impl Check {
         let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
         runs::check(&mut self, github.as_ref(), &environments);
         let roles = roles::roles(&mut self, file.roles, &environments);
-        loopback::check(&mut self, listen, credentials);
+        let anonymous = google_account::anonymous(&account, &accounts);
+        loopback::check(&mut self, listen, &anonymous);
+        let accounts_of_services = google_account::of_services(&accounts, &environments);
         let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
             (public_origin, listen, database, log_key, login, self.problems.is_empty())
         else {
@@ -142,7 +142,7 @@ impl Check {
             receivers,
             drift,
             reach,
-            cloud_run: CloudRunSettings { endpoint, credentials },
+            cloud_run: CloudRunSettings { endpoint, account, accounts_of_services },
             github,
             proxies,
             audit_readers: file.audit.readers,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::config::actions::{ActionSection, GrantSection};
 use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
+use crate::config::google_account::{AccountSection, Credentials};
 use crate::config::metrics::MetricsSection;
 use crate::domain::check::AskedCheck;
 use crate::domain::plan::{AskedStep, OnFailure};
@@ -210,18 +211,11 @@ pub struct CloudRunSection {
     /// Where it is; at Google if absent.
     pub endpoint: Option<String>,
     /// Whose rights are used.
-    pub credentials: Credentials,
-}
-
-/// The values of `cloud_run.credentials`.
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Credentials {
-    /// Google's application default credentials.
-    #[default]
-    ApplicationDefault,
-    /// None, for the sandbox.
-    Anonymous,
+    pub credentials: Option<Credentials>,
+    /// The file that holds the credentials.
+    pub credentials_file: Option<PathBuf>,
+    /// The service account whose rights the credentials borrow.
+    pub impersonate: Option<String>,
 }
 
 /// `[proxy]`
@@ -289,6 +283,8 @@ pub struct EnvironmentSection {
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,
+    /// Whose rights are used at Cloud Run, if not those of `[cloud_run]`.
+    pub cloud_run: Option<AccountSection>,
     /// What the keys must be that sign.
     #[serde(default)]
     pub keys: KeysSection,

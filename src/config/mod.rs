@@ -13,6 +13,7 @@ mod environments;
 pub mod error;
 pub mod file;
 mod github;
+pub mod google_account;
 mod key_rules;
 mod log_head;
 mod loopback;

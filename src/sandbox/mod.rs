@@ -8,6 +8,7 @@ pub mod authenticator;
 pub mod cloud_run;
 mod cloud_storage;
 pub mod github;
+pub mod google_accounts;
 pub mod identity;
 pub mod journal;
 mod metrics;
@@ -80,6 +81,7 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let github = GitHub::new(clock.clone());
     let receivers = Receivers::new(clock.clone());
     let metrics = Metrics::new(clock.clone());
+    let accounts_clock = clock.clone();
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
@@ -89,6 +91,7 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
         .router()
         .merge(storage)
         .merge(journal.watch(identity.merge(witnesses.router())))
+        .merge(journal.watch(google_accounts::routes(accounts_clock)))
         .merge(journal.watch(receivers.router()))
         .merge(journal.watch(metrics.router()))
         .merge(metrics.levers())

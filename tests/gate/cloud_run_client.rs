@@ -4,6 +4,8 @@ mod failures;
 mod templates;
 mod writes;
 
+use std::collections::BTreeMap;
+
 use countersign::domain::deployment::Deployment;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
@@ -14,8 +16,9 @@ use countersign::domain::request::{DeploymentRequest, Occasion};
 use countersign::domain::service::ServiceName;
 use countersign::domain::subject::{FrozenSubject, Requester};
 use countersign::domain::words::Words;
+use countersign::integrations::cloud_credentials::GoogleAccount;
 use countersign::integrations::cloud_run::{
-    CloudRun, CloudRunCredentials, CloudRunSettings, check_template,
+    CloudRun, CloudRunSettings, check_template,
 };
 use countersign::sandbox::{DEMO_REPOSITORY, DEMO_SERVICE};
 use serde_json::{Value, json};
@@ -25,7 +28,8 @@ use crate::sandbox_cloud_run::{Sandbox, WEB, image, short, target, template};
 fn client_of(address: &str) -> CloudRun {
     CloudRun::new(CloudRunSettings {
         endpoint: Some(format!("http://{address}").parse().unwrap()),
-        credentials: CloudRunCredentials::Anonymous,
+        account: GoogleAccount::ANONYMOUS,
+        accounts_of_services: BTreeMap::new(),
     })
 }
 

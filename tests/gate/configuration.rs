@@ -3,6 +3,7 @@
 mod actions;
 mod environments;
 mod github;
+mod google_account;
 mod live;
 mod log_head;
 mod metrics;

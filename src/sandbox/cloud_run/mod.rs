@@ -154,8 +154,8 @@ impl CloudRun {
     }
 
     /// The permissions that the caller lacks.
-    fn denied(&self) -> BTreeSet<String> {
-        self.shared.denied.lock().unwrap_or_else(PoisonError::into_inner).denied.clone()
+    fn denied(&self) -> Denied {
+        self.shared.denied.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn circumstances(&self, injected: &Injected) -> Circumstances {
