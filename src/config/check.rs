@@ -15,7 +15,7 @@ use crate::config::file::{
     ConfigFile, Header, LoginSection, ProxySection, WorkloadIssuerSection,
 };
 use crate::config::{
-    Config, actions, database, drift, environments, github, google_account, log_head, loopback, metrics, receivers,
+    Config, actions, attestors, database, drift, environments, github, google_account, log_head, loopback, metrics, receivers,
     roles, runs, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
@@ -80,6 +80,14 @@ impl Check {
         let log_key = self.log_key(file.log_key.as_ref(), file.log_key_file.as_deref());
         let account = google_account::own(&mut self, &mut file.cloud_run);
         let accounts = google_account::of_environments(&mut self, &file.environment);
+        let account_of =
+            |name: &str| accounts.get(name).unwrap_or(&account).clone();
+        let attestors = attestors::settings(
+            &mut self,
+            &file.binary_authorization,
+            &file.environment,
+            account_of,
+        );
         let log_head = log_head::place(&mut self, &file.log, &account);
         self.notice(file.notice.as_deref());
         let directory = file.login.issuer.clone().unwrap_or_default();
@@ -121,8 +129,23 @@ impl Check {
         let anonymous = google_account::anonymous(&account, &accounts);
         loopback::check(&mut self, listen, &anonymous);
         let accounts_of_services = google_account::of_services(&accounts, &environments);
-        let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
-            (public_origin, listen, database, log_key, login, self.problems.is_empty())
+        let (
+            Some(public_origin),
+            Some(listen),
+            Some(database),
+            Some(log_key),
+            Some(login),
+            Some(attestors),
+            true,
+        ) = (
+            public_origin,
+            listen,
+            database,
+            log_key,
+            login,
+            attestors,
+            self.problems.is_empty(),
+        )
         else {
             return Err(self.problems);
         };
@@ -142,6 +165,7 @@ impl Check {
             receivers,
             drift,
             reach,
+            attestors,
             cloud_run: CloudRunSettings { endpoint, account, accounts_of_services },
             github,
             proxies,

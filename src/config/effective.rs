@@ -47,6 +47,7 @@ fn value(config: &Config) -> Value {
         drift,
         reach: _,
         cloud_run,
+        attestors,
         github,
         proxies,
         audit_readers,
@@ -101,6 +102,15 @@ fn value(config: &Config) -> Value {
             "accounts": cloud_run.accounts_of_services.iter().map(|(service, account)| json!({
                 "service": service,
                 "account": account.to_string(),
+            })).collect::<Vec<_>>(),
+        },
+        "binary_authorization": {
+            "analysis": attestors.analysis.to_string(),
+            "kms": attestors.kms.to_string(),
+            "attestors": attestors.attestors.iter().map(|(name, one)| json!({
+                "environment": name,
+                "note": one.note,
+                "key": one.key.id(),
             })).collect::<Vec<_>>(),
         },
         "github": github.as_ref().map(self::github),

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::config::actions::{ActionSection, GrantSection};
+use crate::config::attestors::{AttestorSection, BinaryAuthorizationSection};
 use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
 use crate::config::google_account::{AccountSection, Credentials};
@@ -65,6 +66,9 @@ pub struct ConfigFile {
     /// Cloud Run.
     #[serde(default)]
     pub cloud_run: CloudRunSection,
+    /// Where Google's APIs for attestations are.
+    #[serde(default)]
+    pub binary_authorization: BinaryAuthorizationSection,
     /// GitHub's API.
     pub github: Option<GitHubSection>,
     /// The proxies in front.
@@ -285,6 +289,8 @@ pub struct EnvironmentSection {
     pub rules: Vec<RuleSection>,
     /// Whose rights are used at Cloud Run, if not those of `[cloud_run]`.
     pub cloud_run: Option<AccountSection>,
+    /// Whether approved images are attested, and how.
+    pub binary_authorization: Option<AttestorSection>,
     /// What the keys must be that sign.
     #[serde(default)]
     pub keys: KeysSection,

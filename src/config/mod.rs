@@ -5,6 +5,7 @@
 //! [`Config`] never has to ask again. Nothing here talks to the network or opens the database.
 
 mod actions;
+pub mod attestors;
 mod check;
 mod database;
 mod drift;
@@ -45,6 +46,7 @@ use crate::domain::policy::{Policy, Principal};
 use crate::domain::role::{Authority, Roles};
 use crate::gate::decide::RelyingParty;
 use crate::gate::evidence::log_name;
+use crate::integrations::binary_authorization::BinaryAuthorizationSettings;
 use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
@@ -96,6 +98,8 @@ pub struct Config {
     pub reach: Reach,
     /// Cloud Run.
     pub cloud_run: CloudRunSettings,
+    /// How approved images are attested.
+    pub attestors: BinaryAuthorizationSettings,
     /// GitHub's API, if commits are looked up there.
     pub github: Option<GitHubSettings>,
     /// The proxies in front.

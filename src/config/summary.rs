@@ -200,6 +200,9 @@ fn plan(lines: &mut Lines, policy: &Policy) {
     let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
     lines.add("  steps", &format!("{} percent", steps.join(", ")));
     lines.list("  plans", policy.plan.in_words());
+    if let Some(note) = &policy.attestor {
+        lines.add("  attested for", note.as_str());
+    }
 }
 
 fn environment(lines: &mut Lines, name: &str, policy: &Policy) {

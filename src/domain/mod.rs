@@ -4,6 +4,7 @@ pub mod action;
 pub mod action_request;
 pub mod agent_credential;
 pub mod approval;
+pub mod attestation;
 pub mod batch;
 pub mod canonical;
 pub mod check;

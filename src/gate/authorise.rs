@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::domain::action::{Action, ActionType};
 use crate::domain::approval::State;
+use crate::domain::attestation::NoteName;
 use crate::domain::decision::{Decision, standing};
 use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
@@ -30,12 +31,18 @@ use crate::storage::{RecordedRevocation, Storage, StorageError, StoredApproval};
 #[derive(Debug)]
 pub struct Authorised {
     deployment: Deployment,
+    attestor: Option<NoteName>,
 }
 
 impl Authorised {
     /// What may be rolled out.
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
+    }
+
+    /// For which attestor its image is attested first, as the policy says under which people signed.
+    pub fn attestor(&self) -> Option<&NoteName> {
+        self.attestor.as_ref()
     }
 }
 
@@ -214,7 +221,10 @@ pub async fn authorise(
 ) -> Result<Authorised, NotAuthorised> {
     let verified = verify_approved(storage, trust, stored).await?;
     match verified.subject().subject() {
-        Subject::Deployment(deployment) => Ok(Authorised { deployment: (**deployment).clone() }),
+        Subject::Deployment(deployment) => Ok(Authorised {
+            deployment: (**deployment).clone(),
+            attestor: verified.policy().attestor.clone(),
+        }),
         other @ (Subject::Action(_) | Subject::WorkflowRun(_)) => {
             Err(NotAuthorised::OtherKind(other.kind()))
         }

@@ -5,6 +5,7 @@
 //! it would be at the real ones.
 
 pub mod authenticator;
+pub mod binary_authorization;
 pub mod cloud_run;
 mod cloud_storage;
 pub mod github;
@@ -85,7 +86,10 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
-    let faulty = cloud_run.with_faults(cloud_storage::routes().merge(github.api()));
+    let attestations = cloud_run.attestations();
+    let faulty = cloud_run.with_faults(
+        cloud_storage::routes().merge(github.api()).merge(attestations.routes()),
+    );
     let storage = journal.watch(faulty);
     Ok(cloud_run
         .router()
@@ -95,6 +99,7 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
         .merge(journal.watch(receivers.router()))
         .merge(journal.watch(metrics.router()))
         .merge(metrics.levers())
+        .merge(attestations.levers())
         .merge(github.levers())
         .merge(journal.router()))
 }

@@ -70,6 +70,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         requests_per_hour: None,
         workflow_runs: Vec::new(),
         github_accounts: Default::default(),
+        attestor: None,
     };
     let request = DeploymentRequest {
         service: web(),

@@ -4,6 +4,7 @@
 mod accepted_keys;
 mod agents;
 mod asking;
+mod attesting;
 mod assertions;
 mod batches;
 mod ceremony;

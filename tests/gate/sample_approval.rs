@@ -97,6 +97,7 @@ pub fn policy() -> Policy {
         requests_per_hour: None,
         workflow_runs: vec![],
         github_accounts: Default::default(),
+        attestor: None,
     }
 }
 
