@@ -79,6 +79,12 @@ killed! {
     a_signed_restore_is_sent_and_arrives_late: Stopped.killed(Late(3));
     a_signed_restore_is_made_and_not_answered: Stopped.killed(Unanswered(3));
 
+    a_step_is_watched: Watched.killed(Serving);
+    a_step_waits_for_people: Paused.killed(Serving);
+    going_on_was_just_signed: Paused.killed(WentOn);
+    a_step_after_the_pause_is_sent_and_lost: Paused.killed(Lost(3));
+    a_step_after_the_watch_is_made_and_not_answered: Watched.killed(Unanswered(3));
+
     the_new_service_is_read: NewService.killed(Reading(2));
     the_new_service_is_sent_and_lost: NewService.killed(Lost(1));
     the_new_service_is_sent_and_arrives_late: NewService.killed(Late(1));
@@ -115,6 +121,10 @@ enum Moment {
     Unanswered(u64),
     /// The nth write was answered, and Cloud Run is putting it into effect.
     Reconciling(u64),
+    /// The first step serves, and nothing is to be done for now.
+    Serving,
+    /// An approver just signed that it goes on after the first step.
+    WentOn,
 }
 
 /// How the rollout would go by itself.
@@ -128,9 +138,16 @@ enum Rollout {
     StepRefused,
     /// An approver stops it while the first step is watched.
     Stopped,
+    /// The first step is watched for a while.
+    Watched,
+    /// After the first step somebody has to sign that it goes on.
+    Paused,
     /// A service that does not exist is created.
     NewService,
 }
+
+/// How long [`Watched`] watches its first step.
+const WATCH_SECONDS: i64 = 3;
 
 struct Crash {
     rollout: Rollout,
@@ -146,6 +163,11 @@ impl Rollout {
         match self {
             NewService => json!({"subject": {"service": NEW_SERVICE, "steps": [100]}}),
             Stopped => json!({"subject": {"steps": [{"percent": 10, "bake": "1h"}, 100]}}),
+            Watched => {
+                let bake = format!("{WATCH_SECONDS}s");
+                json!({"subject": {"steps": [{"percent": 10, "bake": bake}, 100]}})
+            }
+            Paused => json!({"subject": {"steps": [{"percent": 10, "pause": true}, 100]}}),
             Plain | RevisionFails | StepRefused => json!({}),
         }
     }
@@ -154,14 +176,16 @@ impl Rollout {
     fn write(self) -> (&'static str, &'static str) {
         match self {
             NewService => ("POST", "/services"),
-            Plain | RevisionFails | StepRefused | Stopped => ("PATCH", "/services/web"),
+            Plain | RevisionFails | StepRefused | Stopped | Watched | Paused => {
+                ("PATCH", "/services/web")
+            }
         }
     }
 
     fn faults(self) -> Option<Value> {
         let refused = json!({"kind": "status", "code": 400, "message": "No."});
         match self {
-            Plain | NewService | Stopped => None,
+            Plain | NewService | Stopped | Watched | Paused => None,
             RevisionFails => Some(fault_at("PATCH", "", 1, json!({"kind": "revision_fails"}))),
             StepRefused => Some(fault_at("PATCH", "", 3, refused)),
         }
@@ -174,7 +198,7 @@ impl Moment {
         let delay = |milliseconds| json!({"kind": "delay", "milliseconds": milliseconds});
         let unanswered = json!({"kind": "delay", "milliseconds": 3000, "after": true});
         match self {
-            Answered | Reconciling(_) => None,
+            Answered | Reconciling(_) | Serving | WentOn => None,
             Reading(nth) => Some(fault_at("GET", "/services/", nth, delay(FOR_EVER))),
             Lost(nth) => Some(fault_at(method, path, nth, delay(FOR_EVER))),
             Late(nth) => Some(fault_at(method, path, nth, delay(4000))),
@@ -202,10 +226,19 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     gate.ready_delay(if is_slow { 1500 } else { 0 }).await;
 
     assert_eq!(alice.approve(&id).await.unwrap()["status"], "approved");
-    if let Stopped = rollout {
-        let served = async || gate.approval(&id).await["rollout"]["steps_done"] == 1;
+    let served = async || gate.approval(&id).await["rollout"]["steps_done"] == 1;
+    if matches!(rollout, Stopped | Paused) || matches!(moment, Serving) {
         gate.until("the step serves", served).await;
-        alice.intervene(&id, &json!({"act": "restore"})).await.unwrap();
+    }
+    let go_on = json!({"act": "go_on"});
+    match (rollout, moment) {
+        (Stopped, _) => {
+            alice.intervene(&id, &json!({"act": "restore"})).await.unwrap();
+        }
+        (Paused, WentOn | Lost(_)) => {
+            alice.intervene(&id, &go_on).await.unwrap();
+        }
+        _ => {}
     }
     if let Some(held) = held {
         gate.until_hit(held).await;
@@ -224,6 +257,13 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     gate.ready_delay(0).await;
     end_leases(&gate, engine).await;
     process.start_again().await;
+    if let (Paused, Serving) = (rollout, moment) {
+        // It still waits for people, and for nobody else.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(served().await);
+        assert_eq!(gate.effective_writes().await, [signed.rollback(), signed.step(0)]);
+        alice.intervene(&id, &go_on).await.unwrap();
+    }
 
     let ended = gate.ended(&id).await;
     if matches!(moment, Late(_) | Crossing(_) | Unanswered(_)) {
@@ -234,7 +274,7 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     }
     let whole = signed.whole_plan();
     let (status, writes) = match rollout {
-        Plain | NewService => ("succeeded", whole),
+        Plain | NewService | Watched | Paused => ("succeeded", whole),
         RevisionFails => ("rolled_back", vec![signed.rollback()]),
         StepRefused | Stopped => {
             ("rolled_back", vec![signed.rollback(), signed.step(0), signed.rollback()])
@@ -243,9 +283,21 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     assert_eq!(ended["status"], status, "{ended:#}");
     assert_eq!(ended["decisions"].as_array().unwrap().len(), 1);
     gate.assert_writes(&signed, &writes).await;
+    if let Watched = rollout {
+        assert_watched(&gate).await;
+    }
     assert_calls_are_told(&gate, &id, moment).await;
     process.end().await;
     gate.finish().await;
+}
+
+/// The crash did not shorten the time for which the first step was watched: the second write is that of the
+/// first step.
+async fn assert_watched(gate: &Gate) {
+    let writes = gate.calls("PATCH", "/services/web").await;
+    let at = |call: &Value| call["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let between = at(&writes[2]).duration_since(at(&writes[1]));
+    assert!(between.as_secs() >= WATCH_SECONDS, "{between:#}");
 }
 
 /// The evidence tells every call, and of the one that the process did not survive, that nothing is known.
@@ -253,7 +305,7 @@ async fn assert_calls_are_told(gate: &Gate, id: &str, moment: Moment) {
     let calls = recorded_calls(gate.proved(id).await.records());
     let unanswered = calls.iter().filter(|call| call.answer.is_none()).count();
     let expected = match moment {
-        Answered | Reading(_) => 0..=0,
+        Answered | Reading(_) | Serving | WentOn => 0..=0,
         // Killed right after the answer: before or after it was written down.
         Reconciling(_) => 0..=1,
         Lost(_) | Late(_) | Crossing(_) | Unanswered(_) => 1..=1,
@@ -273,7 +325,9 @@ async fn gate_and_process(engine: Engine) -> (Gate, GateProcess) {
 async fn until_in_effect(gate: &Gate, rollout: Rollout) {
     let (before, service) = match rollout {
         NewService => (0, NEW_SERVICE),
-        Plain | RevisionFails | StepRefused | Stopped => (1, crate::support::gate::SERVICE),
+        Plain | RevisionFails | StepRefused | Stopped | Watched | Paused => {
+            (1, crate::support::gate::SERVICE)
+        }
     };
     let writes = gate.journal().await;
     let answered = writes.iter().filter(|call| call["method"] != "GET" && call["status"] == 200);
