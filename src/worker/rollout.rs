@@ -1,11 +1,12 @@
 //! One rollout: observe, ask the domain what to do next, announce it, do it, observe again.
 
+mod before;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::State;
-use crate::domain::attestation::{Attested, NoteName};
 use crate::domain::deployment::Deployment;
 use crate::domain::hold::{Hold, hold_of};
 use crate::domain::intervention::Orders;
@@ -17,7 +18,6 @@ use crate::domain::rollout::{
 use crate::gate::GateError;
 use crate::gate::authorise::{Authorised, NotAuthorised, authorise};
 use crate::gate::rollout::{self, Begun, change, expire};
-use crate::integrations::binary_authorization::AttestationError;
 use crate::integrations::cloud_run::CloudRunError;
 use crate::storage::{Job, StorageError, StoredApproval};
 use crate::worker::{PAUSE_AFTER_ERROR, Step, Worker, checks};
@@ -140,6 +140,11 @@ async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Tu
     {
         return Ok(held(job, &hold));
     }
+    if now < stored.approval.runs_out_at()
+        && let Some(turn) = before::wait_for_the_one_before(worker, job, stored).await?
+    {
+        return Ok(turn);
+    }
     // Since when it is approved is the row's word until it is verified.
     if let Err(finding) = verified(worker, stored).await? {
         return refuse(worker, job, &finding).await;
@@ -236,7 +241,7 @@ async fn make(
     if let (Some(note), true, None) =
         (authorised.attestor(), call.brings_an_image(), &progress.attested)
     {
-        return attest(worker, job, stored, progress, &authorised, note).await;
+        return before::attest(worker, job, stored, progress, &authorised, note).await;
     }
     let now = worker.clock.now();
     let etag = observed.map(|service| service.etag.clone());
@@ -273,35 +278,6 @@ async fn make(
             write_down(worker, job, stored, after_refusal(on_failure, progress, call, &why)).await
         }
         Err(error) => trouble(worker, job, stored, &answered, &error).await,
-    }
-}
-
-/// Has the image attested before anything is changed, and writes that down. A crash in between leaves an
-/// attestation of an image that was approved, which is found when the rollout goes on.
-async fn attest(
-    worker: &Worker,
-    job: &Job,
-    stored: &StoredApproval,
-    progress: &Progress,
-    authorised: &Authorised,
-    note: &NoteName,
-) -> Result<Turn, GateError> {
-    let attesting = worker.outside.attestors.attest(note, &authorised.deployment().image);
-    match keeping_the_lease(worker, job, attesting).await {
-        Ok(occurrence) => {
-            tracing::info!(approval = %job.approval, occurrence, "the image is attested");
-            let attested = Some(Attested { note: note.clone(), occurrence, at: worker.clock.now() });
-            let progress = Progress { attested, ..progress.clone() };
-            write_down(worker, job, stored, Change::Record(progress)).await
-        }
-        Err(AttestationError::NotNow(why)) if job.attempts < MOST_ATTEMPTS => {
-            tracing::warn!(approval = %job.approval, why, "the image is not attested yet; it is tried again");
-            Ok(Turn::Later(pause_after(job.attempts), Some(why)))
-        }
-        Err(error) => {
-            let outcome = Outcome::Failed(format!("{error}. Nothing was changed"));
-            write_down(worker, job, stored, Change::End(outcome)).await
-        }
     }
 }
 

@@ -78,6 +78,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         template: changes.map(|changes| check_template(&changes).unwrap()),
         steps: None,
         on_failure: None,
+        after: None,
         words: Words { reason: "A test".to_owned(), ..Words::default() },
     };
     let requester = Requester {

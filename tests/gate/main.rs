@@ -37,6 +37,7 @@ mod log_followed;
 mod newer_requests;
 mod next_action;
 mod notices;
+mod ordering;
 mod pages;
 mod pipelines;
 mod plans;

@@ -23,6 +23,7 @@ pub struct RolloutView {
     pub difference: Difference,
     pub steps: Vec<StepView>,
     pub on_failure: &'static str,
+    pub after: Option<String>,
     pub attestor: Option<Inert>,
     pub attested: Option<AttestedView>,
     pub calls: Vec<CallView>,
@@ -63,6 +64,7 @@ impl RolloutView {
             difference: difference(running(deployment), &deployment.proposed),
             steps: steps(&approval.state, deployment, around),
             on_failure: deployment.plan.on_failure.in_words(),
+            after: deployment.after.as_ref().map(ToString::to_string),
             attestor: approval.policy.attestor.as_ref().map(|note| Inert::new(note.as_str())),
             attested: match &approval.state {
                 State::Executing { progress, .. } | State::NeedsAttention { progress, .. } => {
