@@ -1,6 +1,7 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
 mod actions;
+mod attestors;
 mod environments;
 mod github;
 mod google_account;
