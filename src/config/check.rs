@@ -11,12 +11,10 @@ use url::{Host, Url};
 
 use crate::config::environments::Around;
 use crate::config::error::Problem;
-use crate::config::file::{
-    ConfigFile, Header, LoginSection, ProxySection, WorkloadIssuerSection,
-};
+use crate::config::file::{ConfigFile, Header, LoginSection, ProxySection, WorkloadIssuerSection};
 use crate::config::{
-    Config, actions, attestors, database, drift, environments, github, google_account, log_head, loopback, metrics, receivers,
-    roles, runs, secret, trust, witness,
+    Config, actions, attestors, database, drift, environments, github, google_account, log_head,
+    loopback, metrics, receivers, roles, runs, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -80,8 +78,7 @@ impl Check {
         let log_key = self.log_key(file.log_key.as_ref(), file.log_key_file.as_deref());
         let account = google_account::own(&mut self, &mut file.cloud_run);
         let accounts = google_account::of_environments(&mut self, &file.environment);
-        let account_of =
-            |name: &str| accounts.get(name).unwrap_or(&account).clone();
+        let account_of = |name: &str| accounts.get(name).unwrap_or(&account).clone();
         let attestors = attestors::settings(
             &mut self,
             &file.binary_authorization,
@@ -137,15 +134,7 @@ impl Check {
             Some(login),
             Some(attestors),
             true,
-        ) = (
-            public_origin,
-            listen,
-            database,
-            log_key,
-            login,
-            attestors,
-            self.problems.is_empty(),
-        )
+        ) = (public_origin, listen, database, log_key, login, attestors, self.problems.is_empty())
         else {
             return Err(self.problems);
         };

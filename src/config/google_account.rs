@@ -55,9 +55,9 @@ pub(super) fn of_environments(
     check: &mut Check,
     sections: &BTreeMap<String, EnvironmentSection>,
 ) -> BTreeMap<String, GoogleAccount> {
-    let sections = sections.iter().filter_map(|(name, section)| {
-        section.cloud_run.as_ref().map(|section| (name, section))
-    });
+    let sections = sections
+        .iter()
+        .filter_map(|(name, section)| section.cloud_run.as_ref().map(|section| (name, section)));
     sections
         .map(|(name, section)| {
             (name.clone(), account(check, &format!("environment.{name}.cloud_run"), section))
@@ -122,7 +122,9 @@ fn account(check: &mut Check, key: &str, section: &AccountSection) -> GoogleAcco
         {
             check.problem(
                 &key,
-                format!("{name:?} is no service account: write NAME@PROJECT.iam.gserviceaccount.com"),
+                format!(
+                    "{name:?} is no service account: write NAME@PROJECT.iam.gserviceaccount.com"
+                ),
             );
         } else if source == CredentialSource::Anonymous {
             check.problem(

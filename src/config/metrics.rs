@@ -9,8 +9,8 @@ use url::Url;
 use crate::config::check::Check;
 use crate::config::secret;
 use crate::domain::check::MetricsKind;
-use crate::integrations::cloud_monitoring::{GOOGLE_MONITORING, MonitoringSettings};
 use crate::integrations::cloud_credentials::GoogleAccount;
+use crate::integrations::cloud_monitoring::{GOOGLE_MONITORING, MonitoringSettings};
 use crate::integrations::metrics::SourceSettings;
 use crate::integrations::prometheus::PrometheusSettings;
 
@@ -74,9 +74,7 @@ pub(super) fn sources(
         }
         let settings = match section {
             MetricsSection::Prometheus(section) => prometheus(check, &key, section),
-            MetricsSection::CloudMonitoring(section) => {
-                monitoring(check, &key, section, account)
-            }
+            MetricsSection::CloudMonitoring(section) => monitoring(check, &key, section, account),
         };
         sources.extend(settings.map(|settings| (name, settings)));
     }

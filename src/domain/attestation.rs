@@ -114,6 +114,9 @@ mod tests {
                 r#"{{"critical":{{"identity":{{"docker-reference":"europe-docker.pkg.dev/demo/app/web"}},"image":{{"docker-manifest-digest":"sha256:{digest}"}},"type":"Google cloud binauthz container signature"}}}}"#
             )
         );
-        assert_eq!(resource(&image), format!("https://europe-docker.pkg.dev/demo/app/web@sha256:{digest}"));
+        assert_eq!(
+            resource(&image),
+            format!("https://europe-docker.pkg.dev/demo/app/web@sha256:{digest}")
+        );
     }
 }

@@ -135,9 +135,11 @@ impl Words {
 fn approved(approval: &Approval) -> String {
     match approval.subject.subject() {
         Subject::Deployment(deployment) => match &deployment.after {
-            None => "Everybody who has to sign has signed. The rollout begins by itself; nobody has \
+            None => {
+                "Everybody who has to sign has signed. The rollout begins by itself; nobody has \
                      to do anything."
-                .to_owned(),
+                    .to_owned()
+            }
             Some(before) => format!(
                 "Everybody who has to sign has signed. The rollout begins by itself when {before} has \
                  succeeded, if that is before {}.",

@@ -170,7 +170,8 @@ async fn slow_down(
 /// [`RequestRefusal::After`].
 async fn look_before(writer: &mut Writer, subject: &FrozenSubject) -> Result<(), GateError> {
     let Some(after) = subject.deployment().and_then(|one| one.after.clone()) else { return Ok(()) };
-    let refused = |problem: &str| Err(RequestRefusal::After(after.clone(), problem.to_owned()).into());
+    let refused =
+        |problem: &str| Err(RequestRefusal::After(after.clone(), problem.to_owned()).into());
     let before = writer.approval(&after).await?.map(|stored| stored.approval);
     let is_own = |one: &Approval| {
         one.subject.requester.key == subject.requester.key && one.subject.deployment().is_some()

@@ -54,9 +54,10 @@ impl AttestorKey {
     /// # Errors
     /// If it is none, or of another kind than ECDSA on P-256.
     pub fn from_pem(text: &str) -> Result<Self, InvalidAttestorKey> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
-            .map_err(|_| InvalidAttestorKey)?;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der.secret_pkcs8_der());
+        let der =
+            PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).map_err(|_| InvalidAttestorKey)?;
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der.secret_pkcs8_der());
         Ok(Self::Local(Arc::new(pair.map_err(|_| InvalidAttestorKey)?)))
     }
 
@@ -82,7 +83,9 @@ impl fmt::Debug for AttestorKey {
 
 /// A file holds no key of an attestor.
 #[derive(Debug, thiserror::Error)]
-#[error("holds no ECDSA private key on P-256 in PKCS #8: make one with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256")]
+#[error(
+    "holds no ECDSA private key on P-256 in PKCS #8: make one with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+)]
 pub struct InvalidAttestorKey;
 
 /// One attestor, as configured.
@@ -227,9 +230,7 @@ impl BinaryAuthorization {
             let same = occurrences.into_iter().find(|one| {
                 one.resource_uri == image
                     && one.attestation.as_ref().is_some_and(|attestation| {
-                        let by_us = |signature: &Signature| {
-                            signature.public_key_id == key
-                        };
+                        let by_us = |signature: &Signature| signature.public_key_id == key;
                         attestation.serialized_payload == encoded
                             && attestation.signatures.iter().any(by_us)
                     })
@@ -285,7 +286,8 @@ impl BinaryAuthorization {
         url: Url,
         body: Option<&Value>,
     ) -> Result<http::Response<Vec<u8>>, AttestationError> {
-        let not_now = |why: String| AttestationError::NotNow(format!("no attestation could be made: {why}"));
+        let not_now =
+            |why: String| AttestationError::NotNow(format!("no attestation could be made: {why}"));
         let host = url.host_str().unwrap_or_default().to_owned();
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let request = Request::builder()
@@ -299,8 +301,7 @@ impl BinaryAuthorization {
             return Err(not_now("there are no credentials for the attestor's account".to_owned()));
         };
         request.headers_mut().extend(credentials.headers().await.map_err(not_now)?);
-        let answer =
-            self.http.send(request).await.map_err(|error| not_now(error.to_string()))?;
+        let answer = self.http.send(request).await.map_err(|error| not_now(error.to_string()))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -334,6 +335,8 @@ fn read<T: for<'de> Deserialize<'de>>(
     answer: http::Response<Vec<u8>>,
 ) -> Result<T, AttestationError> {
     serde_json::from_slice(answer.body()).map_err(|error| {
-        AttestationError::NotNow(format!("the answer to a request for an attestation cannot be read: {error}"))
+        AttestationError::NotNow(format!(
+            "the answer to a request for an attestation cannot be read: {error}"
+        ))
     })
 }

@@ -76,10 +76,8 @@ impl CredentialSource {
 }
 
 fn of_file(path: &Path, scope: &str) -> Result<Credentials, NoCredentials> {
-    let value = read_credentials_file(path).map_err(|why| NoCredentials::File {
-        path: path.to_owned(),
-        why,
-    })?;
+    let value = read_credentials_file(path)
+        .map_err(|why| NoCredentials::File { path: path.to_owned(), why })?;
     let credentials = match value.get("type").and_then(Value::as_str) {
         Some("external_account") => {
             external_account::Builder::new(value).with_scopes([scope]).build()?
@@ -167,9 +165,7 @@ impl CloudCredentials {
     /// # Errors
     /// Why there are none, in Google's words.
     pub async fn headers(&self) -> Result<HeaderMap, String> {
-        let find = async || {
-            self.account.credentials(self.scope).map_err(|error| error.to_string())
-        };
+        let find = async || self.account.credentials(self.scope).map_err(|error| error.to_string());
         let found = self.found.get_or_try_init(find).await?;
         let headers = found.headers(http::Extensions::new()).await;
         match headers.map_err(|error| error.to_string())? {

@@ -167,7 +167,8 @@ async fn sign(
     let Some(name) = name.strip_suffix(SIGN) else {
         return refusal(StatusCode::NOT_FOUND, "NOT_FOUND", "The sandbox has no such method.");
     };
-    let hash = body["digest"]["sha256"].as_str().and_then(|hash| BASE64.decode(hash.as_bytes()).ok());
+    let hash =
+        body["digest"]["sha256"].as_str().and_then(|hash| BASE64.decode(hash.as_bytes()).ok());
     let Some(hash) = hash.filter(|hash| hash.len() == 32) else {
         return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "There is no SHA-256 digest.");
     };
@@ -179,10 +180,12 @@ async fn sign(
             Err(_) => return refusal(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "no key"),
         },
     };
-    let signature = Digest::import_less_safe(&hash, &SHA256).and_then(|hash| key.sign_digest(&hash));
+    let signature =
+        Digest::import_less_safe(&hash, &SHA256).and_then(|hash| key.sign_digest(&hash));
     match signature {
         Ok(signature) => {
-            Json(json!({"name": name, "signature": BASE64.encode(signature.as_ref())})).into_response()
+            Json(json!({"name": name, "signature": BASE64.encode(signature.as_ref())}))
+                .into_response()
         }
         Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "no signature"),
     }

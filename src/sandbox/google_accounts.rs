@@ -4,10 +4,10 @@
 //! An access token names its account, so that the journal can tell whose rights a call was made with. It is a
 //! stand-in for tests of who calls, and no proof of anything.
 
+use axum::Router;
 use axum::extract::{Form, Path, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use http::{HeaderMap, StatusCode, header};
 use jiff::SignedDuration;
 use serde::Deserialize;

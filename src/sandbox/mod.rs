@@ -87,9 +87,8 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
     let attestations = cloud_run.attestations();
-    let faulty = cloud_run.with_faults(
-        cloud_storage::routes().merge(github.api()).merge(attestations.routes()),
-    );
+    let faulty = cloud_run
+        .with_faults(cloud_storage::routes().merge(github.api()).merge(attestations.routes()));
     let storage = journal.watch(faulty);
     Ok(cloud_run
         .router()

@@ -21,7 +21,8 @@ on_both_engines!(
 );
 
 const NOTE: &str = "projects/security/notes/production";
-const KMS_KEY: &str = "projects/security/locations/europe/keyRings/gate/cryptoKeys/attestor/cryptoKeyVersions/1";
+const KMS_KEY: &str =
+    "projects/security/locations/europe/keyRings/gate/cryptoKeys/attestor/cryptoKeyVersions/1";
 /// Made for this test with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`.
 const PRIVATE_KEY: &str = include_str!("../data/attestor-key.pem");
 /// The same with `openssl pkey -pubout -outform DER | base64`.
@@ -57,7 +58,8 @@ async fn ask_for(gate: &Gate, note: &str, keys: Value) {
 }
 
 async fn approved(gate: &Gate, alice: &mut Approver) -> String {
-    let id = gate.asked(json!({})).await;
+    let image = format!("europe-docker.pkg.dev/demo/app/web@sha256:{}", "5".repeat(64));
+    let id = gate.asked(json!({"subject": {"image": image}})).await;
     gate.clear_journal().await;
     assert_eq!(alice.approve(&id).await.unwrap()["status"], "approved");
     id
@@ -167,7 +169,10 @@ async fn without_an_attestation_nothing_changes(engine: Engine) {
         let ended = gate.ended(&id).await;
         let sentence = ended["status_sentence"].as_str().unwrap();
         assert_eq!(ended["status"], "failed", "{path}: {sentence}");
-        assert!(sentence.contains("no attestation was made, so nothing was rolled out"), "{sentence}");
+        assert!(
+            sentence.contains("no attestation was made, so nothing was rolled out"),
+            "{sentence}"
+        );
         assert_eq!(gate.changes_of_cloud_run().await, 0, "{path}");
         gate.no_faults().await;
     }
@@ -195,7 +200,7 @@ async fn what_was_signed_says_which_attestor(engine: Engine) {
     gate.ready_delay(0).await;
     let mut alice = gate.approver("alice").await;
     let id = gate.asked(json!({})).await;
-    let page = alice.read_page(&id).await.unwrap();
+    let page = alice.browser.open(&format!("/approvals/{id}"), "alice").await.unwrap();
     assert!(page.contains("attests the image for Binary Authorization"), "{page}");
     assert!(page.contains(NOTE), "{page}");
     // A configuration that forgets it does not make it unnecessary.

@@ -17,9 +17,7 @@ use countersign::domain::service::ServiceName;
 use countersign::domain::subject::{FrozenSubject, Requester};
 use countersign::domain::words::Words;
 use countersign::integrations::cloud_credentials::GoogleAccount;
-use countersign::integrations::cloud_run::{
-    CloudRun, CloudRunSettings, check_template,
-};
+use countersign::integrations::cloud_run::{CloudRun, CloudRunSettings, check_template};
 use countersign::sandbox::{DEMO_REPOSITORY, DEMO_SERVICE};
 use serde_json::{Value, json};
 

@@ -4,8 +4,8 @@
 mod accepted_keys;
 mod agents;
 mod asking;
-mod attesting;
 mod assertions;
+mod attesting;
 mod batches;
 mod ceremony;
 mod checking;

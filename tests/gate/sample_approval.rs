@@ -157,6 +157,7 @@ pub fn deployment() -> Deployment {
             serving: before.to_vec(),
             running: running(),
         },
+        after: None,
         commit: Some(Commit {
             headline: "Offer one-tap payment for saved cards".into(),
             author: Some("Mira Example".into()),

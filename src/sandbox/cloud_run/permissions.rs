@@ -47,7 +47,8 @@ pub fn test(run: &CloudRun, body: &Value) -> Result<Json<Value>, Refusal> {
     let asked: Asked = serde_json::from_value(body.clone())
         .map_err(|error| Refusal::new(Code::InvalidArgument, error.to_string()))?;
     let denied = run.denied();
-    let had: Vec<_> = asked.permissions.iter().filter(|one| !denied.denied.contains(*one)).collect();
+    let had: Vec<_> =
+        asked.permissions.iter().filter(|one| !denied.denied.contains(*one)).collect();
     Ok(Json(if had.is_empty() { json!({}) } else { json!({ "permissions": had }) }))
 }
 

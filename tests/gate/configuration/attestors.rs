@@ -6,7 +6,8 @@ use super::{Folder, GOOD};
 
 const KEY: &str = "environment.production.binary_authorization";
 const NOTE: &str = "projects/security/notes/production";
-const KMS: &str = "projects/s/locations/europe/keyRings/gate/cryptoKeys/attestor/cryptoKeyVersions/1";
+const KMS: &str =
+    "projects/s/locations/europe/keyRings/gate/cryptoKeys/attestor/cryptoKeyVersions/1";
 const PEM: &str = include_str!("../../data/attestor-key.pem");
 
 fn folder(section: &str) -> Folder {
@@ -38,9 +39,17 @@ fn an_environment_may_have_its_images_attested() {
 #[test]
 fn what_cannot_be_meant_is_refused() {
     for (section, key, says) in [
-        (format!("note = \"notes/production\"\nkms_key = {KMS:?}"), "note", "projects/PROJECT/notes/NOTE"),
+        (
+            format!("note = \"notes/production\"\nkms_key = {KMS:?}"),
+            "note",
+            "projects/PROJECT/notes/NOTE",
+        ),
         (format!("note = \"projects/a b/notes/c\"\nkms_key = {KMS:?}"), "note", "is no note"),
-        (format!("note = {NOTE:?}\nkms_key = \"projects/s/cryptoKeys/a\""), "kms_key", "cryptoKeyVersions/1"),
+        (
+            format!("note = {NOTE:?}\nkms_key = \"projects/s/cryptoKeys/a\""),
+            "kms_key",
+            "cryptoKeyVersions/1",
+        ),
         (format!("note = {NOTE:?}\nkey_file = \"missing.pem\""), "key_file", "cannot be read"),
         (format!("note = {NOTE:?}\nkey_file = \"other.pem\""), "key_file", "openssl genpkey"),
     ] {
@@ -49,6 +58,7 @@ fn what_cannot_be_meant_is_refused() {
     folder(&format!("note = {NOTE:?}")).assert_refused(KEY, "names no key or two");
     let two = format!("note = {NOTE:?}\nkms_key = {KMS:?}\nkey_file = \"attestor.pem\"");
     folder(&two).assert_refused(KEY, "names no key or two");
-    let endpoint = format!("{GOOD}\n[binary_authorization]\nanalysis_endpoint = \"http://a.example.com\"\n");
+    let endpoint =
+        format!("{GOOD}\n[binary_authorization]\nanalysis_endpoint = \"http://a.example.com\"\n");
     Folder::new(&endpoint).assert_refused("binary_authorization.analysis_endpoint", "use https");
 }

@@ -31,7 +31,8 @@ fn an_environment_may_have_an_account_of_its_own() {
     assert_eq!(settings.account_of(&web), &GoogleAccount { source, impersonates: None });
     assert_eq!(settings.account_of(&staging), &GoogleAccount::APPLICATION_DEFAULT);
     let summary = of_file.accepted().summary();
-    let told = format!("projects/p/locations/r/services/web with the credentials of {}", path.display());
+    let told =
+        format!("projects/p/locations/r/services/web with the credentials of {}", path.display());
     assert!(summary.contains(&told), "{summary}");
 
     let borrowed = folder("impersonate = \"deployer@p.iam.gserviceaccount.com\"", FILE).accepted();
