@@ -27,7 +27,7 @@ pub struct Progress {
     /// The attestation of the image for Binary Authorization, where the policy asks for one: made before the
     /// first change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attested: Option<Attested>,
+    pub attested: Option<Box<Attested>>,
     /// The new revision was seen to exist and to be able to serve.
     pub revision_ready: bool,
     /// How many steps of the plan were seen to serve.

@@ -63,8 +63,8 @@ pub(super) async fn attest(
     match keeping_the_lease(worker, job, attesting).await {
         Ok(occurrence) => {
             tracing::info!(approval = %job.approval, occurrence, "the image is attested");
-            let attested =
-                Some(Attested { note: note.clone(), occurrence, at: worker.clock.now() });
+            let at = worker.clock.now();
+            let attested = Some(Box::new(Attested { note: note.clone(), occurrence, at }));
             let progress = Progress { attested, ..progress.clone() };
             write_down(worker, job, stored, Change::Record(progress)).await
         }
