@@ -1,6 +1,7 @@
 // Registering a key.
 
 import { decode, encode, post, refusalOf, show, whyUnable } from "./ceremony.js";
+import { checkChallenge, differs, digestOf, sign } from "./signing.js";
 
 const find = (id) => document.getElementById(id);
 const button = find("register-button");
@@ -32,6 +33,23 @@ function registrationJson(credential) {
   };
 }
 
+/** Has a key that the person has sign for exactly the new one, and gives what comes next. */
+async function signForIt(address, prepared, registration) {
+  const options = await checkChallenge(prepared);
+  const { predicate, subject } = JSON.parse(prepared.statement);
+  const digest = await digestOf(new TextEncoder().encode(JSON.stringify(registration)));
+  const same =
+    subject.length === 1 &&
+    subject[0].name === registration.id &&
+    subject[0].digest.sha256 === digest &&
+    predicate.audience === location.origin;
+  if (!same) {
+    throw differs();
+  }
+  show(message, "The new key was made. Now use a key that you had before, to sign that the new one is yours too.");
+  return post(`${address}/signatures`, { nonce: prepared.nonce, credential: await sign(options) });
+}
+
 async function register(event) {
   event.preventDefault();
   button.disabled = true;
@@ -41,8 +59,13 @@ async function register(event) {
     const options = ceremony.creation_options.publicKey ?? ceremony.creation_options;
     show(message, "Use your key now: touch it, or follow the browser’s dialog.");
     const credential = await navigator.credentials.create({ publicKey: creationOptions(options) });
+    const address = `/keys/ceremonies/${ceremony.id}`;
+    const registration = registrationJson(credential);
+    let answer = await post(address, registration);
+    if (answer.own_key) {
+      answer = await signForIt(address, answer.own_key, registration);
+    }
     show(message, "The key was made. Your directory has to confirm it: you are sent to sign in…");
-    const answer = await post(`/keys/ceremonies/${ceremony.id}`, registrationJson(credential));
     location.assign(answer.continue);
   } catch (error) {
     const signIn = error.sessionEnded ? document.querySelector("main").dataset.signIn : null;

@@ -317,14 +317,12 @@ impl Scene {
         let mut ceremonies = Vec::new();
         for name in ["dan", "alice"] {
             let mut person = self.gate.approver(name).await;
-            let begun = json!({"name": "Another key"});
-            let begun = person.browser.post("/keys/ceremonies", &begun).await.unwrap();
+            let begun = person.begin_registration().await.unwrap();
             let origin = self.gate.servers.gate.clone();
             let made = SoftwareAuthenticator::new().create(&begun["creation_options"], &origin);
             let id = begun["id"].as_str().unwrap().to_owned();
-            let path = format!("/keys/ceremonies/{id}");
-            let received = person.browser.post(&path, &made.unwrap()).await.unwrap();
-            ceremonies.push((id, received["continue"].as_str().unwrap().to_owned(), person));
+            let next = person.hand_in(&id, &made.unwrap()).await.unwrap();
+            ceremonies.push((id, next, person));
         }
         let (id, next, mut alice) = ceremonies.pop().unwrap();
         let of_dan = |column: &str| {
