@@ -25,7 +25,7 @@ on_both_engines!(
 );
 
 /// A gate whose new keys need one endorsement, with Alice's key pinned.
-async fn endorsing(engine: Engine) -> (Gate, Approver) {
+pub async fn endorsing(engine: Engine) -> (Gate, Approver) {
     let gate = Gate::start(engine).await;
     let alice = gate.approver("alice").await;
     let config = Config::load(&gate.servers.files.config, &BTreeMap::new()).unwrap();
