@@ -21,6 +21,7 @@ use crate::config::{
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::Policy;
+use crate::domain::rule_change::RULES_ISSUER;
 use crate::domain::workflow_run::RUN_ISSUER;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
@@ -284,10 +285,10 @@ impl Check {
             let name = &section.name;
             if name.trim().is_empty() {
                 self.problem("workload_issuer.name", "is empty: give every issuer a name");
-            } else if [AGENT_ISSUER, RUN_ISSUER].contains(&name.as_str()) {
+            } else if [AGENT_ISSUER, RUN_ISSUER, RULES_ISSUER].contains(&name.as_str()) {
                 self.problem(
                     &format!("workload_issuer.{name}"),
-                    "has a name that stands for the gate itself, which vouches for agents and for what GitHub's webhooks say: choose another",
+                    "has a name that stands for the gate itself, which vouches for agents, for what GitHub's webhooks say and for changes of the rules: choose another",
                 );
             } else if kinds.insert(name.clone(), section.kind).is_some() {
                 self.problem(

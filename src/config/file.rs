@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::actions::{ActionSection, GrantSection};
 use crate::config::drift::DriftSection;
@@ -214,7 +214,7 @@ pub struct CloudRunSection {
 }
 
 /// The values of `cloud_run.credentials`.
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Default, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Credentials {
     /// Google's application default credentials.

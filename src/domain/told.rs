@@ -61,6 +61,7 @@ fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
             _ => "A newer request took its place.".to_owned(),
         },
         "run.let_on" => "Everything that was needed was signed: the run is let on.".to_owned(),
+        RULES_IN_FORCE => "Everybody who has to sign has signed: the new rules are in force.".to_owned(),
         "grant.consumed" => "The grant was used for what was signed.".to_owned(),
         "rollout.begun" => "The rollout began.".to_owned(),
         "rollout.call_announced" => announced(&approval.state),

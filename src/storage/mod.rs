@@ -60,6 +60,7 @@ pub use entries::{About, EntryFilter, LARGEST_ENTRY_PAGE, ListedEntry, Scope};
 pub use error::{Result, StorageError};
 pub use first_keys::FirstKeyLink;
 pub use follow::LogStretch;
+pub use guard::Seen;
 pub use github::{Comment, CommitAtGitHub, Made, Making, Report, Speaker};
 pub use github_rules::{RuleAnswer, WaitingRule};
 pub use jobs::Job;

@@ -27,14 +27,17 @@ on_both_engines!(
 /// A gate whose new keys need one endorsement, with Alice's key pinned.
 async fn endorsing(engine: Engine) -> (Gate, Approver) {
     let gate = Gate::start(engine).await;
-    let alice = gate.approver("alice").await;
+    let mut alice = gate.approver("alice").await;
     let config = Config::load(&gate.servers.files.config, &BTreeMap::new()).unwrap();
     let gate = gate
-        .restart_with(|text| {
-            let key = public_key(&config);
-            let pinned = format!("[trust]\nendorsers = [\"{}\"]\n", key);
-            text.replace("[trust]\n", &pinned) + "\n[enrolment]\nendorsements = 1\n"
-        })
+        .restart_signed(
+            |text| {
+                let key = public_key(&config);
+                let pinned = format!("[trust]\nendorsers = [\"{}\"]\n", key);
+                text.replace("[trust]\n", &pinned) + "\n[enrolment]\nendorsements = 1\n"
+            },
+            &mut alice,
+        )
         .await;
     (gate, alice)
 }

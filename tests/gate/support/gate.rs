@@ -123,16 +123,88 @@ impl Gate {
 
     /// The same gate, stopped and started again with another configuration.
     pub async fn restart_with(self, edit: impl FnOnce(String) -> String) -> Self {
+        let gate = self.restart(edit, async |_: &Self| ()).await;
+        until_ready(&gate.servers.gate).await.unwrap();
+        gate
+    }
+
+    /// The same, and `at_rest` is done to what the stopped gate left, its new configuration included. It may
+    /// not become ready again.
+    pub async fn restart(
+        self,
+        edit: impl FnOnce(String) -> String,
+        at_rest: impl AsyncFnOnce(&Self),
+    ) -> Self {
         let Self { servers, placement, counter, _folder: folder, .. } = self;
         let port = |origin: &str| origin.rsplit(':').next().unwrap().parse().unwrap();
         let (port, sandbox_port) = (port(&servers.gate), port(&servers.sandbox));
+        let origin = servers.gate.clone();
         servers.stop().await;
         let placement = Placement { port, sandbox_port, ..placement };
-        let servers = Servers::start_with(placement.clone(), edit).await.unwrap();
+        let around = Servers::around(origin, placement.clone()).await.unwrap();
+        around.files.edit_config(edit).unwrap();
         // The same pipeline goes on, so its numbers do.
-        let gate = Self { counter, ..Self::of(servers, placement, folder) };
-        until_ready(&gate.servers.gate).await.unwrap();
+        let stopped = Self { counter, ..Self::of(around, placement, folder) };
+        at_rest(&stopped).await;
+        let Self { servers, placement, counter, _folder: folder, .. } = stopped;
+        let text = std::fs::read_to_string(&servers.files.config).unwrap();
+        servers.stop().await;
+        let servers = Servers::start_with(placement.clone(), |_| text).await.unwrap();
+        Self { counter, ..Self::of(servers, placement, folder) }
+    }
+
+    /// The same, and this person signs the change of the rules that the other configuration asks for.
+    pub async fn restart_signed(
+        self,
+        edit: impl FnOnce(String) -> String,
+        approver: &mut Approver,
+    ) -> Self {
+        let gate = self.restart_with(edit).await;
+        gate.sign_rules(&mut [approver]).await;
         gate
+    }
+
+    /// These people sign the change of the rules that waits, and it comes into force.
+    pub async fn sign_rules(&self, approvers: &mut [&mut Approver]) {
+        let id = self.rule_change().await;
+        for approver in approvers {
+            approver.approve(&id).await.unwrap();
+        }
+        self.rules_wait_for(false).await;
+    }
+
+    /// The approval of the change of the rules that waits.
+    pub async fn rule_change(&self) -> String {
+        for _ in 0..200 {
+            let waiting = self.rules().await["waiting"].as_str().map(str::to_owned);
+            if let Some(id) = waiting {
+                return id;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nobody is asked about the rules");
+    }
+
+    /// The rules in force, as the API says it.
+    pub async fn rules(&self) -> Value {
+        self.get("/v1/environments").await.body["rules"].clone()
+    }
+
+    /// Waits until the rules of the configuration file wait for signatures, or no longer do.
+    pub async fn rules_wait_for(&self, wait: bool) {
+        for _ in 0..400 {
+            // Whoever asks while the gate takes up other rules may be cut off.
+            let asked = self.http.get(self.url("/health/ready")).send().await;
+            let answer: Value = match asked {
+                Ok(answer) => answer.json().await.unwrap_or_default(),
+                Err(_) => Value::Null,
+            };
+            if answer["status"] == "ok" && answer["rules"]["changes_wait"] == wait {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the rules of the file do not come to wait: {wait}");
     }
 
     fn of(servers: Servers, placement: Placement, folder: TempDir) -> Self {
