@@ -196,7 +196,7 @@ pub async fn serve_app(
     listener: TcpListener,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), String> {
-    let Ruled { config, proposed } = ruled;
+    let config = Arc::clone(&ruled.config);
     app.storage.await_start();
     let settings = Arc::clone(&config);
     let log = Arc::clone(&app.log);
@@ -256,7 +256,7 @@ pub async fn serve_app(
     let courier = tokio::spawn(courier.run(shutdown.clone()));
     let lookout = lookout(&app, &settings).map(|one| tokio::spawn(one.run(shutdown.clone())));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
-    let asking = tokio::spawn(ruled::ask(app.clone(), proposed, shutdown.clone()));
+    let asking = tokio::spawn(ruled::ask(app.clone(), ruled, shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
     let tasks = [watcher, worker, follower, offering, courier, refresher, asking];
     for task in tasks.into_iter().chain(lookout).chain(starter).chain(voice) {

@@ -87,7 +87,7 @@ impl Rulebook {
         let is_confined = self.is_confined(after);
         let environments = self.environments.iter();
         environments
-            .filter(move |(name, policy)| !is_confined || after.environments.get(*name) != Some(policy))
+            .filter(move |(name, policy)| !is_confined || after.environments.get(*name) != Some(*policy))
     }
 
     /// The rules of a change from this rulebook, which is in force, to `after`: each rule of every environment
@@ -195,10 +195,9 @@ mod tests {
             |book| drop(book.environments.remove("production")),
             |book| drop(book.environments.insert("new".to_owned(), policy("new", &[("person:eve", 1)]))),
             |book| {
-                let production = book.environments["production"].clone();
-                let staging = book.environments.insert("production".to_owned(), book.environments["staging"].clone());
-                book.environments.insert("staging".to_owned(), production);
-                drop(staging);
+                let names = ["production", "staging"].map(str::to_owned);
+                let swapped = names.each_ref().map(|name| book.environments.remove(name).unwrap());
+                book.environments = names.into_iter().zip(swapped.into_iter().rev()).collect();
             },
         ];
         for change in changes {

@@ -7,6 +7,7 @@ mod planted;
 use countersign::cli::demo::approver::Approver;
 use serde_json::json;
 
+use crate::instances::Fleet;
 use crate::support::gate::{Engine, Gate, SERVICE, on_both_engines};
 
 on_both_engines!(
@@ -205,4 +206,43 @@ async fn without_pins_rules_change_at_once(engine: Engine) {
     let services = gate.get("/v1/environments").await.body["environments"][0]["services"].clone();
     assert!(services.as_array().unwrap().iter().any(|one| one == SERVICE));
     gate.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_instance_takes_new_rules_up() {
+    let mut fleet = Fleet::configured(2, ruled).await;
+    let (mut alice, mut bob) =
+        (fleet.gate.approver("alice").await, fleet.gate.approver("bob").await);
+    let mut carol = fleet.gate.approver("carol").await;
+    let bound = fleet.gate.rules().await["digest"].clone();
+    // One of them is started with the new file, the other one still runs with the old.
+    fleet.instances[1].stop().await;
+    let one = format!("{ONE_OF_THEM}\nrequire_pinned_trust = true");
+    let port = fleet.instances[1].address.rsplit(':').next().unwrap();
+    let file = fleet.gate.servers.files.folder.join(format!("instance-{port}.toml"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(RULES, &one)).unwrap();
+    fleet.instances[1].start_again().await;
+    let change = fleet.gate.rule_change().await;
+    for approver in [&mut alice, &mut bob, &mut carol] {
+        approver.approve(&change).await.unwrap();
+    }
+    let digest = async |index: usize| -> serde_json::Value {
+        let shown = fleet.get_at(index, "/v1/environments").await;
+        shown.body["rules"]["digest"].clone()
+    };
+    for index in [0, 1] {
+        let mut shown = digest(index).await;
+        for _ in 0..100 {
+            if shown.is_string() && shown != bound {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            shown = digest(index).await;
+        }
+        assert!(shown.is_string() && shown != bound, "instance {index}: {shown}");
+    }
+    assert!(rolls_out_by_one(&fleet.gate, &mut alice).await);
+    assert!(fleet.gate.rules().await["waiting"].is_null(), "nobody proposes the old ones");
+    fleet.finish().await;
 }

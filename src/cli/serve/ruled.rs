@@ -25,6 +25,8 @@ pub struct Ruled {
     pub config: Arc<Config>,
     /// The file's own rules, where they are others and wait for signatures.
     pub proposed: Option<Arc<Rulebook>>,
+    /// Whether this process only began with rules that were in force then: it proposes nothing.
+    is_outdated: bool,
 }
 
 /// Puts a configuration under the rules that the log of `storage` says are in force, and lets nothing be done
@@ -47,12 +49,19 @@ pub async fn ruled(
         let digest = own.digest().map_err(|error| unreadable(&error))?;
         tracing::info!(%digest, "no rules are bound yet: those of the configuration file count");
         storage.run_with(digest);
-        return Ok(Ruled { config: Arc::new(config.clone()), proposed: None });
+        return Ok(Ruled::of_file(config, false));
     };
     storage.run_with(in_force.digest);
     tell(in_force);
     if *in_force.rules == own {
-        return Ok(Ruled { config: Arc::new(config.clone()), proposed: None });
+        return Ok(Ruled::of_file(config, false));
+    }
+    if known.was_in_force(&own) {
+        tracing::warn!(
+            "this process began with the rules before: start it again with a configuration file that says the new ones"
+        );
+        let config = config.clone().under(&in_force.rules).map_err(|error| unreadable(&error))?;
+        return Ok(Ruled::of_file(&config, true));
     }
     tracing::warn!(
         "the configuration file says other rules than those in force, which stay until the change is signed"
@@ -63,7 +72,14 @@ pub async fn ruled(
     let notice = config.notice.as_ref().map(|notice| format!("{WAITS} {notice}"));
     let config = config.clone().under(&in_force.rules).map_err(|error| unreadable(&error))?;
     let notice = Some(notice.unwrap_or_else(|| WAITS.to_owned()));
-    Ok(Ruled { config: Arc::new(Config { notice, ..config }), proposed: Some(Arc::new(own)) })
+    let config = Arc::new(Config { notice, ..config });
+    Ok(Ruled { config, proposed: Some(Arc::new(own)), is_outdated: false })
+}
+
+impl Ruled {
+    fn of_file(config: &Config, is_outdated: bool) -> Self {
+        Self { config: Arc::new(config.clone()), proposed: None, is_outdated }
+    }
 }
 
 /// What the log says before it is followed. Where that cannot be told, the file's rules are begun with, and
@@ -89,8 +105,12 @@ fn tell(in_force: &InForce) {
 }
 
 /// Sees to it that people are asked about rules that wait, and no longer about those that nobody proposes.
-pub async fn ask(app: App, proposed: Option<Arc<Rulebook>>, mut shutdown: watch::Receiver<bool>) {
+pub async fn ask(app: App, ruled: Ruled, mut shutdown: watch::Receiver<bool>) {
+    let Ruled { proposed, is_outdated, .. } = ruled;
     let asking = async {
+        if is_outdated {
+            std::future::pending::<()>().await;
+        }
         loop {
             let outcome = ask_once(&app, proposed.as_deref()).await;
             let pause = match outcome {

@@ -42,6 +42,11 @@ impl RuleHistory {
         self.0.iter().rev().find(|one| one.entry < entry).or_else(|| self.0.first())
     }
 
+    /// Whether these rules were in force before others.
+    pub fn was_in_force(&self, rules: &Rulebook) -> bool {
+        self.0.iter().any(|one| *one.rules == *rules)
+    }
+
     /// Takes in the next, which was verified against the one before.
     pub fn push(&mut self, next: InForce) {
         self.0.push(next);
