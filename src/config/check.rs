@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
+use serde_json::json;
 use url::{Host, Url};
 
 use crate::config::environments::Around;
@@ -16,12 +17,12 @@ use crate::config::file::{
 };
 use crate::config::{
     Config, actions, database, drift, environments, github, log_head, loopback, metrics, receivers,
-    roles, runs, secret, trust, witness,
+    roles, rulebook, runs, secret, trust, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
-use crate::domain::policy::Policy;
 use crate::domain::rule_change::RULES_ISSUER;
+use crate::domain::rulebook::{RULEBOOK_SCHEMA, Rulebook};
 use crate::domain::workflow_run::RUN_ISSUER;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
@@ -155,11 +156,17 @@ impl Check {
         })
     }
 
-    /// The rules alone, and what they rest on.
-    pub fn rules(mut self, file: ConfigFile) -> Result<BTreeMap<String, Policy>, Vec<Problem>> {
+    /// The rules alone, and what they rest on, as far as that needs no secret: of settings who reads and how
+    /// tokens are read.
+    pub fn rules(mut self, file: ConfigFile) -> Result<Rulebook, Vec<Problem>> {
         let kinds = self.issuer_kinds(&file.workload_issuer);
-        let witnesses = witness::witnesses(&mut self, file.witness).len();
-        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
+        let witnesses = witness::witnesses(&mut self, file.witness);
+        let pins =
+            trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
+        let origin = file.public_origin.unwrap_or_default();
+        let issuers = file.workload_issuer.into_iter();
+        let issuers: Vec<WorkloadIssuer> =
+            issuers.map(|section| self.workload_issuer(section, &origin, None)).collect();
         let declared = actions::actions(&mut self, file.action);
         let directory = file.login.issuer.unwrap_or_default();
         let measured = metrics::kinds(&file.metrics);
@@ -170,8 +177,16 @@ impl Check {
             declared: &declared,
             metrics: &measured,
         };
-        let policies = environments::policies(&mut self, file.environment, around);
-        if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
+        let environments = environments::policies(&mut self, file.environment, around);
+        let roles = roles::roles(&mut self, file.roles, &environments);
+        let client = file.login.client_id.unwrap_or_default();
+        let login = [directory, client, file.login.groups_claim];
+        let anchors = rulebook::anchors_of(&pins, login, &issuers, &witnesses);
+        let settings = json!({"audit_readers": file.audit.readers, "workload_issuers": issuers});
+        let settings = settings.as_object().cloned().unwrap_or_default();
+        let schema = RULEBOOK_SCHEMA.to_owned();
+        let rules = Rulebook { schema, environments, roles, anchors, settings };
+        if self.problems.is_empty() { Ok(rules) } else { Err(self.problems) }
     }
 
     /// WebAuthn wants a name here, not an address, and compares the origin letter by letter.

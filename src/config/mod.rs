@@ -115,12 +115,12 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// The rules that a configuration file gives its environments, by their names. Read without the secrets
-/// beside it, so that whoever reviews a change of the rules needs none of them.
+/// The rules that a configuration file holds, as far as they need none of the secrets beside it, so that
+/// whoever reviews a change of the rules needs none of them either.
 ///
 /// # Errors
 /// As [`Config::load`], for what the rules rest on alone.
-pub fn load_rules(path: &Path) -> Result<BTreeMap<String, Policy>, ConfigError> {
+pub fn load_rules(path: &Path) -> Result<Rulebook, ConfigError> {
     let (file, check) = read(path)?;
     check.rules(file).map_err(|problems| ConfigError::Problems { file: path.to_owned(), problems })
 }

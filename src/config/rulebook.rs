@@ -73,6 +73,18 @@ enum Source {
 
 /// The anchors that a configuration pins.
 pub(super) fn anchors(config: &Config) -> Anchors {
+    let LoginSettings { issuer, client_id, groups_claim, .. } = &config.login;
+    let login = [issuer, client_id, groups_claim].map(String::clone);
+    anchors_of(&config.pins, login, &config.workload_issuers, &config.witnesses)
+}
+
+/// The same of its parts; of the directory issuer, client and claim of groups.
+pub(super) fn anchors_of(
+    pins: &Pins,
+    [directory, client_id, groups_claim]: [String; 3],
+    workload_issuers: &[WorkloadIssuer],
+    witnesses: &[WitnessSettings],
+) -> Anchors {
     let Pins {
         endorsements,
         endorsers,
@@ -80,7 +92,7 @@ pub(super) fn anchors(config: &Config) -> Anchors {
         login_keys,
         workload_keys,
         witnesses_required,
-    } = &config.pins;
+    } = pins;
     let issuer = |issuer: &WorkloadIssuer| TrustedIssuer {
         name: issuer.name.clone(),
         issuer: issuer.issuer.clone(),
@@ -92,13 +104,13 @@ pub(super) fn anchors(config: &Config) -> Anchors {
         endorsers: endorsers.clone(),
         recovery_signatures: *recovery_signatures,
         login: TrustedLogin {
-            issuer: config.login.issuer.clone(),
-            client_id: config.login.client_id.clone(),
-            groups_claim: config.login.groups_claim.clone(),
+            issuer: directory,
+            client_id,
+            groups_claim,
             keys: login_keys.clone(),
         },
-        workload_issuers: config.workload_issuers.iter().map(issuer).collect(),
-        witnesses: config.witnesses.iter().map(|witness| witness.key.clone()).collect(),
+        workload_issuers: workload_issuers.iter().map(issuer).collect(),
+        witnesses: witnesses.iter().map(|witness| witness.key.clone()).collect(),
         witnesses_required: *witnesses_required,
     }
 }

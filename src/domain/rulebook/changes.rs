@@ -41,6 +41,13 @@ pub fn rulebook_changes(old: &Rulebook, new: &Rulebook) -> Vec<PolicyChange> {
     found
 }
 
+impl PolicyChange {
+    /// Whether it belongs to no single environment.
+    pub fn is_general(&self) -> bool {
+        self.environment == EVERYWHERE
+    }
+}
+
 fn change(environment: &str, effect: Effect, sentence: String) -> PolicyChange {
     PolicyChange { environment: environment.to_owned(), effect, sentence }
 }
