@@ -26,7 +26,9 @@ pub async fn check(path: &Path, live: bool) -> ExitCode {
     };
     print!("{}", config.summary());
     if let Ok(digest) = config.rulebook().and_then(|rules| rules.digest()) {
-        println!("\nrules digest {digest}: what /v1/environments says once these rules are in force");
+        println!(
+            "\nrules digest {digest}: what /v1/environments says once these rules are in force"
+        );
     }
     for warning in &config.warnings {
         eprintln!("countersign: warning: {warning}");

@@ -54,9 +54,8 @@ async fn try_bootstrap(path: &Path) -> Result<(), String> {
     let config = Arc::clone(&ruled.config);
     let app = serve::build(&ruled, storage, Clock::system(), stopped.clone())?;
     let listener = listen(&config, &app).await?;
-    let gate = listener.map(|listener| {
-        tokio::spawn(serve::serve_app(app.clone(), ruled, listener, stopped))
-    });
+    let gate = listener
+        .map(|listener| tokio::spawn(serve::serve_app(app.clone(), ruled, listener, stopped)));
     let mut shutdown = shutdown_signal();
     let outcome = match wait_for_key(&app, &config, &mut shutdown).await {
         Ok(key) => print_pins(&app, &key, path),

@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::approval::Status;
 use crate::domain::ledger::{Frontier, Record};
-use crate::domain::rulebook::RuleHistory;
 use crate::domain::recovery::{FrozenRecovery, RECOVERY_LIFETIME, lineage};
+use crate::domain::rulebook::RuleHistory;
 use crate::domain::text::one_line;
 use crate::gate::recover::{make_links, prepare};
 use crate::gate::{CeremonyRefusal, GateError};
@@ -65,9 +65,7 @@ async fn try_recover(path: &Path) -> Result<(), String> {
     tell(&app, &seen, &statement).await?;
     let listener = keys::listen(&config, &app).await?;
     let gate: JoinHandle<Result<(), String>> = match listener {
-        Some(listener) => {
-            tokio::spawn(serve::serve_app(app.clone(), ruled, listener, stopped))
-        }
+        Some(listener) => tokio::spawn(serve::serve_app(app.clone(), ruled, listener, stopped)),
         // Another gate of this database serves the page and goes on; this process only follows.
         None => {
             let log = std::sync::Arc::clone(&app.log);

@@ -48,7 +48,21 @@ fn object(
     credentials: CloudRunCredentials,
 ) -> LogHeadPlace {
     let endpoint = match endpoint {
-        Some(text) => check.endpoint(ENDPOINT, text),
+        Some(text) => check.endpoint(ENDPOINT, text).filter(|url| {
+            let host = url.host_str().unwrap_or_default();
+            // What is not encrypted is refused elsewhere, unless everything is on this machine.
+            let is_googles = credentials == CloudRunCredentials::Anonymous
+                || url.scheme() == "http"
+                || host.ends_with(".googleapis.com");
+            if !is_googles {
+                // It is read before the rules in force are known, so that no signature can allow it.
+                check.problem(
+                    ENDPOINT,
+                    format!("{host} would be given the gate's Google token: name a host of googleapis.com"),
+                );
+            }
+            is_googles
+        }),
         // Named all the same, for the rule that everything or nothing is on this machine.
         None => check.endpoint(KEY, GOOGLE_STORAGE),
     };

@@ -240,8 +240,7 @@ pub(super) fn under(mut config: Config, rules: &Rulebook) -> Result<Config, Cano
     config.cloud_run = CloudRunSettings { endpoint: settings.cloud_run.endpoint, credentials };
     config.github = github_under(config.github, settings.github);
     config.metrics = metrics_under(&config.metrics, settings.metrics, credentials);
-    config.grant_keys =
-        config.grant_keys.filter(|keys| grants(Some(keys)) == settings.grants);
+    config.grant_keys = config.grant_keys.filter(|keys| grants(Some(keys)) == settings.grants);
     Ok(config)
 }
 

@@ -163,14 +163,8 @@ impl KeyRules {
     pub fn strictest(one: Option<Self>, other: Option<&Self>) -> Option<Self> {
         let (Some(one), Some(other)) = (&one, other) else { return one.or_else(|| other.cloned()) };
         // Named one by one, so that a new requirement does not compile before it was thought of here.
-        let Self {
-            kind,
-            allow,
-            deny,
-            cool_down_seconds,
-            minimum_keys,
-            replacement_grace_seconds,
-        } = other;
+        let Self { kind, allow, deny, cool_down_seconds, minimum_keys, replacement_grace_seconds } =
+            other;
         let both: BTreeSet<Aaguid> = match (one.allow.is_empty(), allow.is_empty()) {
             (false, false) => one.allow.iter().filter(|it| allow.contains(it)).copied().collect(),
             _ => BTreeSet::new(),

@@ -309,7 +309,9 @@ impl Policy {
             self.seat(person, people, &places, &mut holder, &mut visited);
         }
         let filled = |rule: usize| {
-            (0..places.len()).filter(|&place| places[place] == rule && holder[place].is_some()).count()
+            (0..places.len())
+                .filter(|&place| places[place] == rule && holder[place].is_some())
+                .count()
         };
         own.iter().map(|(rule, _)| (*rule, filled(*rule))).collect()
     }

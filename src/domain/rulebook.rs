@@ -16,7 +16,9 @@ use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical
 use crate::domain::digest::Digest;
 use crate::domain::key_rules::KeyRules;
 use crate::domain::plan::PlanRules;
-use crate::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Rule, TrustLevel};
+use crate::domain::policy::{
+    EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Rule, TrustLevel,
+};
 use crate::domain::role::Roles;
 
 pub use changes::rulebook_changes;
@@ -86,8 +88,9 @@ impl Rulebook {
     fn touched<'a>(&'a self, after: &'a Self) -> impl Iterator<Item = (&'a String, &'a Policy)> {
         let is_confined = self.is_confined(after);
         let environments = self.environments.iter();
-        environments
-            .filter(move |(name, policy)| !is_confined || after.environments.get(*name) != Some(*policy))
+        environments.filter(move |(name, policy)| {
+            !is_confined || after.environments.get(*name) != Some(*policy)
+        })
     }
 
     /// The rules of a change from this rulebook, which is in force, to `after`: each rule of every environment
@@ -183,7 +186,9 @@ mod tests {
     fn whoever_is_touched_has_to_sign() {
         let production = "2 of managers for production";
         let staging = "1 of engineers for staging";
-        let of = |book: &mut Rulebook, name: &str| book.environments.get_mut(name).unwrap().max_pending = 7;
+        let of = |book: &mut Rulebook, name: &str| {
+            book.environments.get_mut(name).unwrap().max_pending = 7
+        };
         assert_eq!(needed(|book| of(book, "production")), [production]);
         assert_eq!(needed(|book| of(book, "staging")), [staging]);
         let all = [production, staging];
@@ -193,7 +198,11 @@ mod tests {
             |book| book.anchors.endorsers.push("eve".to_owned()),
             |book| drop(book.settings.insert("github".to_owned(), json!("https://eve"))),
             |book| drop(book.environments.remove("production")),
-            |book| drop(book.environments.insert("new".to_owned(), policy("new", &[("person:eve", 1)]))),
+            |book| {
+                drop(
+                    book.environments.insert("new".to_owned(), policy("new", &[("person:eve", 1)])),
+                )
+            },
             |book| {
                 let names = ["production", "staging"].map(str::to_owned);
                 let swapped = names.each_ref().map(|name| book.environments.remove(name).unwrap());
@@ -203,7 +212,10 @@ mod tests {
         for change in changes {
             assert_eq!(needed(change), all);
         }
-        assert_eq!(needed(|book| book.environments.get_mut("staging").unwrap().services.push(service())), all);
+        assert_eq!(
+            needed(|book| book.environments.get_mut("staging").unwrap().services.push(service())),
+            all
+        );
     }
 
     #[test]

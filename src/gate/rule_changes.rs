@@ -68,7 +68,8 @@ pub async fn ask(
     let stored = writer.create(Approval::request(subject, policy), &asked, now).await?;
     let id = stored.approval.id().clone();
     for older in open(storage).await? {
-        let older = writer.approval(older.approval.id()).await?.ok_or(GateError::NotFound)?.approval;
+        let older =
+            writer.approval(older.approval.id()).await?.ok_or(GateError::NotFound)?.approval;
         if older.status() == Status::Pending {
             writer.apply(older.supersede(id.clone(), now)?, now).await?;
         }
@@ -218,7 +219,8 @@ fn subject_of(
             audience: origin.to_owned(),
             environment: RULES_ENVIRONMENT.to_owned(),
             requester: RuleChange::requester(origin),
-            reason: "The gate's configuration file says other rules than those in force.".to_owned(),
+            reason: "The gate's configuration file says other rules than those in force."
+                .to_owned(),
             title: None,
             acts_for: None,
             body: None,

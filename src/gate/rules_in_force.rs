@@ -29,7 +29,7 @@ pub enum NotInForce {
     #[error("what proves its signatures is not complete: {0}")]
     Incomplete(GateError),
     /// The evidence of its approval does not hold under the rules before.
-    #[error("its signatures do not hold under the rules before it ({}): {0}", .0.code())]
+    #[error("its signatures do not hold under the rules before it: {0}")]
     Evidence(#[from] Failure),
     /// It was not approved.
     #[error("the change was not approved")]
@@ -129,7 +129,9 @@ async fn judge(
 
 /// Whether a subject is a change of `before`, asked for under the rules that `before` has for it.
 fn is_change(subject: &FrozenSubject, policy: &Policy, before: &Rulebook) -> bool {
-    subject.rule_change().is_some_and(|change| change.before == *before && change.is_ruled_by(policy))
+    subject
+        .rule_change()
+        .is_some_and(|change| change.before == *before && change.is_ruled_by(policy))
 }
 
 /// A key with which a yes was signed that counts, and which had been revoked before the entry.

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::agent_credential::AGENT_ISSUER;
+pub use crate::domain::anchors::{Anchors, TrustedIssuer, TrustedLogin};
 use crate::domain::intervention::INTERVENED;
 use crate::domain::ledger::Record;
 use crate::domain::policy::TrustLevel;
 use crate::domain::recovery::{lineage, successor};
 use crate::proof::base64url;
 use crate::proof::checkpoint::TrustedLog;
-pub use crate::domain::anchors::{Anchors, TrustedIssuer, TrustedLogin};
 pub use crate::proof::cosignature::unusable_witness;
 use crate::proof::jwk::is_canonical_key;
 use crate::proof::public_key::PublicKey;

@@ -22,8 +22,8 @@ use crate::storage::{ApprovalFilter, Scope};
 use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_signer};
 use crate::web::page::{PageError, Visit, visit};
 use crate::web::paths;
-use crate::web::views::rules::RulesView;
 use crate::web::views::environments::{EnvironmentListing, EnvironmentsPage, Serving};
+use crate::web::views::rules::RulesView;
 
 /// How many approvals of each environment are shown.
 const MOST_RECENT: u32 = 5;

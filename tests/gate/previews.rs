@@ -35,8 +35,8 @@ use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
     after_pending, approval_of, approved, calls, deployment, executing, minutes_ago, now, pending,
-    pending_rules, pending_run, person, policy, progress, running, share, signed_once, taken_back, viewer,
-    workflow_run,
+    pending_rules, pending_run, person, policy, progress, running, share, signed_once, taken_back,
+    viewer, workflow_run,
 };
 
 #[test]

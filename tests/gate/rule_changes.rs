@@ -46,7 +46,8 @@ fn lowered(config: String) -> String {
 /// What the API says of who has to sign in production.
 async fn counts(gate: &Gate) -> Vec<u64> {
     let environments = gate.get("/v1/environments").await.body["environments"].clone();
-    let production = environments.as_array().unwrap().iter().find(|one| one["name"] == "production");
+    let production =
+        environments.as_array().unwrap().iter().find(|one| one["name"] == "production");
     let rules = production.unwrap()["rules"].as_array().unwrap().clone();
     rules.iter().map(|rule| rule["count"].as_u64().unwrap()).collect()
 }
@@ -166,12 +167,16 @@ async fn a_change_that_nobody_wants_stays_out(engine: Engine) {
 async fn what_one_environment_says_of_itself_is_its_own_affair(engine: Engine) {
     let gate = Gate::start_with(engine, ruled).await;
     let mut dan = gate.approver("dan").await;
-    let patient = |config: String| ruled(config).replace(STAGING, &format!("{STAGING}max_pending = 3\n"));
+    let patient =
+        |config: String| ruled(config).replace(STAGING, &format!("{STAGING}max_pending = 3\n"));
     let gate = gate.restart_with(patient).await;
     gate.sign_rules(&mut [&mut dan]).await;
     // What claims a service for staging is everybody's.
     let claiming = |config: String| {
-        patient(config).replace("services/staging\"]", "services/staging\", \"projects/demo/locations/europe-west1/services/billing\"]")
+        patient(config).replace(
+            "services/staging\"]",
+            "services/staging\", \"projects/demo/locations/europe-west1/services/billing\"]",
+        )
     };
     let gate = gate.restart_with(claiming).await;
     let change = gate.rule_change().await;
@@ -190,7 +195,8 @@ async fn without_pins_rules_change_at_once(engine: Engine) {
         config.lines().filter(pins).map(|line| format!("{line}\n")).collect()
     };
     let strict = |config: String| {
-        unpinned(config).replace(ONE_OF_THEM, "rules = [{ from = [\"group:release-managers\"], count = 2 }]")
+        unpinned(config)
+            .replace(ONE_OF_THEM, "rules = [{ from = [\"group:release-managers\"], count = 2 }]")
     };
     let gate = Gate::start_with(engine, strict).await;
     assert!(gate.rules().await.is_null());

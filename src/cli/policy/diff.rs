@@ -1,5 +1,6 @@
 //! `countersign policy diff`: whose rights change.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -11,7 +12,7 @@ use crate::domain::rulebook::rulebook_changes;
 
 /// Compares the rules of two configurations.
 pub(super) fn run(arguments: &DiffArguments) -> Result<ExitCode, String> {
-    let rules = |path| load_rules(path).map_err(|error| error.to_string());
+    let rules = |path: &Path| load_rules(path).map_err(|error| error.to_string());
     let changes = rulebook_changes(&rules(&arguments.old)?, &rules(&arguments.new)?);
     let text =
         if arguments.json { json!({ "changes": changes }).to_string() } else { in_words(&changes) };

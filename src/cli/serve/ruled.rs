@@ -39,7 +39,8 @@ pub async fn ruled(
     storage: &Storage,
     known: &RuleHistory,
 ) -> Result<Ruled, String> {
-    let unreadable = |error: &dyn std::fmt::Display| format!("the rules in force cannot be used: {error}");
+    let unreadable =
+        |error: &dyn std::fmt::Display| format!("the rules in force cannot be used: {error}");
     let own = config.rulebook().map_err(|error| unreadable(&error))?;
     let history = match known.current() {
         Some(_) => known.clone(),
@@ -67,7 +68,12 @@ pub async fn ruled(
         "the configuration file says other rules than those in force, which stay until the change is signed"
     );
     for change in rulebook_changes(&in_force.rules, &own) {
-        tracing::warn!(environment = change.environment, effect = change.effect.as_str(), "waits for signatures: {}", change.sentence);
+        tracing::warn!(
+            environment = change.environment,
+            effect = change.effect.as_str(),
+            "waits for signatures: {}",
+            change.sentence
+        );
     }
     let notice = config.notice.as_ref().map(|notice| format!("{WAITS} {notice}"));
     let config = config.clone().under(&in_force.rules).map_err(|error| unreadable(&error))?;
@@ -100,7 +106,8 @@ async fn on_record(config: &Config, storage: &Storage) -> RuleHistory {
 
 fn tell(in_force: &InForce) {
     let InForce { entry, at, digest, by, .. } = in_force;
-    let by = if by.is_empty() { "the first start that bound them".to_owned() } else { by.join(", ") };
+    let by =
+        if by.is_empty() { "the first start that bound them".to_owned() } else { by.join(", ") };
     tracing::info!(%digest, entry, since = %at, by, "the rules in force");
 }
 

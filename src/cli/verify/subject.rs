@@ -39,7 +39,9 @@ pub(super) fn describe_action(lines: &mut Lines, action: &Action) {
 }
 
 pub(super) fn describe_rules(lines: &mut Lines, change: &RuleChange) {
-    for PolicyChange { environment, effect, sentence } in rulebook_changes(&change.before, &change.after) {
+    for PolicyChange { environment, effect, sentence } in
+        rulebook_changes(&change.before, &change.after)
+    {
         lines.add(effect.as_str(), &format!("{environment}: {sentence}"));
     }
     for (name, rules) in [("rules before", &change.before), ("rules after", &change.after)] {

@@ -23,8 +23,16 @@ pub fn rulebook_changes(old: &Rulebook, new: &Rulebook) -> Vec<PolicyChange> {
         }
     }
     for (role, before, after) in [
-        ("an operator, who freezes, revokes and endorses", &old.roles.operators, &new.roles.operators),
-        ("an auditor, who reads everything and signs nothing", &old.roles.auditors, &new.roles.auditors),
+        (
+            "an operator, who freezes, revokes and endorses",
+            &old.roles.operators,
+            &new.roles.operators,
+        ),
+        (
+            "an auditor, who reads everything and signs nothing",
+            &old.roles.auditors,
+            &new.roles.auditors,
+        ),
     ] {
         of_role(&mut found, role, before, after);
     }
@@ -70,7 +78,8 @@ fn compare(found: &mut Vec<PolicyChange>, place: &str, before: &Value, after: &V
         (Value::Object(before), Value::Object(after)) => {
             let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
             for name in names {
-                let value = |object: &Map<String, Value>| object.get(name).cloned().unwrap_or_default();
+                let value =
+                    |object: &Map<String, Value>| object.get(name).cloned().unwrap_or_default();
                 compare(found, &format!("{place}.{name}"), &value(before), &value(after));
             }
         }

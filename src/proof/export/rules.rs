@@ -26,7 +26,8 @@ impl RulesTold {
         if record.kind != RULES_IN_FORCE {
             return Ok(());
         }
-        let rules = Rulebook::of_value(&record.data["rules"]).map_err(|_| "its rules cannot be read")?;
+        let rules =
+            Rulebook::of_value(&record.data["rules"]).map_err(|_| "its rules cannot be read")?;
         let approval = record.approval.as_ref().map(|approval| approval.id.to_string());
         if approval.is_none() && !self.0.is_empty() {
             return Err("it puts rules into force that nobody signed");

@@ -55,11 +55,7 @@ fn check_run(form: &Form<'_>, run: &WorkflowRun, judge: &impl Judge) -> Result<(
 }
 
 /// The two rulebooks are those that were recorded when the approval began, and nobody is said to have asked.
-fn check_rules(
-    form: &Form<'_>,
-    change: &RuleChange,
-    judge: &impl Judge,
-) -> Result<(), Failure> {
+fn check_rules(form: &Form<'_>, change: &RuleChange, judge: &impl Judge) -> Result<(), Failure> {
     let recorded = form.entries.first().map(|entry| &entry.record.data);
     let said = change.recorded().ok();
     judge.require(said.is_some() && recorded == said.as_ref(), || {

@@ -87,11 +87,7 @@ pub struct RulesView {
 
 impl RulesView {
     /// The view of what is in force, and of a change that waits for signatures.
-    pub fn new(
-        in_force: &InForce,
-        waiting: Option<&ApprovalId>,
-        around: Surroundings<'_>,
-    ) -> Self {
+    pub fn new(in_force: &InForce, waiting: Option<&ApprovalId>, around: Surroundings<'_>) -> Self {
         Self {
             digest: Inert::new(&in_force.digest.to_string()),
             since: Moment::new(in_force.at, around.now),

@@ -27,49 +27,103 @@ const ATTACKS: &[Attack] = &[
     ("a lower count", |text| swapped(text, "count = 2 }", "count = 1 }")),
     ("a rule dropped", lowered_rule),
     ("one more person", |text| {
-        swapped(text, "[\"group:release-managers\"], count = 2", "[\"group:release-managers\", \"person:u-dan\"], count = 2")
+        swapped(
+            text,
+            "[\"group:release-managers\"], count = 2",
+            "[\"group:release-managers\", \"person:u-dan\"], count = 2",
+        )
     }),
     ("other signers", |text| swapped(text, RULES, DANS)),
     ("security is everybody", |text| swapped(text, "\"group:security\"", "\"group:engineering\"")),
     ("a new environment takes the service", |text| {
         let text = swapped(text, "services/web\", ", "services/other\", ");
         let shadow = STAGING.replace("environment.staging", "environment.shadow");
-        text + &shadow.replace("services/staging", "services/web").replace("\"group:engineering\"", "\"person:u-dan\"")
+        text + &shadow
+            .replace("services/staging", "services/web")
+            .replace("\"group:engineering\"", "\"person:u-dan\"")
     }),
     ("staging takes the service", |text| {
         let text = swapped(text, "services/web\", ", "services/other\", ");
-        swapped(text, "services/staging\"]", "services/staging\", \"projects/demo/locations/europe-west1/services/web\"]")
+        swapped(
+            text,
+            "services/staging\"]",
+            "services/staging\", \"projects/demo/locations/europe-west1/services/web\"]",
+        )
     }),
     ("two environments change places", |text| {
         let text = swapped(text, "[environment.production]", "[environment.tmp]");
         let text = swapped(text, "[environment.staging]", "[environment.production]");
         swapped(text, "[environment.tmp]", "[environment.staging]")
     }),
-    ("production is gone", |text| swapped(text, "[environment.production]", "[environment.elsewhere]")),
+    ("production is gone", |text| {
+        swapped(text, "[environment.production]", "[environment.elsewhere]")
+    }),
     ("one more requester", |text| {
-        swapped(text, "{ issuer = \"agent\", claims = { sub = \"agent:release-bot\" } },", "{ issuer = \"agent\", claims = { sub = \"agent:*\" } },")
+        swapped(
+            text,
+            "{ issuer = \"agent\", claims = { sub = \"agent:release-bot\" } },",
+            "{ issuer = \"agent\", claims = { sub = \"agent:*\" } },",
+        )
     }),
     ("wider claims", |text| swapped(text, "ref = \"refs/heads/main\"", "ref = \"refs/*\"")),
-    ("more images", |text| swapped(text, "images = [\"europe-docker.pkg.dev/demo/app/web\"]", "images = [\"europe-docker.pkg.dev/demo/app/web\", \"evil.example/web\"]")),
+    ("more images", |text| {
+        swapped(
+            text,
+            "images = [\"europe-docker.pkg.dev/demo/app/web\"]",
+            "images = [\"europe-docker.pkg.dev/demo/app/web\", \"evil.example/web\"]",
+        )
+    }),
     ("requests stay open", |text| swapped(text, "expires_in = \"8h\"", "expires_in = \"7d\"")),
-    ("an approval stays good", |text| swapped(text, RULES, &format!("{RULES}\nexecute_within = \"5h\""))),
-    ("a newer request takes the place", |text| swapped(text, "newer_request = \"queue\"", "newer_request = \"supersede\"")),
+    ("an approval stays good", |text| {
+        swapped(text, RULES, &format!("{RULES}\nexecute_within = \"5h\""))
+    }),
+    ("a newer request takes the place", |text| {
+        swapped(text, "newer_request = \"queue\"", "newer_request = \"supersede\"")
+    }),
     ("fewer may wait", |text| swapped(text, "max_pending = 10000", "max_pending = 1")),
     ("other steps", |text| swapped(text, "steps = [10, 50, 100]", "steps = [100]")),
-    ("one person signs the way back", |text| text + "[environment.production.plan]\nrollback_window = \"1h\"\n"),
-    ("models of keys are good again", |text| swapped(text, ", deny = [\"00000000-0000-0000-0000-000000000001\"]", "")),
+    ("one person signs the way back", |text| {
+        text + "[environment.production.plan]\nrollback_window = \"1h\"\n"
+    }),
+    ("models of keys are good again", |text| {
+        swapped(text, ", deny = [\"00000000-0000-0000-0000-000000000001\"]", "")
+    }),
     ("pins are not required", |text| swapped(text, "\nrequire_pinned_trust = true", "")),
     ("no pins", |text| unpinned(&text, "")),
     ("another pin of the directory", |text| unpinned(&text, &format!("login_keys = [{KEY}]\n"))),
     ("keys need endorsements of nobody", |text| text + "[enrolment]\nendorsements = 1\n"),
-    ("another claim says the groups", |text| swapped(text, "[login]\n", "[login]\ngroups_claim = \"given_groups\"\n")),
+    ("another claim says the groups", |text| {
+        swapped(text, "[login]\n", "[login]\ngroups_claim = \"given_groups\"\n")
+    }),
     ("an operator", |text| text + "[roles]\noperator = [\"person:u-dan\"]\n"),
-    ("a reader", |text| swapped(text, "readers = [\"group:auditors\"]", "readers = [\"group:auditors\", \"person:u-dan\"]")),
-    ("another algorithm of tokens", |text| swapped(text, "algorithm = \"ES256\"", "algorithm = \"RS256\"")),
-    ("other keys of tokens", |text| swapped(text, "name = \"agent\"\n", "name = \"agent\"\njwks_uri = \"http://localhost:9/keys\"\n")),
-    ("another Cloud Run", |text| swapped(text, "[cloud_run]\nendpoint = \"http://localhost:", "[cloud_run]\nendpoint = \"http://127.0.0.1:")),
+    ("a reader", |text| {
+        swapped(
+            text,
+            "readers = [\"group:auditors\"]",
+            "readers = [\"group:auditors\", \"person:u-dan\"]",
+        )
+    }),
+    ("another algorithm of tokens", |text| {
+        swapped(text, "algorithm = \"ES256\"", "algorithm = \"RS256\"")
+    }),
+    ("other keys of tokens", |text| {
+        swapped(
+            text,
+            "name = \"agent\"\n",
+            "name = \"agent\"\njwks_uri = \"http://localhost:9/keys\"\n",
+        )
+    }),
+    ("another Cloud Run", |text| {
+        swapped(
+            text,
+            "[cloud_run]\nendpoint = \"http://localhost:",
+            "[cloud_run]\nendpoint = \"http://127.0.0.1:",
+        )
+    }),
     ("another GitHub", |text| swapped(text, "/github-api\"", "/github-evil\"")),
-    ("another tool", |text| swapped(text, "title = \"Restart a database\"", "title = \"Nothing to see\"")),
+    ("another tool", |text| {
+        swapped(text, "title = \"Restart a database\"", "title = \"Nothing to see\"")
+    }),
     ("everything at once", |text| {
         let text = swapped(text, RULES, ONE_OF_THEM);
         unpinned(&swapped(text, "expires_in = \"8h\"", "expires_in = \"7d\""), "")

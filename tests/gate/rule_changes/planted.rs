@@ -142,7 +142,8 @@ async fn an_entry_that_is_gone_stops_the_gate(engine: Engine) {
     // The stricter rules would be in force again, or none, as the attacker likes.
     let gate = gate
         .restart(lowered, async |gate| {
-            let gone = format!("UPDATE ledger_entries SET kind = 'gone' WHERE entry_index = {entry}");
+            let gone =
+                format!("UPDATE ledger_entries SET kind = 'gone' WHERE entry_index = {entry}");
             tamper(gate, engine, &[&gone]).await;
         })
         .await;
