@@ -35,7 +35,7 @@ impl RuleChange {
         Requester {
             issuer: RULES_ISSUER.to_owned(),
             issuer_url: origin.to_owned(),
-            subject: "the configuration file".to_owned(),
+            subject: RULES_ISSUER.to_owned(),
             key: Self::requester_key(),
             claims: Map::new(),
         }

@@ -6,7 +6,7 @@ use super::{
     SERVICES, approve_all, asked_together, gate_for, member, page, service, sign, statement,
 };
 use crate::evidence::tamper;
-use crate::support::gate::{Engine, on_both_engines};
+use crate::support::gate::{Engine, Gate, on_both_engines};
 
 on_both_engines!(
     only_what_one_run_asked_for_is_together,
