@@ -204,7 +204,11 @@ pub async fn serve_app(
     // gate starts all the same, and its pages say why nothing is decided.
     log.begin().await;
     let starter = match record_start(&app, &config).await {
-        Ok(()) => None,
+        Ok(()) => {
+            // What it wrote is known before anybody asks for anything. A fault is told by whoever follows the log.
+            let _ = log.secure().await;
+            None
+        }
         Err(GateError::Storage(error)) if error.outage().is_some() || is_of_the_log(&error) => {
             Some(tokio::spawn(record_start_later(app.clone(), config, shutdown.clone())))
         }
