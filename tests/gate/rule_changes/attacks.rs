@@ -154,6 +154,18 @@ async fn tries(gate: &Gate, person: &mut Approver) -> usize {
     gate.changes_of_cloud_run().await
 }
 
+/// The approval of a change about which nobody was asked before: the older one gives way to it.
+async fn asked_anew(gate: &Gate, what: &str, before: &[String]) -> String {
+    for _ in 0..100 {
+        let change = gate.rule_change().await;
+        if !before.contains(&change) {
+            return change;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{what}: nobody is asked about it")
+}
+
 async fn a_configuration_writer_rolls_out_nothing(engine: Engine) {
     let mut gate = Gate::start_with(engine, ruled).await;
     let (mut alice, mut dan) = (gate.approver("alice").await, gate.approver("dan").await);
@@ -164,8 +176,7 @@ async fn a_configuration_writer_rolls_out_nothing(engine: Engine) {
     for (what, edit) in ATTACKS {
         gate = gate.restart_with(|text| edit(ruled(text))).await;
         gate.rules_wait_for(true).await;
-        let change = gate.rule_change().await;
-        assert!(!asked.contains(&change), "{what}: nobody is asked about it");
+        let change = asked_anew(&gate, what, &asked).await;
         asked.push(change.clone());
         let rules = gate.rules().await;
         assert_eq!(rules["digest"], bound["digest"], "{what}");
