@@ -35,7 +35,7 @@ test("edited rules wait until those in force are met, and then count", async () 
   const { page } = alice;
   await openRules(demo, alice);
   await page.getByText("1 of release-managers must sign; before, 2 of release-managers").waitFor();
-  await page.getByText(/engineering is an operator, .* now/i).waitFor();
+  await page.getByText(/engineering is an operator now, who freezes/i).waitFor();
   await page.getByText(/somebody may do more after this/i).waitFor();
   await picture(page, "rules-pending");
   await assertAccessible(page);

@@ -22,19 +22,21 @@ pub fn rulebook_changes(old: &Rulebook, new: &Rulebook) -> Vec<PolicyChange> {
             found.push(change(name, Effect::Different, sentence.to_owned()));
         }
     }
-    for (role, before, after) in [
+    for (role, who, before, after) in [
         (
-            "an operator, who freezes, revokes and endorses",
+            "an operator",
+            "who freezes, revokes and endorses",
             &old.roles.operators,
             &new.roles.operators,
         ),
         (
-            "an auditor, who reads everything and signs nothing",
+            "an auditor",
+            "who reads everything and signs nothing",
             &old.roles.auditors,
             &new.roles.auditors,
         ),
     ] {
-        of_role(&mut found, role, before, after);
+        of_role(&mut found, (role, who), before, after);
     }
     for (name, before, after) in [
         ("anchors", json!(old.anchors), json!(new.anchors)),
@@ -60,13 +62,18 @@ fn change(environment: &str, effect: Effect, sentence: String) -> PolicyChange {
     PolicyChange { environment: environment.to_owned(), effect, sentence }
 }
 
-fn of_role(found: &mut Vec<PolicyChange>, role: &str, old: &[Principal], new: &[Principal]) {
+fn of_role(
+    found: &mut Vec<PolicyChange>,
+    (role, who): (&str, &str),
+    old: &[Principal],
+    new: &[Principal],
+) {
     for added in new.iter().filter(|one| !old.contains(one)) {
-        let sentence = format!("{} is {role}, now", added.in_words());
+        let sentence = format!("{} is {role} now, {who}", added.in_words());
         found.push(change(EVERYWHERE, Effect::Wider, sentence));
     }
     for removed in old.iter().filter(|one| !new.contains(one)) {
-        let sentence = format!("{} is no longer {role}", removed.in_words());
+        let sentence = format!("{} is no longer {role}, {who}", removed.in_words());
         found.push(change(EVERYWHERE, Effect::Narrower, sentence));
     }
 }

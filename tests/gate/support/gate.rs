@@ -153,60 +153,6 @@ impl Gate {
         Self { counter, ..Self::of(servers, placement, folder) }
     }
 
-    /// The same, and this person signs the change of the rules that the other configuration asks for.
-    pub async fn restart_signed(
-        self,
-        edit: impl FnOnce(String) -> String,
-        approver: &mut Approver,
-    ) -> Self {
-        let gate = self.restart_with(edit).await;
-        gate.sign_rules(&mut [approver]).await;
-        gate
-    }
-
-    /// These people sign the change of the rules that waits, and it comes into force.
-    pub async fn sign_rules(&self, approvers: &mut [&mut Approver]) {
-        let id = self.rule_change().await;
-        for approver in approvers {
-            approver.approve(&id).await.unwrap();
-        }
-        self.rules_wait_for(false).await;
-    }
-
-    /// The approval of the change of the rules that waits.
-    pub async fn rule_change(&self) -> String {
-        for _ in 0..200 {
-            let waiting = self.rules().await["waiting"].as_str().map(str::to_owned);
-            if let Some(id) = waiting {
-                return id;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("nobody is asked about the rules");
-    }
-
-    /// The rules in force, as the API says it.
-    pub async fn rules(&self) -> Value {
-        self.get("/v1/environments").await.body["rules"].clone()
-    }
-
-    /// Waits until the rules of the configuration file wait for signatures, or no longer do.
-    pub async fn rules_wait_for(&self, wait: bool) {
-        for _ in 0..400 {
-            // Whoever asks while the gate takes up other rules may be cut off.
-            let asked = self.http.get(self.url("/health/ready")).send().await;
-            let answer: Value = match asked {
-                Ok(answer) => answer.json().await.unwrap_or_default(),
-                Err(_) => Value::Null,
-            };
-            if answer["status"] == "ok" && answer["rules"]["changes_wait"] == wait {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("the rules of the file do not come to wait: {wait}");
-    }
-
     fn of(servers: Servers, placement: Placement, folder: TempDir) -> Self {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
