@@ -44,9 +44,10 @@ pub async fn environments_of(app: &App, reader: &Reader) -> Result<EnvironmentLi
         };
         EnvironmentView::new(policy, freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone()))))
     });
-    let environments = views.collect();
+    let environments: Vec<EnvironmentView> = views.collect();
     let rules = app.storage.rules();
-    let rules = match rules.current() {
+    // Who may use nothing here learns nothing of its rules.
+    let rules = match rules.current().filter(|_| !environments.is_empty()) {
         None => None,
         Some(in_force) => {
             let waiting = waiting(&app.storage).await?;
