@@ -1,6 +1,7 @@
 // Registering a key.
 
-import { decode, encode, post, refusalOf, show, whyUnable } from "./ceremony.js";
+import { decode, encode, post, show } from "./ceremony.js";
+import { canSign, showRefusal } from "./signing.js";
 
 const find = (id) => document.getElementById(id);
 const button = find("register-button");
@@ -45,17 +46,10 @@ async function register(event) {
     const answer = await post(`/keys/ceremonies/${ceremony.id}`, registrationJson(credential));
     location.assign(answer.continue);
   } catch (error) {
-    const signIn = error.sessionEnded ? document.querySelector("main").dataset.signIn : null;
-    show(message, refusalOf(error, "try"), { tone: "bad", signIn });
+    showRefusal(message, error, "try", document.querySelector("main").dataset.signIn);
     button.disabled = false;
   }
 }
 
-const why = whyUnable();
-if (why) {
-  find("unable").textContent = why;
-  find("unable").hidden = false;
-} else {
-  button.disabled = false;
-}
+button.disabled = !canSign(find("unable"));
 find("register").addEventListener("submit", register);

@@ -145,7 +145,8 @@ impl From<RequestRefusal> for Problem {
             | RequestRefusal::ToolNotDeclared { .. }
             | RequestRefusal::Arguments { .. }
             | RequestRefusal::PlainSecret { .. }
-            | RequestRefusal::PlainCredential { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            | RequestRefusal::PlainCredential { .. }
+            | RequestRefusal::After(..) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let is_busy = matches!(refusal, RequestRefusal::ServiceBusy { .. });
         let retry_after = is_busy.then_some(15);

@@ -23,6 +23,7 @@ use crate::gate::drift::ChangesSeen;
 use crate::gate::watch::Watch;
 use crate::gate::{GateError, start};
 use crate::integrations::audit_events::AuditEvents;
+use crate::integrations::binary_authorization::BinaryAuthorization;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
 use crate::integrations::github::app::GitHubApp;
@@ -249,6 +250,7 @@ pub async fn serve_app(
         cloud_run,
         probe: Probe::new(settings.reach)?,
         metrics: Metrics::new(&settings.metrics, &app.http),
+        attestors: BinaryAuthorization::new(settings.attestors.clone(), app.http.clone()),
     };
     let worker = Worker::new(storage, outside, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));

@@ -9,7 +9,7 @@ use crate::config::Pins;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
-use crate::config::{actions, key_rules, requesters, runs};
+use crate::config::{actions, attestors, key_rules, requesters, runs};
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
@@ -158,6 +158,10 @@ impl Environment<'_> {
             github_accounts: runs::accounts(
                 &mut |key, text| self.problem(key, text),
                 section.github_accounts,
+            ),
+            attestor: attestors::note(
+                &mut |key, text| self.problem(key, text),
+                section.binary_authorization.as_ref(),
             ),
         }
     }
@@ -313,6 +317,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         requests_per_hour: None,
         workflow_runs: Vec::new(),
         github_accounts: BTreeMap::new(),
+        attestor: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

@@ -2,7 +2,7 @@
 
 use crate::config::check::Check;
 use crate::config::file::LogSection;
-use crate::integrations::cloud_run::CloudRunCredentials;
+use crate::integrations::cloud_credentials::{CredentialSource, GoogleAccount};
 use crate::integrations::cloud_storage::{GOOGLE_STORAGE, ObjectName, ObjectSettings};
 use crate::integrations::log_head::LogHeadPlace;
 
@@ -13,12 +13,12 @@ const ENDPOINT: &str = "log.endpoint";
 pub(super) fn place(
     check: &mut Check,
     section: &LogSection,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> LogHeadPlace {
     let head = section.head.as_deref().unwrap_or_default();
     let scheme = head.split_once(':').map(|(scheme, _)| scheme);
     if scheme == Some("gs") {
-        return object(check, head, section.endpoint.as_deref(), credentials);
+        return object(check, head, section.endpoint.as_deref(), account);
     }
     if section.endpoint.is_some() {
         check.problem(ENDPOINT, "is of no use: log.head names no object of Cloud Storage");
@@ -45,13 +45,13 @@ fn object(
     check: &mut Check,
     head: &str,
     endpoint: Option<&str>,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> LogHeadPlace {
     let endpoint = match endpoint {
         Some(text) => check.endpoint(ENDPOINT, text).filter(|url| {
             let host = url.host_str().unwrap_or_default();
             // What is not encrypted is refused elsewhere, unless everything is on this machine.
-            let is_googles = credentials == CloudRunCredentials::Anonymous
+            let is_googles = account.source == CredentialSource::Anonymous
                 || url.scheme() == "http"
                 || host.ends_with(".googleapis.com");
             if !is_googles {
@@ -71,7 +71,7 @@ fn object(
     });
     match (name, endpoint) {
         (Ok(name), Some(endpoint)) => {
-            LogHeadPlace::Object(ObjectSettings { name, endpoint, credentials })
+            LogHeadPlace::Object(ObjectSettings { name, endpoint, account: account.clone() })
         }
         // A problem was noted.
         _ => LogHeadPlace::Memory,

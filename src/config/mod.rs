@@ -5,6 +5,7 @@
 //! [`Config`] never has to ask again. Nothing here talks to the network or opens the database.
 
 mod actions;
+pub mod attestors;
 mod check;
 mod database;
 mod drift;
@@ -13,6 +14,7 @@ mod environments;
 pub mod error;
 pub mod file;
 mod github;
+pub mod google_account;
 mod key_rules;
 mod log_head;
 mod loopback;
@@ -46,6 +48,7 @@ use crate::domain::role::{Authority, Roles};
 use crate::domain::rulebook::Rulebook;
 use crate::gate::decide::RelyingParty;
 use crate::gate::evidence::log_name;
+use crate::integrations::binary_authorization::BinaryAuthorizationSettings;
 use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
@@ -97,6 +100,8 @@ pub struct Config {
     pub reach: Reach,
     /// Cloud Run.
     pub cloud_run: CloudRunSettings,
+    /// How approved images are attested.
+    pub attestors: BinaryAuthorizationSettings,
     /// GitHub's API, if commits are looked up there.
     pub github: Option<GitHubSettings>,
     /// The proxies in front.
@@ -122,7 +127,8 @@ pub struct Config {
 /// As [`Config::load`], for what the rules rest on alone.
 pub fn load_rules(path: &Path) -> Result<Rulebook, ConfigError> {
     let (file, check) = read(path)?;
-    check.rules(file).map_err(|problems| ConfigError::Problems { file: path.to_owned(), problems })
+    rulebook::of_file(check, file)
+        .map_err(|problems| ConfigError::Problems { file: path.to_owned(), problems })
 }
 
 /// A file in the form of a configuration, and the check that it has before it.

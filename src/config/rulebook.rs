@@ -7,14 +7,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::config::file::Credentials;
-use crate::config::{Config, Pins};
+use crate::config::check::Check;
+use crate::config::environments::{self, Around};
+use crate::config::error::Problem;
+use crate::config::file::ConfigFile;
+use crate::config::{Config, Pins, actions, metrics, roles, trust, witness};
 use crate::domain::anchors::{Anchors, TrustedIssuer, TrustedLogin};
 use crate::domain::canonical::CanonicalError;
 use crate::domain::policy::Principal;
 use crate::domain::rulebook::{RULEBOOK_SCHEMA, Rulebook};
+use crate::integrations::binary_authorization::BinaryAuthorizationSettings;
+use crate::integrations::cloud_credentials::GoogleAccount;
 use crate::integrations::cloud_monitoring::MonitoringSettings;
-use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
+use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::github::app::{AppSettings, Installation};
 use crate::integrations::login_oidc::LoginSettings;
@@ -33,6 +38,7 @@ struct Settings {
     workload_issuers: Vec<WorkloadIssuer>,
     witnesses: Vec<Witness>,
     cloud_run: CloudRun,
+    binary_authorization: BinaryAuthorization,
     github: Option<GitHub>,
     metrics: BTreeMap<String, Source>,
     /// The public keys that grants are signed with.
@@ -48,7 +54,12 @@ struct Witness {
 #[derive(Serialize, Deserialize)]
 struct CloudRun {
     endpoint: Option<Url>,
-    credentials: Credentials,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BinaryAuthorization {
+    analysis: Url,
+    kms: Url,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,6 +126,41 @@ pub(super) fn anchors_of(
     }
 }
 
+/// The rules of a file alone, and what they rest on, as far as that needs no secret: of settings who reads and
+/// how tokens are read.
+///
+/// # Errors
+/// What in the file must be changed.
+pub(super) fn of_file(mut check: Check, file: ConfigFile) -> Result<Rulebook, Vec<Problem>> {
+    let kinds = check.issuer_kinds(&file.workload_issuer);
+    let witnesses = witness::witnesses(&mut check, file.witness);
+    let pins = trust::pins(&mut check, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
+    let origin = file.public_origin.unwrap_or_default();
+    let issuers = file.workload_issuer.into_iter();
+    let issuers: Vec<WorkloadIssuer> =
+        issuers.map(|section| check.workload_issuer(section, &origin, None)).collect();
+    let declared = actions::actions(&mut check, file.action);
+    let directory = file.login.issuer.unwrap_or_default();
+    let measured = metrics::kinds(&file.metrics);
+    let around = Around {
+        issuers: &kinds,
+        directory: &directory,
+        pins: &pins,
+        declared: &declared,
+        metrics: &measured,
+    };
+    let environments = environments::policies(&mut check, file.environment, around);
+    let roles = roles::roles(&mut check, file.roles, &environments);
+    let client = file.login.client_id.unwrap_or_default();
+    let login = [directory, client, file.login.groups_claim];
+    let anchors = anchors_of(&pins, login, &issuers, &witnesses);
+    let settings = json!({"audit_readers": file.audit.readers, "workload_issuers": issuers});
+    let settings = settings.as_object().cloned().unwrap_or_default();
+    let schema = RULEBOOK_SCHEMA.to_owned();
+    let rules = Rulebook { schema, environments, roles, anchors, settings };
+    if check.problems.is_empty() { Ok(rules) } else { Err(check.problems) }
+}
+
 /// The rules of a configuration.
 pub(super) fn of(config: &Config) -> Result<Rulebook, CanonicalError> {
     // Every field is named, so that a new one does not compile before it was thought of here. What gives no
@@ -135,6 +181,7 @@ pub(super) fn of(config: &Config) -> Result<Rulebook, CanonicalError> {
         drift: _,
         reach: _,
         cloud_run,
+        attestors,
         github,
         proxies: _,
         audit_readers,
@@ -149,12 +196,11 @@ pub(super) fn of(config: &Config) -> Result<Rulebook, CanonicalError> {
         audit_readers: audit_readers.clone(),
         workload_issuers: workload_issuers.clone(),
         witnesses: witnesses.iter().map(witness).collect(),
-        cloud_run: CloudRun {
-            endpoint: cloud_run.endpoint.clone(),
-            credentials: match cloud_run.credentials {
-                CloudRunCredentials::ApplicationDefault => Credentials::ApplicationDefault,
-                CloudRunCredentials::Anonymous => Credentials::Anonymous,
-            },
+        // Whose rights the gate has at Google is Google's to say: more of them are none to ask for less.
+        cloud_run: CloudRun { endpoint: cloud_run.endpoint.clone() },
+        binary_authorization: BinaryAuthorization {
+            analysis: attestors.analysis.clone(),
+            kms: attestors.kms.clone(),
         },
         github: github.as_ref().map(of_github),
         metrics: metrics.iter().map(|(name, source)| (name.clone(), of_source(source))).collect(),
@@ -233,13 +279,12 @@ pub(super) fn under(mut config: Config, rules: &Rulebook) -> Result<Config, Cano
     config.workload_issuers = settings.workload_issuers;
     let witnesses = settings.witnesses.into_iter();
     config.witnesses = witnesses.map(|Witness { key, url }| WitnessSettings { key, url }).collect();
-    let credentials = match settings.cloud_run.credentials {
-        Credentials::ApplicationDefault => CloudRunCredentials::ApplicationDefault,
-        Credentials::Anonymous => CloudRunCredentials::Anonymous,
-    };
-    config.cloud_run = CloudRunSettings { endpoint: settings.cloud_run.endpoint, credentials };
+    config.cloud_run =
+        CloudRunSettings { endpoint: settings.cloud_run.endpoint, ..config.cloud_run };
+    let BinaryAuthorization { analysis, kms } = settings.binary_authorization;
+    config.attestors = BinaryAuthorizationSettings { analysis, kms, ..config.attestors };
     config.github = github_under(config.github, settings.github);
-    config.metrics = metrics_under(&config.metrics, settings.metrics, credentials);
+    config.metrics = metrics_under(&config.metrics, settings.metrics, &config.cloud_run.account);
     config.grant_keys = config.grant_keys.filter(|keys| grants(Some(keys)) == settings.grants);
     Ok(config)
 }
@@ -261,7 +306,7 @@ fn github_under(file: Option<GitHubSettings>, rules: Option<GitHub>) -> Option<G
 fn metrics_under(
     file: &BTreeMap<String, SourceSettings>,
     rules: BTreeMap<String, Source>,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> BTreeMap<String, SourceSettings> {
     let settings = |name: &str, source: Source| match source {
         Source::Prometheus { url } => {
@@ -273,7 +318,11 @@ fn metrics_under(
             SourceSettings::Prometheus(PrometheusSettings { url, token })
         }
         Source::CloudMonitoring { project, endpoint } => {
-            SourceSettings::CloudMonitoring(MonitoringSettings { project, endpoint, credentials })
+            SourceSettings::CloudMonitoring(MonitoringSettings {
+                project,
+                endpoint,
+                account: account.clone(),
+            })
         }
     };
     rules.into_iter().map(|(name, source)| (name.clone(), settings(&name, source))).collect()

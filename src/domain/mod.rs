@@ -5,6 +5,7 @@ pub mod action_request;
 pub mod agent_credential;
 pub mod anchors;
 pub mod approval;
+pub mod attestation;
 pub mod batch;
 pub mod canonical;
 pub mod check;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::action::ActionType;
+use crate::domain::attestation::NoteName;
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
@@ -78,6 +79,9 @@ pub struct Policy {
     /// Whose the accounts at GitHub are: the account's number, and the directory's subject of the person.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub github_accounts: BTreeMap<String, String>,
+    /// For which attestor of Binary Authorization an approved image is attested before the first change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestor: Option<NoteName>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -388,6 +392,7 @@ mod tests {
             requests_per_hour: None,
             workflow_runs: vec![],
             github_accounts: BTreeMap::new(),
+            attestor: None,
         }
     }
 

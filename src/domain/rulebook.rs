@@ -124,6 +124,7 @@ impl Rulebook {
             plan: PlanRules::default(),
             enrolment,
             keys,
+            attestor: None,
             actions: Vec::new(),
             requests_per_hour: None,
             workflow_runs: Vec::new(),

@@ -163,9 +163,18 @@ impl Words {
 
 fn approved(approval: &Approval) -> String {
     match approval.subject.subject() {
-        Subject::Deployment(_) => "Everybody who has to sign has signed. The rollout begins by \
-             itself; nobody has to do anything."
-            .to_owned(),
+        Subject::Deployment(deployment) => match &deployment.after {
+            None => {
+                "Everybody who has to sign has signed. The rollout begins by itself; nobody has \
+                     to do anything."
+                    .to_owned()
+            }
+            Some(before) => format!(
+                "Everybody who has to sign has signed. The rollout begins by itself when {before} has \
+                 succeeded, if that is before {}.",
+                moment(approval.runs_out_at())
+            ),
+        },
         Subject::WorkflowRun(_) => {
             "Everybody who has to sign has signed. The gate tells GitHub by \
              itself; nobody has to do anything."

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::domain::action::{Action, ActionType};
 use crate::domain::approval::State;
+use crate::domain::attestation::NoteName;
 use crate::domain::decision::{Decision, standing};
 use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
@@ -36,12 +37,18 @@ pub use finding::NotAuthorised;
 #[derive(Debug)]
 pub struct Authorised {
     deployment: Deployment,
+    attestor: Option<NoteName>,
 }
 
 impl Authorised {
     /// What may be rolled out.
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
+    }
+
+    /// For which attestor its image is attested first, as the policy says under which people signed.
+    pub fn attestor(&self) -> Option<&NoteName> {
+        self.attestor.as_ref()
     }
 }
 
@@ -116,7 +123,10 @@ pub async fn authorise(
 ) -> Result<Authorised, NotAuthorised> {
     let verified = verify_approved(storage, trust, stored).await?;
     match verified.subject().subject() {
-        Subject::Deployment(deployment) => Ok(Authorised { deployment: (**deployment).clone() }),
+        Subject::Deployment(deployment) => Ok(Authorised {
+            deployment: (**deployment).clone(),
+            attestor: verified.policy().attestor.clone(),
+        }),
         other @ (Subject::Action(_) | Subject::WorkflowRun(_) | Subject::RuleChange(_)) => {
             Err(NotAuthorised::OtherKind(other.kind()))
         }

@@ -1,5 +1,6 @@
 //! One rollout: observe, ask the domain what to do next, announce it, do it, observe again.
 
+mod before;
 mod rules;
 
 use std::time::Duration;
@@ -146,6 +147,11 @@ async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Tu
     {
         return Ok(held(job, &hold));
     }
+    if now < stored.approval.runs_out_at()
+        && let Some(turn) = before::wait_for_the_one_before(worker, job, stored).await?
+    {
+        return Ok(turn);
+    }
     // Since when it is approved is the row's word until it is verified.
     if let Err(finding) = verified(worker, stored).await? {
         return refuse(worker, job, &finding).await;
@@ -239,6 +245,11 @@ async fn make(
         Ok(authorised) => authorised,
         Err(finding) => return refuse(worker, job, &finding).await,
     };
+    if let (Some(note), true, None) =
+        (authorised.attestor(), call.brings_an_image(), &progress.attested)
+    {
+        return before::attest(worker, job, stored, progress, &authorised, note).await;
+    }
     let now = worker.clock.now();
     let etag = observed.map(|service| service.etag.clone());
     let intent = Intent { call, etag, at: now, answer: None };

@@ -1,8 +1,10 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
 mod actions;
+mod attestors;
 mod environments;
 mod github;
+mod google_account;
 mod live;
 mod log_head;
 mod metrics;

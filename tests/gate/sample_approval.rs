@@ -103,6 +103,7 @@ pub fn policy() -> Policy {
         requests_per_hour: None,
         workflow_runs: vec![],
         github_accounts: Default::default(),
+        attestor: None,
     }
 }
 
@@ -211,6 +212,7 @@ pub fn deployment() -> Deployment {
             serving: before.to_vec(),
             running: running(),
         },
+        after: None,
         commit: Some(Commit {
             headline: "Offer one-tap payment for saved cards".into(),
             author: Some("Mira Example".into()),

@@ -24,6 +24,8 @@ pub enum SubjectView {
         plan: Vec<StepView>,
         /// What happens when a step fails.
         on_failure: OnFailure,
+        /// The approval after whose success it begins.
+        after: Option<String>,
     },
     /// An act of whoever asks.
     Action {
@@ -114,6 +116,7 @@ impl SubjectView {
                 steps: deployment.plan.steps.iter().map(|step| step.percent).collect(),
                 plan: deployment.plan.steps.iter().map(StepView::from).collect(),
                 on_failure: deployment.plan.on_failure,
+                after: deployment.after.as_ref().map(ToString::to_string),
             },
             Subject::Action(action) => {
                 Self::Action { tool: action.tool.clone(), arguments: action.arguments.clone() }

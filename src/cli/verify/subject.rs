@@ -22,6 +22,9 @@ pub(super) fn describe_rollout(lines: &mut Lines, deployment: &Deployment) {
     lines.add("way back", if way_back.is_empty() { "none: the service is new" } else { &way_back });
     if !deployment.plan.rollback.is_empty() {
         lines.add("on failure", deployment.plan.on_failure.in_words());
+        if let Some(before) = &deployment.after {
+            lines.add("after", &format!("{before} has succeeded"));
+        }
     }
 }
 

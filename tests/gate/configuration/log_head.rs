@@ -26,7 +26,7 @@ fn the_head_of_the_log_in_an_object() {
     let LogHeadPlace::Object(settings) = &config.log_head else { panic!("{:?}", config.log_head) };
     assert_eq!(settings.name.to_string(), "gs://heads/gate/head.json");
     assert_eq!(settings.endpoint.as_str(), "https://storage.googleapis.com/");
-    assert_eq!(settings.credentials, config.cloud_run.credentials);
+    assert_eq!(settings.account, config.cloud_run.account);
     let summary = config.summary();
     assert!(summary.contains("gs://heads/gate/head.json at https://storage"), "{summary}");
     let elsewhere = format!("{object}endpoint = \"https://storage-gate.p.googleapis.com\"\n");
