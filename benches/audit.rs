@@ -168,7 +168,7 @@ fn policy() -> Policy {
             claims: claims.into_iter().collect(),
             acts_for: None,
         }],
-        rules: vec![Rule { from, count: 1 }],
+        rules: vec![Rule { from, count: 1, environment: None }],
         ..sample_approval::policy()
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! | folder | what it is | what it may know |
 //! | --- | --- | --- |
-//! | [`domain`] | the rules, pure: subjects (deployments, actions, runs of GitHub Actions), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
+//! | [`domain`] | the rules, pure: subjects (deployments, actions, runs of GitHub Actions, changes of the rules), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
 //! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval, the export of an audit | `domain` |
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
@@ -118,6 +118,16 @@
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
 //! a rollout begins. [`gate::loss`]: or its owner reports it as lost since a time, and the directory vouches for
 //! the report as for a key; then what it signed before goes on counting.
+//!
+//! # A change of the rules
+//!
+//! [`domain::rulebook`] is everything that decides rights, as one value. Where trust is pinned the first start binds
+//! it by an entry ([`gate::start`]). [`cli::serve`] puts the configuration under the rules in force, and has people
+//! asked about its own ([`gate::rule_changes`], [`domain::rule_change`]) by the rules of every environment that the
+//! change touches. [`gate::rules_in_force`] judges each entry that says it puts rules into force, from bytes, under the rules
+//! before it; [`worker::log`] keeps what holds outside the database, and [`storage::Storage`] lets nothing be written
+//! by a process that runs with others: it begins again with those. [`gate::authorise`] acts on nothing that was asked
+//! for under rules that were not in force then.
 //!
 //! # A freeze, and its end
 //!

@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
-use crate::domain::policy::Policy;
+use crate::domain::rule_change::RULES_ISSUER;
 use crate::domain::workflow_run::RUN_ISSUER;
 use crate::gate::decide::RelyingParty;
 use crate::integrations::cloud_run::CloudRunSettings;
@@ -167,25 +167,6 @@ impl Check {
         })
     }
 
-    /// The rules alone, and what they rest on.
-    pub fn rules(mut self, file: ConfigFile) -> Result<BTreeMap<String, Policy>, Vec<Problem>> {
-        let kinds = self.issuer_kinds(&file.workload_issuer);
-        let witnesses = witness::witnesses(&mut self, file.witness).len();
-        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
-        let declared = actions::actions(&mut self, file.action);
-        let directory = file.login.issuer.unwrap_or_default();
-        let measured = metrics::kinds(&file.metrics);
-        let around = Around {
-            issuers: &kinds,
-            directory: &directory,
-            pins: &pins,
-            declared: &declared,
-            metrics: &measured,
-        };
-        let policies = environments::policies(&mut self, file.environment, around);
-        if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
-    }
-
     /// WebAuthn wants a name here, not an address, and compares the origin letter by letter.
     fn public_origin(&mut self, text: Option<&str>) -> Option<Url> {
         let key = "public_origin";
@@ -287,7 +268,7 @@ impl Check {
     }
 
     /// The kinds of all issuers by name; two of one name or one URL would be told apart by nobody.
-    fn issuer_kinds(
+    pub(super) fn issuer_kinds(
         &mut self,
         sections: &[WorkloadIssuerSection],
     ) -> BTreeMap<String, WorkloadKind> {
@@ -297,10 +278,10 @@ impl Check {
             let name = &section.name;
             if name.trim().is_empty() {
                 self.problem("workload_issuer.name", "is empty: give every issuer a name");
-            } else if [AGENT_ISSUER, RUN_ISSUER].contains(&name.as_str()) {
+            } else if [AGENT_ISSUER, RUN_ISSUER, RULES_ISSUER].contains(&name.as_str()) {
                 self.problem(
                     &format!("workload_issuer.{name}"),
-                    "has a name that stands for the gate itself, which vouches for agents and for what GitHub's webhooks say: choose another",
+                    "has a name that stands for the gate itself, which vouches for agents, for what GitHub's webhooks say and for changes of the rules: choose another",
                 );
             } else if kinds.insert(name.clone(), section.kind).is_some() {
                 self.problem(
@@ -319,7 +300,7 @@ impl Check {
         kinds
     }
 
-    fn workload_issuer(
+    pub(super) fn workload_issuer(
         &mut self,
         section: WorkloadIssuerSection,
         origin: &str,

@@ -262,7 +262,8 @@ impl Environment<'_> {
             if let Some(fault) = fault {
                 self.problem("rules", format!("rule {number} {fault}"));
             }
-            rules.push(Rule { from, count: u8::try_from(count).unwrap_or_default() });
+            let count = u8::try_from(count).unwrap_or_default();
+            rules.push(Rule { from, count, environment: None });
         }
         if self.check.problems.len() == before && !people_suffice(self.name, &rules) {
             self.problem(

@@ -2,7 +2,7 @@
 
 use crate::config::check::Check;
 use crate::config::file::LogSection;
-use crate::integrations::cloud_credentials::GoogleAccount;
+use crate::integrations::cloud_credentials::{CredentialSource, GoogleAccount};
 use crate::integrations::cloud_storage::{GOOGLE_STORAGE, ObjectName, ObjectSettings};
 use crate::integrations::log_head::LogHeadPlace;
 
@@ -48,7 +48,21 @@ fn object(
     account: &GoogleAccount,
 ) -> LogHeadPlace {
     let endpoint = match endpoint {
-        Some(text) => check.endpoint(ENDPOINT, text),
+        Some(text) => check.endpoint(ENDPOINT, text).filter(|url| {
+            let host = url.host_str().unwrap_or_default();
+            // What is not encrypted is refused elsewhere, unless everything is on this machine.
+            let is_googles = account.source == CredentialSource::Anonymous
+                || url.scheme() == "http"
+                || host.ends_with(".googleapis.com");
+            if !is_googles {
+                // It is read before the rules in force are known, so that no signature can allow it.
+                check.problem(
+                    ENDPOINT,
+                    format!("{host} would be given the gate's Google token: name a host of googleapis.com"),
+                );
+            }
+            is_googles
+        }),
         // Named all the same, for the rule that everything or nothing is on this machine.
         None => check.endpoint(KEY, GOOGLE_STORAGE),
     };

@@ -3,6 +3,7 @@
 pub mod action;
 pub mod action_request;
 pub mod agent_credential;
+pub mod anchors;
 pub mod approval;
 pub mod attestation;
 pub mod batch;
@@ -39,6 +40,8 @@ pub mod recovery;
 pub mod request;
 pub mod role;
 pub mod rollout;
+pub mod rule_change;
+pub mod rulebook;
 pub mod sentence;
 pub mod service;
 pub mod statement;

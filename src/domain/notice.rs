@@ -128,6 +128,7 @@ impl About<'_> {
             Some(Subject::WorkflowRun(run)) => {
                 format!("The run {} of {}", run.run, run.repository.name)
             }
+            Some(Subject::RuleChange(_)) => "A change of the rules".to_owned(),
             None => "A deployment".to_owned(),
         }
     }
@@ -317,6 +318,7 @@ fn facts(approval: &Approval, record: &Record) -> Value {
             facts["run"] = json!(run.run);
             facts["attempt"] = json!(run.attempt);
         }
+        Subject::RuleChange(_) => {}
     }
     facts
 }

@@ -18,6 +18,7 @@ use crate::domain::loss::LossReport;
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
 use crate::domain::rollout::{Answer, Call, Progress};
+use crate::domain::rulebook::RULES_IN_FORCE;
 use crate::domain::workflow_run::RUN_WAITS;
 
 impl Record {
@@ -65,6 +66,9 @@ fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
             _ => "A newer request took its place.".to_owned(),
         },
         "run.let_on" => "Everything that was needed was signed: the run is let on.".to_owned(),
+        RULES_IN_FORCE => {
+            "Everybody who has to sign has signed: the new rules are in force.".to_owned()
+        }
         "grant.consumed" => "The grant was used for what was signed.".to_owned(),
         "rollout.begun" => "The rollout began.".to_owned(),
         "rollout.call_announced" => announced(&approval.state),
@@ -194,6 +198,7 @@ fn of_event(record: &Record) -> String {
             text("version"),
             text("configuration_digest")
         ),
+        RULES_IN_FORCE => "The rules that the configuration said then bind from here on: they change only with the signatures that they ask for.".to_owned(),
         "policy.changed" => match data["policy_digest"].as_str() {
             Some(digest) => format!("The policy of {} is now {digest}.", text("environment")),
             None => format!("The environment {} has no policy any more.", text("environment")),

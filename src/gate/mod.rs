@@ -28,6 +28,8 @@ pub mod request;
 pub mod revoke;
 pub mod rollout;
 pub mod rule;
+pub mod rule_changes;
+pub mod rules_in_force;
 pub mod runs_asked;
 pub mod sign_in;
 pub mod signature;

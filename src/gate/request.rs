@@ -132,7 +132,7 @@ pub async fn create_for_run(
         requester_key,
         idempotency_key,
         request_digest: *subject.digest(),
-        asked_with: AskedWith::Webhook { recorded: run.recorded() },
+        asked_with: AskedWith::Said { recorded: run.recorded() },
         notify: None,
     };
     slow_down(&mut writer, &asked.requester_key, policy, now).await?;

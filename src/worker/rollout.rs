@@ -1,6 +1,7 @@
 //! One rollout: observe, ask the domain what to do next, announce it, do it, observe again.
 
 mod before;
+mod rules;
 
 use std::time::Duration;
 
@@ -109,6 +110,12 @@ async fn wait_for_the_database(job: &Job, error: &StorageError) {
 
 async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
     let stored = worker.storage.approval(&job.approval).await?.ok_or(GateError::NotFound)?;
+    if stored.approval.subject.rule_change().is_some() {
+        return match stored.approval.state {
+            State::Approved { .. } => rules::take_effect(worker, job, &stored).await,
+            _ => Ok(Turn::Over),
+        };
+    }
     if stored.approval.subject.deployment().is_none() {
         // The gate writes no such job: whoever wrote this one gets nothing by it.
         tracing::error!(approval = %job.approval, "ALARM: there is a job for what is no rollout; nothing is done");

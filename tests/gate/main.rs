@@ -52,6 +52,7 @@ mod recovering;
 mod registrations;
 mod requesting;
 mod revoking;
+mod rule_changes;
 mod sample_approval;
 mod sandbox_cloud_run;
 mod sentences;

@@ -35,8 +35,8 @@ use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, loss_page, notes, people, recovery};
 use crate::sample_approval::{
     after_pending, approval_of, approved, calls, deployment, executing, minutes_ago, now, pending,
-    pending_run, person, policy, progress, running, share, signed_once, taken_back, viewer,
-    workflow_run,
+    pending_rules, pending_run, person, policy, progress, running, share, signed_once, taken_back,
+    viewer, workflow_run,
 };
 
 #[test]
@@ -106,6 +106,7 @@ fn pages() -> Vec<(String, String)> {
         ("checked".to_owned(), checked(bobs)),
         ("unchanged".to_owned(), show(&approval_of(same), bobs)),
         ("run".to_owned(), show(&pending_run(workflow_run()), bobs)),
+        ("rules".to_owned(), show(&pending_rules(), bobs)),
         ("hostile".to_owned(), show(&hostile(), bobs)),
         ("command".to_owned(), show(&command(), bobs)),
         ("inbox".to_owned(), InboxPage::new(&approvals, bobs).render().unwrap()),

@@ -26,7 +26,7 @@ use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::person::Person;
 use crate::domain::policy::Policy;
-use crate::domain::subject::FrozenSubject;
+use crate::domain::subject::{FrozenSubject, Subject};
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
 use crate::proof::evidence::{Evidence, Trust};
 
@@ -324,15 +324,16 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
 /// What shows who asked.
 fn asked(form: &Form<'_>) -> String {
     let requester = &form.subject.requester;
-    match form.subject.workflow_run() {
-        None => format!(
+    match form.subject.subject() {
+        Subject::Deployment(_) | Subject::Action(_) => format!(
             "The requester's token is of {}, its signature holds, and the policy lets it ask for this.",
             requester.issuer_url
         ),
-        Some(run) => format!(
+        Subject::WorkflowRun(run) => format!(
             "That run {} of {} waited is the gate's own statement, signed by its log key when it was written: it names the webhook by its hashes, and no signature of GitHub can be checked here. The policy lets people sign for this run.",
             run.run, requester.subject
         ),
+        Subject::RuleChange(_) => "Nobody asked for this change: the gate says that its configuration file held it. The rules that people signed under are those that the rulebook before it asks for; that it was in force then, the log says.".to_owned(),
     }
 }
 

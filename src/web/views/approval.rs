@@ -16,10 +16,11 @@ use crate::web::paths;
 
 use super::action::{self, ActionView, EarlierView};
 use super::batch::Arrival;
-use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
+use super::decisions::{DecisionView, RuleView, Turn, decisions, rules as rules_of, turn};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
+use super::rules::{self, RuleChangeView};
 use super::run::{self, RunView};
 use super::traffic::show_results;
 use super::{Frame, Inert, Moment, Surroundings};
@@ -40,6 +41,7 @@ pub struct ApprovalPage {
     rollout: Option<RolloutView>,
     action: Option<ActionView>,
     run: Option<RunView>,
+    change: Option<RuleChangeView>,
     kind: &'static str,
     earlier: Option<EarlierView>,
     batch: Option<BatchView>,
@@ -140,6 +142,7 @@ impl ApprovalPage {
             rollout,
             earlier: None,
             run: asked.workflow_run().map(|run| RunView::new(run, &approval.policy)),
+            change: asked.rule_change().map(RuleChangeView::new),
             kind: kind_of(asked.subject()),
             batch: None,
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
@@ -149,7 +152,7 @@ impl ApprovalPage {
             expires: Moment::new(asked.expires_at, around.now),
             is_open: matches!(approval.status(), Status::Pending | Status::Approved),
             next_words: next_words(asked.subject()),
-            rules: rules(approval),
+            rules: rules_of(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),
             offered: interventions(approval, around),
@@ -223,6 +226,7 @@ pub(crate) fn headline_of(approval: &Approval) -> String {
         Subject::Deployment(deployment) => rollout::headline(deployment),
         Subject::Action(action) => action::headline(action, &approval.policy),
         Subject::WorkflowRun(run) => run::headline(run),
+        Subject::RuleChange(change) => rules::headline(change),
     }
 }
 
@@ -232,6 +236,7 @@ fn kind_of(subject: &Subject) -> &'static str {
         Subject::Deployment(_) => "Deployment",
         Subject::Action(_) => "Action",
         Subject::WorkflowRun(_) => "Run",
+        Subject::RuleChange(_) => "Change",
     }
 }
 
@@ -249,6 +254,10 @@ fn next_words(subject: &Subject) -> [&'static str; 2] {
         Subject::WorkflowRun(_) => [
             "Your approval is the last that is needed: the run goes on right after it, by itself.",
             "The run does not go on yet if you approve: others have to sign as well.",
+        ],
+        Subject::RuleChange(_) => [
+            "Your approval is the last that is needed: the new rules come into force right after it.",
+            "The old rules stay if you approve: others have to sign as well.",
         ],
     }
 }

@@ -108,7 +108,7 @@ pub fn rules(approval: &Approval) -> Vec<RuleView> {
             RuleView {
                 met: progress.met,
                 needed: progress.needed,
-                from: Inert::new(&names.join(" or ")),
+                from: Inert::new(&format!("{}{}", names.join(" or "), rule.place())),
                 missing: progress.needed.saturating_sub(progress.met),
             }
         })
@@ -163,7 +163,7 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
                 Subject::WorkflowRun(_) => {
                     "You started this run, so you count as its requester. Somebody else has to decide."
                 }
-                Subject::Deployment(_) | Subject::Action(_) => {
+                Subject::Deployment(_) | Subject::Action(_) | Subject::RuleChange(_) => {
                     "This was asked for on your behalf, so you count as its requester. Somebody else has to decide."
                 }
             }),

@@ -127,16 +127,34 @@ impl Gate {
 
     /// The same gate, stopped and started again with another configuration.
     pub async fn restart_with(self, edit: impl FnOnce(String) -> String) -> Self {
+        let gate = self.restart(edit, async |_: &Self| ()).await;
+        until_ready(&gate.servers.gate).await.unwrap();
+        gate
+    }
+
+    /// The same, and `at_rest` is done to what the stopped gate left, its new configuration included. It may
+    /// not become ready again.
+    pub async fn restart(
+        self,
+        edit: impl FnOnce(String) -> String,
+        at_rest: impl AsyncFnOnce(&Self),
+    ) -> Self {
         let Self { servers, placement, counter, people, _folder: folder, .. } = self;
         let port = |origin: &str| origin.rsplit(':').next().unwrap().parse().unwrap();
         let (port, sandbox_port) = (port(&servers.gate), port(&servers.sandbox));
+        let origin = servers.gate.clone();
         servers.stop().await;
         let placement = Placement { port, sandbox_port, ..placement };
-        let servers = Servers::start_with(placement.clone(), edit).await.unwrap();
+        let around = Servers::around(origin, placement.clone()).await.unwrap();
+        around.files.edit_config(edit).unwrap();
         // The same pipeline goes on, so its numbers do.
-        let gate = Self { counter, people, ..Self::of(servers, placement, folder) };
-        until_ready(&gate.servers.gate).await.unwrap();
-        gate
+        let stopped = Self { counter, people, ..Self::of(around, placement, folder) };
+        at_rest(&stopped).await;
+        let Self { servers, placement, counter, people, _folder: folder, .. } = stopped;
+        let text = std::fs::read_to_string(&servers.files.config).unwrap();
+        servers.stop().await;
+        let servers = Servers::start_with(placement.clone(), |_| text).await.unwrap();
+        Self { counter, people, ..Self::of(servers, placement, folder) }
     }
 
     fn of(servers: Servers, placement: Placement, folder: TempDir) -> Self {
