@@ -3,6 +3,7 @@
 //! The database is not believed: what it says is only the place where the bytes are found. The
 //! worker asks this before every call to Cloud Run, however often it asked before.
 
+mod finding;
 mod given_up;
 
 use jiff::Timestamp;
