@@ -110,12 +110,14 @@
 //! [`gate::enrol`]: webauthn-rs checks the registration; then the person signs in once more with the OpenID
 //! nonce set to the digest of the browser's answer, so that the directory's own signature says whose key it is.
 //! The digest waits in a cookie of the browser that made the key: rows alone make no directory sign.
+//! [`gate::own_key`]: whoever has keys signs with one of them for the new one in between.
 //! [`gate::endorse`]: where `[enrolment]` asks for it, other approvers sign the record of the enrolment, in chains
 //! that end at the keys of `[trust]`; [`gate::first_key`] and [`cli::keys`] lead to the first of these.
 //! [`gate::agent_credentials`]: an approver's key signs that an agent may ask. The credential is the entry that
 //! says so and no row; [`api::bearer`] makes it a token for one request.
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
-//! a rollout begins.
+//! a rollout begins. [`gate::loss`]: or its owner reports it as lost since a time, and the directory vouches for
+//! the report as for a key; then what it signed before goes on counting.
 //!
 //! # A change of the rules
 //!

@@ -84,19 +84,24 @@ export async function sign(message, options) {
 }
 
 /**
- * Has the gate prepare a statement, and the person's key sign it: nothing is signed unless the challenge is
- * the statement's digest, the statement is for this gate, and `isShown` finds in it what the page shows.
- * `signed` is what is posted back.
+ * Has the person's key sign a prepared statement: nothing is signed unless the challenge is the statement's
+ * digest, the statement is for this gate, and `isShown` finds in it what the page shows. Gives what is posted
+ * back.
  */
-export async function signStatement(message, address, wanted, isShown) {
-  show(message, "Preparing what you sign…");
-  const prepared = await post(address, wanted);
+export async function signPrepared(message, prepared, isShown) {
   const options = await checkChallenge(prepared);
   const statement = JSON.parse(prepared.statement);
   if (statement.predicate.audience !== location.origin || !(await isShown(statement, prepared))) {
     throw differs();
   }
-  return { prepared, signed: { nonce: prepared.nonce, credential: await sign(message, options) } };
+  return { nonce: prepared.nonce, credential: await sign(message, options) };
+}
+
+/** Has the gate prepare a statement, and the person's key sign it. `signed` is what is posted back. */
+export async function signStatement(message, address, wanted, isShown) {
+  show(message, "Preparing what you sign…");
+  const prepared = await post(address, wanted);
+  return { prepared, signed: await signPrepared(message, prepared, isShown) };
 }
 
 /** Says why nothing was signed, with a sign-in that leads back here if the session ended. */

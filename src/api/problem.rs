@@ -172,6 +172,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::StatementExpired
             | CeremonyRefusal::UnknownEnrolment
             | CeremonyRefusal::AlreadyRegistered
+            | CeremonyRefusal::SignatureVoid(_)
             | CeremonyRefusal::NoCredential
             | CeremonyRefusal::NotEndorsed
             | CeremonyRefusal::KeyNotAccepted { .. }
@@ -189,9 +190,11 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::MayNotFreeze
+            | CeremonyRefusal::OwnKeyMissing
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
             CeremonyRefusal::ReasonTooLong
+            | CeremonyRefusal::LossAhead
             | CeremonyRefusal::ReasonMissing
             | CeremonyRefusal::FreezeOfNothing
             | CeremonyRefusal::AgentGrant => StatusCode::UNPROCESSABLE_ENTITY,

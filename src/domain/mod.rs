@@ -27,6 +27,7 @@ pub mod key_rules;
 pub mod ledger;
 pub mod log_fault;
 pub mod log_key;
+pub mod loss;
 pub mod notice;
 pub mod observation;
 pub mod period;

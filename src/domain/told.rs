@@ -2,15 +2,19 @@
 //!
 //! Sentences hold words that people, issuers or Cloud Run wrote; whoever shows one treats it as others' text.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::domain::agent_credential::AGENT_REVOCATION;
 use crate::domain::approval::State;
 use crate::domain::check::results_in_words;
 use crate::domain::decision::Verdict;
 use crate::domain::drift::{DRIFT_EXPLAINED, DRIFT_FOUND, SERVICE_OBSERVED};
+use crate::domain::endorsement::OWN_KEY_SIGNED;
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
 use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
-use crate::domain::ledger::{ApprovalRecord, Record};
+use crate::domain::ledger::{ApprovalRecord, CREDENTIAL_REVOKED, Record};
+use crate::domain::loss::LossReport;
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
 use crate::domain::rollout::{Answer, Call, Progress};
@@ -206,6 +210,28 @@ fn of_event(record: &Record) -> String {
             format!("{} signed in, as a member of {groups}.", text("name"))
         }
         "credential.registered" => format!("{who} registered the key {}.", text("credential")),
+        OWN_KEY_SIGNED => format!(
+            "{who} signed with the key {} that the new key {} is theirs too.",
+            text("signed_with"),
+            text("credential")
+        ),
+        CREDENTIAL_REVOKED if !text("credential").starts_with(AGENT_REVOCATION) => {
+            match lost_since(data) {
+                Some(since) => {
+                    format!(
+                        "{} reported the key {} as lost since {since}.",
+                        text("by_name"),
+                        text("credential")
+                    )
+                }
+                None => format!(
+                    "{} revoked the key {}, because “{}”.",
+                    text("by_name"),
+                    text("credential"),
+                    text("reason").trim()
+                ),
+            }
+        }
         "agent_credential.issued" => format!(
             "{} issued a credential for the agent {}, for {} until {}.",
             text("by_name"),
@@ -266,6 +292,11 @@ fn of_event(record: &Record) -> String {
             None => format!("{}.", in_words(other)),
         },
     }
+}
+
+/// Since when a key is lost, if a revocation is the report of that.
+fn lost_since(data: &Value) -> Option<Timestamp> {
+    Some(LossReport::read(data["loss"]["report"].as_str()?)?.since)
 }
 
 /// A run of GitHub Actions and where it waits.

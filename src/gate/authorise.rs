@@ -4,6 +4,7 @@
 //! worker asks this before every call to Cloud Run, however often it asked before.
 
 mod finding;
+mod given_up;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,7 +12,6 @@ use serde_json::Value;
 use crate::domain::action::{Action, ActionType};
 use crate::domain::approval::State;
 use crate::domain::attestation::NoteName;
-use crate::domain::decision::{Decision, standing};
 use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
 use crate::domain::json_schema::fits;
@@ -26,7 +26,7 @@ use crate::gate::newest::refuse_later_entries;
 use crate::gate::orders::first_unsigned;
 use crate::gate::rules_in_force::were_in_force;
 use crate::proof::checkpoint::TrustedLog;
-use crate::proof::evidence::{Evidence, Trust};
+use crate::proof::evidence::Trust;
 use crate::proof::verify::{Code, Verified, verify_evidence};
 use crate::storage::{Storage, StoredApproval};
 
@@ -236,7 +236,7 @@ async fn verify_approved(
         let entry = evidence.entries.get(place).map_or(0, |entry| entry.index);
         return Err(NotAuthorised::UnsignedOrder(entry));
     }
-    refuse_revoked(storage, &evidence, &verified).await?;
+    given_up::refuse(storage, trust, &evidence, &verified).await?;
     let last = evidence.entries.last().map_or(0, |entry| entry.index);
     let log = TrustedLog::parse(&trust.log)
         .ok_or_else(|| NotAuthorised::Incomplete("the pinned log key cannot be read".to_owned()))?;
@@ -302,50 +302,6 @@ async fn refuse_unwitnessed(
         }
         Err(failure) => Err(failure.into()),
     }
-}
-
-/// A key that was revoked before the first call counts no more, although its signature was good when
-/// it was made. Later the rollout goes on: stopping half-way would help nobody, and whoever wants that
-/// can move the traffic back. The keys' rows are not asked: the signed entries say it, and what is known
-/// outside the database of those that are no longer in it.
-async fn refuse_revoked(
-    storage: &Storage,
-    evidence: &Evidence,
-    verified: &Verified,
-) -> Result<(), NotAuthorised> {
-    let mut entries = evidence.entries.iter().zip(verified.records());
-    let first_call = entries.find(|(_, record)| record.kind == CALL_ANNOUNCED);
-    let first_call = first_call.map_or(u64::MAX, |(entry, _)| entry.index);
-    // A signature that was taken back counts for nothing, whatever became of its key.
-    let standing = standing(verified.decisions());
-    let revocations = storage.revocations().await.map_err(GateError::from)?;
-    let revoked = revocations.into_iter().find(|found| {
-        let signed = |decision: &&Decision| decision.credential == found.revocation.credential;
-        found.index < first_call && standing.iter().any(signed)
-    });
-    if let Some(found) = revoked {
-        return Err(NotAuthorised::Revoked(Box::new(found)));
-    }
-    for decision in standing {
-        let revoked_at = storage.revoked_at(&decision.credential);
-        if revoked_at.is_some_and(|index| index < first_call) {
-            return Err(NotAuthorised::RevokedBefore(decision.credential.clone()));
-        }
-    }
-    refuse_given_up(storage, verified)
-}
-
-/// Evidence shows that a person had other keys when they decided. That one of them had been revoked before
-/// shows only where the evidence says it, so the log is asked as well.
-fn refuse_given_up(storage: &Storage, verified: &Verified) -> Result<(), NotAuthorised> {
-    for other in verified.other_keys() {
-        let revoked = storage.revoked_at(&other.credential);
-        if other.revoked.is_none() && revoked.is_some_and(|index| index < other.decided) {
-            let person = other.person.subject.clone();
-            return Err(NotAuthorised::OtherKeyGivenUp(person, other.credential.clone()));
-        }
-    }
-    Ok(())
 }
 
 /// The row is what the worker goes by, so it must say what was proved.

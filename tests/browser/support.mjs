@@ -164,7 +164,7 @@ export async function signIn(demo, person, name, pathname = "/") {
   await chooseName(demo, page, name);
 }
 
-async function chooseName(demo, page, name) {
+export async function chooseName(demo, page, name) {
   await page.waitForURL((url) => url.href.startsWith(demo.identity));
   await page.getByRole("button", { name: new RegExp(`^${name}`, "i") }).click();
   await page.waitForURL((url) => url.href.startsWith(demo.gate));

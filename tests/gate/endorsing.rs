@@ -26,7 +26,7 @@ on_both_engines!(
 
 /// A gate whose new keys need one endorsement, with Alice's key pinned. Nothing was before, so that nobody has to
 /// sign for it.
-async fn endorsing(engine: Engine) -> (Gate, Approver) {
+pub async fn endorsing(engine: Engine) -> (Gate, Approver) {
     let unpinned = |config: String| -> String {
         let pins =
             |line: &&str| !line.starts_with("login_keys") && !line.starts_with("workload_keys");

@@ -35,6 +35,12 @@ pub enum NotAuthorised {
         .0.revocation.by_name, .0.revocation.person.subject, .0.at, .0.revocation.reason
     )]
     Revoked(Box<RecordedRevocation>),
+    /// A key that signed was lost by then, as its owner reported before anything was rolled out.
+    #[error(
+        "{} reported at {} that the key is lost with which it was signed, and it was lost by then: ask again, and have the new request signed with a key that is still good",
+        .0.revocation.by_name, .0.at
+    )]
+    Lost(Box<RecordedRevocation>),
     /// A key that had to be there beside the one that signed had been given up before.
     #[error(
         "{0} is said to have had the key {1} beside the one that they signed with, and it had been given up before: ask again, and have the new request signed when the key is replaced"
@@ -93,6 +99,7 @@ impl NotAuthorised {
             Self::Row(_) => "row_mismatch",
             Self::RevokedBefore(_) => "credential_revoked",
             Self::Revoked(_) => "credential_revoked",
+            Self::Lost(_) => "credential_lost",
             Self::OtherKeyGivenUp(..) => "key_not_accepted",
             Self::BegunLate { .. } => "begun_late",
             Self::UnsignedOrder(_) => "order_unsigned",

@@ -5,10 +5,12 @@ use askama_web::WebTemplate;
 
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::check::CheckResult;
+use crate::domain::decision::Decision;
 use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Subject;
+use crate::gate::CeremonyRefusal;
 use crate::storage::Batch;
 use crate::web::paths;
 
@@ -175,6 +177,21 @@ impl ApprovalPage {
     ) -> Self {
         if let (Some(rollout), Some(asked)) = (&mut self.rollout, approval.subject.deployment()) {
             show_results(&mut rollout.steps, asked.plan.steps.len(), found, around);
+        }
+        self
+    }
+
+    /// The same where a signature counts no more, since its key was given up: nobody signs on top of it.
+    pub fn with_void(mut self, void: Option<&Decision>) -> Self {
+        let Some(void) = void else { return self };
+        let digest = void.statement_digest.to_string();
+        for decision in &mut self.decisions {
+            decision.is_void = decision.statement_digest == digest;
+        }
+        if matches!(self.turn, Turn::Sign { .. } | Turn::NeedsKey | Turn::OtherKey { .. }) {
+            let why = CeremonyRefusal::SignatureVoid(void.name.clone()).to_string();
+            self.turn =
+                Turn::MayNot { why: Inert::new(&format!("Nobody can sign this now: {why}.")) };
         }
         self
     }

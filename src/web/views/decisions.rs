@@ -34,6 +34,8 @@ pub struct DecisionView {
     pub approves: bool,
     /// When the person took it back, and why.
     pub withdrawal: Option<Withdrawal>,
+    /// Whether it counts no more, since its key was given up.
+    pub is_void: bool,
     /// Why, in the person's words.
     pub reason: Option<Inert>,
     /// When the gate recorded it.
@@ -125,6 +127,7 @@ pub fn decisions(approval: &Approval, around: Surroundings<'_>) -> Vec<DecisionV
                 at: Moment::new(withdrawal.decided_at, around.now),
                 reason: withdrawal.reason.as_deref().map(Inert::new),
             }),
+            is_void: false,
             reason: decision.reason.as_deref().map(Inert::new),
             at: Moment::new(decision.decided_at, around.now),
             credential: decision.credential.clone(),
