@@ -9,7 +9,7 @@ use crate::config::Pins;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
-use crate::config::{actions, key_rules, requesters, runs, separation};
+use crate::config::{actions, attestors, key_rules, requesters, runs, separation};
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
@@ -167,6 +167,10 @@ impl Environment<'_> {
                 section.separation,
                 around.github_id_claim,
             ),
+            attestor: attestors::note(
+                &mut |key, text| self.problem(key, text),
+                section.binary_authorization.as_ref(),
+            ),
         }
     }
 
@@ -266,7 +270,8 @@ impl Environment<'_> {
             if let Some(fault) = fault {
                 self.problem("rules", format!("rule {number} {fault}"));
             }
-            rules.push(Rule { from, count: u8::try_from(count).unwrap_or_default() });
+            let count = u8::try_from(count).unwrap_or_default();
+            rules.push(Rule { from, count, environment: None });
         }
         if self.check.problems.len() == before && !people_suffice(self.name, &rules) {
             self.problem(
@@ -322,6 +327,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         github_accounts: BTreeMap::new(),
         separation: None,
         groups_must_be_signed: false,
+        attestor: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

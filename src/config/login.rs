@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use crate::config::check::Check;
 use crate::config::secret;
+use crate::integrations::cloud_credentials::GoogleAccount;
 use crate::integrations::cloud_identity::{
     CloudIdentity, CloudIdentitySettings, GOOGLE_IDENTITY, SCOPE,
 };
-use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::login_oidc::{GroupsFrom, LoginSettings};
 
 /// `[login]`
@@ -95,7 +95,7 @@ impl Default for LoginSection {
 pub(super) fn settings(
     check: &mut Check,
     section: LoginSection,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> Option<LoginSettings> {
     let key = "login.issuer";
     let remedy = "write the issuer URL of the directory that approvers sign in at";
@@ -118,7 +118,7 @@ pub(super) fn settings(
         let problem = format!("{domain:?} is no domain: write \"example.com\", say");
         check.problem("login.hosted_domain", problem);
     }
-    let groups_from = groups_from(check, &section, credentials);
+    let groups_from = groups_from(check, &section, account);
     let key = "login.client_secret_file";
     let client_secret = match (section.client_secret, section.client_secret_file) {
         (Some(secret), _) => Some(secret),
@@ -148,7 +148,7 @@ pub(super) fn settings(
 fn groups_from(
     check: &mut Check,
     section: &LoginSection,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> Option<GroupsFrom> {
     match section.groups_from {
         Source::Claim => return Some(GroupsFrom::Claim),
@@ -168,7 +168,7 @@ fn groups_from(
     if asked.ask_as == AskAs::Person && !has(SCOPE) {
         check.problem("login.scopes", format!("lacks {SCOPE:?}, so that nobody could read their own groups: add it, or ask with the gate's own rights (ask_as = \"gate\" in [login.cloud_identity])"));
     }
-    let credentials = (asked.ask_as == AskAs::Gate).then_some(credentials);
-    let settings = CloudIdentitySettings { endpoint: endpoint?, credentials };
+    let account = (asked.ask_as == AskAs::Gate).then(|| account.clone());
+    let settings = CloudIdentitySettings { endpoint: endpoint?, account };
     Some(GroupsFrom::CloudIdentity(CloudIdentity::new(settings)))
 }

@@ -188,6 +188,10 @@ impl Hold {
 /// What holds an approved act that has not begun, or the next step of a rollout that has. None: it may go on.
 pub fn hold_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
     let asked = &approval.subject;
+    if asked.rule_change().is_some() {
+        // Nothing runs because of it, and it is often what ends whatever was frozen for.
+        return None;
+    }
     let freeze = freezes.holding(&asked.environment, &asked.requester, now);
     freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone())))
 }

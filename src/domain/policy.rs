@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::action::ActionType;
+use crate::domain::attestation::NoteName;
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
@@ -85,6 +86,9 @@ pub struct Policy {
     /// Whether only those groups count that the directory signed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub groups_must_be_signed: bool,
+    /// For which attestor of Binary Authorization an approved image is attested before the first change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestor: Option<NoteName>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -163,6 +167,10 @@ pub struct Rule {
     pub from: Vec<Principal>,
     /// How many must sign, 1 to 16.
     pub count: u8,
+    /// Where rules of several environments must be met, which of them this is one of: a person counts once
+    /// within each. No configuration says it; a change of the rules is signed so ([`crate::domain::rulebook`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
 }
 
 impl Rule {
@@ -171,10 +179,15 @@ impl Rule {
         self.from.iter().any(|principal| principal.names(person, groups))
     }
 
-    /// The rule in words: `2 of release-managers or dan`.
+    /// The rule in words: `2 of release-managers or dan`, with the environment that it is one of, if any.
     pub fn in_words(&self) -> String {
         let names: Vec<String> = self.from.iter().map(ToString::to_string).collect();
-        format!("{} of {}", self.count, names.join(" or "))
+        format!("{} of {}{}", self.count, names.join(" or "), self.place())
+    }
+
+    /// The environment that it is one of, if rules of several must be met: ` for production`.
+    pub fn place(&self) -> String {
+        self.environment.as_ref().map(|name| format!(" for {name}")).unwrap_or_default()
     }
 }
 
@@ -265,34 +278,53 @@ impl Policy {
         self.rules.iter().any(|rule| rule.admits(person, groups))
     }
 
-    /// How far each rule is met by these people, each of whom counts once and for one rule only.
-    ///
-    /// People are matched to the places of the rules so that as many places as possible are
-    /// filled (augmenting paths of a bipartite matching); a person who could stand for two rules
-    /// is used where they are needed.
+    /// How far each rule is met by these people, each of whom counts once and for one rule only, among the
+    /// rules of one environment.
     pub fn progress(&self, signers: &[(Person, Vec<String>)]) -> Vec<RuleProgress> {
         let mut seen = BTreeSet::new();
         let people: Vec<&(Person, Vec<String>)> =
             signers.iter().filter(|(person, _)| seen.insert(person.clone())).collect();
-        let places: Vec<usize> = self
-            .rules
+        let environments: BTreeSet<&Option<String>> =
+            self.rules.iter().map(|rule| &rule.environment).collect();
+        let met: BTreeMap<usize, usize> =
+            environments.into_iter().flat_map(|one| self.seated(one.as_deref(), &people)).collect();
+        let rules = self.rules.iter().enumerate();
+        rules
+            .map(|(rule, Rule { count, .. })| RuleProgress {
+                met: met.get(&rule).copied().unwrap_or_default(),
+                needed: usize::from(*count),
+            })
+            .collect()
+    }
+
+    /// How many places of each rule of one environment are filled.
+    ///
+    /// People are matched to the places of the rules so that as many places as possible are
+    /// filled (augmenting paths of a bipartite matching); a person who could stand for two rules
+    /// is used where they are needed.
+    fn seated(
+        &self,
+        environment: Option<&str>,
+        people: &[&(Person, Vec<String>)],
+    ) -> Vec<(usize, usize)> {
+        let rules = self.rules.iter().enumerate();
+        let own: Vec<(usize, &Rule)> =
+            rules.filter(|(_, rule)| rule.environment.as_deref() == environment).collect();
+        let places: Vec<usize> = own
             .iter()
-            .enumerate()
-            .flat_map(|(rule, Rule { count, .. })| std::iter::repeat_n(rule, usize::from(*count)))
+            .flat_map(|(rule, Rule { count, .. })| std::iter::repeat_n(*rule, usize::from(*count)))
             .collect();
         let mut holder: Vec<Option<usize>> = vec![None; places.len()];
         for person in 0..people.len() {
             let mut visited = vec![false; places.len()];
-            self.seat(person, &people, &places, &mut holder, &mut visited);
+            self.seat(person, people, &places, &mut holder, &mut visited);
         }
-        (0..self.rules.len())
-            .map(|rule| RuleProgress {
-                met: (0..places.len())
-                    .filter(|&place| places[place] == rule && holder[place].is_some())
-                    .count(),
-                needed: usize::from(self.rules[rule].count),
-            })
-            .collect()
+        let filled = |rule: usize| {
+            (0..places.len())
+                .filter(|&place| places[place] == rule && holder[place].is_some())
+                .count()
+        };
+        own.iter().map(|(rule, _)| (*rule, filled(*rule))).collect()
     }
 
     fn seat(
@@ -345,6 +377,7 @@ mod tests {
             .map(|(from, count)| Rule {
                 from: from.iter().map(|name| name.parse().unwrap()).collect(),
                 count: *count,
+                environment: None,
             })
             .collect();
         Policy {
@@ -368,6 +401,7 @@ mod tests {
             github_accounts: BTreeMap::new(),
             separation: None,
             groups_must_be_signed: false,
+            attestor: None,
         }
     }
 

@@ -43,6 +43,8 @@ pub struct DeploymentRequest {
     pub steps: Option<Vec<StepPlan>>,
     /// What happens when a step fails.
     pub on_failure: Option<OnFailure>,
+    /// The approval after whose success it begins.
+    pub after: Option<ApprovalId>,
     /// Why, and until when.
     pub words: Words,
 }
@@ -117,6 +119,9 @@ pub enum RequestRefusal {
         "in the environment {environment} nobody signs for commits that they had a hand in, and who had one in these is not known: {why}"
     )]
     CommitsUnknown { environment: String, why: String },
+    /// What it is to come after cannot come before it.
+    #[error("after {0} nothing can begin: {1}")]
+    After(ApprovalId, String),
     /// The service is changing right now.
     #[error(
         "{service} is changing just now, so there is no steady state to compare with ({why}): try again in a minute"
@@ -167,6 +172,7 @@ impl RequestRefusal {
             Self::PlainSecret { .. } => "plain_secret",
             Self::TrustUnpinned { .. } => "trust_unpinned",
             Self::CommitsUnknown { .. } => "commits_unknown",
+            Self::After(..) => "invalid_after",
             Self::ServiceBusy { .. } => "service_busy",
         }
     }
@@ -293,6 +299,7 @@ impl DeploymentRequest {
             preconditions,
             commit: occasion.commit,
             shipped: occasion.shipped,
+            after: self.after.clone(),
         })?)
     }
 

@@ -10,8 +10,7 @@ use http::{Request, header};
 use serde::Deserialize;
 use url::Url;
 
-use crate::integrations::cloud_credentials::CloudCredentials;
-use crate::integrations::cloud_run::CloudRunCredentials;
+use crate::integrations::cloud_credentials::{CloudCredentials, GoogleAccount};
 use crate::integrations::outbound::OutboundHttp;
 
 /// Where Google's Cloud Identity is.
@@ -30,14 +29,14 @@ const MOST_PAGES: usize = 10;
 pub struct CloudIdentitySettings {
     /// Where it is: [`GOOGLE_IDENTITY`], or a sandbox.
     pub endpoint: Url,
-    /// The gate's own rights; none if each person asks for themselves.
-    pub credentials: Option<CloudRunCredentials>,
+    /// The gate's own account; none if each person asks for themselves.
+    pub account: Option<GoogleAccount>,
 }
 
 /// Cloud Identity.
 #[derive(Clone, Debug)]
 pub struct CloudIdentity {
-    endpoint: Url,
+    settings: CloudIdentitySettings,
     credentials: Option<CloudCredentials>,
 }
 
@@ -64,9 +63,14 @@ struct GroupKey {
 impl CloudIdentity {
     /// Touches neither the network nor the credentials.
     pub fn new(settings: CloudIdentitySettings) -> Self {
-        let CloudIdentitySettings { endpoint, credentials } = settings;
-        let credentials = credentials.map(|kind| CloudCredentials::new(kind, SCOPE));
-        Self { endpoint, credentials }
+        let account = settings.account.clone();
+        let credentials = account.map(|account| CloudCredentials::new(account, SCOPE));
+        Self { settings, credentials }
+    }
+
+    /// As it was configured.
+    pub fn settings(&self) -> &CloudIdentitySettings {
+        &self.settings
     }
 
     /// The groups of the person with this address, by their own addresses, in ascending order. `access_token` is
@@ -105,8 +109,9 @@ impl CloudIdentity {
         page_token: &str,
     ) -> Result<Answer, String> {
         let path = "v1/groups/-/memberships:searchTransitiveGroups";
-        let mut url = self.endpoint.clone();
-        url.set_path(&format!("{}/{path}", self.endpoint.path().trim_end_matches('/')));
+        let endpoint = &self.settings.endpoint;
+        let mut url = endpoint.clone();
+        url.set_path(&format!("{}/{path}", endpoint.path().trim_end_matches('/')));
         let query = format!("member_key_id == '{email}' && '{EVERY_GROUP}' in labels");
         url.query_pairs_mut().append_pair("query", &query).append_pair("pageSize", PAGE);
         if !page_token.is_empty() {

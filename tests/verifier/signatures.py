@@ -1,10 +1,8 @@
 """What keys sign: tokens (RFC 7515 to 7518, 7638, 8037), checkpoints and entries of the log (RFC 6962)."""
 
 import functools, re
-
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
-
 from .documents import from_base64url, has_form, nanoseconds, read, read_json, require, sha256
 
 CURVES, COORDINATE_BYTES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}, {"ES256": 32, "ES384": 48}
@@ -70,8 +68,7 @@ def require_cosignature(checkpoint, witness, cosignature):
     """The witness signed the text of a checkpoint (C2SP tlog-cosignature, the Ed25519 type), or ValueError."""
     _, key_id, material = read_verifier_key(witness, 4)
     data, text = from_base64url(cosignature, "base64_76"), checkpoint.partition("\n\n")[0].encode()
-    time = int.from_bytes(data[4:12])
-    require(data[:4] == key_id and time < 10**11, "it is of another key, or at no time")
+    require(data[:4] == key_id and (time := int.from_bytes(data[4:12])) < 10**11, "it is of another key, or at no time")
     require_signature(material, "EdDSA", data[12:], b"cosignature/v1\ntime %d\n%s\n" % (time, text))
 
 def root_of_path(leaf, index, size, path):

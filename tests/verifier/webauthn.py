@@ -1,7 +1,6 @@
 """Registrations and assertions, strictly (WebAuthn Level 3, sections 7.1 and 7.2), and the CBOR in them."""
 
 import io
-
 from .documents import from_base64url, has_form, read_json, require, sha256, to_base64url
 from .signatures import ALGORITHMS, public_key, require_signature
 
@@ -64,8 +63,7 @@ def check_client_data(data, form, facts):
 
 def read_registration(text, origin, rp_id):
     """The key of a browser's answer, and what the log records of it."""
-    answer = read_json(text)
-    require(has_form(answer, "Registration"), "this is no browser's answer to a registration")
+    require(has_form(answer := read_json(text), "Registration"), "this is no browser's answer to a registration")
     check_client_data(from_base64url(answer["response"]["clientDataJSON"]), "CreateData", {"origin": origin})
     attestation = read_whole_cbor(from_base64url(answer["response"]["attestationObject"]))
     # No attestation roots are pinned, and whose key it is says the directory: a statement is not judged.

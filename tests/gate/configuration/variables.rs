@@ -51,3 +51,13 @@ fn the_port_of_cloud_run() {
     let folder = Folder::new(GOOD).variable("PORT", "http");
     folder.assert_refused("listen (from PORT)", "no IP address with a port");
 }
+
+#[test]
+fn variables_that_cannot_be_meant() {
+    let folder = Folder::new(GOOD).variable("COUNTERSIGN_DATABSE", "s3cret");
+    folder.assert_refused("COUNTERSIGN_DATABSE", "COUNTERSIGN_DATABASE");
+    let folder = Folder::new(GOOD).variable("COUNTERSIGN_DATABASE", "");
+    folder.assert_refused("COUNTERSIGN_DATABASE", "empty");
+    let folder = Folder::new(GOOD).variable("COUNTERSIGN_LOG_KEY", "s3cret");
+    folder.assert_refused("log_key_file (from COUNTERSIGN_LOG_KEY)", "not 32 bytes");
+}

@@ -1,7 +1,7 @@
 //! Groups that the ID token does not hold, and domains.
 
+use countersign::integrations::cloud_credentials::GoogleAccount;
 use countersign::integrations::cloud_identity::{CloudIdentity, CloudIdentitySettings};
-use countersign::integrations::cloud_run::CloudRunCredentials;
 use countersign::integrations::login_oidc::{
     GroupsFrom, LoginProvider, LoginSettings, SignInRefusal, VerifiedSignIn,
 };
@@ -14,9 +14,9 @@ fn from(server: &IdentityServer, groups_from: GroupsFrom) -> LoginProvider {
     LoginProvider::new(LoginSettings { groups_from, ..settings(server) }, server.outbound())
 }
 
-fn cloud_identity(server: &IdentityServer, credentials: Option<CloudRunCredentials>) -> GroupsFrom {
+fn cloud_identity(server: &IdentityServer, account: Option<GoogleAccount>) -> GroupsFrom {
     let endpoint = server.base.parse().unwrap();
-    GroupsFrom::CloudIdentity(CloudIdentity::new(CloudIdentitySettings { endpoint, credentials }))
+    GroupsFrom::CloudIdentity(CloudIdentity::new(CloudIdentitySettings { endpoint, account }))
 }
 
 /// Alice signs in, with changes to her ID token and to what userinfo says of her.
@@ -79,9 +79,9 @@ async fn google_says_the_groups_by_its_own_api() {
     let path = "/v1/groups/-/memberships:searchTransitiveGroups";
     let none = json!({"groups": null});
     // With the person's own token, and with the gate's rights.
-    for credentials in [None, Some(CloudRunCredentials::Anonymous)] {
+    for account in [None, Some(GoogleAccount::ANONYMOUS)] {
         let before = server.asked(path);
-        let provider = from(&server, cloud_identity(&server, credentials));
+        let provider = from(&server, cloud_identity(&server, account));
         let found = alice(&server, &provider, none.clone(), json!({})).await.unwrap();
         assert_eq!(found.groups(), ["engineering@demo.example", "release-managers@demo.example"]);
         assert!(found.has_gate_groups());
