@@ -8,7 +8,7 @@ use crate::api::bearer::{Reader, authenticate_reader};
 use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::{EnvironmentList, EnvironmentView};
 use crate::app::App;
-use crate::domain::hold::Hold;
+use crate::domain::hold::hold_by;
 use crate::domain::policy::Policy;
 use crate::gate::request::requester_of;
 
@@ -41,7 +41,7 @@ pub fn environments_of(app: &App, reader: &Reader) -> EnvironmentList {
             }
             Reader::Person(_) => freezes.holding_everybody(environment, now),
         };
-        EnvironmentView::new(policy, freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone()))))
+        EnvironmentView::new(policy, hold_by(freeze, policy, now), now)
     });
     EnvironmentList { environments: views.collect() }
 }

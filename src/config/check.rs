@@ -16,7 +16,7 @@ use crate::config::file::{
 };
 use crate::config::{
     Config, actions, database, drift, environments, github, log_head, loopback, metrics, receivers,
-    roles, runs, secret, trust, witness,
+    roles, runs, secret, trust, windows, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -109,7 +109,9 @@ impl Check {
         let declared = actions::actions(&mut self, file.action);
         let measured = metrics::kinds(&file.metrics);
         let metrics = metrics::sources(&mut self, file.metrics, credentials);
+        let calendars = windows::calendars(&mut self, file.calendar);
         let around = Around {
+            calendars: &calendars,
             issuers: &kinds,
             directory: &directory,
             pins: &pins,
@@ -162,7 +164,9 @@ impl Check {
         let declared = actions::actions(&mut self, file.action);
         let directory = file.login.issuer.unwrap_or_default();
         let measured = metrics::kinds(&file.metrics);
+        let calendars = windows::calendars(&mut self, file.calendar);
         let around = Around {
+            calendars: &calendars,
             issuers: &kinds,
             directory: &directory,
             pins: &pins,

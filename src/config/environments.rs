@@ -9,7 +9,8 @@ use crate::config::Pins;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
-use crate::config::{actions, key_rules, requesters, runs};
+use crate::config::windows::Calendars;
+use crate::config::{actions, key_rules, requesters, runs, windows};
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
@@ -18,6 +19,7 @@ use crate::domain::plan::PlanRules;
 use crate::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, Rule};
 use crate::domain::request::SHORTEST_EXPIRY;
 use crate::domain::service::ServiceName;
+use crate::domain::window::Windows;
 use crate::integrations::workload_oidc::WorkloadKind;
 
 /// More signatures than this on one deployment nobody collects.
@@ -44,6 +46,8 @@ pub(super) struct Around<'a> {
     pub declared: &'a BTreeMap<String, ActionType>,
     /// The metrics that checks may read, by their names.
     pub metrics: &'a BTreeMap<String, MetricsKind>,
+    /// The closed times of the calendars, by their names.
+    pub calendars: &'a Calendars,
 }
 
 /// The policies of all environments. Where one has left a problem behind, it is not to be used.
@@ -158,6 +162,12 @@ impl Environment<'_> {
             github_accounts: runs::accounts(
                 &mut |key, text| self.problem(key, text),
                 section.github_accounts,
+            ),
+            windows: windows::windows(
+                &mut |key, text| self.problem(key, text),
+                section.window,
+                &section.calendars,
+                around.calendars,
             ),
         }
     }
@@ -312,6 +322,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         requests_per_hour: None,
         workflow_runs: Vec::new(),
         github_accounts: BTreeMap::new(),
+        windows: Windows::default(),
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

@@ -11,6 +11,7 @@ use crate::config::actions::{ActionSection, GrantSection};
 use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
 use crate::config::metrics::MetricsSection;
+use crate::config::windows::{CalendarSection, WindowSection};
 use crate::domain::check::AskedCheck;
 use crate::domain::plan::{AskedStep, OnFailure};
 use crate::domain::policy::{NewerRequest, Principal};
@@ -84,6 +85,9 @@ pub struct ConfigFile {
     /// Who has a role beside the rules.
     #[serde(default)]
     pub roles: RolesSection,
+    /// The calendars that environments name.
+    #[serde(default)]
+    pub calendar: BTreeMap<String, CalendarSection>,
     /// The environments, by name.
     #[serde(default)]
     pub environment: BTreeMap<String, EnvironmentSection>,
@@ -314,6 +318,12 @@ pub struct EnvironmentSection {
     /// What requests may say of their plans.
     #[serde(default)]
     pub plan: PlanSection,
+    /// The windows of the week in which something approved may begin; always if empty.
+    #[serde(default)]
+    pub window: Vec<WindowSection>,
+    /// The calendars whose closed times hold here.
+    #[serde(default)]
+    pub calendars: Vec<String>,
 }
 
 /// `[environment.NAME.keys]`

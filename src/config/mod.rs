@@ -26,6 +26,7 @@ mod runs;
 mod secret;
 mod summary;
 mod trust;
+mod windows;
 mod witness;
 
 use std::collections::BTreeMap;

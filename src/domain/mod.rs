@@ -48,5 +48,6 @@ pub mod told;
 pub mod tree;
 pub mod unique_json;
 pub mod verification_summary;
+pub mod window;
 pub mod words;
 pub mod workflow_run;

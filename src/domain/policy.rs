@@ -21,6 +21,7 @@ use crate::domain::key_rules::KeyRules;
 use crate::domain::person::Person;
 use crate::domain::plan::{PlanRules, StepPlan};
 use crate::domain::service::ServiceName;
+use crate::domain::window::Windows;
 use crate::domain::workflow_run::RunMatch;
 
 pub use changes::{Effect, PolicyChange, policy_changes};
@@ -78,6 +79,9 @@ pub struct Policy {
     /// Whose the accounts at GitHub are: the account's number, and the directory's subject of the person.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub github_accounts: BTreeMap<String, String>,
+    /// When something approved may begin.
+    #[serde(default, skip_serializing_if = "Windows::is_empty")]
+    pub windows: Windows,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -359,6 +363,7 @@ mod tests {
             requests_per_hour: None,
             workflow_runs: vec![],
             github_accounts: BTreeMap::new(),
+            windows: Windows::default(),
         }
     }
 

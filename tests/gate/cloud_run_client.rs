@@ -64,6 +64,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         keys: None,
         actions: Vec::new(),
         requests_per_hour: None,
+        windows: Default::default(),
         workflow_runs: Vec::new(),
         github_accounts: Default::default(),
     };

@@ -9,6 +9,7 @@ mod metrics;
 mod receivers;
 mod trust;
 mod variables;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -15,6 +15,7 @@ pub mod maker;
 pub mod people;
 mod runs;
 mod spellings;
+mod windows;
 mod withdrawals;
 pub mod witnesses;
 

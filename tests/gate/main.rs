@@ -58,6 +58,7 @@ mod support;
 mod tidy;
 mod trail;
 mod trust;
+mod windows;
 mod withdrawing;
 mod witnessing;
 mod workload_tokens;

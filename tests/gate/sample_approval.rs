@@ -95,6 +95,7 @@ pub fn policy() -> Policy {
         keys: None,
         actions: vec![],
         requests_per_hour: None,
+        windows: Default::default(),
         workflow_runs: vec![],
         github_accounts: Default::default(),
     }

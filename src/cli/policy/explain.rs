@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{ExplainArguments, answer, rules_of};
 use crate::api::ask::{Asked, read_request};
+use crate::clock::Clock;
+use crate::domain::hold::{Hold, hold_by};
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, Principal, Rule};
 use crate::domain::unique_json;
@@ -21,6 +23,10 @@ struct Explanation {
     signs: Vec<(usize, String)>,
     /// What is still needed when the person has signed.
     needed: Vec<String>,
+    /// When the rules let something approved begin, in words.
+    windows: Vec<String>,
+    /// What holds it now by these rules.
+    hold: Option<Hold>,
 }
 
 /// Explains what an environment's rules say to a request, and to a person who would sign it.
@@ -107,7 +113,9 @@ fn explain(
             Rule { from: rule.from.clone(), count: u8::try_from(missing).unwrap_or(u8::MAX) };
         (missing > 0).then(|| rest.in_words())
     });
-    Explanation { refusal, requester, signs, needed: needed.collect() }
+    let now = Clock::system().now();
+    let (windows, hold) = (policy.windows.in_words(now), hold_by(None, policy, now));
+    Explanation { refusal, requester, signs, needed: needed.collect(), windows, hold }
 }
 
 fn in_words(explanation: &Explanation, policy: &Policy, person: &str) -> String {
@@ -134,6 +142,13 @@ fn in_words(explanation: &Explanation, policy: &Policy, person: &str) -> String 
         let needed = explanation.needed.join(" and ");
         text.push_str(&format!("After it, {needed} still have to sign.\n"));
     }
+    if !explanation.windows.is_empty() {
+        let windows = explanation.windows.join("; ");
+        text.push_str(&format!("What is approved begins by these windows: {windows}.\n"));
+    }
+    if let Some(hold) = &explanation.hold {
+        text.push_str(&format!("Nothing begins now: {}\n", hold.sentence()));
+    }
     text
 }
 
@@ -150,5 +165,11 @@ fn machine(explanation: &Explanation, is_allowed: bool) -> Value {
         },
         "may_sign": signs.map(|(index, why)| json!({"rule": index + 1, "why": why})).collect::<Vec<_>>(),
         "needed": explanation.needed,
+        "windows": explanation.windows,
+        "hold": explanation.hold.as_ref().map(|hold| json!({
+            "code": hold.code(),
+            "sentence": hold.sentence(),
+            "ends_at": hold.ends_at(),
+        })),
     })
 }

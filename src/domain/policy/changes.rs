@@ -1,5 +1,7 @@
 //! What differs between two texts of the rules: who may do more than before, and who less.
 
+mod windows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -176,6 +178,7 @@ impl Changes {
             self.add(Effect::Different, sentence);
         }
         self.of_plan(&old.plan, &new.plan);
+        self.of_windows(&old.windows, &new.windows);
     }
 
     /// What requests may say of their plans.

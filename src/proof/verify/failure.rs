@@ -32,11 +32,12 @@ pub enum Code {
     UnusedCredential,
     StateMismatch,
     QuorumNotMet,
+    OutsideWindow,
 }
 
 impl Code {
     /// Every code, in the order of the checks.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Malformed,
         Self::AudienceMismatch,
         Self::PolicyMismatch,
@@ -63,6 +64,7 @@ impl Code {
         Self::UnusedCredential,
         Self::StateMismatch,
         Self::QuorumNotMet,
+        Self::OutsideWindow,
     ];
 
     /// The stable name.
@@ -94,6 +96,7 @@ impl Code {
             Self::UnusedCredential => "unused_credential",
             Self::StateMismatch => "state_mismatch",
             Self::QuorumNotMet => "quorum_not_met",
+            Self::OutsideWindow => "outside_window",
         }
     }
 

@@ -227,6 +227,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     judge.pass(decisions::check_all_used(&signers, &spares, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
     judge.pass(outcome::check_quorum(&form))?;
+    judge.pass(outcome::check_windows(&form))?;
     judge.pass(interventions::check_people(&form, &sign_ins.interventions, trust))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
@@ -309,6 +310,9 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
             rules.join(" and "),
             if yes == 1 { "1 person".to_owned() } else { format!("{yes} people") }
         ));
+        if !form.policy.windows.is_empty() {
+            held.push("Whatever began and every step forward lies in the windows of the policy.".to_owned());
+        }
     }
     held
 }

@@ -6,6 +6,7 @@ use super::ledger::Chain;
 use super::was_approved;
 use crate::domain::approval::State;
 use crate::domain::decision::{Decision, Verdict, standing};
+use crate::domain::hold::goes_forward;
 use crate::domain::person::Person;
 
 pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
@@ -42,6 +43,23 @@ pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
     }
     Err(Code::QuorumNotMet
         .because(format!("the signatures do not meet the rules of {}", form.policy.environment)))
+}
+
+/// Nothing began and no step forward was taken while the frozen rules had everything closed, by the times of the
+/// entries and the time zones that are built in.
+pub(super) fn check_windows(form: &Form<'_>) -> Result<(), Failure> {
+    let windows = &form.policy.windows;
+    let forward = form.entries.iter().filter(|entry| goes_forward(&entry.record));
+    for entry in forward {
+        if let Some(closure) = windows.closure(entry.record.at) {
+            let why = closure.sentence(&form.policy.environment, entry.record.at);
+            return Err(Code::OutsideWindow.because(format!(
+                "entry {} goes forward at {}, when nothing may: {why}",
+                entry.index, entry.record.at
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {

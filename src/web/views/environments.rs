@@ -8,7 +8,7 @@ use crate::domain::approval::Approval;
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::digest::Digest;
 use crate::domain::freeze::{FreezeScope, FrozenRequesters};
-use crate::domain::hold::Freeze;
+use crate::domain::hold::{Freeze, hold_by};
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::{NewerRequest, Policy};
 use crate::domain::workflow_run::run_in_words;
@@ -56,6 +56,10 @@ pub struct EnvironmentsPage {
 struct EnvironmentView {
     name: String,
     is_frozen: bool,
+    /// Why nothing begins by its rules now, and when it opens.
+    closed: Option<Inert>,
+    /// When something approved may begin.
+    windows: Vec<Inert>,
     rules: Vec<Inert>,
     asks: Vec<Inert>,
     times: String,
@@ -155,6 +159,8 @@ fn view(
     EnvironmentView {
         name: name.clone(),
         is_frozen: around.freezes.in_force(around.now).any(|(_, freeze)| is_whole(freeze)),
+        closed: hold_by(None, policy, around.now).map(|hold| Inert::new(&hold.sentence())),
+        windows: policy.windows.in_words(around.now).iter().map(|one| Inert::new(one)).collect(),
         rules: policy.rules.iter().map(|rule| Inert::new(&rule.in_words())).collect(),
         asks: asks(policy),
         times: times(policy),

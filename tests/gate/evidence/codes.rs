@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer, ask_with};
-use crate::evidence::{acting, batches, checks, endorsements, key_rules, withdrawals, witnesses};
+use crate::evidence::{
+    acting, batches, checks, endorsements, key_rules, windows, withdrawals, witnesses,
+};
 use crate::sample_approval;
 /// Set it to write the vectors anew, after the format changed.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_VECTORS";
@@ -68,6 +70,7 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     parts
         .into_iter()
         .chain([acting::add_bad, withdrawals::add_bad, batches::add_bad, checks::add_bad])
+        .chain([windows::add_bad])
         .for_each(|part| part(&mut add));
     bad
 }

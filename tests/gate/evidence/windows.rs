@@ -1,0 +1,72 @@
+//! Evidence of approvals under windows, good and bad.
+
+use std::sync::Arc;
+
+use countersign::domain::window::{ClosedTime, Window, Windows};
+use countersign::proof::verify::{Code, verify};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::evidence::codes::{Add, text};
+use crate::evidence::keys::Keys;
+use crate::evidence::maker::Maker;
+use crate::sample_approval;
+
+fn shows(at: Timestamp, minutes: i64, form: &str) -> String {
+    let then = at + SignedDuration::from_mins(minutes);
+    then.to_zoned(TimeZone::UTC).strftime(form).to_string()
+}
+
+/// A window in which the whole rollout lies, if it is wide enough: the rollout begins at `now`.
+fn window(from: i64, to: i64) -> Windows {
+    let now = sample_approval::now();
+    let day = |text: &str| serde_json::from_value(text.into()).unwrap();
+    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"].map(day).to_vec();
+    let time = |minutes| shows(now, minutes, "%H:%M").parse().unwrap();
+    let open = vec![Window { days, from: time(from), to: time(to), time_zone: "Etc/UTC".into() }];
+    Windows { open, closed: Vec::new() }
+}
+
+fn closed(from: i64, to: i64) -> Windows {
+    let time = |minutes| {
+        shows(sample_approval::now(), minutes, "%Y-%m-%dT%H:%M").parse().unwrap()
+    };
+    let calendar = "moves".to_owned();
+    let (from, to) = (time(from), time(to));
+    let closed = ClosedTime { calendar, from, to, time_zone: "Etc/UTC".into(), reason: None };
+    Windows { open: Vec::new(), closed: vec![closed] }
+}
+
+pub fn add_bad(add: &mut Add<'_>) {
+    add("a rollout that began after its window", Code::OutsideWindow, &|maker| {
+        maker.policy.windows = window(-300, -10);
+    });
+    add("a rollout that began in a closed time", Code::OutsideWindow, &|maker| {
+        maker.policy.windows = closed(-10, 300);
+    });
+    add("a rollout in a window of no place", Code::OutsideWindow, &|maker| {
+        maker.policy.windows = window(-300, 300);
+        maker.policy.windows.open[0].time_zone = "Europe/Atlantis".into();
+    });
+}
+
+/// Everything lies in its window, and the closed time is over.
+pub fn in_its_window(keys: &Arc<Keys>) -> Maker {
+    let mut maker = Maker::short(keys);
+    maker.policy.windows = window(-120, 120);
+    maker.policy.windows.closed = closed(-500, -400).closed;
+    maker
+}
+
+#[test]
+fn a_rollout_in_its_window_is_approved() {
+    let keys = Keys::new();
+    let found = verify(text(&in_its_window(&keys).make()).as_bytes(), &keys.trust()).unwrap();
+    assert!(found.is_approved());
+    assert!(found.checks().iter().any(|held| held.contains("lies in the windows")));
+    // What waits outside of its window is not refused: nothing went forward yet.
+    let mut waits = Maker::short(&keys);
+    waits.policy.windows = window(-300, -200);
+    waits.rolls_out = false;
+    assert!(verify(text(&waits.make()).as_bytes(), &keys.trust()).unwrap().is_approved());
+}
