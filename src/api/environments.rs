@@ -53,7 +53,7 @@ pub fn policies_of<'a>(app: &'a App, reader: &'a Reader) -> impl Iterator<Item =
             policy.admits_requester(requester.issuer_name(), requester.claims())
         }
         Reader::Person(session) => {
-            policy.admits_approver(&session.profile.person, &session.profile.groups)
+            policy.admits_signer(&session.profile.person, &session.profile.groups)
         }
     })
 }

@@ -8,6 +8,7 @@ pub mod create;
 pub mod drift;
 pub mod environments;
 pub mod events;
+pub mod exceptions;
 pub mod evidence;
 pub mod github;
 pub mod grants;
@@ -65,6 +66,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(evidence::evidence))
         .routes(routes!(verification_summary::verification_summary))
         .routes(routes!(environments::list))
+        .routes(routes!(exceptions::list))
         .routes(routes!(drift::changes))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log_entries::entry))

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::domain::log_fault::LogFault;
 use crate::domain::request::RequestRefusal;
 use crate::gate::grants::GrantRefusal;
+use crate::domain::exception::ReviewRefusal;
 use crate::gate::{CeremonyRefusal, Crowding, GateError, Repetition};
 use crate::integrations::cloud_run::CloudRunError;
 use crate::integrations::workload_oidc::Refusal;
@@ -181,6 +182,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::LinkOver
             | CeremonyRefusal::NothingToRecover
             | CeremonyRefusal::NotFrozen
+            | CeremonyRefusal::Review(ReviewRefusal::Closed)
             | CeremonyRefusal::RecoveryStale => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::OwnKey
@@ -188,9 +190,11 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::MayNotFreeze
+            | CeremonyRefusal::Review(ReviewRefusal::OwnGlass | ReviewRefusal::NotAnApprover)
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
             CeremonyRefusal::ReasonTooLong
+            | CeremonyRefusal::NothingSaid
             | CeremonyRefusal::ReasonMissing
             | CeremonyRefusal::FreezeOfNothing
             | CeremonyRefusal::AgentGrant => StatusCode::UNPROCESSABLE_ENTITY,
@@ -202,8 +206,8 @@ impl From<CeremonyRefusal> for Problem {
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         use crate::domain::approval::TransitionRefusal::{
-            AlreadyDecided, Closed, Expired, NotAnApprover, NotPossible, NothingToWithdraw,
-            OwnRequest, WindowOver,
+            AlreadyDecided, Closed, Expired, MayNotBreakGlass, NoBreakGlass, NotAnApprover,
+            NotPossible, NothingToWithdraw, OwnRequest, WindowOver,
         };
         match error {
             GateError::Request(refusal) => refusal.into(),
@@ -235,7 +239,9 @@ impl From<GateError> for Problem {
             }
             GateError::Transition(refusal) => {
                 let status = match &refusal {
-                    NotAnApprover(_) | OwnRequest(_) => StatusCode::FORBIDDEN,
+                    NotAnApprover(_) | OwnRequest(_) | MayNotBreakGlass(_) | NoBreakGlass(_) => {
+                        StatusCode::FORBIDDEN
+                    }
                     Closed(_) | Expired(_) | AlreadyDecided(_) | NothingToWithdraw(_)
                     | NotPossible(..) | WindowOver(_) => StatusCode::CONFLICT,
                 };

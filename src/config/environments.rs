@@ -6,17 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::config::Pins;
+use crate::config::break_glass::BreakGlassSection;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
 use crate::config::windows::Calendars;
-use crate::config::{actions, key_rules, requesters, runs, windows};
+use crate::config::{actions, break_glass, key_rules, requesters, runs, windows};
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::plan::PlanRules;
-use crate::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, Rule};
+use crate::domain::policy::{
+    BreakGlass, EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, Rule,
+};
 use crate::domain::request::SHORTEST_EXPIRY;
 use crate::domain::service::ServiceName;
 use crate::domain::window::Windows;
@@ -140,7 +143,7 @@ impl Environment<'_> {
                 section.requesters,
                 around,
             ),
-            rules: self.rules(section.rules),
+            rules: self.rules("rules", section.rules),
             expires_in_seconds: expires_in,
             execute_within_seconds: self.execute_within(&section.execute_within, expires_in),
             newer_request: section.newer_request,
@@ -169,6 +172,7 @@ impl Environment<'_> {
                 &section.calendars,
                 around.calendars,
             ),
+            break_glass: section.break_glass.map(|section| self.break_glass(section)),
         }
     }
 
@@ -243,7 +247,13 @@ impl Environment<'_> {
         }
     }
 
-    fn rules(&mut self, sections: Vec<RuleSection>) -> Vec<Rule> {
+    fn break_glass(&mut self, section: BreakGlassSection) -> BreakGlass {
+        let rules = self.rules("break_glass.rules", section.rules);
+        let mut problem = |key: &str, text: String| self.problem(key, text);
+        break_glass::break_glass(&mut problem, rules, &section.explain_within)
+    }
+
+    fn rules(&mut self, key: &str, sections: Vec<RuleSection>) -> Vec<Rule> {
         let mut rules = Vec::new();
         let before = self.check.problems.len();
         for (index, RuleSection { from, count }) in sections.into_iter().enumerate() {
@@ -266,13 +276,13 @@ impl Environment<'_> {
                 None
             };
             if let Some(fault) = fault {
-                self.problem("rules", format!("rule {number} {fault}"));
+                self.problem(key, format!("rule {number} {fault}"));
             }
             rules.push(Rule { from, count: u8::try_from(count).unwrap_or_default() });
         }
         if self.check.problems.len() == before && !people_suffice(self.name, &rules) {
             self.problem(
-                "rules",
+                key,
                 "cannot all be met: a person counts for one rule only, and the rules that list people alone list too few different ones",
             );
         }
@@ -323,6 +333,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         workflow_runs: Vec::new(),
         github_accounts: BTreeMap::new(),
         windows: Windows::default(),
+        break_glass: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

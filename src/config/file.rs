@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::config::actions::{ActionSection, GrantSection};
+use crate::config::break_glass::BreakGlassSection;
 use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
 use crate::config::metrics::MetricsSection;
@@ -321,6 +322,8 @@ pub struct EnvironmentSection {
     /// The windows of the week in which something approved may begin; always if empty.
     #[serde(default)]
     pub window: Vec<WindowSection>,
+    /// Who may break the glass; nobody if absent.
+    pub break_glass: Option<BreakGlassSection>,
     /// The calendars whose closed times hold here.
     #[serde(default)]
     pub calendars: Vec<String>,

@@ -5,6 +5,7 @@
 //! [`Config`] never has to ask again. Nothing here talks to the network or opens the database.
 
 mod actions;
+mod break_glass;
 mod check;
 mod database;
 mod drift;

@@ -3,6 +3,7 @@
 //! Transitions consume the approval, take the time as an argument and return a [`Transition`],
 //! the only thing that storage writes. What is not written here cannot happen.
 
+mod break_glass;
 mod interventions;
 mod state;
 
@@ -14,7 +15,7 @@ use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ids::ApprovalId;
 use crate::domain::intervention::{Act, Orders};
 use crate::domain::person::Person;
-use crate::domain::policy::{Policy, RuleProgress};
+use crate::domain::policy::{Policy, RuleProgress, Sufficient};
 use crate::domain::rollout::{Intent, Outcome, Progress};
 use crate::domain::subject::FrozenSubject;
 
@@ -100,6 +101,16 @@ pub enum TransitionRefusal {
     /// The person decided before.
     #[error("{0} has already signed this approval; a person counts once")]
     AlreadyDecided(String),
+    /// The rules let nobody break the glass.
+    #[error(
+        "nobody may break the glass of {0}: the rules under which this was asked for name nobody who may (break_glass of the environment)"
+    )]
+    NoBreakGlass(String),
+    /// The person may not.
+    #[error(
+        "{0} may not break the glass here: none of its rules for that names the person or one of their groups"
+    )]
+    MayNotBreakGlass(String),
     /// The person has no yes that could be taken back.
     #[error("{0} has no signature on this approval that could be taken back: nothing was changed")]
     NothingToWithdraw(String),
@@ -127,6 +138,8 @@ impl TransitionRefusal {
             Self::Expired(_) => "approval_expired",
             Self::NotAnApprover(_) => "not_an_approver",
             Self::AlreadyDecided(_) => "already_decided",
+            Self::NoBreakGlass(_) => "no_break_glass",
+            Self::MayNotBreakGlass(_) => "may_not_break_glass",
             Self::NothingToWithdraw(_) => "nothing_to_withdraw",
             Self::OwnRequest(_) => "own_request",
             Self::NotPossible(..) => "intervention_not_possible",
@@ -165,6 +178,16 @@ impl Approval {
             .filter(|decision| decision.verdict == Verdict::Approve)
             .map(|decision| (decision.person.clone(), decision.groups.clone()))
             .collect()
+    }
+
+    /// By which rules what people signed so far suffices, if it does.
+    pub fn suffices(&self) -> Option<Sufficient> {
+        self.policy.suffices(&standing(&self.decisions))
+    }
+
+    /// Whether enough people broke the glass: nothing holds it any more.
+    pub fn is_glass_broken(&self) -> bool {
+        self.suffices() == Some(Sufficient::ByBreakGlass)
     }
 
     /// How far each rule of the policy is met.
@@ -215,14 +238,14 @@ impl Approval {
     }
 
     /// A person's verified decision. One no of somebody who may sign ends it; a yes counts, and
-    /// when all rules are met the rollout starts. Who takes a yes back may decide again.
+    /// when all rules are met, or those for breaking the glass, the rollout starts. Who takes a yes back may decide again.
     pub fn decide(
         self,
         decision: Decision,
         now: Timestamp,
     ) -> Result<Transition, TransitionRefusal> {
         match decision.verdict {
-            Verdict::Approve | Verdict::Reject => self.count(decision, now),
+            Verdict::Approve | Verdict::Reject | Verdict::BreakGlass => self.count(decision, now),
             Verdict::Withdraw => self.withdraw(decision, now),
         }
     }
@@ -235,7 +258,7 @@ impl Approval {
     ) -> Result<Transition, TransitionRefusal> {
         self.may_withdraw(&withdrawal.person, &withdrawal.name, now)?;
         self.decisions.push(withdrawal);
-        let is_met = self.policy.is_met(&self.signers());
+        let is_met = self.suffices().is_some();
         if !is_met {
             self.state = State::Pending {};
         }
@@ -247,8 +270,14 @@ impl Approval {
         decision: Decision,
         now: Timestamp,
     ) -> Result<Transition, TransitionRefusal> {
-        self.may_decide(&decision.person, &decision.name, &decision.groups, now)?;
-        let verdict = decision.verdict;
+        let Decision { person, name, groups, verdict, .. } = &decision;
+        let verdict = *verdict;
+        match verdict {
+            Verdict::BreakGlass => self.may_break_glass(person, name, groups, now)?,
+            Verdict::Approve | Verdict::Reject | Verdict::Withdraw => {
+                self.may_decide(person, name, groups, now)?;
+            }
+        }
         if verdict == Verdict::Reject {
             self.state = State::Rejected {
                 at: now,
@@ -258,7 +287,11 @@ impl Approval {
             };
         }
         self.decisions.push(decision);
-        let approved = verdict == Verdict::Approve && self.policy.is_met(&self.signers());
+        let approved = match verdict {
+            Verdict::Approve => self.suffices().is_some(),
+            Verdict::BreakGlass => self.is_glass_broken(),
+            Verdict::Reject | Verdict::Withdraw => false,
+        };
         if approved {
             self.state = State::Approved { at: now };
         }

@@ -206,8 +206,12 @@ impl Hold {
     }
 }
 
-/// What holds an approved act that has not begun, or the next step of a rollout that has. None: it may go on.
+/// What holds an approved act that has not begun, or the next step of a rollout that has. None: it may go on, as
+/// whatever people broke the glass for.
 pub fn hold_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
+    if approval.is_glass_broken() {
+        return None;
+    }
     let asked = &approval.subject;
     let freeze = freezes.holding(&asked.environment, &asked.requester, now);
     hold_by(freeze, &approval.policy, now)

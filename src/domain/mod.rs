@@ -14,6 +14,7 @@ pub mod deployment;
 pub mod digest;
 pub mod drift;
 pub mod endorsement;
+pub mod exception;
 pub mod freeze;
 pub mod grant;
 pub mod hold;

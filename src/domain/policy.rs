@@ -1,13 +1,15 @@
 //! The rules of one environment, frozen by digest into every approval that they rule.
 
 mod asking;
+mod break_glass;
 mod changes;
 mod delegation;
 mod findings;
 mod principal;
+mod quorum;
 mod replay;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -24,10 +26,14 @@ use crate::domain::service::ServiceName;
 use crate::domain::window::Windows;
 use crate::domain::workflow_run::RunMatch;
 
+use quorum::Quorum;
+
+pub use break_glass::BreakGlass;
 pub use changes::{Effect, PolicyChange, policy_changes};
 pub use delegation::ActsFor;
 pub use findings::{KeyOwner, PolicyFinding};
 pub use principal::Principal;
+pub use quorum::Sufficient;
 pub use replay::{Ending, Replayed, replay};
 
 /// Names the form of a policy's bytes.
@@ -82,6 +88,9 @@ pub struct Policy {
     /// When something approved may begin.
     #[serde(default, skip_serializing_if = "Windows::is_empty")]
     pub windows: Windows,
+    /// Who may break the glass, where anybody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -259,69 +268,17 @@ impl Policy {
 
     /// Whether this person may sign for at least one rule.
     pub fn admits_approver(&self, person: &Person, groups: &[String]) -> bool {
-        self.rules.iter().any(|rule| rule.admits(person, groups))
+        Quorum(&self.rules).admits(person, groups)
     }
 
     /// How far each rule is met by these people, each of whom counts once and for one rule only.
-    ///
-    /// People are matched to the places of the rules so that as many places as possible are
-    /// filled (augmenting paths of a bipartite matching); a person who could stand for two rules
-    /// is used where they are needed.
     pub fn progress(&self, signers: &[(Person, Vec<String>)]) -> Vec<RuleProgress> {
-        let mut seen = BTreeSet::new();
-        let people: Vec<&(Person, Vec<String>)> =
-            signers.iter().filter(|(person, _)| seen.insert(person.clone())).collect();
-        let places: Vec<usize> = self
-            .rules
-            .iter()
-            .enumerate()
-            .flat_map(|(rule, Rule { count, .. })| std::iter::repeat_n(rule, usize::from(*count)))
-            .collect();
-        let mut holder: Vec<Option<usize>> = vec![None; places.len()];
-        for person in 0..people.len() {
-            let mut visited = vec![false; places.len()];
-            self.seat(person, &people, &places, &mut holder, &mut visited);
-        }
-        (0..self.rules.len())
-            .map(|rule| RuleProgress {
-                met: (0..places.len())
-                    .filter(|&place| places[place] == rule && holder[place].is_some())
-                    .count(),
-                needed: usize::from(self.rules[rule].count),
-            })
-            .collect()
-    }
-
-    fn seat(
-        &self,
-        person: usize,
-        people: &[&(Person, Vec<String>)],
-        places: &[usize],
-        holder: &mut [Option<usize>],
-        visited: &mut [bool],
-    ) -> bool {
-        for place in 0..places.len() {
-            let (identity, groups) = people[person];
-            if visited[place] || !self.rules[places[place]].admits(identity, groups) {
-                continue;
-            }
-            visited[place] = true;
-            let free = match holder[place] {
-                None => true,
-                Some(other) => self.seat(other, people, places, holder, visited),
-            };
-            if free {
-                holder[place] = Some(person);
-                return true;
-            }
-        }
-        false
+        Quorum(&self.rules).progress(signers)
     }
 
     /// Whether all rules are met. A policy without rules is never met: no rules is not a yes.
     pub fn is_met(&self, signers: &[(Person, Vec<String>)]) -> bool {
-        !self.rules.is_empty()
-            && self.progress(signers).iter().all(|rule| rule.needed > 0 && rule.met >= rule.needed)
+        Quorum(&self.rules).is_met(signers)
     }
 }
 
@@ -364,6 +321,7 @@ mod tests {
             workflow_runs: vec![],
             github_accounts: BTreeMap::new(),
             windows: Windows::default(),
+            break_glass: None,
         }
     }
 

@@ -133,6 +133,13 @@ impl Words {
 }
 
 fn approved(approval: &Approval) -> String {
+    if approval.is_glass_broken() {
+        return format!(
+            "The glass was broken for it, so that nothing holds {}. Somebody else has to sign for that \
+             afterwards.",
+            Words::of(approval.subject.subject()).held
+        );
+    }
     match approval.subject.subject() {
         Subject::Deployment(_) => "Everybody who has to sign has signed. The rollout begins by \
              itself; nobody has to do anything."
@@ -265,7 +272,7 @@ fn succeeded(subject: &Subject, serving: &Serving) -> String {
 }
 
 fn expired(approval: &Approval, at: Timestamp) -> String {
-    let missed = if approval.policy.is_met(&approval.signers()) {
+    let missed = if approval.suffices().is_some() {
         Words::of(approval.subject.subject()).missed
     } else {
         "Not everybody who has to sign signed"

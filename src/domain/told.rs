@@ -8,6 +8,7 @@ use crate::domain::approval::State;
 use crate::domain::check::results_in_words;
 use crate::domain::decision::Verdict;
 use crate::domain::drift::{DRIFT_EXPLAINED, DRIFT_FOUND, SERVICE_OBSERVED};
+use crate::domain::exception::{EXCEPTION_CLOSED, EXCEPTION_OPENED, EXCEPTION_OVERDUE};
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
 use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
 use crate::domain::ledger::{ApprovalRecord, Record};
@@ -79,6 +80,7 @@ fn decided(approval: &ApprovalRecord, status: &str) -> String {
         Verdict::Approve => "signed yes",
         Verdict::Reject => "signed no",
         Verdict::Withdraw => "took the signature back",
+        Verdict::BreakGlass => "broke the glass",
     };
     let reason = decision.reason.as_ref().map(|reason| format!(", because “{}”", reason.trim()));
     let reason = reason.unwrap_or_default();
@@ -231,6 +233,25 @@ fn of_event(record: &Record) -> String {
             text("by_name"),
             data["entry"],
             text("service"),
+            text("explanation").trim()
+        ),
+        EXCEPTION_OPENED => format!(
+            "{} broke the glass for {}, because “{}”: somebody else has to sign for it before {}.",
+            text("by_name"),
+            text("approval"),
+            text("reason").trim(),
+            text("explain_before")
+        ),
+        EXCEPTION_OVERDUE => format!(
+            "Nobody else signed in time for the glass that was broken for {} (entry {}).",
+            text("approval"),
+            data["entry"]
+        ),
+        EXCEPTION_CLOSED => format!(
+            "{} signed for the glass that was broken for {} (entry {}): “{}”.",
+            text("by_name"),
+            text("approval"),
+            data["entry"],
             text("explanation").trim()
         ),
         UNDELIVERED => format!(

@@ -54,6 +54,11 @@ const ASSETS: [Asset; 14] = [
         content: include_str!("../../templates/environments.js"),
     },
     Asset {
+        name: "exceptions.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/exceptions.js"),
+    },
+    Asset {
         name: "intervene.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/intervene.js"),

@@ -2,6 +2,7 @@
 
 mod acting;
 mod batches;
+mod broken_glass;
 pub mod checks;
 pub mod codes;
 mod command;

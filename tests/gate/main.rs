@@ -6,6 +6,7 @@ mod agents;
 mod asking;
 mod assertions;
 mod batches;
+mod break_glass;
 mod ceremony;
 mod checking;
 mod cloud_run_client;

@@ -73,6 +73,7 @@ fn around(viewer: Option<&Viewer>) -> Surroundings<'_> {
         alarm: None,
         trust: TrustLevel::Pinned,
         freezes: Freezes::NONE,
+        exceptions: &[],
         now: now(),
     }
 }

@@ -64,6 +64,7 @@ fn pages() -> Vec<(String, String)> {
         alarm: None,
         trust: TrustLevel::Pinned,
         freezes: Freezes::NONE,
+        exceptions: &[],
         now: now(),
     };
     let of = |viewer| Surroundings { viewer: Some(viewer), ..bobs };
@@ -73,6 +74,7 @@ fn pages() -> Vec<(String, String)> {
         alarm: None,
         trust: TrustLevel::Unpinned,
         freezes: Freezes::NONE,
+        exceptions: &[],
         now: now(),
     };
     let alarm = "Nothing is decided and nothing is rolled out: the log has 48102 entries and had 48231 when it was last seen.";

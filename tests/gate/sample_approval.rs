@@ -96,6 +96,7 @@ pub fn policy() -> Policy {
         actions: vec![],
         requests_per_hour: None,
         windows: Default::default(),
+        break_glass: None,
         workflow_runs: vec![],
         github_accounts: Default::default(),
     }

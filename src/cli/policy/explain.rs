@@ -21,6 +21,8 @@ struct Explanation {
     requester: Option<usize>,
     /// The rules for which the person may sign, each with the reason.
     signs: Vec<(usize, String)>,
+    /// Whether they may break the glass: none where nobody may.
+    breaks_glass: Option<bool>,
     /// What is still needed when the person has signed.
     needed: Vec<String>,
     /// When the rules let something approved begin, in words.
@@ -113,9 +115,12 @@ fn explain(
             Rule { from: rule.from.clone(), count: u8::try_from(missing).unwrap_or(u8::MAX) };
         (missing > 0).then(|| rest.in_words())
     });
+    let glass = policy.break_glass.as_ref();
+    let breaks_glass = glass.map(|glass| glass.admits(&person, groups));
     let now = Clock::system().now();
     let (windows, hold) = (policy.windows.in_words(now), hold_by(None, policy, now));
-    Explanation { refusal, requester, signs, needed: needed.collect(), windows, hold }
+    let needed = needed.collect();
+    Explanation { refusal, requester, signs, breaks_glass, needed, windows, hold }
 }
 
 fn in_words(explanation: &Explanation, policy: &Policy, person: &str) -> String {
@@ -142,6 +147,10 @@ fn in_words(explanation: &Explanation, policy: &Policy, person: &str) -> String 
         let needed = explanation.needed.join(" and ");
         text.push_str(&format!("After it, {needed} still have to sign.\n"));
     }
+    if let (Some(may), Some(glass)) = (explanation.breaks_glass, &policy.break_glass) {
+        let (may, who) = (if may { "may" } else { "may not" }, glass.in_words());
+        text.push_str(&format!("{person} {may} break the glass ({who}).\n"));
+    }
     if !explanation.windows.is_empty() {
         let windows = explanation.windows.join("; ");
         text.push_str(&format!("What is approved begins by these windows: {windows}.\n"));
@@ -164,6 +173,7 @@ fn machine(explanation: &Explanation, is_allowed: bool) -> Value {
             "requester": explanation.requester.map(|index| index + 1),
         },
         "may_sign": signs.map(|(index, why)| json!({"rule": index + 1, "why": why})).collect::<Vec<_>>(),
+        "may_break_glass": explanation.breaks_glass,
         "needed": explanation.needed,
         "windows": explanation.windows,
         "hold": explanation.hold.as_ref().map(|hold| json!({

@@ -1,5 +1,6 @@
 //! What differs between two texts of the rules: who may do more than before, and who less.
 
+mod break_glass;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,6 +180,7 @@ impl Changes {
         }
         self.of_plan(&old.plan, &new.plan);
         self.of_windows(&old.windows, &new.windows);
+        self.of_break_glass(old.break_glass.as_ref(), new.break_glass.as_ref());
     }
 
     /// What requests may say of their plans.

@@ -46,6 +46,7 @@ pub struct Verified {
     other_keys: Vec<OtherKey>,
     checkpoint: Checkpoint,
     cosigned: Vec<Cosigned>,
+    by_break_glass: bool,
     checks: Vec<String>,
 }
 
@@ -124,6 +125,11 @@ impl Verified {
     /// The witnesses that cosigned it.
     pub fn cosigned(&self) -> &[Cosigned] {
         &self.cosigned
+    }
+
+    /// Whether enough people broke the glass, so that the policy's rules for that were met and nothing held it.
+    pub fn is_by_break_glass(&self) -> bool {
+        self.by_break_glass
     }
 
     /// What was checked and holds, in sentences.
@@ -231,6 +237,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     judge.pass(interventions::check_people(&form, &sign_ins.interventions, trust))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
+    let by_break_glass = outcome::is_glass_broken(&form, chain.last);
     let mut checks = held(&form, &chain, &checkpoint, trust);
     checks.insert(2, witness::held(&cosigned, trust));
     let last = chain.last.clone();
@@ -243,6 +250,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
         other_keys: spares.iter().map(|spare| spare.told(&credentials)).collect(),
         checkpoint,
         cosigned,
+        by_break_glass,
         checks,
     })
 }
@@ -301,20 +309,35 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         held.push(format!("{}: over exactly this deployment, within five minutes of its statement, by somebody whom a rule names; what the rollout did because of it stands in no entry before.", count(form.interventions.len(), "intervention")));
     }
     if was_approved(status) {
-        let yes = standing(&chain.last.decisions);
-        let yes = yes.iter().filter(|one| one.verdict == Verdict::Approve).count();
-        let rules: Vec<String> = form.policy.rules.iter().map(|rule| rule.in_words()).collect();
-        held.push(format!(
-            "The policy of {} asks for {}; {} said yes, which meets it, and nobody said no.",
-            form.policy.environment,
-            rules.join(" and "),
-            if yes == 1 { "1 person".to_owned() } else { format!("{yes} people") }
-        ));
-        if !form.policy.windows.is_empty() {
-            held.push("Whatever began and every step forward lies in the windows of the policy.".to_owned());
+        held.push(sufficed(form, chain));
+        if !form.policy.windows.is_empty() && !outcome::is_glass_broken(form, chain.last) {
+            held.push(
+                "Whatever began and every step forward lies in the windows of the policy.".to_owned(),
+            );
         }
     }
     held
+}
+
+/// Who said yes, and why that is enough.
+fn sufficed(form: &Form<'_>, chain: &Chain<'_>) -> String {
+    let environment = &form.policy.environment;
+    if let Some(glass) = form.policy.break_glass.as_ref()
+        && outcome::is_glass_broken(form, chain.last)
+    {
+        return format!(
+            "It was by breaking the glass: the policy of {environment} lets {} do that, with a reason, which is met; neither freezes nor windows held it, and nobody said no.",
+            glass.in_words()
+        );
+    }
+    let yes = standing(&chain.last.decisions);
+    let yes = yes.iter().filter(|one| one.verdict == Verdict::Approve).count();
+    let rules: Vec<String> = form.policy.rules.iter().map(|rule| rule.in_words()).collect();
+    format!(
+        "The policy of {environment} asks for {}; {} said yes, which meets it, and nobody said no.",
+        rules.join(" and "),
+        if yes == 1 { "1 person".to_owned() } else { format!("{yes} people") }
+    )
 }
 
 /// What shows who asked.

@@ -7,7 +7,9 @@ use super::was_approved;
 use crate::domain::approval::State;
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::hold::goes_forward;
+use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::person::Person;
+use crate::domain::policy::Sufficient;
 
 pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
     let decisions = &chain.last.decisions;
@@ -38,19 +40,22 @@ pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
 pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
     let told = form.entries.iter().filter_map(|entry| entry.record.approval.as_ref());
     let mut approved = told.filter(|told| was_approved(told.state.status()));
-    if approved.all(|told| is_met(form, &told.decisions)) {
+    if approved.all(|told| suffices(form, &told.decisions).is_some()) {
         return Ok(());
     }
     Err(Code::QuorumNotMet
         .because(format!("the signatures do not meet the rules of {}", form.policy.environment)))
 }
 
-/// Nothing began and no step forward was taken while the frozen rules had everything closed, by the times of the
-/// entries and the time zones that are built in.
+/// Unless people broke the glass, nothing began and no step forward was taken while the frozen rules had everything
+/// closed, by the times of the entries and the time zones that are built in.
 pub(super) fn check_windows(form: &Form<'_>) -> Result<(), Failure> {
     let windows = &form.policy.windows;
-    let forward = form.entries.iter().filter(|entry| goes_forward(&entry.record));
-    for entry in forward {
+    let is_held = |record: &Record| {
+        let glass = record.approval.as_ref().is_some_and(|told| is_glass_broken(form, told));
+        goes_forward(record) && !glass
+    };
+    for entry in form.entries.iter().filter(|entry| is_held(&entry.record)) {
         if let Some(closure) = windows.closure(entry.record.at) {
             let why = closure.sentence(&form.policy.environment, entry.record.at);
             return Err(Code::OutsideWindow.because(format!(
@@ -62,13 +67,16 @@ pub(super) fn check_windows(form: &Form<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {
+/// By which rules what people had signed and not taken back suffices, if it does.
+fn suffices(form: &Form<'_>, decisions: &[Decision]) -> Option<Sufficient> {
     // Whoever is behind the requester asked through it, and whoever started a run asked by that.
     let asked = |person: &Person| form.policy.was_asked_by(form.subject.subject(), person);
-    let signers: Vec<(Person, Vec<String>)> = standing(decisions)
-        .into_iter()
-        .filter(|decision| decision.verdict == Verdict::Approve && !asked(&decision.person))
-        .map(|decision| (decision.person.clone(), decision.groups.clone()))
-        .collect();
-    form.policy.is_met(&signers)
+    let mut counted = standing(decisions);
+    counted.retain(|decision| !asked(&decision.person));
+    form.policy.suffices(&counted)
+}
+
+/// Whether enough people broke the glass.
+pub(super) fn is_glass_broken(form: &Form<'_>, told: &ApprovalRecord) -> bool {
+    suffices(form, &told.decisions) == Some(Sufficient::ByBreakGlass)
 }

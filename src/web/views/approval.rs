@@ -14,7 +14,7 @@ use crate::web::paths;
 
 use super::action::{self, ActionView, EarlierView};
 use super::batch::Arrival;
-use super::decisions::{DecisionView, RuleView, Turn, decisions, rules, turn};
+use super::decisions::{DecisionView, GlassView, RuleView, Turn, decisions, glass, rules, turn};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
@@ -50,6 +50,7 @@ pub struct ApprovalPage {
     rules: Vec<RuleView>,
     decisions: Vec<DecisionView>,
     turn: Turn,
+    glass: Option<GlassView>,
     offered: Option<InterventionsView>,
     digest: String,
     shown_digest: Inert,
@@ -150,6 +151,7 @@ impl ApprovalPage {
             rules: rules(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),
+            glass: glass(approval, around),
             offered: interventions(approval, around),
             digest: asked.digest().to_string(),
             shown_digest: Inert::new(&asked.digest().to_string()),

@@ -61,6 +61,8 @@ struct EnvironmentView {
     /// When something approved may begin.
     windows: Vec<Inert>,
     rules: Vec<Inert>,
+    /// Who may break the glass, and how soon somebody else has to sign for it.
+    glass: Option<(Inert, String)>,
     asks: Vec<Inert>,
     times: String,
     newer: &'static str,
@@ -162,6 +164,9 @@ fn view(
         closed: hold_by(None, policy, around.now).map(|hold| Inert::new(&hold.sentence())),
         windows: policy.windows.in_words(around.now).iter().map(|one| Inert::new(one)).collect(),
         rules: policy.rules.iter().map(|rule| Inert::new(&rule.in_words())).collect(),
+        glass: policy.break_glass.as_ref().map(|glass| {
+            (Inert::new(&glass.in_words()), span(glass.explain_within_seconds))
+        }),
         asks: asks(policy),
         times: times(policy),
         newer: match policy.newer_request {
@@ -209,7 +214,7 @@ fn times(policy: &Policy) -> String {
 }
 
 /// Whole hours, minutes or seconds, in words.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (count, unit) = match seconds {
         _ if seconds.is_multiple_of(86_400) => (seconds / 86_400, "day"),
         _ if seconds.is_multiple_of(3_600) => (seconds / 3_600, "hour"),

@@ -12,7 +12,7 @@ use countersign::domain::endorsement::Endorsement;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::ledger::Record;
 use countersign::domain::person::Person;
-use countersign::domain::policy::{Policy, RequesterMatch};
+use countersign::domain::policy::{BreakGlass, Policy, RequesterMatch, Rule};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
 use countersign::domain::subject::{FrozenSubject, Requester, Subject};
@@ -86,7 +86,7 @@ pub struct Maker {
     pub witnesses: Vec<usize>,
 }
 
-/// What a decision leads to at a gate that does not ask who is behind the requester.
+/// What a decision leads to at a gate that does not ask who is behind the requester, nor who may break the glass.
 fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition {
     let asked = approval.subject.clone();
     let mut of_nobody = asked.subject().clone();
@@ -99,8 +99,16 @@ fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition 
         }
     }
     let of_nobody = FrozenSubject::freeze(of_nobody).unwrap();
-    let mut transition = Approval { subject: of_nobody, ..approval }.decide(decision, at).unwrap();
+    let policy = approval.policy.clone();
+    let mut approval = Approval { subject: of_nobody, ..approval };
+    if decision.verdict == Verdict::BreakGlass {
+        let whoever = format!("person:{}", decision.person.subject).parse().unwrap();
+        let rules = vec![Rule { from: vec![whoever], count: 1 }];
+        approval.policy.break_glass = Some(BreakGlass { rules, explain_within_seconds: 60 });
+    }
+    let mut transition = approval.decide(decision, at).unwrap();
     transition.approval.subject = asked;
+    transition.approval.policy = policy;
     transition
 }
 
@@ -112,7 +120,8 @@ pub fn ask_with(evidence: &mut Evidence, token: String) {
 }
 
 fn reason_of(signer: &Signer) -> Option<String> {
-    (signer.verdict == Verdict::Reject).then(|| "Not on a Friday.".to_owned())
+    let gives_one = matches!(signer.verdict, Verdict::Reject | Verdict::BreakGlass);
+    gives_one.then(|| "Not on a Friday.".to_owned())
 }
 
 impl Maker {

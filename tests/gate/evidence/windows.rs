@@ -27,7 +27,7 @@ fn window(from: i64, to: i64) -> Windows {
     Windows { open, closed: Vec::new() }
 }
 
-fn closed(from: i64, to: i64) -> Windows {
+pub fn closed(from: i64, to: i64) -> Windows {
     let time = |minutes| {
         shows(sample_approval::now(), minutes, "%Y-%m-%dT%H:%M").parse().unwrap()
     };
