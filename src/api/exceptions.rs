@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::api::bearer::{Reader, authenticate_reader};
 use crate::api::environments::policies_of;
 use crate::api::problem::{Problem, ProblemBody};
+use crate::api::views::ApproverView;
 use crate::app::App;
 use crate::domain::exception::{Exception, ExceptionStatus};
 use crate::domain::person::Person;
@@ -35,7 +36,7 @@ pub struct ExceptionView {
     /// Its environment.
     pub environment: String,
     /// Who broke the glass.
-    pub by: SignerView,
+    pub by: ApproverView,
     /// Why, in their words.
     pub reason: String,
     /// When.
@@ -45,7 +46,7 @@ pub struct ExceptionView {
     #[schema(value_type = String, format = DateTime)]
     pub explain_before: Timestamp,
     /// Who did.
-    pub closed_by: Option<SignerView>,
+    pub closed_by: Option<ApproverView>,
     /// What they said.
     pub explanation: Option<String>,
     /// When.
@@ -53,22 +54,9 @@ pub struct ExceptionView {
     pub closed_at: Option<Timestamp>,
 }
 
-/// A person.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct SignerView {
-    /// The directory.
-    pub issuer: String,
-    /// The directory's name for the person.
-    pub subject: String,
-    /// The name to show.
-    pub name: String,
-}
-
-impl SignerView {
-    fn new(person: &Person, name: &str) -> Self {
-        let Person { issuer, subject } = person.clone();
-        Self { issuer, subject, name: name.to_owned() }
-    }
+fn person_of(person: &Person, name: &str) -> ApproverView {
+    let Person { issuer, subject } = person.clone();
+    ApproverView { issuer, subject, name: name.to_owned() }
 }
 
 impl ExceptionView {
@@ -81,11 +69,11 @@ impl ExceptionView {
             approval: glass.approval.to_string(),
             url: app.approval_url(&glass.approval),
             environment: glass.environment.clone(),
-            by: SignerView::new(&glass.by, &glass.by_name),
+            by: person_of(&glass.by, &glass.by_name),
             reason: glass.reason.clone(),
             opened_at: exception.at,
             explain_before: glass.explain_before,
-            closed_by: review.map(|(_, review)| SignerView::new(&review.by, &review.by_name)),
+            closed_by: review.map(|(_, review)| person_of(&review.by, &review.by_name)),
             explanation: review.map(|(_, review)| review.explanation.clone()),
             closed_at: review.map(|(at, _)| *at),
         }

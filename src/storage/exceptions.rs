@@ -24,7 +24,7 @@ impl Storage {
             WHERE kind IN ('exception.opened', 'exception.overdue', 'exception.closed')";
         let newest: Option<i64> =
             sqlx::query_scalar(NEWEST).fetch_one(&mut *self.reader().await?).await?;
-        let Some(newest) = newest else { return Ok(Arc::new([])) };
+        let Some(newest) = newest else { return Ok(Vec::new().into()) };
         let remembered = || self.inner.exceptions.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = remembered().as_ref().filter(|(index, _)| *index == newest) {
             return Ok(Arc::clone(known));
