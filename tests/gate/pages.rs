@@ -1,5 +1,6 @@
 //! What pages show, and what text from outside can never do in them.
 
+pub mod exceptions;
 mod run;
 pub mod sample_keys;
 

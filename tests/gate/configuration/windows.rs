@@ -69,3 +69,28 @@ fn calendars_close_what_names_them() {
     );
     assert!(config.environments["staging"].windows.is_empty());
 }
+
+#[test]
+fn the_glass_is_broken_by_somebody_and_explained_in_time() {
+    let with = |section: &str| format!("{EXPIRES}\nbreak_glass = {{ {section} }}");
+    let good = "rules = [{ from = [\"group:on-call\"], count = 1 }], explain_within = \"24h\"";
+    let refused = |part: &str, replacement: &str, key: &str, says: &str| {
+        let key = format!("environment.production.break_glass.{key}");
+        assert_refused(EXPIRES, &with(&good.replace(part, replacement)), &key, says);
+    };
+    refused("{ from = [\"group:on-call\"], count = 1 }", "", "rules", "nobody could break the glass");
+    refused("count = 1", "count = 0", "rules", "rule 1 has the count 0");
+    refused("[\"group:on-call\"]", "[]", "rules", "empty from");
+    refused("[\"group:on-call\"], count = 1", "[\"person:a\"], count = 2", "rules", "lists 1");
+    for time in ["4m", "8d", "soon", ""] {
+        refused("24h", time, "explain_within", "between 5 minutes and 7 days");
+    }
+    let unsaid = Folder::with(EXPIRES, &with("rules = [{ from = [\"group:a\"], count = 1 }]"));
+    assert!(unsaid.refused().join(" ").contains("explain_within"));
+    let config = Folder::with(EXPIRES, &with(good)).accepted();
+    let glass = config.environments["production"].break_glass.as_ref().unwrap();
+    assert_eq!((glass.in_words(), glass.explain_within_seconds), ("1 of on-call".into(), 86_400));
+    // Without it the frozen rules say nothing of it, and nobody may.
+    let (text, _) = config.environments["staging"].canonical().unwrap();
+    assert!(!text.contains("break_glass"), "{text}");
+}

@@ -56,3 +56,33 @@ fn a_window_that_never_opens_is_found_and_a_closed_one_explained() {
     let answer: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(answer["hold"]["code"], "closed", "{answer:#}");
 }
+
+#[test]
+fn differences_and_explanations_tell_of_the_glass() {
+    let files = Files::new();
+    let glass = |rules: &str, within: &str| {
+        let section = format!("break_glass = {{ rules = [{rules}], explain_within = \"{within}\" }}");
+        RULES.replace("expires_in = \"8h\"", &format!("expires_in = \"8h\"\n{section}"))
+    };
+    let one = "{ from = [\"group:on-call\"], count = 1 }";
+    let old = glass(one, "24h");
+    let later = glass(one, "48h");
+    let others = glass("{ from = [\"person:u-dan\"], count = 1 }", "24h");
+    for (before, after, says) in [
+        (RULES, &*old, "wider     the glass may be broken now, by 1 of on-call"),
+        (&old, RULES, "narrower  the glass may no longer be broken"),
+        (&old, &others, "different the glass may be broken by 1 of u-dan; before, by 1 of on-call"),
+        (&old, &later, "wider     seconds within which somebody else signs for a broken glass: 172800"),
+    ] {
+        files.write("before.toml", before);
+        files.write("after.toml", after);
+        let (code, text) = said(&files.policy(&["diff", "before.toml", "after.toml"]));
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(says), "{says}\n{text}");
+    }
+    files.write("old.toml", &old);
+    let (_, text) = files.explain("u-eve", &["--group", "on-call"]);
+    assert!(text.contains("u-eve may break the glass (1 of on-call)."), "{text}");
+    let (_, text) = files.explain("u-dan", &[]);
+    assert!(text.contains("u-dan may not break the glass (1 of on-call)."), "{text}");
+}
