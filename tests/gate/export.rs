@@ -1,6 +1,7 @@
 //! The audit export: what a gate writes out checks, whatever is changed in it does not.
 
 mod damage;
+mod frozen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};

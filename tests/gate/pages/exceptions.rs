@@ -4,7 +4,7 @@ use askama::Template;
 use countersign::domain::approval::Approval;
 use countersign::domain::exception::{BrokenGlass, Exception, RecordedReview};
 use countersign::domain::policy::{BreakGlass, Policy, Rule};
-use countersign::web::views::Surroundings;
+use countersign::web::views::{Surroundings, Viewer};
 use countersign::web::views::exceptions::ExceptionsPage;
 use countersign::web::views::inbox::InboxPage;
 use jiff::SignedDuration;
@@ -78,7 +78,7 @@ pub fn closed() -> Approval {
 
 #[test]
 fn what_is_open_is_on_every_page_and_hostile_words_do_nothing() {
-    let bob = bob();
+    let bob = Viewer { reads_ledger: true, ..bob() };
     let shown = exceptions_page(HOSTILE, around(Some(&bob)));
     assert_well_made("exceptions", &shown);
     assert_eq!(shown.matches("Sign and close it").count(), 2);
