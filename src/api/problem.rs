@@ -5,10 +5,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::domain::exception::ReviewRefusal;
 use crate::domain::log_fault::LogFault;
 use crate::domain::request::RequestRefusal;
 use crate::gate::grants::GrantRefusal;
-use crate::domain::exception::ReviewRefusal;
 use crate::gate::{CeremonyRefusal, Crowding, GateError, Repetition};
 use crate::integrations::cloud_run::CloudRunError;
 use crate::integrations::workload_oidc::Refusal;

@@ -190,7 +190,9 @@ fn sentence(verdict: &Result<Verified, Failure>) -> String {
         Ok(verified) => {
             let status = verified.state().status().as_str().replace('_', " ");
             if verified.is_approved() && verified.is_by_break_glass() {
-                format!("Approved by breaking the glass, and everything holds. By the last entry it is {status}.")
+                format!(
+                    "Approved by breaking the glass, and everything holds. By the last entry it is {status}."
+                )
             } else if verified.is_approved() {
                 format!("Approved, and everything holds. By the last entry it is {status}.")
             } else {

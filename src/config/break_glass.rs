@@ -39,7 +39,9 @@ pub(super) fn break_glass(
     if seconds.is_none() {
         problem(
             "break_glass.explain_within",
-            format!("{explain_within:?} is no time between 5 minutes and 7 days: write \"24h\", say"),
+            format!(
+                "{explain_within:?} is no time between 5 minutes and 7 days: write \"24h\", say"
+            ),
         );
     }
     BreakGlass { rules, explain_within_seconds: seconds.unwrap_or_default() }

@@ -68,7 +68,9 @@ pub(super) fn calendars(
             let (from, to) = (edge(&one.from, false), edge(&one.to, true));
             for (text, edge) in [(&one.from, from), (&one.to, to)] {
                 if edge.is_none() {
-                    complain(format!("has {text:?}, which is no day and no time: write \"2026-12-24\" or \"2026-12-24T18:00\""));
+                    complain(format!(
+                        "has {text:?}, which is no day and no time: write \"2026-12-24\" or \"2026-12-24T18:00\""
+                    ));
                 }
             }
             let reason = one.reason.filter(|reason| !reason.trim().is_empty());
@@ -129,7 +131,12 @@ pub(super) fn windows(
     let mut seen = BTreeSet::new();
     for name in named {
         match calendars.get(name) {
-            None => problem("calendars", format!("names {name:?}, and there is no [calendar.{name}]: add it, or remove the name")),
+            None => problem(
+                "calendars",
+                format!(
+                    "names {name:?}, and there is no [calendar.{name}]: add it, or remove the name"
+                ),
+            ),
             Some(_) if !seen.insert(name) => {
                 problem("calendars", format!("names {name:?} twice: remove one of them"));
             }

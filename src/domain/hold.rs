@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::approval::{Approval, State};
 use crate::domain::digest::Digest;
 use crate::domain::freeze::{FREEZE_BEGUN, FreezeChange, FreezeScope, RecordedFreeze};
-use crate::domain::ledger::{
-    CALL_ANNOUNCED, GRANT_CONSUMED, ROLLOUT_BEGUN, RUN_LET_ON, Record,
-};
+use crate::domain::ledger::{CALL_ANNOUNCED, GRANT_CONSUMED, ROLLOUT_BEGUN, RUN_LET_ON, Record};
 use crate::domain::person::Person;
 use crate::domain::policy::Policy;
 use crate::domain::rollout::Call;

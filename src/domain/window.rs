@@ -149,7 +149,8 @@ impl Windows {
     /// Whether every time zone is known. Where one is not, nothing is open.
     fn is_told(&self) -> bool {
         let open = self.open.iter().map(|window| &window.time_zone);
-        open.chain(self.closed.iter().map(|closed| &closed.time_zone)).all(|name| is_time_zone(name))
+        open.chain(self.closed.iter().map(|closed| &closed.time_zone))
+            .all(|name| is_time_zone(name))
     }
 
     fn closed_by(&self, now: Timestamp) -> Option<&ClosedTime> {

@@ -121,12 +121,8 @@ async fn try_to_review(
             .await?;
     let review = signed.statement.predicate();
     let profile = &session.profile;
-    let recorded = RecordedReview::new(
-        review,
-        &profile.name,
-        signed.kept(),
-        thumbprint(&session.issuer_key),
-    );
+    let recorded =
+        RecordedReview::new(review, &profile.name, signed.kept(), thumbprint(&session.issuer_key));
     let mut writer = storage.begin().await?;
     // A change owns the ledger's head: nobody else closes it between this look and what is written.
     reviewable(storage, session, entry).await?;
@@ -142,9 +138,8 @@ async fn try_to_review(
 /// # Errors
 /// If it cannot be read or written.
 pub async fn tell_overdue(storage: &Storage, now: Timestamp) -> Result<(), GateError> {
-    let is_due = |one: &&Exception| {
-        one.status(now) == ExceptionStatus::Overdue && !one.is_told_overdue
-    };
+    let is_due =
+        |one: &&Exception| one.status(now) == ExceptionStatus::Overdue && !one.is_told_overdue;
     let known = storage.exceptions().await?;
     if !known.iter().any(|one| is_due(&one)) {
         return Ok(());

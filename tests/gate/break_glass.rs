@@ -51,10 +51,9 @@ pub async fn review(person: &mut Approver, entry: u64, words: &str) -> Result<Va
 
 async fn the_glass_goes_through_freezes_and_windows(engine: Engine) {
     let hook = "[[webhook]]\nname = \"all\"\nurl = \"SANDBOX/receiver/all\"\nsecret_file = \"webhook-secret\"\nevents = [\"exception.opened\", \"exception.closed\"]\n";
-    let gate = Gate::start_with(engine, |config| {
-        with(hook, false)(glass(BOB)(config) + &window(30, 120))
-    })
-    .await;
+    let gate =
+        Gate::start_with(engine, |config| with(hook, false)(glass(BOB)(config) + &window(30, 120)))
+            .await;
     gate.ready_delay(0).await;
     let mut alice = gate.approver("alice").await;
     let mut bob = gate.approver("bob").await;
@@ -76,9 +75,16 @@ async fn the_glass_goes_through_freezes_and_windows(engine: Engine) {
     says_so_offline(&gate, &id).await;
 
     let open = exceptions(&gate).await.remove(0);
-    assert_eq!((open["status"].as_str(), open["by"]["subject"].as_str()), (Some("open"), Some("u-bob")));
-    assert_eq!((open["approval"].as_str(), open["reason"].as_str()), (Some(&*id), Some("The checkout is down")));
-    let banner = "Bob Brandt broke the glass for web in production. Somebody else has to sign for it";
+    assert_eq!(
+        (open["status"].as_str(), open["by"]["subject"].as_str()),
+        (Some("open"), Some("u-bob"))
+    );
+    assert_eq!(
+        (open["approval"].as_str(), open["reason"].as_str()),
+        (Some(&*id), Some("The checkout is down"))
+    );
+    let banner =
+        "Bob Brandt broke the glass for web in production. Somebody else has to sign for it";
     let mut erin = Approver::new(&gate.servers.gate).unwrap();
     erin.sign_in("erin").await.unwrap();
     for (person, name) in [(&mut alice, "alice"), (&mut bob, "bob"), (&mut erin, "erin")] {
@@ -127,7 +133,10 @@ async fn says_so_offline(gate: &Gate, id: &str) {
     assert!(text.contains("lets 1 of u-bob do that, with a reason"), "{text}");
     let output = verify(&["--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((report["verdict"].as_str(), report["break_glass"].as_bool()), (Some("approved"), Some(true)));
+    assert_eq!(
+        (report["verdict"].as_str(), report["break_glass"].as_bool()),
+        (Some("approved"), Some(true))
+    );
 }
 
 async fn what_everybody_signed_and_is_held_can_be_broken_out(engine: Engine) {
@@ -190,8 +199,7 @@ async fn as_many_break_it_as_the_rules_say(engine: Engine) {
 
 async fn what_nobody_else_signs_for_is_overdue(engine: Engine) {
     let hook = "[[webhook]]\nname = \"all\"\nurl = \"SANDBOX/receiver/all\"\nsecret_file = \"webhook-secret\"\nevents = [\"exception.overdue\"]\n";
-    let gate =
-        Gate::start_with(engine, |config| with(hook, false)(glass(BOB)(config))).await;
+    let gate = Gate::start_with(engine, |config| with(hook, false)(glass(BOB)(config))).await;
     gate.ready_delay(0).await;
     let mut alice = gate.approver("alice").await;
     let mut bob = gate.approver("bob").await;

@@ -31,8 +31,8 @@ use countersign::web::views::recovery::RecoveryPage;
 use jiff::SignedDuration;
 
 use crate::evidence::checks::{checks, results};
-use crate::pages::hostile;
 use crate::pages::exceptions::{closed, exceptions_page};
+use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, people, recovery};
 use crate::sample_approval::{
     after_pending, approval_of, approved, calls, deployment, executing, minutes_ago, now, pending,
@@ -124,10 +124,7 @@ fn pages() -> Vec<(String, String)> {
         ("recovery-done".to_owned(), RecoveryPage::done(nobody).render().unwrap()),
         ("agents".to_owned(), agents(bobs)),
         ("drift".to_owned(), drift(bobs)),
-        (
-            "exceptions".to_owned(),
-            exceptions_page("The checkout is down, incident 4711", bobs),
-        ),
+        ("exceptions".to_owned(), exceptions_page("The checkout is down, incident 4711", bobs)),
         ("pending-closed".to_owned(), show(&closed(), bobs)),
         ("notices".to_owned(), notices(bobs)),
         ("notices-empty".to_owned(), NoticesPage::new(&[], bobs).render().unwrap()),

@@ -18,7 +18,7 @@ on_both_engines!(
 /// What a clock in Greenwich shows so many minutes from `now`.
 fn clock(now: Timestamp, minutes: i64) -> String {
     let then = now + SignedDuration::from_mins(minutes);
-    then.to_zoned(TimeZone::UTC).strftime("%H:%M").to_string()
+    TimeZone::UTC.to_datetime(then).strftime("%H:%M").to_string()
 }
 
 /// A window of every day that opens and closes so many minutes from now.
@@ -125,7 +125,7 @@ async fn a_rollout_stands_still_when_the_window_closes(engine: Engine) {
 async fn a_calendar_closes_a_window(engine: Engine) {
     let day = |days: i64| {
         let then = Clock::system().now() + SignedDuration::from_hours(24 * days);
-        then.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string()
+        TimeZone::UTC.to_datetime(then).strftime("%Y-%m-%d").to_string()
     };
     let (from, to) = (day(-1), day(1));
     let gate = Gate::start_with(engine, |config| {

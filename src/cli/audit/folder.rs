@@ -91,7 +91,10 @@ fn frozen(entries: &[u64]) -> String {
         return "nothing began or went forward under a freeze that began in the period".to_owned();
     }
     let entries: Vec<String> = entries.iter().map(u64::to_string).collect();
-    format!("LOOK AT THIS: under a freeze went forward what the entries {} tell", entries.join(", "))
+    format!(
+        "LOOK AT THIS: under a freeze went forward what the entries {} tell",
+        entries.join(", ")
+    )
 }
 
 fn in_words(verdict: &Result<Report, Flaw>) -> String {

@@ -85,11 +85,13 @@ impl Policy {
             }
         }
         if self.windows.open.is_empty() && self.windows.never_opens(now) {
-            found.push(self.finding(
-                "window_never_open",
-                "its calendars close it for a year or more: nothing that is approved begins"
-                    .to_owned(),
-            ));
+            found.push(
+                self.finding(
+                    "window_never_open",
+                    "its calendars close it for a year or more: nothing that is approved begins"
+                        .to_owned(),
+                ),
+            );
         }
         found
     }

@@ -23,8 +23,7 @@ fn closed(from: &str, to: &str, time_zone: &str) -> ClosedTime {
     }
 }
 
-const EVERY_DAY: [Day; 7] =
-    [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun];
+const EVERY_DAY: [Day; 7] = [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun];
 const BERLIN: &str = "Europe/Berlin";
 
 fn weekdays() -> Windows {
@@ -88,10 +87,8 @@ fn what_is_closed_says_when_it_opens() {
 
 #[test]
 fn a_window_can_go_over_midnight() {
-    let night = Windows {
-        open: vec![window(&[Day::Sat], "22:00", "06:00", BERLIN)],
-        closed: Vec::new(),
-    };
+    let night =
+        Windows { open: vec![window(&[Day::Sat], "22:00", "06:00", BERLIN)], closed: Vec::new() };
     for (time, is_open) in [
         ("2026-12-05T20:59:00Z", false),
         ("2026-12-05T21:00:00Z", true),
@@ -103,10 +100,8 @@ fn a_window_can_go_over_midnight() {
     ] {
         assert_eq!(night.is_open(at(time)), is_open, "{time}");
     }
-    let whole = Windows {
-        open: vec![window(&[Day::Sun], "00:00", "00:00", "UTC")],
-        closed: Vec::new(),
-    };
+    let whole =
+        Windows { open: vec![window(&[Day::Sun], "00:00", "00:00", "UTC")], closed: Vec::new() };
     assert!(whole.is_open(at("2026-12-06T00:00:00Z")));
     assert!(whole.is_open(at("2026-12-06T23:59:59Z")));
     assert!(!whole.is_open(at("2026-12-07T00:00:00Z")));
@@ -115,10 +110,8 @@ fn a_window_can_go_over_midnight() {
 #[test]
 fn a_clock_that_is_put_forward_opens_nothing_that_it_skips() {
     // On 29 March 2026 the clock goes from 02:00 to 03:00 at 01:00 UTC.
-    let all = |from, to| Windows {
-        open: vec![window(&EVERY_DAY, from, to, BERLIN)],
-        closed: Vec::new(),
-    };
+    let all =
+        |from, to| Windows { open: vec![window(&EVERY_DAY, from, to, BERLIN)], closed: Vec::new() };
     let before = at("2026-03-29T00:30:00Z");
     let skipped = all("02:00", "03:00");
     assert!(!skipped.is_open(at("2026-03-29T00:59:59Z")));
@@ -134,10 +127,8 @@ fn a_clock_that_is_put_forward_opens_nothing_that_it_skips() {
 #[test]
 fn a_clock_that_is_put_back_shows_an_hour_twice() {
     // On 25 October 2026 the clock goes from 03:00 to 02:00 at 01:00 UTC.
-    let windows = Windows {
-        open: vec![window(&EVERY_DAY, "02:15", "02:45", BERLIN)],
-        closed: Vec::new(),
-    };
+    let windows =
+        Windows { open: vec![window(&EVERY_DAY, "02:15", "02:45", BERLIN)], closed: Vec::new() };
     let first = at("2026-10-25T00:00:00Z");
     assert_eq!(windows.opens_at(first).unwrap().at, at("2026-10-25T00:15:00Z"));
     let between = at("2026-10-25T00:50:00Z");

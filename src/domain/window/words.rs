@@ -42,8 +42,7 @@ impl Windows {
     pub fn in_words(&self, now: Timestamp) -> Vec<String> {
         let open = self.open.iter().map(|window| format!("open {}", window.in_words()));
         let coming = self.closed.iter().filter(|closed| !closed.is_over(now));
-        let closed =
-            coming.map(|one| format!("closed by {}, {}", one.calendar, one.in_words()));
+        let closed = coming.map(|one| format!("closed by {}, {}", one.calendar, one.in_words()));
         open.chain(closed).collect()
     }
 }

@@ -312,7 +312,8 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         held.push(sufficed(form, chain));
         if !form.policy.windows.is_empty() && !outcome::is_glass_broken(form, chain.last) {
             held.push(
-                "Whatever began and every step forward lies in the windows of the policy.".to_owned(),
+                "Whatever began and every step forward lies in the windows of the policy."
+                    .to_owned(),
             );
         }
     }

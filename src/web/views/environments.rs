@@ -164,9 +164,10 @@ fn view(
         closed: hold_by(None, policy, around.now).map(|hold| Inert::new(&hold.sentence())),
         windows: policy.windows.in_words(around.now).iter().map(|one| Inert::new(one)).collect(),
         rules: policy.rules.iter().map(|rule| Inert::new(&rule.in_words())).collect(),
-        glass: policy.break_glass.as_ref().map(|glass| {
-            (Inert::new(&glass.in_words()), span(glass.explain_within_seconds))
-        }),
+        glass: policy
+            .break_glass
+            .as_ref()
+            .map(|glass| (Inert::new(&glass.in_words()), span(glass.explain_within_seconds))),
         asks: asks(policy),
         times: times(policy),
         newer: match policy.newer_request {

@@ -89,16 +89,19 @@ pub(super) fn open(around: Surroundings<'_>) -> Vec<Inert> {
     }
     let sentence = |one: &Exception| {
         let glass = &one.glass;
-        let what = format!("{} broke the glass for {} in {}", glass.by_name, glass.target, glass.environment);
+        let what = format!(
+            "{} broke the glass for {} in {}",
+            glass.by_name, glass.target, glass.environment
+        );
         let before = glass.explain_before.strftime("%-d %B, %H:%M UTC");
         match one.status(around.now) {
             ExceptionStatus::Closed => None,
             ExceptionStatus::Open => {
                 Some(format!("{what}. Somebody else has to sign for it before {before}."))
             }
-            ExceptionStatus::Overdue => {
-                Some(format!("{what}, and nobody else had signed for it by {before}: it is overdue."))
-            }
+            ExceptionStatus::Overdue => Some(format!(
+                "{what}, and nobody else had signed for it by {before}: it is overdue."
+            )),
         }
     };
     around.exceptions.iter().filter_map(sentence).map(|text| Inert::new(&text)).collect()

@@ -31,7 +31,8 @@ pub async fn gate(engine: Engine) -> Gate {
 /// The same with another configuration.
 pub async fn gate_with(engine: Engine, edit: impl FnOnce(String) -> String) -> Gate {
     Gate::start_with(engine, |config| {
-        edit(config).replace("requesters = [", "requesters = [\n    { issuer = \"agent-credential\" },")
+        edit(config)
+            .replace("requesters = [", "requesters = [\n    { issuer = \"agent-credential\" },")
     })
     .await
 }

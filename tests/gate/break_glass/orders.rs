@@ -52,10 +52,8 @@ fn admits(rule: &Rule, person: usize) -> bool {
 
 /// By trying everything: somebody for each place of each rule, and nobody twice.
 fn can_be_met(rules: &[Rule], people: &[usize]) -> bool {
-    let places: Vec<&Rule> = rules
-        .iter()
-        .flat_map(|rule| std::iter::repeat_n(rule, usize::from(rule.count)))
-        .collect();
+    let places: Vec<&Rule> =
+        rules.iter().flat_map(|rule| std::iter::repeat_n(rule, usize::from(rule.count))).collect();
     fn seat(places: &[&Rule], people: &[usize]) -> bool {
         let Some((first, rest)) = places.split_first() else { return true };
         people.iter().enumerate().any(|(at, person)| {

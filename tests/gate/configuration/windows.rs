@@ -78,7 +78,12 @@ fn the_glass_is_broken_by_somebody_and_explained_in_time() {
         let key = format!("environment.production.break_glass.{key}");
         assert_refused(EXPIRES, &with(&good.replace(part, replacement)), &key, says);
     };
-    refused("{ from = [\"group:on-call\"], count = 1 }", "", "rules", "nobody could break the glass");
+    refused(
+        "{ from = [\"group:on-call\"], count = 1 }",
+        "",
+        "rules",
+        "nobody could break the glass",
+    );
     refused("count = 1", "count = 0", "rules", "rule 1 has the count 0");
     refused("[\"group:on-call\"]", "[]", "rules", "empty from");
     refused("[\"group:on-call\"], count = 1", "[\"person:a\"], count = 2", "rules", "lists 1");

@@ -14,7 +14,7 @@ use crate::sample_approval;
 
 fn shows(at: Timestamp, minutes: i64, form: &str) -> String {
     let then = at + SignedDuration::from_mins(minutes);
-    then.to_zoned(TimeZone::UTC).strftime(form).to_string()
+    TimeZone::UTC.to_datetime(then).strftime(form).to_string()
 }
 
 /// A window in which the whole rollout lies, if it is wide enough: the rollout begins at `now`.
@@ -28,9 +28,7 @@ fn window(from: i64, to: i64) -> Windows {
 }
 
 pub fn closed(from: i64, to: i64) -> Windows {
-    let time = |minutes| {
-        shows(sample_approval::now(), minutes, "%Y-%m-%dT%H:%M").parse().unwrap()
-    };
+    let time = |minutes| shows(sample_approval::now(), minutes, "%Y-%m-%dT%H:%M").parse().unwrap();
     let calendar = "moves".to_owned();
     let (from, to) = (time(from), time(to));
     let closed = ClosedTime { calendar, from, to, time_zone: "Etc/UTC".into(), reason: None };

@@ -4,9 +4,9 @@ use askama::Template;
 use countersign::domain::approval::Approval;
 use countersign::domain::exception::{BrokenGlass, Exception, RecordedReview};
 use countersign::domain::policy::{BreakGlass, Policy, Rule};
-use countersign::web::views::{Surroundings, Viewer};
 use countersign::web::views::exceptions::ExceptionsPage;
 use countersign::web::views::inbox::InboxPage;
+use countersign::web::views::{Surroundings, Viewer};
 use jiff::SignedDuration;
 use serde_json::json;
 

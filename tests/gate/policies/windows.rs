@@ -45,7 +45,10 @@ fn a_window_that_never_opens_is_found_and_a_closed_one_explained() {
     assert!(code == Some(0) && !text.contains("never"), "{text}");
     let (code, text) = check(&with(always).replace("[environment.production]", closed));
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("does not open within a year") && text.contains("window_never_open"), "{text}");
+    assert!(
+        text.contains("does not open within a year") && text.contains("window_never_open"),
+        "{text}"
+    );
     let (_, text) = check(&RULES.replace("[environment.production]", closed));
     assert!(text.contains("its calendars close it for a year or more"), "{text}");
     let (code, text) = files.explain("u-dan", &[]);
@@ -61,7 +64,8 @@ fn a_window_that_never_opens_is_found_and_a_closed_one_explained() {
 fn differences_and_explanations_tell_of_the_glass() {
     let files = Files::new();
     let glass = |rules: &str, within: &str| {
-        let section = format!("break_glass = {{ rules = [{rules}], explain_within = \"{within}\" }}");
+        let section =
+            format!("break_glass = {{ rules = [{rules}], explain_within = \"{within}\" }}");
         RULES.replace("expires_in = \"8h\"", &format!("expires_in = \"8h\"\n{section}"))
     };
     let one = "{ from = [\"group:on-call\"], count = 1 }";
@@ -72,7 +76,11 @@ fn differences_and_explanations_tell_of_the_glass() {
         (RULES, &*old, "wider     the glass may be broken now, by 1 of on-call"),
         (&old, RULES, "narrower  the glass may no longer be broken"),
         (&old, &others, "different the glass may be broken by 1 of u-dan; before, by 1 of on-call"),
-        (&old, &later, "wider     seconds within which somebody else signs for a broken glass: 172800"),
+        (
+            &old,
+            &later,
+            "wider     seconds within which somebody else signs for a broken glass: 172800",
+        ),
     ] {
         files.write("before.toml", before);
         files.write("after.toml", after);

@@ -21,7 +21,8 @@ impl Changes {
                 };
                 if words(old) != words(new) {
                     let (before, after) = (old.in_words(), new.in_words());
-                    let sentence = format!("the glass may be broken by {after}; before, by {before}");
+                    let sentence =
+                        format!("the glass may be broken by {after}; before, by {before}");
                     self.add(Effect::Different, sentence);
                 }
                 self.of_amount(
