@@ -109,6 +109,8 @@ const CRATES: [(&str, &str); 7] = [
 const MOST_LINES: usize = 450;
 /// Longer files, each with the reason.
 const LONGER: [(&str, &str); 0] = [];
+/// All files of the second verifier together have fewer.
+const LINES_OF_SECOND_VERIFIER: usize = 600;
 /// `main` parses the command line and calls one function.
 const MOST_LINES_OF_MAIN: usize = 60;
 
@@ -290,6 +292,23 @@ fn files_are_of_a_readable_size() {
         }
     }
     assert_none(&complaints, &format!("files of more than {MOST_LINES} lines:"));
+}
+
+#[test]
+fn the_second_verifier_is_read_in_one_sitting() {
+    let verifier = files(&["tests/verifier"]);
+    let lines: usize = verifier
+        .iter()
+        .filter(|file| file.path.ends_with(".py"))
+        .map(|file| file.text.lines().count())
+        .sum();
+    assert!(lines > 0, "tests/verifier has no Python: the path in this test is wrong");
+    assert!(
+        lines < LINES_OF_SECOND_VERIFIER,
+        "tests/verifier/*.py has {lines} lines. Whoever checks an approval without trusting the \
+         gate has to read them first: they stay small enough to be read in one sitting, under \
+         {LINES_OF_SECOND_VERIFIER} lines. What is form belongs into tests/verifier/shapes.txt."
+    );
 }
 
 #[test]

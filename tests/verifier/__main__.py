@@ -1,13 +1,12 @@
 """python3 -m verifier FILE --trust TRUST prints the verdict as JSON."""
 
-import json, sys
-from pathlib import Path
+import json, pathlib, sys
 
 from .evidence import read_trust, verify
 
 try:
     file, _, trust = (word for word in sys.argv[1:] if word != "--json")
-    found = verify(Path(file).read_bytes(), read_trust(Path(trust).read_bytes()))
+    found = verify(pathlib.Path(file).read_bytes(), read_trust(pathlib.Path(trust).read_bytes()))
 except (ValueError, OSError, RecursionError) as error:
     sys.exit(sys.stderr.write(f"{__doc__} This cannot be used: {error}\n") and 2)
 print(json.dumps(found))

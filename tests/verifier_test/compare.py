@@ -20,6 +20,8 @@ import json
 import sys
 from pathlib import Path
 
+from cryptography.exceptions import InvalidSignature
+
 from verifier.documents import from_base64url
 from verifier.evidence import read_trust, verify
 from verifier.webauthn import check_assertion, read_cose_key
@@ -78,7 +80,7 @@ def damaged_assertions_of(content):
         try:
             check_assertion(key, *parts, *rest)
             found = "accepted", ""
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, InvalidSignature) as error:
             found = "refused", str(error)
         except Exception as error:
             found = "defect", f"{type(error).__name__}: {error}"

@@ -1,5 +1,6 @@
 """PYTHONPATH=tests python3 -m unittest verifier_test.test_documents"""
 
+import io
 import itertools
 import json
 import random
@@ -56,19 +57,19 @@ class Encodings(unittest.TestCase):
                 if case is None:
                     continue
                 if kind == "registration":
-                    attestation, end = webauthn.read_cbor(bytes.fromhex(case["attestationObject"]), 0)
-                    self.assertEqual(end, len(case["attestationObject"]) // 2)
-                    data = attestation["authData"]
-                    start = 55 + int.from_bytes(data[53:55])
-                    cose = data[start:webauthn.read_cbor(data, start)[1]]
+                    data = webauthn.read_whole_cbor(bytes.fromhex(case["attestationObject"]))["authData"]
+                    rest = io.BytesIO(data[55 + int.from_bytes(data[53:55]):])
+                    webauthn.read_cbor(rest)
+                    cose = rest.getvalue()[:rest.tell()]
                 else:
                     signature, client = bytes.fromhex(case["signature"]), bytes.fromhex(case["clientDataJSON"])
                     try:
                         algorithm, material = webauthn.read_cose_key(cose)
                     except ValueError:
                         continue
-                    self.assertTrue(signatures.verifies(
-                        material, algorithm, signature, bytes.fromhex(case["authenticatorData"]) + documents.sha256(client)), vector["title"])
+                    message = bytes.fromhex(case["authenticatorData"]) + documents.sha256(client)
+                    with self.subTest(vector["title"]):
+                        signatures.require_signature(material, algorithm, signature, message)
                     read += 1
         self.assertGreaterEqual(read, 10)
 
