@@ -195,6 +195,8 @@ fn sentence(verdict: &Result<Verified, Failure>) -> String {
                 )
             } else if verified.is_approved() {
                 format!("Approved, and everything holds. By the last entry it is {status}.")
+            } else if let Some(why) = verified.outside_windows() {
+                format!("Genuine, but not authorised by its rules: {why}")
             } else {
                 format!("Genuine, but not approved: by the last entry it is {status}.")
             }
@@ -353,12 +355,7 @@ fn describe_people(lines: &mut Lines, verified: &Verified, trust: &Trust) {
         lines.item(&format!(
             "{} {} at {}",
             decision.name,
-            match decision.verdict {
-                Verdict::Approve => "signed yes",
-                Verdict::Reject => "signed no",
-                Verdict::Withdraw => "took the signature back",
-                Verdict::BreakGlass => "broke the glass",
-            },
+            decision.verdict.in_words(),
             decision.decided_at
         ));
         lines.add("person", &format!("{} of {}", person.subject, person.issuer));

@@ -33,6 +33,16 @@ impl Verdict {
             Self::BreakGlass => "break_glass",
         }
     }
+
+    /// What a person did who signed it.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Approve => "signed yes",
+            Self::Reject => "signed no",
+            Self::Withdraw => "took the signature back",
+            Self::BreakGlass => "broke the glass",
+        }
+    }
 }
 
 /// A decision that was verified and recorded, as the approval remembers it.

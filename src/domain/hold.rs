@@ -232,11 +232,7 @@ pub fn goes_forward(record: &Record) -> bool {
         ROLLOUT_BEGUN | RUN_LET_ON | GRANT_CONSUMED => true,
         CALL_ANNOUNCED => {
             let state = record.approval.as_ref().map(|approval| &approval.state);
-            let (Some(State::Executing { progress, .. })
-            | Some(State::NeedsAttention { progress, .. })) = state
-            else {
-                return true;
-            };
+            let Some(State::Executing { progress, .. }) = state else { return true };
             let call = progress.intent.as_ref().map(|intent| intent.call);
             call != Some(Call::Restore {})
         }

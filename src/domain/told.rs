@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::domain::approval::State;
 use crate::domain::check::results_in_words;
-use crate::domain::decision::Verdict;
 use crate::domain::drift::{DRIFT_EXPLAINED, DRIFT_FOUND, SERVICE_OBSERVED};
 use crate::domain::exception::{EXCEPTION_CLOSED, EXCEPTION_OPENED, EXCEPTION_OVERDUE};
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
@@ -76,12 +75,7 @@ fn decided(approval: &ApprovalRecord, status: &str) -> String {
     let Some(decision) = approval.decisions.last() else {
         return format!("A decision; the approval is {status}.");
     };
-    let did = match decision.verdict {
-        Verdict::Approve => "signed yes",
-        Verdict::Reject => "signed no",
-        Verdict::Withdraw => "took the signature back",
-        Verdict::BreakGlass => "broke the glass",
-    };
+    let did = decision.verdict.in_words();
     let reason = decision.reason.as_ref().map(|reason| format!(", because “{}”", reason.trim()));
     let reason = reason.unwrap_or_default();
     format!("{} {did}{reason}; the approval is {status}.", decision.name)

@@ -131,9 +131,12 @@ impl Windows {
     /// The next moment at which it opens, if there is one within a year.
     pub fn opens_at(&self, now: Timestamp) -> Option<Opening> {
         HORIZONS.into_iter().find_map(|days| {
-            let mut moments = self.moments(now, days);
+            let horizon = SignedDuration::from_hours(24 * i64::from(days));
+            let end = now.saturating_add(horizon).unwrap_or(Timestamp::MAX);
+            let mut moments = self.moments(now, days, end);
             moments.sort();
-            let at = moments.into_iter().find(|at| *at > now && self.is_open(*at))?;
+            let mut ahead = moments.into_iter().filter(|at| now < *at && *at < end);
+            let at = ahead.find(|at| self.is_open(*at))?;
             let windows = self.open.iter().filter(|window| window.is_open(at));
             let zones = windows.map(|window| &window.time_zone);
             let zones = zones.chain(self.closed.iter().map(|closed| &closed.time_zone));
@@ -157,12 +160,10 @@ impl Windows {
         self.closed.iter().find(|closed| closed.covers(now))
     }
 
-    /// Every moment from a day before `now` on at which it could open: a window does, a closed time is over, or a
+    /// Every moment around the days from `now` to `end` at which it could open: a window does, a closed time is over, or a
     /// clock is put forward or back.
-    fn moments(&self, now: Timestamp, days: i32) -> Vec<Timestamp> {
+    fn moments(&self, now: Timestamp, days: i32, end: Timestamp) -> Vec<Timestamp> {
         let mut moments = Vec::new();
-        let horizon = SignedDuration::from_hours(24 * i64::from(days));
-        let end = now.saturating_add(horizon).unwrap_or(Timestamp::MAX);
         for window in &self.open {
             let Some(zone) = zone(&window.time_zone) else { continue };
             let today = zone.to_datetime(now).date();

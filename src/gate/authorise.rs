@@ -129,6 +129,9 @@ pub enum NotAuthorised {
         /// Until when it had to.
         ran_out: Timestamp,
     },
+    /// Something began or went forward while the policy had everything closed.
+    #[error("it went forward outside the windows of its policy: {0}")]
+    OutsideWindow(String),
     /// An entry tells the rollout what nobody signed.
     #[error("entry {0} of the log tells the rollout what no approver signed")]
     UnsignedOrder(u64),
@@ -169,6 +172,7 @@ impl NotAuthorised {
             Self::Revoked(_) => "credential_revoked",
             Self::OtherKeyGivenUp(..) => "key_not_accepted",
             Self::BegunLate { .. } => "begun_late",
+            Self::OutsideWindow(_) => "outside_window",
             Self::UnsignedOrder(_) => "order_unsigned",
             Self::Unpinned(_) => "trust_unpinned",
             Self::NotWitnessed(failure) => failure.code().as_str(),
@@ -291,6 +295,9 @@ async fn verify_approved(
     // Witnesses sign a moment later than the newest entry is written, so they are asked about below.
     let unwitnessed = Trust { witnesses_required: 0, ..trust.clone() };
     let verified = verify_evidence(&evidence, &unwitnessed)?;
+    if let Some(why) = verified.outside_windows() {
+        return Err(NotAuthorised::OutsideWindow(why.to_owned()));
+    }
     if !verified.is_approved() {
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));
     }

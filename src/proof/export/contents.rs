@@ -288,6 +288,9 @@ impl Walk<'_> {
             let code = failure.code();
             FlawCode::EvidenceInvalid.of(&file, format!("{}: {failure}", code.as_str()))
         })?;
+        if let Some(why) = verified.outside_windows() {
+            return Err(FlawCode::EvidenceInvalid.of(&file, format!("outside_window: {why}")));
+        }
         let mismatch = |sentence: &str| FlawCode::EvidenceMismatch.of(&file, sentence);
         if verified.subject().approval.as_str() != id {
             return Err(mismatch("it is of another approval"));

@@ -32,12 +32,11 @@ pub enum Code {
     UnusedCredential,
     StateMismatch,
     QuorumNotMet,
-    OutsideWindow,
 }
 
 impl Code {
     /// Every code, in the order of the checks.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 26] = [
         Self::Malformed,
         Self::AudienceMismatch,
         Self::PolicyMismatch,
@@ -64,7 +63,6 @@ impl Code {
         Self::UnusedCredential,
         Self::StateMismatch,
         Self::QuorumNotMet,
-        Self::OutsideWindow,
     ];
 
     /// The stable name.
@@ -96,7 +94,6 @@ impl Code {
             Self::UnusedCredential => "unused_credential",
             Self::StateMismatch => "state_mismatch",
             Self::QuorumNotMet => "quorum_not_met",
-            Self::OutsideWindow => "outside_window",
         }
     }
 

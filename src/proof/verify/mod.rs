@@ -47,6 +47,7 @@ pub struct Verified {
     checkpoint: Checkpoint,
     cosigned: Vec<Cosigned>,
     by_break_glass: bool,
+    outside_windows: Option<String>,
     checks: Vec<String>,
 }
 
@@ -137,9 +138,16 @@ impl Verified {
         &self.checks
     }
 
-    /// Whether the people whose signatures the policy asks for said yes, and none said no.
+    /// Whether the people whose signatures the policy asks for said yes, none said no, and nothing began while the
+    /// policy had everything closed.
     pub fn is_approved(&self) -> bool {
-        was_approved(self.last.state.status())
+        was_approved(self.last.state.status()) && self.outside_windows.is_none()
+    }
+
+    /// What began or went forward while the policy's windows were closed, and nobody broke the glass for it: no gate
+    /// that goes by its rules does that.
+    pub fn outside_windows(&self) -> Option<&str> {
+        self.outside_windows.as_deref()
     }
 }
 
@@ -233,11 +241,11 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     judge.pass(decisions::check_all_used(&signers, &spares, &links, &credentials))?;
     judge.pass(outcome::check_state(&chain))?;
     judge.pass(outcome::check_quorum(&form))?;
-    judge.pass(outcome::check_windows(&form))?;
     judge.pass(interventions::check_people(&form, &sign_ins.interventions, trust))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
     let by_break_glass = outcome::is_glass_broken(&form, chain.last);
+    let outside_windows = outcome::outside_windows(&form);
     let mut checks = held(&form, &chain, &checkpoint, trust);
     checks.insert(2, witness::held(&cosigned, trust));
     let last = chain.last.clone();
@@ -251,6 +259,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
         checkpoint,
         cosigned,
         by_break_glass,
+        outside_windows,
         checks,
     })
 }
@@ -310,7 +319,8 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
     }
     if was_approved(status) {
         held.push(sufficed(form, chain));
-        if !form.policy.windows.is_empty() && !outcome::is_glass_broken(form, chain.last) {
+        let is_free = form.policy.windows.is_empty() || outcome::is_glass_broken(form, chain.last);
+        if !is_free && outcome::outside_windows(form).is_none() {
             held.push(
                 "Whatever began and every step forward lies in the windows of the policy."
                     .to_owned(),

@@ -47,24 +47,20 @@ pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
         .because(format!("the signatures do not meet the rules of {}", form.policy.environment)))
 }
 
-/// Unless people broke the glass, nothing began and no step forward was taken while the frozen rules had everything
-/// closed, by the times of the entries and the time zones that are built in.
-pub(super) fn check_windows(form: &Form<'_>) -> Result<(), Failure> {
-    let windows = &form.policy.windows;
+/// What began or went forward while the frozen rules had everything closed, by the times of the entries and the time
+/// zones that are built in. Nothing does, unless people broke the glass.
+pub(super) fn outside_windows(form: &Form<'_>) -> Option<String> {
     let is_held = |record: &Record| {
         let glass = record.approval.as_ref().is_some_and(|told| is_glass_broken(form, told));
         goes_forward(record) && !glass
     };
-    for entry in form.entries.iter().filter(|entry| is_held(&entry.record)) {
-        if let Some(closure) = windows.closure(entry.record.at) {
-            let why = closure.sentence(&form.policy.environment, entry.record.at);
-            return Err(Code::OutsideWindow.because(format!(
-                "entry {} goes forward at {}, when nothing may: {why}",
-                entry.index, entry.record.at
-            )));
-        }
-    }
-    Ok(())
+    let mut held = form.entries.iter().filter(|entry| is_held(&entry.record));
+    held.find_map(|entry| {
+        let at = entry.record.at;
+        let closure = form.policy.windows.closure(at)?;
+        let why = closure.sentence(&form.policy.environment, at);
+        Some(format!("entry {} goes forward at {at}, when nothing may: {why}", entry.index))
+    })
 }
 
 /// By which rules what people had signed and not taken back suffices, if it does.

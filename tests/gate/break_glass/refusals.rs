@@ -121,17 +121,19 @@ async fn nobody_else_is_somebody_else(engine: Engine) {
     let statements = format!("/exceptions/{entry}/statements");
     let words = json!({"explanation": "In order"});
     let prepared = alice.browser.post(&statements, &words).await.unwrap();
-    let stolen = carol.signed(&prepared, &[]).unwrap();
+    let late = carol.browser.post(&statements, &words).await.unwrap();
+    let late = carol.signed(&late, &[]).unwrap();
+    let mut stolen = late.clone();
+    stolen["nonce"] = prepared["nonce"].clone();
     let reviews = format!("/exceptions/{entry}/reviews");
-    carol.browser.post(&reviews, &stolen).await.unwrap_err();
+    let refused = carol.browser.post(&reviews, &stolen).await.unwrap_err();
+    assert!(refused.contains("stale_page"), "{refused}");
     let other = gate.asked(json!({})).await;
     let refused = alice.sign(&other, &prepared, &[]).await.unwrap_err();
     assert!(refused.contains("stale_page"), "{refused}");
     // Two sign at once: one of them closes it.
-    let late = carol.browser.post(&statements, &words).await.unwrap();
     let signed = alice.signed(&prepared, &[]).unwrap();
     alice.browser.post(&reviews, &signed).await.unwrap();
-    let late = carol.signed(&late, &[]).unwrap();
     let refused = carol.browser.post(&reviews, &late).await.unwrap_err();
     assert!(refused.contains("409") && refused.contains("exception_closed"), "{refused}");
     gate.post(&format!("/v1/approvals/{other}/cancel"), json!({})).await;

@@ -70,7 +70,7 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
     parts
         .into_iter()
         .chain([acting::add_bad, withdrawals::add_bad, batches::add_bad, checks::add_bad])
-        .chain([windows::add_bad, broken_glass::add_bad])
+        .chain([broken_glass::add_bad])
         .for_each(|part| part(&mut add));
     bad
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use countersign::domain::window::{ClosedTime, Window, Windows};
-use countersign::proof::verify::{Code, verify};
+use countersign::proof::verify::verify;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::evidence::codes::{Add, text};
+use crate::evidence::broken_glass::glass;
+use crate::evidence::codes::text;
 use crate::evidence::keys::Keys;
 use crate::evidence::maker::Maker;
 use crate::sample_approval;
@@ -35,19 +36,6 @@ pub fn closed(from: i64, to: i64) -> Windows {
     Windows { open: Vec::new(), closed: vec![closed] }
 }
 
-pub fn add_bad(add: &mut Add<'_>) {
-    add("a rollout that began after its window", Code::OutsideWindow, &|maker| {
-        maker.policy.windows = window(-300, -10);
-    });
-    add("a rollout that began in a closed time", Code::OutsideWindow, &|maker| {
-        maker.policy.windows = closed(-10, 300);
-    });
-    add("a rollout in a window of no place", Code::OutsideWindow, &|maker| {
-        maker.policy.windows = window(-300, 300);
-        maker.policy.windows.open[0].time_zone = "Europe/Atlantis".into();
-    });
-}
-
 /// Everything lies in its window, and the closed time is over.
 pub fn in_its_window(keys: &Arc<Keys>) -> Maker {
     let mut maker = Maker::short(keys);
@@ -67,4 +55,25 @@ fn a_rollout_in_its_window_is_approved() {
     waits.policy.windows = window(-300, -200);
     waits.rolls_out = false;
     assert!(verify(text(&waits.make()).as_bytes(), &keys.trust()).unwrap().is_approved());
+}
+
+#[test]
+fn what_began_outside_of_its_window_is_not_approved() {
+    let keys = Keys::new();
+    let mut elsewhere = window(-300, 300);
+    elsewhere.open[0].time_zone = "Europe/Atlantis".into();
+    for windows in [window(-300, -10), window(10, 300), closed(-10, 300), elsewhere] {
+        let mut maker = Maker::short(&keys);
+        maker.policy.windows = windows.clone();
+        let found = verify(text(&maker.make()).as_bytes(), &keys.trust()).unwrap();
+        assert!(!found.is_approved(), "{windows:?}");
+        let why = found.outside_windows().unwrap();
+        assert!(why.contains("goes forward at 2026-11-24T14:00:00Z"), "{why}");
+        // By the rules alone, although others may break the glass.
+        let mut maker = Maker::short(&keys);
+        maker.policy.windows = windows;
+        maker.policy.break_glass = glass("group:release-managers", 1);
+        let found = verify(text(&maker.make()).as_bytes(), &keys.trust()).unwrap();
+        assert!(!found.is_approved() && found.outside_windows().is_some());
+    }
 }
