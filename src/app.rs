@@ -10,6 +10,7 @@ use crate::domain::log_fault::LogFault;
 use crate::domain::person::Profile;
 use crate::domain::policy::Principal;
 use crate::domain::role::Authority;
+use crate::domain::rulebook::RULES_ENVIRONMENT;
 use crate::gate::decide::RelyingParty;
 use crate::gate::drift::ChangesSeen;
 use crate::gate::watch::Watch;
@@ -86,6 +87,8 @@ pub struct Parts {
     pub watches_services: bool,
     /// What stands in front of us.
     pub proxies: TrustedProxies,
+    /// Whether the configuration file says other rules than those in force.
+    pub rules_wait: bool,
     /// A sentence that every page shows, in a demo.
     pub notice: Option<String>,
 }
@@ -124,7 +127,7 @@ impl App {
         if self.reads_everything(profile) {
             return Some(Scope::Everything);
         }
-        let environments = self.environments_of(profile);
+        let environments = self.readable_environments(profile);
         (!environments.is_empty()).then_some(Scope::Environments(environments))
     }
 
@@ -156,6 +159,16 @@ impl App {
         !roles.is_auditor(person, groups)
             && (roles.is_operator(person, groups)
                 || self.authority.policies.values().any(|one| one.admits_approver(person, groups)))
+    }
+
+    /// What approvals call the environments in which this person may sign. Whoever signs somewhere reads of
+    /// changes of the rules as well.
+    pub fn readable_environments(&self, profile: &Profile) -> Vec<String> {
+        let mut environments = self.environments_of(profile);
+        if !environments.is_empty() {
+            environments.push(RULES_ENVIRONMENT.to_owned());
+        }
+        environments
     }
 
     /// The environments in which this person may sign, by the rules or to break the glass.

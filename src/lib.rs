@@ -8,7 +8,7 @@
 //!
 //! | folder | what it is | what it may know |
 //! | --- | --- | --- |
-//! | [`domain`] | the rules, pure: subjects (deployments, actions, runs of GitHub Actions), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
+//! | [`domain`] | the rules, pure: subjects (deployments, actions, runs of GitHub Actions, changes of the rules), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
 //! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval, the export of an audit | `domain` |
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
@@ -110,12 +110,24 @@
 //! [`gate::enrol`]: webauthn-rs checks the registration; then the person signs in once more with the OpenID
 //! nonce set to the digest of the browser's answer, so that the directory's own signature says whose key it is.
 //! The digest waits in a cookie of the browser that made the key: rows alone make no directory sign.
+//! [`gate::own_key`]: whoever has keys signs with one of them for the new one in between.
 //! [`gate::endorse`]: where `[enrolment]` asks for it, other approvers sign the record of the enrolment, in chains
 //! that end at the keys of `[trust]`; [`gate::first_key`] and [`cli::keys`] lead to the first of these.
 //! [`gate::agent_credentials`]: an approver's key signs that an agent may ask. The credential is the entry that
 //! says so and no row; [`api::bearer`] makes it a token for one request.
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
-//! a rollout begins.
+//! a rollout begins. [`gate::loss`]: or its owner reports it as lost since a time, and the directory vouches for
+//! the report as for a key; then what it signed before goes on counting.
+//!
+//! # A change of the rules
+//!
+//! [`domain::rulebook`] is everything that decides rights, as one value. Where trust is pinned the first start binds
+//! it by an entry ([`gate::start`]). [`cli::serve`] puts the configuration under the rules in force, and has people
+//! asked about its own ([`gate::rule_changes`], [`domain::rule_change`]) by the rules of every environment that the
+//! change touches. [`gate::rules_in_force`] judges each entry that says it puts rules into force, from bytes, under the rules
+//! before it; [`worker::log`] keeps what holds outside the database, and [`storage::Storage`] lets nothing be written
+//! by a process that runs with others: it begins again with those. [`gate::authorise`] acts on nothing that was asked
+//! for under rules that were not in force then.
 //!
 //! # A freeze, and its end
 //!

@@ -1,7 +1,7 @@
 // Issuing a credential for an agent.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
-import { checkChallenge, differs, digestOf, sign } from "./signing.js";
+import { post, show } from "./ceremony.js";
+import { canSign, digestOf, showRefusal, signStatement } from "./signing.js";
 
 const find = (id) => document.getElementById(id);
 const page = find("main");
@@ -10,21 +10,16 @@ const button = find("issue-button");
 const message = find("message");
 const DAY = 24 * 60 * 60 * 1000;
 
-/** Refuses to sign anything but what was written into the form. */
-async function checkBeforeSigning(prepared, wanted) {
-  const options = await checkChallenge(prepared);
-  const { grant, audience, issued_at: issued } = JSON.parse(prepared.statement).predicate;
-  const same =
+/** Whether the statement says what was written into the form, and nothing else. */
+const isShown = (wanted) => async ({ predicate }, prepared) => {
+  const { grant, issued_at: issued } = predicate;
+  return (
     grant.agent === wanted.agent.trim() &&
     grant.environment === wanted.environment &&
     Date.parse(grant.valid_until) - Date.parse(issued) === wanted.days * DAY &&
-    grant.secret_digest === (await digestOf(new TextEncoder().encode(prepared.secret))) &&
-    audience === location.origin;
-  if (!same) {
-    throw differs();
-  }
-  return options;
-}
+    grant.secret_digest === (await digestOf(new TextEncoder().encode(prepared.secret)))
+  );
+};
 
 async function issue(event) {
   event.preventDefault();
@@ -35,28 +30,19 @@ async function issue(event) {
     days: Number(find("days").value),
   };
   try {
-    show(message, "Preparing what you sign…");
-    const prepared = await post("/agents/statements", wanted);
-    const options = await checkBeforeSigning(prepared, wanted);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
-    const { index } = await post("/agents/credentials", { nonce: prepared.nonce, credential });
+    const { prepared, signed } = await signStatement(message, "/agents/statements", wanted, isShown(wanted));
+    const { index } = await post("/agents/credentials", signed);
     find("secret").textContent = `csa_${index}_${prepared.secret}`;
     find("result").hidden = false;
     show(message, "The credential is issued.", { tone: "good" });
   } catch (error) {
-    const signIn = error.sessionEnded ? page.dataset.signIn : null;
-    show(message, refusalOf(error, "issue a credential"), { tone: "bad", signIn });
+    showRefusal(message, error, "issue a credential", page.dataset.signIn);
     button.disabled = false;
     button.focus({ preventScroll: true });
   }
 }
 
 if (form) {
-  const why = whyUnable();
-  find("unable").hidden = !why;
-  find("unable").textContent = why ?? "";
-  button.disabled = Boolean(why);
+  button.disabled = !canSign(find("unable"));
   form.addEventListener("submit", issue);
 }

@@ -1,8 +1,8 @@
 // The page of one approval: signing a decision, and staying up to date.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
+import { post, show } from "./ceremony.js";
 import { isIntervening, prepareIntervening } from "./intervene.js";
-import { checkChallenge, differs, digestOf, shownText, sign } from "./signing.js";
+import { canSign, digestOf, showRefusal, shownText, signStatement } from "./signing.js";
 
 const WAIT_SECONDS = 25;
 const LONGEST_PAUSE = 30_000;
@@ -27,28 +27,19 @@ let signing = false;
 const page = () => document.querySelector("main[data-approval]");
 const find = (id) => document.getElementById(id);
 
-/**
- * Refuses to sign anything but what this page shows: the challenge must be the digest of the
- * statement, and the statement must hold the decision and the deployment on this page.
- */
-async function checkBeforeSigning(prepared, decision, reason) {
-  const options = await checkChallenge(prepared);
+/** Whether the statement holds the decision and the deployment on this page. */
+const isShown = (decision, reason) => async ({ predicate, subject }, prepared) => {
   const deployment = shownText(find("canonical"));
   const digest = await digestOf(new TextEncoder().encode(deployment));
-  const { predicate, subject } = JSON.parse(prepared.statement);
-  const same =
+  return (
     digest === page().dataset.digest &&
     prepared.statement.includes(`"deployment":${deployment}`) &&
     subject.some((entry) => entry.digest.sha256 === digest) &&
     predicate.decision === decision &&
     predicate.withdraws === find(decision).dataset.statement &&
-    (predicate.reason ?? "") === reason &&
-    predicate.audience === location.origin;
-  if (!same) {
-    throw differs();
-  }
-  return options;
-}
+    (predicate.reason ?? "") === reason
+  );
+};
 
 function allowSigning(allowed) {
   for (const id of Object.keys(DONE)) {
@@ -71,17 +62,9 @@ async function decide(decision) {
   const field = find(isGlass ? "glass-reason" : "reason");
   const reason = decision === "approve" ? "" : field.value.trim();
   try {
-    show(message, "Preparing what you sign…");
-    const request = reason ? { decision, reason } : { decision };
-    const prepared = await post(`${address}/statements`, request);
-    const options = await checkBeforeSigning(prepared, decision, reason);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
-    await post(`${address}/decisions`, {
-      nonce: prepared.nonce,
-      credential,
-    });
+    const wanted = reason ? { decision, reason } : { decision };
+    const { signed } = await signStatement(message, `${address}/statements`, wanted, isShown(decision, reason));
+    await post(`${address}/decisions`, signed);
     show(message, DONE[decision], { tone: "good" });
     keepReason("");
     field.value = "";
@@ -93,8 +76,7 @@ async function decide(decision) {
     }
     await refresh().catch(() => location.reload());
   } catch (error) {
-    const signIn = error.sessionEnded ? page().dataset.signIn : null;
-    show(message, refusalOf(error, DOING[decision]), { tone: "bad", signIn });
+    showRefusal(message, error, DOING[decision], page().dataset.signIn);
   } finally {
     signing = false;
     prepareSigning();
@@ -126,13 +108,11 @@ function restoreReason() {
 /** Enables the buttons where they can work, and says beforehand where they cannot. */
 function prepareSigning() {
   prepareIntervening();
-  const why = whyUnable();
-  const unable = find("unable");
-  if (unable) {
-    unable.hidden = !why;
-    unable.textContent = why ?? "";
+  if (find("sign")) {
+    allowSigning(canSign(find("unable")));
+  } else if (find("glass")) {
+    allowSigning(canSign(find("glass-unable")));
   }
-  allowSigning(!why);
 }
 
 /** The fields in which a person says why. */

@@ -1,7 +1,7 @@
 // The page of a batch: one signature on all of its deployments, and staying up to date.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
-import { checkChallenge, differs, digestOf, shownText, sign } from "./signing.js";
+import { post } from "./ceremony.js";
+import { canSign, digestOf, showRefusal, shownText, signStatement } from "./signing.js";
 
 const PAUSE = 3_000;
 
@@ -12,16 +12,11 @@ const address = `/approvals/${page.dataset.batch}/batch`;
 
 let signing = false;
 
-/**
- * Refuses to sign anything but what this page shows: the challenge must be the digest of the statement, and
- * the statement must list exactly the deployments on this page, each of them whole, and no other.
- */
-async function checkBeforeSigning(prepared, decision, reason) {
-  const options = await checkChallenge(prepared);
+/** Whether the statement lists exactly the deployments on this page, each of them whole, and no other. */
+const isShown = (decision, reason) => async ({ predicate, subject }, prepared) => {
   const shown = members.map((member) => shownText(member.querySelector("pre.canonical")));
   const digests = await Promise.all(shown.map((text) => digestOf(new TextEncoder().encode(text))));
-  const { predicate, subject } = JSON.parse(prepared.statement);
-  const same =
+  return (
     prepared.statement.includes(`"deployments":[${shown.join(",")}]`) &&
     predicate.deployments.length === members.length &&
     members.every(
@@ -31,13 +26,9 @@ async function checkBeforeSigning(prepared, decision, reason) {
         subject.some((entry) => entry.name === member.dataset.approval && entry.digest.sha256 === digests[place]),
     ) &&
     predicate.decision === decision &&
-    (predicate.reason ?? "") === reason &&
-    predicate.audience === location.origin;
-  if (!same) {
-    throw differs();
-  }
-  return options;
-}
+    (predicate.reason ?? "") === reason
+  );
+};
 
 function allowSigning(allowed) {
   for (const id of ["approve", "reject"]) {
@@ -47,13 +38,9 @@ function allowSigning(allowed) {
 
 /** Enables the buttons where they can work, and says beforehand where they cannot. */
 function prepareSigning() {
-  if (!find("sign")) {
-    return;
+  if (find("sign")) {
+    allowSigning(canSign(find("unable")));
   }
-  const why = whyUnable();
-  find("unable").hidden = !why;
-  find("unable").textContent = why ?? "";
-  allowSigning(!why);
 }
 
 async function decide(decision) {
@@ -66,19 +53,13 @@ async function decide(decision) {
   const reason = decision === "approve" ? "" : find("reason").value.trim();
   const approvals = members.map((member) => member.dataset.approval);
   try {
-    show(message, "Preparing what you sign…");
-    const request = reason ? { decision, approvals, reason } : { decision, approvals };
-    const prepared = await post(`${address}/statements`, request);
-    const options = await checkBeforeSigning(prepared, decision, reason);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
-    await post(`${address}/decisions`, { nonce: prepared.nonce, credential });
+    const wanted = reason ? { decision, approvals, reason } : { decision, approvals };
+    const { signed } = await signStatement(message, `${address}/statements`, wanted, isShown(decision, reason));
+    await post(`${address}/decisions`, signed);
     find("reason").value = "";
     location.reload();
   } catch (error) {
-    const signIn = error.sessionEnded ? page.dataset.signIn : null;
-    show(message, refusalOf(error, decision), { tone: "bad", signIn });
+    showRefusal(message, error, decision, page.dataset.signIn);
     signing = false;
     prepareSigning();
     find(decision).focus({ preventScroll: true });

@@ -1,21 +1,9 @@
 // Signing an explanation of a change that no approval explains.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
-import { checkChallenge, differs, sign } from "./signing.js";
+import { post } from "./ceremony.js";
+import { canSign, showRefusal, signStatement } from "./signing.js";
 
 const page = document.getElementById("main");
-
-/** Refuses to sign anything but the explanation that stands in the form. */
-async function checkBeforeSigning(prepared, entry, explanation) {
-  const options = await checkChallenge(prepared);
-  const signed = JSON.parse(prepared.statement).predicate;
-  const same =
-    signed.entry === entry && signed.explanation === explanation && signed.audience === location.origin;
-  if (!same) {
-    throw differs();
-  }
-  return options;
-}
 
 async function explain(event) {
   event.preventDefault();
@@ -26,29 +14,20 @@ async function explain(event) {
   const explanation = form.elements.explanation.value.trim();
   button.disabled = true;
   try {
-    show(message, "Preparing what you sign…");
-    const prepared = await post(`/drift/${entry}/statements`, { explanation });
-    const options = await checkBeforeSigning(prepared, entry, explanation);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
-    await post(`/drift/${entry}/explanations`, { nonce: prepared.nonce, credential });
+    // Nothing is signed but the explanation that stands in the form.
+    const isShown = ({ predicate }) => predicate.entry === entry && predicate.explanation === explanation;
+    const { signed } = await signStatement(message, `/drift/${entry}/statements`, { explanation }, isShown);
+    await post(`/drift/${entry}/explanations`, signed);
     location.reload();
   } catch (error) {
-    const signIn = error.sessionEnded ? page.dataset.signIn : null;
-    show(message, refusalOf(error, "sign an explanation"), { tone: "bad", signIn });
+    showRefusal(message, error, "sign an explanation", page.dataset.signIn);
     button.disabled = false;
     button.focus({ preventScroll: true });
   }
 }
 
-const why = whyUnable();
 const unable = document.getElementById("unable");
-if (unable) {
-  unable.hidden = !why;
-  unable.textContent = why ?? "";
-}
 for (const form of document.querySelectorAll("form.explain")) {
-  form.querySelector("button").disabled = Boolean(why);
+  form.querySelector("button").disabled = !canSign(unable);
   form.addEventListener("submit", explain);
 }

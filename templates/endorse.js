@@ -1,54 +1,39 @@
 // Endorsing the key of somebody else.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
-import { checkChallenge, differs, digestOf, shownText, sign } from "./signing.js";
+import { post } from "./ceremony.js";
+import { canSign, digestOf, showRefusal, shownText, signStatement } from "./signing.js";
 
 const find = (id) => document.getElementById(id);
 const page = find("main");
 const button = find("endorse");
 const message = find("message");
 
-/** Refuses to sign anything but the enrolment whose record this page shows. */
-async function checkBeforeSigning(prepared) {
-  const options = await checkChallenge(prepared);
+/** Whether the statement is about the enrolment whose record this page shows, and nothing else. */
+async function isShown({ subject }) {
   const digest = await digestOf(new TextEncoder().encode(shownText(find("canonical"))));
-  const { predicate, subject } = JSON.parse(prepared.statement);
-  const same =
+  return (
     digest === page.dataset.digest &&
     subject.length === 1 &&
     subject[0].name === page.dataset.credential &&
-    subject[0].digest.sha256 === digest &&
-    predicate.audience === location.origin;
-  if (!same) {
-    throw differs();
-  }
-  return options;
+    subject[0].digest.sha256 === digest
+  );
 }
 
 async function endorse() {
   button.disabled = true;
   const address = `/keys/${page.dataset.credential}`;
   try {
-    show(message, "Preparing what you sign…");
-    const prepared = await post(`${address}/statements`, {});
-    const options = await checkBeforeSigning(prepared);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
-    const { continue: next } = await post(`${address}/endorsements`, { nonce: prepared.nonce, credential });
+    const { signed } = await signStatement(message, `${address}/statements`, {}, isShown);
+    const { continue: next } = await post(`${address}/endorsements`, signed);
     location.assign(next);
   } catch (error) {
-    const signIn = error.sessionEnded ? page.dataset.signIn : null;
-    show(message, refusalOf(error, "endorse"), { tone: "bad", signIn });
+    showRefusal(message, error, "endorse", page.dataset.signIn);
     button.disabled = false;
     button.focus({ preventScroll: true });
   }
 }
 
 if (button) {
-  const why = whyUnable();
-  find("unable").hidden = !why;
-  find("unable").textContent = why ?? "";
-  button.disabled = Boolean(why);
+  button.disabled = !canSign(find("unable"));
   button.addEventListener("click", endorse);
 }

@@ -1,7 +1,7 @@
 // Freezing and lifting, each by a signature.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
-import { checkChallenge, differs, sign } from "./signing.js";
+import { post } from "./ceremony.js";
+import { canSign, showRefusal, signStatement } from "./signing.js";
 
 const page = document.getElementById("main");
 const HOUR = 60 * 60 * 1000;
@@ -19,19 +19,9 @@ function ordered(value) {
   return `{${members.map((name) => `${JSON.stringify(name)}:${ordered(value[name])}`).join()}}`;
 }
 
-/** Refuses to sign anything but what the form says. */
-async function checkBeforeSigning(prepared, change) {
-  const options = await checkChallenge(prepared);
-  const { predicateType, predicate } = JSON.parse(prepared.statement);
-  const same =
-    predicateType === TYPES[change.kind] &&
-    ordered(predicate.change) === ordered(change) &&
-    predicate.audience === location.origin;
-  if (!same) {
-    throw differs();
-  }
-  return options;
-}
+/** Whether the statement makes the change that the form says. */
+const isShown = (change) => ({ predicateType, predicate }) =>
+  predicateType === TYPES[change.kind] && ordered(predicate.change) === ordered(change);
 
 function beginning(form) {
   const { environment } = form.dataset;
@@ -59,30 +49,21 @@ async function change(event, wanted, done) {
   button.disabled = true;
   try {
     const change = wanted(form);
-    show(message, "Preparing what you sign…");
-    const prepared = await post("/environments/statements", { change });
-    const options = await checkBeforeSigning(prepared, change);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
-    await post("/environments/freezes", { nonce: prepared.nonce, credential });
+    const { signed } = await signStatement(message, "/environments/statements", { change }, isShown(change));
+    await post("/environments/freezes", signed);
     location.assign(`/environments?done=${done}`);
   } catch (error) {
-    const signIn = error.sessionEnded ? page.dataset.signIn : null;
-    show(message, refusalOf(error, done === "frozen" ? "freeze it" : "lift it"), { tone: "bad", signIn });
+    showRefusal(message, error, done === "frozen" ? "freeze it" : "lift it", page.dataset.signIn);
     button.disabled = false;
     button.focus({ preventScroll: true });
   }
 }
 
-const why = whyUnable();
 const unable = document.getElementById("unable");
 const kinds = [["form.freeze", beginning, "frozen"], ["form.lift", lifting, "lifted"]];
 for (const [selector, wanted, done] of kinds) {
   for (const form of document.querySelectorAll(selector)) {
-    form.querySelector("button").disabled = Boolean(why);
-    unable.hidden = !why;
-    unable.textContent = why ?? "";
+    form.querySelector("button").disabled = !canSign(unable);
     form.addEventListener("submit", (event) => change(event, wanted, done));
   }
 }

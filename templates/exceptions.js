@@ -1,21 +1,9 @@
 // Signing for a glass that somebody else broke.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
-import { checkChallenge, differs, sign } from "./signing.js";
+import { post } from "./ceremony.js";
+import { canSign, showRefusal, signStatement } from "./signing.js";
 
 const page = document.getElementById("main");
-
-/** Refuses to sign anything but the words that stand in the form. */
-async function checkBeforeSigning(prepared, entry, explanation) {
-  const options = await checkChallenge(prepared);
-  const signed = JSON.parse(prepared.statement).predicate;
-  const same =
-    signed.entry === entry && signed.explanation === explanation && signed.audience === location.origin;
-  if (!same) {
-    throw differs();
-  }
-  return options;
-}
 
 async function review(event) {
   event.preventDefault();
@@ -26,29 +14,20 @@ async function review(event) {
   const explanation = form.elements.explanation.value.trim();
   button.disabled = true;
   try {
-    show(message, "Preparing what you sign…");
-    const prepared = await post(`/exceptions/${entry}/statements`, { explanation });
-    const options = await checkBeforeSigning(prepared, entry, explanation);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
-    await post(`/exceptions/${entry}/reviews`, { nonce: prepared.nonce, credential });
+    // Nothing is signed but the words that stand in the form.
+    const isShown = ({ predicate }) => predicate.entry === entry && predicate.explanation === explanation;
+    const { signed } = await signStatement(message, `/exceptions/${entry}/statements`, { explanation }, isShown);
+    await post(`/exceptions/${entry}/reviews`, signed);
     location.reload();
   } catch (error) {
-    const signIn = error.sessionEnded ? page.dataset.signIn : null;
-    show(message, refusalOf(error, "sign for it"), { tone: "bad", signIn });
+    showRefusal(message, error, "sign for it", page.dataset.signIn);
     button.disabled = false;
     button.focus({ preventScroll: true });
   }
 }
 
-const why = whyUnable();
 const unable = document.getElementById("unable");
-if (unable) {
-  unable.hidden = !why;
-  unable.textContent = why ?? "";
-}
 for (const form of document.querySelectorAll("form.review")) {
-  form.querySelector("button").disabled = Boolean(why);
+  form.querySelector("button").disabled = !canSign(unable);
   form.addEventListener("submit", review);
 }

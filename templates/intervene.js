@@ -1,7 +1,7 @@
 // Signing what becomes of a rollout: it goes on, goes back, is looked at again, or stays.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
-import { checkChallenge, differs, sign } from "./signing.js";
+import { post } from "./ceremony.js";
+import { canSign, showRefusal, signStatement } from "./signing.js";
 
 const find = (id) => document.getElementById(id);
 const page = () => document.querySelector("main[data-approval]");
@@ -13,21 +13,12 @@ let signing = false;
 export const isIntervening = () =>
   signing || Boolean(find("intervene-reason")?.value) || document.activeElement?.id === "intervene-reason";
 
-/** Refuses to sign anything but this act on the rollout on this page. */
-async function checkBeforeSigning(prepared, act, reason) {
-  const options = await checkChallenge(prepared);
-  const { predicate, subject } = JSON.parse(prepared.statement);
-  const same =
-    predicate.act === act &&
-    (predicate.reason ?? "") === reason &&
-    predicate.steps_done === Number(find("intervene").dataset.stepsDone) &&
-    subject.some((entry) => entry.digest.sha256 === page().dataset.digest) &&
-    predicate.audience === location.origin;
-  if (!same) {
-    throw differs();
-  }
-  return options;
-}
+/** Whether the statement is this act on the rollout on this page. */
+const isShown = (act, reason) => ({ predicate, subject }) =>
+  predicate.act === act &&
+  (predicate.reason ?? "") === reason &&
+  predicate.steps_done === Number(find("intervene").dataset.stepsDone) &&
+  subject.some((entry) => entry.digest.sha256 === page().dataset.digest);
 
 function allow(allowed) {
   for (const button of buttons()) {
@@ -37,13 +28,9 @@ function allow(allowed) {
 
 /** Enables the buttons where they can work, and says beforehand where they cannot. */
 export function prepareIntervening() {
-  if (!find("intervene")) {
-    return;
+  if (find("intervene")) {
+    allow(canSign(find("intervene-unable")));
   }
-  const why = whyUnable();
-  find("intervene-unable").hidden = !why;
-  find("intervene-unable").textContent = why ?? "";
-  allow(!why);
 }
 
 async function intervene(act) {
@@ -56,18 +43,13 @@ async function intervene(act) {
   const address = `/approvals/${page().dataset.approval}/interventions`;
   const reason = find("intervene-reason").value.trim();
   try {
-    show(message, "Preparing what you sign…");
-    const prepared = await post(`${address}/statements`, reason ? { act, reason } : { act });
-    const options = await checkBeforeSigning(prepared, act, reason);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
-    await post(address, { nonce: prepared.nonce, credential });
+    const wanted = reason ? { act, reason } : { act };
+    const { signed } = await signStatement(message, `${address}/statements`, wanted, isShown(act, reason));
+    await post(address, signed);
     // Where the rollout was over the page follows it again.
     location.reload();
   } catch (error) {
-    const signIn = error.sessionEnded ? page().dataset.signIn : null;
-    show(message, refusalOf(error, "intervene"), { tone: "bad", signIn });
+    showRefusal(message, error, "intervene", page().dataset.signIn);
     signing = false;
     prepareIntervening();
     find("intervention").focus({ preventScroll: true });

@@ -1,6 +1,7 @@
 // Registering a key.
 
-import { decode, encode, post, refusalOf, show, whyUnable } from "./ceremony.js";
+import { decode, encode, post, show } from "./ceremony.js";
+import { canSign, digestOf, showRefusal, signPrepared } from "./signing.js";
 
 const find = (id) => document.getElementById(id);
 const button = find("register-button");
@@ -32,6 +33,15 @@ function registrationJson(credential) {
   };
 }
 
+/** Has a key that the person has sign for exactly the new one, and gives what comes next. */
+async function signForIt(address, prepared, registration) {
+  const digest = await digestOf(new TextEncoder().encode(JSON.stringify(registration)));
+  const isShown = ({ subject }) =>
+    subject.length === 1 && subject[0].name === registration.id && subject[0].digest.sha256 === digest;
+  show(message, "The new key was made. Now use a key that you had before, to sign that the new one is yours too.");
+  return post(`${address}/signatures`, await signPrepared(message, prepared, isShown));
+}
+
 async function register(event) {
   event.preventDefault();
   button.disabled = true;
@@ -41,21 +51,19 @@ async function register(event) {
     const options = ceremony.creation_options.publicKey ?? ceremony.creation_options;
     show(message, "Use your key now: touch it, or follow the browser’s dialog.");
     const credential = await navigator.credentials.create({ publicKey: creationOptions(options) });
+    const address = `/keys/ceremonies/${ceremony.id}`;
+    const registration = registrationJson(credential);
+    let answer = await post(address, registration);
+    if (answer.own_key) {
+      answer = await signForIt(address, answer.own_key, registration);
+    }
     show(message, "The key was made. Your directory has to confirm it: you are sent to sign in…");
-    const answer = await post(`/keys/ceremonies/${ceremony.id}`, registrationJson(credential));
     location.assign(answer.continue);
   } catch (error) {
-    const signIn = error.sessionEnded ? document.querySelector("main").dataset.signIn : null;
-    show(message, refusalOf(error, "try"), { tone: "bad", signIn });
+    showRefusal(message, error, "try", document.querySelector("main").dataset.signIn);
     button.disabled = false;
   }
 }
 
-const why = whyUnable();
-if (why) {
-  find("unable").textContent = why;
-  find("unable").hidden = false;
-} else {
-  button.disabled = false;
-}
+button.disabled = !canSign(find("unable"));
 find("register").addEventListener("submit", register);

@@ -1,7 +1,7 @@
 // Recovering the log: the one-time link, and the signature for going on.
 
-import { post, refusalOf, show, whyUnable } from "./ceremony.js";
-import { checkChallenge, shownText, sign } from "./signing.js";
+import { post, show } from "./ceremony.js";
+import { canSign, checkChallenge, showRefusal, shownText, sign } from "./signing.js";
 
 const find = (id) => document.getElementById(id);
 const button = find("recover");
@@ -15,7 +15,7 @@ async function open() {
     const { continue: next } = await post("/recovery", { token });
     location.assign(next);
   } catch (error) {
-    show(message, refusalOf(error, "open the link"), { tone: "bad" });
+    showRefusal(message, error, "open the link");
   }
 }
 
@@ -26,13 +26,11 @@ async function recover() {
     const options = JSON.parse(find("main").dataset.options);
     const prepared = { statement: shownText(find("canonical")), challenge: options.challenge, request_options: options };
     await checkChallenge(prepared);
-    show(message, "Use your key now: touch it, or follow the browser’s dialog.");
-    const credential = await sign(options);
-    show(message, "Signed. The gate is checking the signature…");
+    const credential = await sign(message, options);
     const { continue: next } = await post("/recovery/signatures", { credential });
     location.assign(next);
   } catch (error) {
-    show(message, refusalOf(error, "sign"), { tone: "bad" });
+    showRefusal(message, error, "sign");
     button.disabled = false;
     button.focus({ preventScroll: true });
   }
@@ -41,10 +39,7 @@ async function recover() {
 if (location.hash.length > 1) {
   open();
 } else if (button) {
-  const why = whyUnable();
-  find("unable").hidden = !why;
-  find("unable").textContent = why ?? "";
-  button.disabled = Boolean(why);
+  button.disabled = !canSign(find("unable"));
   button.addEventListener("click", recover);
 } else if (message) {
   show(message, "This page needs the whole link, with what stands behind the #. Open it again as it was given to you.", { tone: "bad" });

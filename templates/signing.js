@@ -1,6 +1,6 @@
-// What every signature of a statement shares: the checks before it, and the key.
+// What every signature of a statement shares: the checks before it, the key, and what is said meanwhile.
 
-import { Problem, decode, encode } from "./ceremony.js";
+import { Problem, decode, encode, post, refusalOf, show, whyUnable } from "./ceremony.js";
 
 const PAYLOAD_TYPE = "application/vnd.in-toto+json";
 
@@ -31,7 +31,7 @@ function preAuthenticationEncoding(statement) {
 }
 
 /** Why nothing is signed when the gate asks for something else than the page shows. */
-export const differs = () =>
+const differs = () =>
   new Problem(
     "The gate asks for a signature on something else than this page shows",
     "nothing was signed. Load the page again; if it happens again, tell the people who run the gate",
@@ -76,7 +76,43 @@ function assertionJson(credential) {
 }
 
 /** Has the person's key sign, and gives the assertion as the gate reads it. */
-export async function sign(options) {
+export async function sign(message, options) {
+  show(message, "Use your key now: touch it, or follow the browser’s dialog.");
   const credential = await navigator.credentials.get({ publicKey: requestOptions(options) });
+  show(message, "Signed. The gate is checking the signature…");
   return assertionJson(credential);
+}
+
+/**
+ * Has the person's key sign a prepared statement: nothing is signed unless the challenge is the statement's
+ * digest, the statement is for this gate, and `isShown` finds in it what the page shows. Gives what is posted
+ * back.
+ */
+export async function signPrepared(message, prepared, isShown) {
+  const options = await checkChallenge(prepared);
+  const statement = JSON.parse(prepared.statement);
+  if (statement.predicate.audience !== location.origin || !(await isShown(statement, prepared))) {
+    throw differs();
+  }
+  return { nonce: prepared.nonce, credential: await sign(message, options) };
+}
+
+/** Has the gate prepare a statement, and the person's key sign it. `signed` is what is posted back. */
+export async function signStatement(message, address, wanted, isShown) {
+  show(message, "Preparing what you sign…");
+  const prepared = await post(address, wanted);
+  return { prepared, signed: await signPrepared(message, prepared, isShown) };
+}
+
+/** Says why nothing was signed, with a sign-in that leads back here if the session ended. */
+export function showRefusal(message, error, doing, signIn = null) {
+  show(message, refusalOf(error, doing), { tone: "bad", signIn: error.sessionEnded ? signIn : null });
+}
+
+/** Says beforehand where the browser cannot use keys; whether it can. */
+export function canSign(unable) {
+  const why = whyUnable();
+  unable.hidden = !why;
+  unable.textContent = why ?? "";
+  return !why;
 }

@@ -17,6 +17,7 @@ export function readInputs(environment) {
       image: required('image'),
       template: readTemplate(optional('template')),
       steps: readSteps(optional('steps')),
+      after: optional('after'),
     }),
     reason: required('reason'),
     title: optional('title'),

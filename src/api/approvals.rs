@@ -185,7 +185,7 @@ pub async fn list(
     let reader = authenticate_reader(&app, &headers).await?;
     let (requester_keys, own) = match &reader {
         Reader::Workload(requester) => (Some(vec![requester.requester_key().to_owned()]), None),
-        Reader::Person(session) => (None, Some(app.environments_of(&session.profile))),
+        Reader::Person(session) => (None, Some(app.readable_environments(&session.profile))),
     };
     let environments = match (query.environment, own) {
         (Some(asked), Some(own)) => Some(own.into_iter().filter(|name| *name == asked).collect()),

@@ -88,6 +88,10 @@ enum AskSubject {
         steps: Option<Vec<AskedStep>>,
         /// What happens when a step fails; the environment says it where this does not.
         on_failure: Option<OnFailure>,
+        /// Another approval of yours: this rollout begins when that one has succeeded, and fails if it ends in
+        /// any other way.
+        #[schema(example = "apr_i5u27zvtvwpxjhobtsxw5mzxxm")]
+        after: Option<String>,
     },
     /// An act of whoever asks, with a tool that the environment declares.
     Action {
@@ -243,9 +247,9 @@ fn request_of(ask: AskBody) -> Result<Asked, Problem> {
         links: links.map(|Object(AskLink { title, url })| Link { title, url }).collect(),
         expires_in: ask.expires_in.map(|value| duration_of(&value)).transpose()?,
     };
-    let (service, image, template, steps, on_failure) = match ask.subject.0 {
-        AskSubject::Deployment { service, image, template, steps, on_failure } => {
-            (service, image, template, steps, on_failure)
+    let (service, image, template, steps, on_failure, after) = match ask.subject.0 {
+        AskSubject::Deployment { service, image, template, steps, on_failure, after } => {
+            (service, image, template, steps, on_failure, after)
         }
         AskSubject::Action { tool, arguments, summary, effect, undo } => {
             return Ok(Asked::Action(ActionRequest {
@@ -272,6 +276,10 @@ fn request_of(ask: AskBody) -> Result<Asked, Problem> {
         template,
         steps: steps.transpose().map_err(|error| invalid("invalid_steps", &error))?,
         on_failure,
+        after: after
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(|error| invalid("invalid_after", &error))?,
         words,
     }))
 }

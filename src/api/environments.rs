@@ -6,11 +6,12 @@ use axum::http::HeaderMap;
 
 use crate::api::bearer::{Reader, authenticate_reader};
 use crate::api::problem::{Problem, ProblemBody};
-use crate::api::views::{EnvironmentList, EnvironmentView};
+use crate::api::views::{EnvironmentList, EnvironmentView, RulesInForceView};
 use crate::app::App;
 use crate::domain::hold::hold_by;
 use crate::domain::policy::Policy;
 use crate::gate::request::requester_of;
+use crate::gate::rule_changes::waiting;
 
 /// Lists the environments that the caller may use.
 #[utoipa::path(
@@ -26,11 +27,11 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Json<EnvironmentList>, Problem> {
     let reader = authenticate_reader(&app, &headers).await?;
-    Ok(Json(environments_of(&app, &reader)))
+    Ok(Json(environments_of(&app, &reader).await?))
 }
 
 /// What this caller may ask for, or sign.
-pub fn environments_of(app: &App, reader: &Reader) -> EnvironmentList {
+pub async fn environments_of(app: &App, reader: &Reader) -> Result<EnvironmentList, Problem> {
     let policies = policies_of(app, reader);
     let (freezes, now) = (app.storage.freezes(), app.now());
     let views = policies.map(|policy| {
@@ -43,7 +44,17 @@ pub fn environments_of(app: &App, reader: &Reader) -> EnvironmentList {
         };
         EnvironmentView::new(policy, hold_by(freeze, policy, now), now)
     });
-    EnvironmentList { environments: views.collect() }
+    let environments: Vec<EnvironmentView> = views.collect();
+    let rules = app.storage.rules();
+    // Who may use nothing here learns nothing of its rules.
+    let rules = match rules.current().filter(|_| !environments.is_empty()) {
+        None => None,
+        Some(in_force) => {
+            let waiting = waiting(&app.storage).await?;
+            Some(RulesInForceView::new(in_force, waiting.as_ref()))
+        }
+    };
+    Ok(EnvironmentList { environments, rules })
 }
 
 /// The rules of the environments that this caller may use.

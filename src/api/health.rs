@@ -23,12 +23,29 @@ pub struct Health {
     /// Whether the anchors that approvals rest on are pinned in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     trust: Option<TrustLevel>,
+    /// The rules in force, and whether the configuration file says others, which wait for signatures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<RulesHealth>,
     /// How the witnesses of the log stand. One that is down keeps the gate from nothing but what waits for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     witnesses: Vec<WitnessHealth>,
     /// The receivers of notices that were not told everything yet. They keep the gate from nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     receivers: Vec<ReceiverHealth>,
+}
+
+/// The rules in force. Others in the configuration file keep the gate from nothing.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct RulesHealth {
+    /// SHA-256 of the canonical rulebook.
+    digest: String,
+    /// Whether those of the configuration file wait for signatures.
+    changes_wait: bool,
+}
+
+fn rules(app: &App) -> Option<RulesHealth> {
+    let digest = app.storage.rules().current()?.digest.to_string();
+    Some(RulesHealth { digest, changes_wait: app.rules_wait })
 }
 
 /// How a witness of the log stands.
@@ -140,5 +157,6 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
     };
     let trust = Some(app.trust.level());
     let (witnesses, receivers) = (witnesses(&app), receivers(&app).await);
-    (status, Json(Health { status: word, problems, trust, witnesses, receivers }))
+    let rules = rules(&app);
+    (status, Json(Health { status: word, problems, trust, rules, witnesses, receivers }))
 }

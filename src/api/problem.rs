@@ -146,7 +146,8 @@ impl From<RequestRefusal> for Problem {
             | RequestRefusal::ToolNotDeclared { .. }
             | RequestRefusal::Arguments { .. }
             | RequestRefusal::PlainSecret { .. }
-            | RequestRefusal::PlainCredential { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            | RequestRefusal::PlainCredential { .. }
+            | RequestRefusal::After(..) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let is_busy = matches!(refusal, RequestRefusal::ServiceBusy { .. });
         let retry_after = is_busy.then_some(15);
@@ -172,6 +173,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::StatementExpired
             | CeremonyRefusal::UnknownEnrolment
             | CeremonyRefusal::AlreadyRegistered
+            | CeremonyRefusal::SignatureVoid(_)
             | CeremonyRefusal::NoCredential
             | CeremonyRefusal::NotEndorsed
             | CeremonyRefusal::KeyNotAccepted { .. }
@@ -191,10 +193,12 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::MayNotFreeze
             | CeremonyRefusal::Review(ReviewRefusal::OwnGlass | ReviewRefusal::NotAnApprover)
+            | CeremonyRefusal::OwnKeyMissing
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
             CeremonyRefusal::ReasonTooLong
             | CeremonyRefusal::NothingSaid
+            | CeremonyRefusal::LossAhead
             | CeremonyRefusal::ReasonMissing
             | CeremonyRefusal::FreezeOfNothing
             | CeremonyRefusal::AgentGrant => StatusCode::UNPROCESSABLE_ENTITY,

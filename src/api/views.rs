@@ -16,10 +16,10 @@ use crate::domain::policy::Policy;
 use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Requester;
 
-pub use environment::{EnvironmentList, EnvironmentView};
+pub use environment::{EnvironmentList, EnvironmentView, RulesInForceView};
 use rollout::rollout_of;
 pub use rollout::{CheckView, RolloutView, Share};
-pub use subject::{StepView, SubjectView};
+pub use subject::{RuleChangeView, StepView, SubjectView};
 
 /// One approval.
 #[derive(Serialize, utoipa::ToSchema)]

@@ -25,6 +25,11 @@ pub async fn check(path: &Path, live: bool) -> ExitCode {
         Err(error) => return failed(&error.to_string()),
     };
     print!("{}", config.summary());
+    if let Ok(digest) = config.rulebook().and_then(|rules| rules.digest()) {
+        println!(
+            "\nrules digest {digest}: what /v1/environments says once these rules are in force"
+        );
+    }
     for warning in &config.warnings {
         eprintln!("countersign: warning: {warning}");
     }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::digest::Digest;
 use crate::domain::ids::short_code;
+use crate::domain::rulebook::RuleHistory;
 use crate::domain::text::one_line;
 use crate::gate::first_key;
 use crate::proof::base64url;
@@ -42,18 +43,19 @@ pub async fn bootstrap(config: &Path) -> ExitCode {
 }
 
 async fn try_bootstrap(path: &Path) -> Result<(), String> {
-    let config = Arc::new(Config::load_from_process(path).map_err(|error| error.to_string())?);
+    let config = Config::load_from_process(path).map_err(|error| error.to_string())?;
     if !config.pins.endorsers.is_empty() {
         return Err("trust.endorsers pins a key already: its owner endorses those of others, on the page of all keys".to_owned());
     }
     let (stop, stopped) = watch::channel(false);
     let storage = serve::open(&config).await;
     let storage = storage.map_err(|error| serve::unusable(&config, &error))?;
-    let app = serve::build(&config, storage, Clock::system(), stopped.clone())?;
+    let ruled = serve::ruled(&config, &storage, &RuleHistory::default()).await?;
+    let config = Arc::clone(&ruled.config);
+    let app = serve::build(&ruled, storage, Clock::system(), stopped.clone())?;
     let listener = listen(&config, &app).await?;
-    let gate = listener.map(|listener| {
-        tokio::spawn(serve::serve_app(app.clone(), Arc::clone(&config), listener, stopped))
-    });
+    let gate = listener
+        .map(|listener| tokio::spawn(serve::serve_app(app.clone(), ruled, listener, stopped)));
     let mut shutdown = shutdown_signal();
     let outcome = match wait_for_key(&app, &config, &mut shutdown).await {
         Ok(key) => print_pins(&app, &key, path),

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::domain::approval::Status;
 use crate::domain::ledger::{Frontier, Record};
 use crate::domain::recovery::{FrozenRecovery, RECOVERY_LIFETIME, lineage};
+use crate::domain::rulebook::RuleHistory;
 use crate::domain::text::one_line;
 use crate::gate::recover::{make_links, prepare};
 use crate::gate::{CeremonyRefusal, GateError};
@@ -46,14 +47,16 @@ pub async fn run(config: &Path) -> ExitCode {
 }
 
 async fn try_recover(path: &Path) -> Result<(), String> {
-    let config = Arc::new(Config::load_from_process(path).map_err(|error| error.to_string())?);
+    let config = Config::load_from_process(path).map_err(|error| error.to_string())?;
     if config.pins.endorsers.is_empty() {
         return Err("trust.endorsers pins nobody's key, so nobody can sign for a recovery, and neither the database nor the log key can stand in for a person. Bring the lost part back; or write the public key of an approver whose key this backup knows into trust.endorsers (it is on the page of keys; compare its code with its owner) and run this again; or begin a new log: an empty database, a new log key, another [log] head".to_owned());
     }
     let (stop, stopped) = watch::channel(false);
     let storage = serve::open(&config).await;
     let storage = storage.map_err(|error| serve::unusable(&config, &error))?;
-    let app = serve::build(&config, storage, Clock::system(), stopped.clone())?;
+    let ruled = serve::ruled(&config, &storage, &RuleHistory::default()).await?;
+    let config = Arc::clone(&ruled.config);
+    let app = serve::build(&ruled, storage, Clock::system(), stopped.clone())?;
     let seen = app.seen_head().await.map_err(|error| error.to_string())?;
     let seen = seen.ok_or("no head of the log is kept outside the database ([log] head), so nothing says that anything is lost: start the gate")?;
     whole(&app.storage).await?;
@@ -62,9 +65,7 @@ async fn try_recover(path: &Path) -> Result<(), String> {
     tell(&app, &seen, &statement).await?;
     let listener = keys::listen(&config, &app).await?;
     let gate: JoinHandle<Result<(), String>> = match listener {
-        Some(listener) => {
-            tokio::spawn(serve::serve_app(app.clone(), Arc::clone(&config), listener, stopped))
-        }
+        Some(listener) => tokio::spawn(serve::serve_app(app.clone(), ruled, listener, stopped)),
         // Another gate of this database serves the page and goes on; this process only follows.
         None => {
             let log = std::sync::Arc::clone(&app.log);

@@ -1,5 +1,7 @@
 //! `countersign serve`: the gate.
 
+mod ruled;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,10 +18,12 @@ use crate::cli::{failed, logging, shutdown_signal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::log_fault::LogFault;
+use crate::domain::rulebook::RuleHistory;
 use crate::gate::drift::ChangesSeen;
 use crate::gate::watch::Watch;
 use crate::gate::{GateError, start};
 use crate::integrations::audit_events::AuditEvents;
+use crate::integrations::binary_authorization::BinaryAuthorization;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::github::GitHub;
 use crate::integrations::github::app::GitHubApp;
@@ -41,6 +45,7 @@ use crate::worker::log::LogFollower;
 use crate::worker::notices::Courier;
 use crate::worker::witness::Offering;
 use crate::worker::{Outside, Worker};
+pub use ruled::{Ruled, ruled};
 
 /// How often the keys of token issuers are read again, and with them the clocks compared.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -60,7 +65,8 @@ pub async fn run(config: &Path) -> ExitCode {
     }
 }
 
-/// Serves until `shutdown` turns true: on the given listener, or on the configured address.
+/// Serves until `shutdown` turns true: on the given listener, or on the configured address. When other rules
+/// come into force it goes on under them.
 pub async fn serve(
     config: Config,
     listener: Option<TcpListener>,
@@ -74,12 +80,39 @@ pub async fn serve(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (storage, listener) = match open_or_wait(&config, listener, shutdown.clone()).await? {
-        Some(opened) => opened,
-        None => return Ok(()),
+    let (mut known, mut listener) = (RuleHistory::default(), listener);
+    loop {
+        let (own, next) = listened_on_twice(listener).map_err(|error| error.to_string())?;
+        let Some((storage, own)) = open_or_wait(&config, own, shutdown.clone()).await? else {
+            return Ok(());
+        };
+        let ruled = ruled(&config, &storage, &known).await?;
+        let (end, ended) = watch::channel(false);
+        let app = build(&ruled, storage.clone(), clock.clone(), ended.clone())?;
+        let ending = tokio::spawn(ending(storage.clone(), shutdown.clone(), end));
+        let served = serve_app(app, ruled, own, ended).await;
+        if served.is_err() || !ending.await.unwrap_or(false) {
+            return served;
+        }
+        // Other rules came into force: everything that rests on rules is made anew, and whoever connects
+        // meanwhile waits a moment.
+        tracing::warn!("the rules in force changed: the gate goes on under the new ones");
+        (known, listener) = (storage.rules(), next);
+    }
+}
+
+/// Ends the serving when this process is told to stop, or when other rules are in force. True: it goes on then.
+async fn ending(
+    storage: Storage,
+    mut shutdown: watch::Receiver<bool>,
+    end: watch::Sender<bool>,
+) -> bool {
+    let goes_on = tokio::select! {
+        _ = shutdown.wait_for(|stop| *stop) => false,
+        () = storage.await_other_rules() => true,
     };
-    let app = build(&config, storage, clock, shutdown.clone())?;
-    serve_app(app, Arc::new(config), listener, shutdown).await
+    end.send_replace(true);
+    goes_on
 }
 
 /// Opens the database. As long as it is away, everybody who asks is refused with the reason; a gate that
@@ -160,10 +193,11 @@ fn terms(app: &App, config: &Config) -> Terms {
 /// Serves what was built until `shutdown` turns true, with the worker and everything else beside it.
 pub async fn serve_app(
     app: App,
-    config: Arc<Config>,
+    ruled: Ruled,
     listener: TcpListener,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), String> {
+    let config = Arc::clone(&ruled.config);
     app.storage.await_start();
     let settings = Arc::clone(&config);
     let log = Arc::clone(&app.log);
@@ -171,7 +205,11 @@ pub async fn serve_app(
     // gate starts all the same, and its pages say why nothing is decided.
     log.begin().await;
     let starter = match record_start(&app, &config).await {
-        Ok(()) => None,
+        Ok(()) => {
+            // What it wrote is known before anybody asks for anything. A fault is told by whoever follows the log.
+            let _ = log.secure().await;
+            None
+        }
         Err(GateError::Storage(error)) if error.outage().is_some() || is_of_the_log(&error) => {
             Some(tokio::spawn(record_start_later(app.clone(), config, shutdown.clone())))
         }
@@ -212,6 +250,7 @@ pub async fn serve_app(
         cloud_run,
         probe: Probe::new(settings.reach)?,
         metrics: Metrics::new(&settings.metrics, &app.http),
+        attestors: BinaryAuthorization::new(settings.attestors.clone(), app.http.clone()),
     };
     let worker = Worker::new(storage, outside, clock, trust, Arc::clone(&log));
     let worker = tokio::spawn(worker.run(shutdown.clone()));
@@ -223,8 +262,9 @@ pub async fn serve_app(
     let courier = tokio::spawn(courier.run(shutdown.clone()));
     let lookout = lookout(&app, &settings).map(|one| tokio::spawn(one.run(shutdown.clone())));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
+    let asking = tokio::spawn(ruled::ask(app.clone(), ruled, shutdown.clone()));
     let served = server::serve(listener, app.clone(), shutdown).await;
-    let tasks = [watcher, worker, follower, offering, courier, refresher];
+    let tasks = [watcher, worker, follower, offering, courier, refresher, asking];
     for task in tasks.into_iter().chain(lookout).chain(starter).chain(voice) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task of the gate ended badly");
@@ -241,7 +281,7 @@ pub async fn serve_app(
 
 /// Writes down with which settings and rules this process begins.
 async fn record_start(app: &App, config: &Config) -> Result<(), GateError> {
-    start::record(&app.storage, &app.authority.policies, &config.digest()?, app.now()).await
+    start::record(&app.storage, &config.rulebook()?, &config.digest()?, app.now()).await
 }
 
 /// The same as soon as it can be: until then nothing else is written.
@@ -295,11 +335,12 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
 /// Makes the long-lived parts. Nothing outside is asked, so that a start is fast and an outage of somebody
 /// else does not keep the gate down.
 pub fn build(
-    config: &Config,
+    ruled: &Ruled,
     storage: Storage,
     clock: Clock,
     shutdown: watch::Receiver<bool>,
 ) -> Result<App, String> {
+    let config = &ruled.config;
     let http = OutboundHttp::new().map_err(|error| error.to_string())?;
     let push = config.drift.as_ref().and_then(|drift| drift.push.as_ref());
     let github = config.github.as_ref().map(GitHub::new).transpose();
@@ -332,6 +373,7 @@ pub fn build(
         grant_keys: config.grant_keys.clone(),
         log,
         proxies: config.proxies.clone(),
+        rules_wait: ruled.proposed.is_some(),
         notice: config.notice.clone(),
     }))
 }

@@ -1,6 +1,8 @@
 //! `countersign verify`: whether the evidence of an approval holds, offline, for somebody who believes
 //! neither the gate nor its database.
 
+mod subject;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,18 +11,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::USAGE;
-use crate::domain::action::Action;
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::Verdict;
-use crate::domain::deployment::Deployment;
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::TrustLevel;
 use crate::domain::rollout::{recorded_calls, recorded_checks};
 use crate::domain::subject::{FrozenSubject, Subject};
 use crate::domain::text::one_line as shown;
-use crate::domain::workflow_run::WorkflowRun;
 use crate::proof::evidence::Trust;
 use crate::proof::verify::{Cosigned, Decider, Failure, Verified, verify};
+use subject::{describe_action, describe_rollout, describe_rules, describe_run};
 
 /// The options of `countersign verify`.
 #[derive(clap::Args)]
@@ -275,6 +275,7 @@ fn describe_subject(lines: &mut Lines, verified: &Verified) {
         Subject::Deployment(deployment) => describe_rollout(lines, deployment),
         Subject::Action(action) => describe_action(lines, action),
         Subject::WorkflowRun(run) => describe_run(lines, run),
+        Subject::RuleChange(change) => describe_rules(lines, change),
     }
     lines.add("environment", &asked.environment);
     let requester = &asked.requester;
@@ -291,51 +292,6 @@ fn describe_subject(lines: &mut Lines, verified: &Verified) {
     lines.add("reason", &format!("{:?} (the requester's words)", asked.reason));
     lines.add("asked at", &asked.requested_at.to_string());
     lines.add("expires at", &asked.expires_at.to_string());
-}
-
-fn describe_rollout(lines: &mut Lines, deployment: &Deployment) {
-    lines.add("service", deployment.service.as_str());
-    lines.add("image", &deployment.image.to_string());
-    lines.add("revision", &deployment.plan.revision);
-    for step in &deployment.plan.steps {
-        lines.add("traffic", &format!("{} %: {}", step.percent, shares(&step.traffic)));
-        for detail in step.details() {
-            lines.add("then", &detail);
-        }
-    }
-    let way_back = shares(&deployment.plan.rollback);
-    lines.add("way back", if way_back.is_empty() { "none: the service is new" } else { &way_back });
-    if !deployment.plan.rollback.is_empty() {
-        lines.add("on failure", deployment.plan.on_failure.in_words());
-    }
-}
-
-fn describe_action(lines: &mut Lines, action: &Action) {
-    lines.add("tool", &action.tool);
-    for (name, value) in &action.arguments {
-        lines.add("argument", &format!("{name}: {value}"));
-    }
-    let words = [("summary", &action.summary), ("effect", &action.effect), ("undo", &action.undo)];
-    for (name, text) in words {
-        if let Some(text) = text {
-            lines.add(name, &format!("{text:?} (the requester's words)"));
-        }
-    }
-}
-
-fn describe_run(lines: &mut Lines, run: &WorkflowRun) {
-    lines.add("run", &format!("{}, attempt {}", run.run, run.attempt));
-    lines.add("repository", &format!("{} ({})", run.repository.name, run.repository.id));
-    lines.add("workflow", &run.workflow);
-    lines.add("commit", &run.commit);
-    lines.add("event", &run.event);
-    for (name, account) in [("actor", &run.actor), ("started by", &run.triggering_actor)] {
-        if let Some(account) = account {
-            lines.add(name, &format!("{} ({})", account.login, account.id));
-        }
-    }
-    lines.add("webhook", &format!("{} (the gate's own word)", run.delivery.id));
-    lines.add("its digest", &run.delivery.body_digest.to_string());
 }
 
 fn shares(traffic: &[TrafficShare]) -> String {

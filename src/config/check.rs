@@ -11,19 +11,17 @@ use url::{Host, Url};
 
 use crate::config::environments::Around;
 use crate::config::error::Problem;
-use crate::config::file::{
-    ConfigFile, Credentials, Header, LoginSection, ProxySection, WorkloadIssuerSection,
-};
+use crate::config::file::{ConfigFile, Header, LoginSection, ProxySection, WorkloadIssuerSection};
 use crate::config::{
-    Config, actions, database, drift, environments, github, log_head, loopback, metrics, receivers,
-    roles, runs, secret, trust, windows, witness,
+    Config, actions, attestors, database, drift, environments, github, google_account, log_head,
+    loopback, metrics, receivers, roles, runs, secret, trust, windows, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
-use crate::domain::policy::Policy;
+use crate::domain::rule_change::RULES_ISSUER;
 use crate::domain::workflow_run::RUN_ISSUER;
 use crate::gate::decide::RelyingParty;
-use crate::integrations::cloud_run::{CloudRunCredentials, CloudRunSettings};
+use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::workload_oidc::{WorkloadIssuer, WorkloadKind};
 use crate::web::proxy::{ForwardingHeader, TrustedProxies};
@@ -73,16 +71,21 @@ impl Check {
     }
 
     /// Everything together.
-    pub fn config(mut self, file: ConfigFile) -> Result<Config, Vec<Problem>> {
+    pub fn config(mut self, mut file: ConfigFile) -> Result<Config, Vec<Problem>> {
         let public_origin = self.public_origin(file.public_origin.as_deref());
         let listen = self.listen(file.listen.as_deref());
         let database = database::database(&mut self, &file);
         let log_key = self.log_key(file.log_key.as_ref(), file.log_key_file.as_deref());
-        let credentials = match file.cloud_run.credentials {
-            Credentials::ApplicationDefault => CloudRunCredentials::ApplicationDefault,
-            Credentials::Anonymous => CloudRunCredentials::Anonymous,
-        };
-        let log_head = log_head::place(&mut self, &file.log, credentials);
+        let account = google_account::own(&mut self, &mut file.cloud_run);
+        let accounts = google_account::of_environments(&mut self, &file.environment);
+        let account_of = |name: &str| accounts.get(name).unwrap_or(&account).clone();
+        let attestors = attestors::settings(
+            &mut self,
+            &file.binary_authorization,
+            &file.environment,
+            account_of,
+        );
+        let log_head = log_head::place(&mut self, &file.log, &account);
         self.notice(file.notice.as_deref());
         let directory = file.login.issuer.clone().unwrap_or_default();
         let login = self.login(file.login);
@@ -108,7 +111,7 @@ impl Check {
         let drift = drift::settings(&mut self, file.drift, &origin);
         let declared = actions::actions(&mut self, file.action);
         let measured = metrics::kinds(&file.metrics);
-        let metrics = metrics::sources(&mut self, file.metrics, credentials);
+        let metrics = metrics::sources(&mut self, file.metrics, &account);
         let calendars = windows::calendars(&mut self, file.calendar);
         let around = Around {
             calendars: &calendars,
@@ -122,9 +125,18 @@ impl Check {
         let grant_keys = actions::grant_keys(&mut self, &file.grant, &environments);
         runs::check(&mut self, github.as_ref(), &environments);
         let roles = roles::roles(&mut self, file.roles, &environments);
-        loopback::check(&mut self, listen, credentials);
-        let (Some(public_origin), Some(listen), Some(database), Some(log_key), Some(login), true) =
-            (public_origin, listen, database, log_key, login, self.problems.is_empty())
+        let anonymous = google_account::anonymous(&account, &accounts);
+        loopback::check(&mut self, listen, &anonymous);
+        let accounts_of_services = google_account::of_services(&accounts, &environments);
+        let (
+            Some(public_origin),
+            Some(listen),
+            Some(database),
+            Some(log_key),
+            Some(login),
+            Some(attestors),
+            true,
+        ) = (public_origin, listen, database, log_key, login, attestors, self.problems.is_empty())
         else {
             return Err(self.problems);
         };
@@ -144,7 +156,8 @@ impl Check {
             receivers,
             drift,
             reach,
-            cloud_run: CloudRunSettings { endpoint, credentials },
+            attestors,
+            cloud_run: CloudRunSettings { endpoint, account, accounts_of_services },
             github,
             proxies,
             audit_readers: file.audit.readers,
@@ -154,27 +167,6 @@ impl Check {
             environments,
             warnings: self.warnings,
         })
-    }
-
-    /// The rules alone, and what they rest on.
-    pub fn rules(mut self, file: ConfigFile) -> Result<BTreeMap<String, Policy>, Vec<Problem>> {
-        let kinds = self.issuer_kinds(&file.workload_issuer);
-        let witnesses = witness::witnesses(&mut self, file.witness).len();
-        let pins = trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses);
-        let declared = actions::actions(&mut self, file.action);
-        let directory = file.login.issuer.unwrap_or_default();
-        let measured = metrics::kinds(&file.metrics);
-        let calendars = windows::calendars(&mut self, file.calendar);
-        let around = Around {
-            calendars: &calendars,
-            issuers: &kinds,
-            directory: &directory,
-            pins: &pins,
-            declared: &declared,
-            metrics: &measured,
-        };
-        let policies = environments::policies(&mut self, file.environment, around);
-        if self.problems.is_empty() { Ok(policies) } else { Err(self.problems) }
     }
 
     /// WebAuthn wants a name here, not an address, and compares the origin letter by letter.
@@ -278,7 +270,7 @@ impl Check {
     }
 
     /// The kinds of all issuers by name; two of one name or one URL would be told apart by nobody.
-    fn issuer_kinds(
+    pub(super) fn issuer_kinds(
         &mut self,
         sections: &[WorkloadIssuerSection],
     ) -> BTreeMap<String, WorkloadKind> {
@@ -288,10 +280,10 @@ impl Check {
             let name = &section.name;
             if name.trim().is_empty() {
                 self.problem("workload_issuer.name", "is empty: give every issuer a name");
-            } else if [AGENT_ISSUER, RUN_ISSUER].contains(&name.as_str()) {
+            } else if [AGENT_ISSUER, RUN_ISSUER, RULES_ISSUER].contains(&name.as_str()) {
                 self.problem(
                     &format!("workload_issuer.{name}"),
-                    "has a name that stands for the gate itself, which vouches for agents and for what GitHub's webhooks say: choose another",
+                    "has a name that stands for the gate itself, which vouches for agents, for what GitHub's webhooks say and for changes of the rules: choose another",
                 );
             } else if kinds.insert(name.clone(), section.kind).is_some() {
                 self.problem(
@@ -310,7 +302,7 @@ impl Check {
         kinds
     }
 
-    fn workload_issuer(
+    pub(super) fn workload_issuer(
         &mut self,
         section: WorkloadIssuerSection,
         origin: &str,

@@ -47,6 +47,7 @@ fn value(config: &Config) -> Value {
         drift,
         reach: _,
         cloud_run,
+        attestors,
         github,
         proxies,
         audit_readers,
@@ -97,7 +98,20 @@ fn value(config: &Config) -> Value {
         "workload_issuers": workload_issuers.iter().map(issuer).collect::<Vec<_>>(),
         "cloud_run": {
             "endpoint": cloud_run.endpoint.as_ref().map(ToString::to_string),
-            "credentials": format!("{:?}", cloud_run.credentials),
+            "account": cloud_run.account.to_string(),
+            "accounts": cloud_run.accounts_of_services.iter().map(|(service, account)| json!({
+                "service": service,
+                "account": account.to_string(),
+            })).collect::<Vec<_>>(),
+        },
+        "binary_authorization": {
+            "analysis": attestors.analysis.to_string(),
+            "kms": attestors.kms.to_string(),
+            "attestors": attestors.attestors.iter().map(|(name, one)| json!({
+                "environment": name,
+                "note": one.note,
+                "key": one.key.id(),
+            })).collect::<Vec<_>>(),
         },
         "github": github.as_ref().map(self::github),
         "proxies": {

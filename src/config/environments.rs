@@ -11,7 +11,7 @@ use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
 use crate::config::windows::Calendars;
-use crate::config::{actions, break_glass, key_rules, requesters, runs, windows};
+use crate::config::{actions, attestors, break_glass, key_rules, requesters, runs, windows};
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
@@ -173,6 +173,10 @@ impl Environment<'_> {
                 around.calendars,
             ),
             break_glass: section.break_glass.map(|section| self.break_glass(section)),
+            attestor: attestors::note(
+                &mut |key, text| self.problem(key, text),
+                section.binary_authorization.as_ref(),
+            ),
         }
     }
 
@@ -278,7 +282,8 @@ impl Environment<'_> {
             if let Some(fault) = fault {
                 self.problem(key, format!("rule {number} {fault}"));
             }
-            rules.push(Rule { from, count: u8::try_from(count).unwrap_or_default() });
+            let count = u8::try_from(count).unwrap_or_default();
+            rules.push(Rule { from, count, environment: None });
         }
         if self.check.problems.len() == before && !people_suffice(self.name, &rules) {
             self.problem(
@@ -334,6 +339,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         github_accounts: BTreeMap::new(),
         windows: Windows::default(),
         break_glass: None,
+        attestor: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)
 }

@@ -8,9 +8,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::config::actions::{ActionSection, GrantSection};
+use crate::config::attestors::{AttestorSection, BinaryAuthorizationSection};
 use crate::config::break_glass::BreakGlassSection;
 use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
+use crate::config::google_account::{AccountSection, Credentials};
 use crate::config::metrics::MetricsSection;
 use crate::config::plans::PlanSection;
 use crate::config::receivers::WebhookSection;
@@ -68,6 +70,9 @@ pub struct ConfigFile {
     /// Cloud Run.
     #[serde(default)]
     pub cloud_run: CloudRunSection,
+    /// Where Google's APIs for attestations are.
+    #[serde(default)]
+    pub binary_authorization: BinaryAuthorizationSection,
     /// GitHub's API.
     pub github: Option<GitHubSection>,
     /// The proxies in front.
@@ -193,18 +198,11 @@ pub struct CloudRunSection {
     /// Where it is; at Google if absent.
     pub endpoint: Option<String>,
     /// Whose rights are used.
-    pub credentials: Credentials,
-}
-
-/// The values of `cloud_run.credentials`.
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Credentials {
-    /// Google's application default credentials.
-    #[default]
-    ApplicationDefault,
-    /// None, for the sandbox.
-    Anonymous,
+    pub credentials: Option<Credentials>,
+    /// The file that holds the credentials.
+    pub credentials_file: Option<PathBuf>,
+    /// The service account whose rights the credentials borrow.
+    pub impersonate: Option<String>,
 }
 
 /// `[proxy]`
@@ -272,6 +270,10 @@ pub struct EnvironmentSection {
     /// Who must sign.
     #[serde(default)]
     pub rules: Vec<RuleSection>,
+    /// Whose rights are used at Cloud Run, if not those of `[cloud_run]`.
+    pub cloud_run: Option<AccountSection>,
+    /// Whether approved images are attested, and how.
+    pub binary_authorization: Option<AttestorSection>,
     /// What the keys must be that sign.
     #[serde(default)]
     pub keys: KeysSection,

@@ -2,7 +2,7 @@
 
 use crate::config::check::Check;
 use crate::config::file::LogSection;
-use crate::integrations::cloud_run::CloudRunCredentials;
+use crate::integrations::cloud_credentials::{CredentialSource, GoogleAccount};
 use crate::integrations::cloud_storage::{GOOGLE_STORAGE, ObjectName, ObjectSettings};
 use crate::integrations::log_head::LogHeadPlace;
 
@@ -13,12 +13,12 @@ const ENDPOINT: &str = "log.endpoint";
 pub(super) fn place(
     check: &mut Check,
     section: &LogSection,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> LogHeadPlace {
     let head = section.head.as_deref().unwrap_or_default();
     let scheme = head.split_once(':').map(|(scheme, _)| scheme);
     if scheme == Some("gs") {
-        return object(check, head, section.endpoint.as_deref(), credentials);
+        return object(check, head, section.endpoint.as_deref(), account);
     }
     if section.endpoint.is_some() {
         check.problem(ENDPOINT, "is of no use: log.head names no object of Cloud Storage");
@@ -45,10 +45,24 @@ fn object(
     check: &mut Check,
     head: &str,
     endpoint: Option<&str>,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> LogHeadPlace {
     let endpoint = match endpoint {
-        Some(text) => check.endpoint(ENDPOINT, text),
+        Some(text) => check.endpoint(ENDPOINT, text).filter(|url| {
+            let host = url.host_str().unwrap_or_default();
+            // What is not encrypted is refused elsewhere, unless everything is on this machine.
+            let is_googles = account.source == CredentialSource::Anonymous
+                || url.scheme() == "http"
+                || host.ends_with(".googleapis.com");
+            if !is_googles {
+                // It is read before the rules in force are known, so that no signature can allow it.
+                check.problem(
+                    ENDPOINT,
+                    format!("{host} would be given the gate's Google token: name a host of googleapis.com"),
+                );
+            }
+            is_googles
+        }),
         // Named all the same, for the rule that everything or nothing is on this machine.
         None => check.endpoint(KEY, GOOGLE_STORAGE),
     };
@@ -57,7 +71,7 @@ fn object(
     });
     match (name, endpoint) {
         (Ok(name), Some(endpoint)) => {
-            LogHeadPlace::Object(ObjectSettings { name, endpoint, credentials })
+            LogHeadPlace::Object(ObjectSettings { name, endpoint, account: account.clone() })
         }
         // A problem was noted.
         _ => LogHeadPlace::Memory,

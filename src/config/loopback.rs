@@ -6,14 +6,10 @@ use std::net::SocketAddr;
 use url::{Host, Url};
 
 use crate::config::check::Check;
-use crate::integrations::cloud_run::CloudRunCredentials;
 
-/// Checks the addresses collected so far against each other.
-pub(super) fn check(
-    check: &mut Check,
-    listen: Option<SocketAddr>,
-    credentials: CloudRunCredentials,
-) {
+/// Checks the addresses collected so far against each other. `anonymous` are the keys by which Cloud Run is
+/// reached without credentials.
+pub(super) fn check(check: &mut Check, listen: Option<SocketAddr>, anonymous: &[String]) {
     let endpoints = std::mem::take(&mut check.endpoints);
     let mut far: Vec<String> = endpoints
         .iter()
@@ -34,9 +30,7 @@ pub(super) fn check(
             );
         }
     }
-    if credentials == CloudRunCredentials::Anonymous {
-        unsafe_keys.push("cloud_run.credentials");
-    }
+    unsafe_keys.extend(anonymous.iter().map(String::as_str));
     if !unsafe_keys.is_empty() && !far.is_empty() {
         let remedy = "use https and \"application-default\", or bring everything to loopback";
         let verb = if far.len() == 1 { "is" } else { "are" };

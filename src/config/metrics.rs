@@ -9,8 +9,8 @@ use url::Url;
 use crate::config::check::Check;
 use crate::config::secret;
 use crate::domain::check::MetricsKind;
+use crate::integrations::cloud_credentials::GoogleAccount;
 use crate::integrations::cloud_monitoring::{GOOGLE_MONITORING, MonitoringSettings};
-use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::metrics::SourceSettings;
 use crate::integrations::prometheus::PrometheusSettings;
 
@@ -60,7 +60,7 @@ pub(super) fn kinds(sections: &BTreeMap<String, MetricsSection>) -> BTreeMap<Str
 pub(super) fn sources(
     check: &mut Check,
     sections: BTreeMap<String, MetricsSection>,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> BTreeMap<String, SourceSettings> {
     let mut sources = BTreeMap::new();
     for (name, section) in sections {
@@ -74,9 +74,7 @@ pub(super) fn sources(
         }
         let settings = match section {
             MetricsSection::Prometheus(section) => prometheus(check, &key, section),
-            MetricsSection::CloudMonitoring(section) => {
-                monitoring(check, &key, section, credentials)
-            }
+            MetricsSection::CloudMonitoring(section) => monitoring(check, &key, section, account),
         };
         sources.extend(settings.map(|settings| (name, settings)));
     }
@@ -96,7 +94,7 @@ fn monitoring(
     check: &mut Check,
     key: &str,
     section: MonitoringSection,
-    credentials: CloudRunCredentials,
+    account: &GoogleAccount,
 ) -> Option<SourceSettings> {
     let project = section.project;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte);
@@ -106,7 +104,8 @@ fn monitoring(
     }
     let endpoint = section.endpoint.as_deref().unwrap_or(GOOGLE_MONITORING);
     let endpoint = address(check, &format!("{key}.endpoint"), endpoint)?;
-    Some(SourceSettings::CloudMonitoring(MonitoringSettings { project, endpoint, credentials }))
+    let account = account.clone();
+    Some(SourceSettings::CloudMonitoring(MonitoringSettings { project, endpoint, account }))
 }
 
 /// Paths are added to it.

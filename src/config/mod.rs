@@ -5,6 +5,7 @@
 //! [`Config`] never has to ask again. Nothing here talks to the network or opens the database.
 
 mod actions;
+pub mod attestors;
 mod break_glass;
 mod check;
 mod database;
@@ -14,6 +15,7 @@ mod environments;
 pub mod error;
 pub mod file;
 mod github;
+pub mod google_account;
 mod key_rules;
 mod log_head;
 mod loopback;
@@ -23,6 +25,7 @@ mod plans;
 mod receivers;
 mod requesters;
 mod roles;
+mod rulebook;
 mod runs;
 mod secret;
 mod summary;
@@ -44,8 +47,10 @@ use crate::domain::digest::Digest;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::{Policy, Principal};
 use crate::domain::role::{Authority, Roles};
+use crate::domain::rulebook::Rulebook;
 use crate::gate::decide::RelyingParty;
 use crate::gate::evidence::log_name;
+use crate::integrations::binary_authorization::BinaryAuthorizationSettings;
 use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
@@ -65,7 +70,7 @@ pub use error::ConfigError;
 pub use trust::Pins;
 
 /// Everything that the gate is told from outside, checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The origin under which browsers reach the gate, with nothing behind the host and port.
     pub public_origin: Url,
@@ -97,6 +102,8 @@ pub struct Config {
     pub reach: Reach,
     /// Cloud Run.
     pub cloud_run: CloudRunSettings,
+    /// How approved images are attested.
+    pub attestors: BinaryAuthorizationSettings,
     /// GitHub's API, if commits are looked up there.
     pub github: Option<GitHubSettings>,
     /// The proxies in front.
@@ -115,14 +122,15 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// The rules that a configuration file gives its environments, by their names. Read without the secrets
-/// beside it, so that whoever reviews a change of the rules needs none of them.
+/// The rules that a configuration file holds, as far as they need none of the secrets beside it, so that
+/// whoever reviews a change of the rules needs none of them either.
 ///
 /// # Errors
 /// As [`Config::load`], for what the rules rest on alone.
-pub fn load_rules(path: &Path) -> Result<BTreeMap<String, Policy>, ConfigError> {
+pub fn load_rules(path: &Path) -> Result<Rulebook, ConfigError> {
     let (file, check) = read(path)?;
-    check.rules(file).map_err(|problems| ConfigError::Problems { file: path.to_owned(), problems })
+    rulebook::of_file(check, file)
+        .map_err(|problems| ConfigError::Problems { file: path.to_owned(), problems })
 }
 
 /// A file in the form of a configuration, and the check that it has before it.
@@ -172,31 +180,42 @@ impl Config {
             keys: vec![ed25519_key(&self.log_key.public().0)],
         });
         let RelyingParty { origin, id } = &self.relying_party;
-        let issuer = |issuer: &WorkloadIssuer| TrustedIssuer {
-            name: issuer.name.clone(),
-            issuer: issuer.issuer.clone(),
-            audience: issuer.audience.clone(),
-            keys: self.pins.workload_keys.get(&issuer.name).cloned().unwrap_or_default(),
-        };
-        Trust {
+        let bare = Trust {
             schema: TRUST_SCHEMA.to_owned(),
             note: None,
             origin: origin.clone(),
             rp_id: id.clone(),
             log: self.log_key.public().verifier_key(&log_name(origin)),
-            endorsements: self.pins.endorsements,
-            endorsers: self.pins.endorsers.clone(),
-            recovery_signatures: self.pins.recovery_signatures,
+            endorsements: 0,
+            endorsers: Vec::new(),
+            recovery_signatures: 1,
             login: TrustedLogin {
-                issuer: self.login.issuer.clone(),
-                client_id: self.login.client_id.clone(),
-                groups_claim: self.login.groups_claim.clone(),
-                keys: self.pins.login_keys.clone(),
+                issuer: String::new(),
+                client_id: String::new(),
+                groups_claim: String::new(),
+                keys: Vec::new(),
             },
-            workload_issuers: self.workload_issuers.iter().map(issuer).chain(own).collect(),
-            witnesses: self.witnesses.iter().map(|witness| witness.key.clone()).collect(),
-            witnesses_required: self.pins.witnesses_required,
-        }
+            workload_issuers: own.into_iter().collect(),
+            witnesses: Vec::new(),
+            witnesses_required: 0,
+        };
+        bare.under(&rulebook::anchors(self))
+    }
+
+    /// Everything here that decides who may do what.
+    ///
+    /// # Errors
+    /// If something in it has no canonical form, which nothing that was checked lacks.
+    pub fn rulebook(&self) -> Result<Rulebook, CanonicalError> {
+        rulebook::of(self)
+    }
+
+    /// The same configuration under other rules: those in force, while its own wait for signatures.
+    ///
+    /// # Errors
+    /// If `rules` were written by a version whose settings this one cannot read.
+    pub fn under(self, rules: &Rulebook) -> Result<Self, CanonicalError> {
+        rulebook::under(self, rules)
     }
 
     /// Who may freeze what, and who signs nothing: rules and roles together.

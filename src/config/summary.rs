@@ -8,7 +8,6 @@ use crate::domain::notice::Event;
 use crate::domain::policy::{BreakGlass, NewerRequest, Policy, RequesterMatch, TrustLevel};
 use crate::domain::window::{ClosedTime, Window};
 use crate::domain::workflow_run::run_in_words;
-use crate::integrations::cloud_run::CloudRunCredentials;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::web::proxy::ForwardingHeader;
 
@@ -52,7 +51,7 @@ pub(super) fn of(config: &Config) -> String {
     lines.list("witnesses", witnesses(config));
     lines.add("drift", &drift(config));
     lines.list("receivers", receivers(config));
-    lines.add("cloud run", &cloud_run(config));
+    lines.list("cloud run", cloud_run(config));
     lines.list("github", github(config));
     lines.list(
         "metrics",
@@ -95,15 +94,14 @@ fn log_head(config: &Config) -> String {
     }
 }
 
-fn cloud_run(config: &Config) -> String {
+fn cloud_run(config: &Config) -> Vec<String> {
     let endpoint = config.cloud_run.endpoint.as_ref();
     let endpoint = endpoint.map_or_else(|| "at Google".to_owned(), |url| format!("at {url}"));
-    match config.cloud_run.credentials {
-        CloudRunCredentials::ApplicationDefault => {
-            format!("{endpoint}, with Google's application default credentials")
-        }
-        CloudRunCredentials::Anonymous => format!("{endpoint}, without credentials"),
-    }
+    let own = format!("{endpoint}, {}", config.cloud_run.account);
+    let others = config.cloud_run.accounts_of_services.iter();
+    std::iter::once(own)
+        .chain(others.map(|(service, account)| format!("{service} {account}")))
+        .collect()
 }
 
 fn trust(config: &Config) -> Vec<String> {
@@ -203,6 +201,9 @@ fn plan(lines: &mut Lines, policy: &Policy) {
     let steps: Vec<String> = policy.default_steps.iter().map(ToString::to_string).collect();
     lines.add("  steps", &format!("{} percent", steps.join(", ")));
     lines.list("  plans", policy.plan.in_words());
+    if let Some(note) = &policy.attestor {
+        lines.add("  attested for", note.as_str());
+    }
 }
 
 fn environment(lines: &mut Lines, name: &str, policy: &Policy) {

@@ -82,6 +82,8 @@ pub enum Event {
     Consumed,
     #[serde(rename = "run.let_on")]
     LetOn,
+    #[serde(rename = "rules.in_force")]
+    RulesInForce,
 }
 
 /// Why a transition is not possible.
@@ -376,6 +378,22 @@ impl Approval {
         }
         self.state = State::Succeeded { at: now, serving: None };
         Ok(self.next(Event::LetOn, false))
+    }
+
+    /// The rules that were signed come into force. What else the entry says stands in `data`.
+    pub fn put_into_force(
+        mut self,
+        data: Value,
+        now: Timestamp,
+    ) -> Result<Transition, TransitionRefusal> {
+        let (State::Approved { .. }, Some(_)) = (&self.state, self.subject.rule_change()) else {
+            return Err(TransitionRefusal::Closed(self.status()));
+        };
+        if now >= self.runs_out_at() {
+            return Err(TransitionRefusal::Expired(self.runs_out_at()));
+        }
+        self.state = State::Succeeded { at: now, serving: None };
+        Ok(Transition { data, ..self.next(Event::RulesInForce, false) })
     }
 
     /// The rollout got further: a call is announced or answered, or an observation recorded.

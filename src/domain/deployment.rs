@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::domain::ids::ApprovalId;
 use crate::domain::image::ImageReference;
 use crate::domain::observation::TrafficShare;
 pub use crate::domain::plan::{Plan, Step};
@@ -32,6 +33,9 @@ pub struct Deployment {
     /// What GitHub says of the commit that the token names, where the gate may ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
+    /// The approval after whose success this begins, and never otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ApprovalId>,
 }
 
 /// What must hold before the first change of the world.

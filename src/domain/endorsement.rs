@@ -1,4 +1,5 @@
-//! An endorsement: an approver signs for the new key of somebody else.
+//! An endorsement: an approver signs for the new key of somebody else; or a person with a key that they have
+//! for another one of theirs.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,10 +14,14 @@ use crate::domain::statement::{
 
 /// Names the form of the predicate.
 pub const ENDORSEMENT_TYPE: &str = "urn:countersign:predicate:endorsement:v1";
+/// Names the form of the predicate with which a person signs that a new key is theirs too.
+pub const OWN_KEY_TYPE: &str = "urn:countersign:predicate:own-key:v1";
 /// What the ledger calls an endorsement.
 pub const ENDORSED: &str = "credential.endorsed";
+/// What the ledger calls a person's signature for a key of their own.
+pub const OWN_KEY_SIGNED: &str = "credential.vouched";
 
-/// What an endorsement says beside its subject, the enrolment of the key.
+/// What an endorsement says beside its subject: the enrolment of the key, or of one's own the registration.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endorsement {
@@ -64,10 +69,34 @@ impl FrozenEndorsement {
         nonce: String,
         now: Timestamp,
     ) -> Result<Self, CanonicalError> {
+        Self::of(ENDORSEMENT_TYPE, (credential, record), endorser, audience, nonce, now)
+    }
+
+    /// Makes the statement with which `owner` may sign from `now` on that the key `credential` is theirs too.
+    /// `registration` is the browser's answer when it was made.
+    pub fn of_own_key(
+        credential: &str,
+        registration: &str,
+        owner: Decider,
+        audience: &str,
+        nonce: String,
+        now: Timestamp,
+    ) -> Result<Self, CanonicalError> {
+        Self::of(OWN_KEY_TYPE, (credential, registration), owner, audience, nonce, now)
+    }
+
+    fn of(
+        predicate_type: &str,
+        (credential, text): (&str, &str),
+        endorser: Decider,
+        audience: &str,
+        nonce: String,
+        now: Timestamp,
+    ) -> Result<Self, CanonicalError> {
         Self::freeze(Statement {
             statement_type: STATEMENT_TYPE.to_owned(),
-            subject: subject_of(credential, record),
-            predicate_type: ENDORSEMENT_TYPE.to_owned(),
+            subject: subject_of(credential, text),
+            predicate_type: predicate_type.to_owned(),
             predicate: Endorsement {
                 endorser: endorser.approver,
                 credentials: endorser.credentials,
@@ -82,16 +111,25 @@ impl FrozenEndorsement {
 
     /// Whether it is an endorsement of exactly this enrolment.
     pub fn is_about(&self, credential: &str, record: &str) -> bool {
+        self.is(ENDORSEMENT_TYPE, credential, record)
+    }
+
+    /// Whether it says of exactly this registration that the key is its signer's too.
+    pub fn is_about_own(&self, credential: &str, registration: &str) -> bool {
+        self.is(OWN_KEY_TYPE, credential, registration)
+    }
+
+    fn is(&self, predicate_type: &str, credential: &str, text: &str) -> bool {
         let statement = self.statement();
         statement.statement_type == STATEMENT_TYPE
-            && statement.predicate_type == ENDORSEMENT_TYPE
-            && statement.subject == subject_of(credential, record)
+            && statement.predicate_type == predicate_type
+            && statement.subject == subject_of(credential, text)
     }
 }
 
-/// The credential, by the digest of the record of its enrolment.
-fn subject_of(credential: &str, record: &str) -> Vec<Subject> {
-    let digest = SubjectDigest { sha256: Digest::of(record) };
+/// The credential, by the digest of what the statement is about.
+fn subject_of(credential: &str, text: &str) -> Vec<Subject> {
+    let digest = SubjectDigest { sha256: Digest::of(text) };
     vec![Subject { name: credential.to_owned(), digest }]
 }
 

@@ -211,6 +211,10 @@ pub fn hold_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option
         return None;
     }
     let asked = &approval.subject;
+    if asked.rule_change().is_some() {
+        // Nothing runs because of it, and it is often what ends whatever was frozen for.
+        return None;
+    }
     let freeze = freezes.holding(&asked.environment, &asked.requester, now);
     hold_by(freeze, &approval.policy, now)
 }

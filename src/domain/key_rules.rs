@@ -1,6 +1,7 @@
 //! What a key must be so that its signatures count in an environment. That its owner was verified (PIN or
 //! biometry) is asked of every key and stands in no rule.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -157,6 +158,35 @@ impl KeyRefusal {
 }
 
 impl KeyRules {
+    /// What keys must be that sign where these rules and those of another environment both count. Where no
+    /// model is on both lists, those of either are good: a change that nobody can sign is one for ever.
+    pub fn strictest(one: Option<Self>, other: Option<&Self>) -> Option<Self> {
+        let (Some(one), Some(other)) = (&one, other) else { return one.or_else(|| other.cloned()) };
+        // Named one by one, so that a new requirement does not compile before it was thought of here.
+        let Self { kind, allow, deny, cool_down_seconds, minimum_keys, replacement_grace_seconds } =
+            other;
+        let both: BTreeSet<Aaguid> = match (one.allow.is_empty(), allow.is_empty()) {
+            (false, false) => one.allow.iter().filter(|it| allow.contains(it)).copied().collect(),
+            _ => BTreeSet::new(),
+        };
+        let either = || one.allow.iter().chain(allow).copied().collect();
+        let both: BTreeSet<Aaguid> = if both.is_empty() { either() } else { both };
+        let denied: BTreeSet<Aaguid> = one.deny.iter().chain(deny).copied().collect();
+        let grace = |seconds: &Option<u64>| seconds.unwrap_or_default();
+        let shortest = grace(&one.replacement_grace_seconds).min(grace(replacement_grace_seconds));
+        Some(Self {
+            kind: match (one.kind, kind) {
+                (Some(KeyKind::Synced) | None, Some(kind)) => Some(*kind),
+                (kind, _) => kind,
+            },
+            allow: both.into_iter().collect(),
+            deny: denied.into_iter().collect(),
+            cool_down_seconds: one.cool_down_seconds.max(*cool_down_seconds),
+            minimum_keys: one.minimum_keys.max(*minimum_keys),
+            replacement_grace_seconds: (shortest > 0).then_some(shortest),
+        })
+    }
+
     /// Whether they ask for nothing, so that they need not be written down.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()

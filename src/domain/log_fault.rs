@@ -72,6 +72,11 @@ pub enum LogFault {
     /// A row of the log is gone or is none that the gate writes.
     #[error("the log is damaged ({0})")]
     Damaged(String),
+    /// The rules in force are not those that this process runs with.
+    #[error(
+        "other rules are in force than this process began with: it takes them up by itself in a moment"
+    )]
+    OtherRules,
     /// The head cannot be read or kept outside the database.
     #[error("the log's head cannot be kept outside the database: {0}")]
     Outside(String),
@@ -87,6 +92,7 @@ impl LogFault {
             Self::Forked { .. } => "log_forked",
             Self::Entry(_) | Self::Damaged(_) => "log_entry_invalid",
             Self::Recovery(_) => "log_recovery_invalid",
+            Self::OtherRules => "rules_changed",
             Self::Outside(_) => "log_head_unavailable",
         }
     }
@@ -94,7 +100,7 @@ impl LogFault {
     /// Whether it goes away without anybody's doing, or with what is done outside the gate.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unchecked | Self::Unavailable(_) | Self::Outside(_) => true,
+            Self::Unchecked | Self::Unavailable(_) | Self::OtherRules | Self::Outside(_) => true,
             Self::Shrunk { .. }
             | Self::Forked { .. }
             | Self::Entry(_)

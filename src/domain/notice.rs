@@ -16,7 +16,7 @@ use crate::domain::exception::{EXCEPTION_CLOSED, EXCEPTION_OPENED, EXCEPTION_OVE
 use crate::domain::freeze::{
     FREEZE_BEGUN, FREEZE_LIFTED, FreezeScope, FrozenRequesters, RecordedFreeze,
 };
-use crate::domain::ledger::Record;
+use crate::domain::ledger::{CREDENTIAL_REVOKED, Record};
 use crate::domain::service::ServiceName;
 use crate::domain::subject::Subject;
 
@@ -57,6 +57,11 @@ fn did_not_succeed(record: &Record) -> bool {
     !succeeded(record)
 }
 
+/// A revocation that a person reported as a loss.
+fn is_loss(record: &Record) -> bool {
+    !record.data["loss"].is_null()
+}
+
 /// Every event. One more is one more row.
 #[rustfmt::skip]
 const EVENTS: &[Told] = &[
@@ -73,7 +78,8 @@ const EVENTS: &[Told] = &[
     Told { event: "key.added", kind: "credential.registered", when: always, says: |about| format!("{} registered a key. Somebody who knows nothing of it should have it revoked.", about.who()) },
     Told { event: "key.endorsed", kind: "credential.endorsed", when: always, says: |about| format!("{} signed for another person's key.", about.who()) },
     Told { event: "key.suspended", kind: "credential.suspended", when: always, says: |_| "A key was suspended: it may have been copied.".to_owned() },
-    Told { event: "key.revoked", kind: "credential.revoked", when: always, says: |about| format!("{} revoked a key.", about.who()) },
+    Told { event: "key.lost", kind: CREDENTIAL_REVOKED, when: is_loss, says: |about| format!("{} reported a key as lost. What it signed since then does not begin.", about.who()) },
+    Told { event: "key.revoked", kind: CREDENTIAL_REVOKED, when: always, says: |about| format!("{} revoked a key.", about.who()) },
     Told { event: "freeze.begun", kind: FREEZE_BEGUN, when: always, says: |about| format!("{} froze {}: nothing approved begins there.", about.who(), about.frozen()) },
     Told { event: "freeze.lifted", kind: FREEZE_LIFTED, when: always, says: |about| format!("{} lifted the freeze of {}.", about.who(), about.frozen()) },
     Told { event: "exception.opened", kind: EXCEPTION_OPENED, when: always, says: |about| format!("{} broke the glass for {}: somebody else has to sign for it.", about.who(), about.deployment_within()) },
@@ -126,6 +132,7 @@ impl About<'_> {
             Some(Subject::WorkflowRun(run)) => {
                 format!("The run {} of {}", run.run, run.repository.name)
             }
+            Some(Subject::RuleChange(_)) => "A change of the rules".to_owned(),
             None => "The deployment".to_owned(),
         }
     }
@@ -321,6 +328,7 @@ fn facts(approval: &Approval, record: &Record) -> Value {
             facts["run"] = json!(run.run);
             facts["attempt"] = json!(run.attempt);
         }
+        Subject::RuleChange(_) => {}
     }
     facts
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::action::ActionType;
+use crate::domain::attestation::NoteName;
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
@@ -91,6 +92,9 @@ pub struct Policy {
     /// Who may break the glass, where anybody may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<BreakGlass>,
+    /// For which attestor of Binary Authorization an approved image is attested before the first change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestor: Option<NoteName>,
 }
 
 /// What becomes of a request that still waits for people when a newer one for the same service comes.
@@ -169,6 +173,10 @@ pub struct Rule {
     pub from: Vec<Principal>,
     /// How many must sign, 1 to 16.
     pub count: u8,
+    /// Where rules of several environments must be met, which of them this is one of: a person counts once
+    /// within each. No configuration says it; a change of the rules is signed so ([`crate::domain::rulebook`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
 }
 
 impl Rule {
@@ -177,10 +185,15 @@ impl Rule {
         self.from.iter().any(|principal| principal.names(person, groups))
     }
 
-    /// The rule in words: `2 of release-managers or dan`.
+    /// The rule in words: `2 of release-managers or dan`, with the environment that it is one of, if any.
     pub fn in_words(&self) -> String {
         let names: Vec<String> = self.from.iter().map(ToString::to_string).collect();
-        format!("{} of {}", self.count, names.join(" or "))
+        format!("{} of {}{}", self.count, names.join(" or "), self.place())
+    }
+
+    /// The environment that it is one of, if rules of several must be met: ` for production`.
+    pub fn place(&self) -> String {
+        self.environment.as_ref().map(|name| format!(" for {name}")).unwrap_or_default()
     }
 }
 
@@ -299,6 +312,7 @@ mod tests {
             .map(|(from, count)| Rule {
                 from: from.iter().map(|name| name.parse().unwrap()).collect(),
                 count: *count,
+                environment: None,
             })
             .collect();
         Policy {
@@ -322,6 +336,7 @@ mod tests {
             github_accounts: BTreeMap::new(),
             windows: Windows::default(),
             break_glass: None,
+            attestor: None,
         }
     }
 

@@ -42,6 +42,8 @@ pub struct DeploymentRequest {
     pub steps: Option<Vec<StepPlan>>,
     /// What happens when a step fails.
     pub on_failure: Option<OnFailure>,
+    /// The approval after whose success it begins.
+    pub after: Option<ApprovalId>,
     /// Why, and until when.
     pub words: Words,
 }
@@ -111,6 +113,9 @@ pub enum RequestRefusal {
         "the environment {environment} asks for pinned trust, and nothing is pinned in the gate's configuration: whoever runs the gate runs `countersign keys bootstrap` and writes what it prints into [trust]"
     )]
     TrustUnpinned { environment: String },
+    /// What it is to come after cannot come before it.
+    #[error("after {0} nothing can begin: {1}")]
+    After(ApprovalId, String),
     /// The service is changing right now.
     #[error(
         "{service} is changing just now, so there is no steady state to compare with ({why}): try again in a minute"
@@ -158,6 +163,7 @@ impl RequestRefusal {
             Self::Arguments { .. } => "invalid_arguments",
             Self::PlainSecret { .. } => "plain_secret",
             Self::TrustUnpinned { .. } => "trust_unpinned",
+            Self::After(..) => "invalid_after",
             Self::ServiceBusy { .. } => "service_busy",
         }
     }
@@ -282,6 +288,7 @@ impl DeploymentRequest {
             plan,
             preconditions,
             commit: occasion.commit,
+            after: self.after.clone(),
         })?)
     }
 

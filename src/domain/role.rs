@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::freeze::FreezeScope;
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, Principal};
 
 /// Who has which role.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Roles {
     /// Who may freeze and lift everywhere, revoke the keys of others and endorse new ones.
     pub operators: Vec<Principal>,

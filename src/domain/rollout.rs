@@ -7,6 +7,7 @@ mod trouble;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::attestation::Attested;
 use crate::domain::check::CheckResult;
 use crate::domain::digest::Digest;
 use crate::domain::intervention::Orders;
@@ -23,6 +24,10 @@ pub use trouble::{after_exhaustion, after_refusal};
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
+    /// The attestation of the image for Binary Authorization, where the policy asks for one: made before the
+    /// first change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<Box<Attested>>,
     /// The new revision was seen to exist and to be able to serve.
     pub revision_ready: bool,
     /// How many steps of the plan were seen to serve.
@@ -195,6 +200,14 @@ pub enum Call {
 }
 
 impl Call {
+    /// Whether it brings an image into Cloud Run that was not there before.
+    pub fn brings_an_image(self) -> bool {
+        match self {
+            Self::CreateService {} | Self::CreateRevision {} => true,
+            Self::MoveTraffic { .. } | Self::Restore {} => false,
+        }
+    }
+
     /// What it does, as an order.
     pub fn in_words(self) -> String {
         match self {

@@ -59,9 +59,27 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
              left to do here."
                 .to_owned()
         }
+        State::Succeeded { serving: None, .. } if approval.subject.rule_change().is_some() => {
+            "The new rules are in force for whatever is asked for from now on. Nothing is left to do."
+                .to_owned()
+        }
         State::Succeeded { serving: None, .. } => format!(
             "{requester} used its one grant for exactly what was signed. Nothing is left to do."
         ),
+        State::Failed { reason, .. } if approval.subject.rule_change().is_some() => {
+            format!("The change did not come into force: {}. The gate asks again if it is still needed.", clause(reason))
+        }
+        State::NeedsAttention { reason, .. } if approval.subject.rule_change().is_some() => format!(
+            "The old rules stay in force: {}. Whoever looks after the gate has to find out why.",
+            clause(reason)
+        ),
+        State::Rejected { name, reason, .. } if approval.subject.rule_change().is_some() => {
+            let why = reason.as_ref().map(|reason| format!(": “{}”", reason.trim()));
+            format!(
+                "{name} rejected it{} The old rules stay in force. Put the configuration file right; the gate asks again tomorrow if it still says the same.",
+                why.unwrap_or_else(|| ".".to_owned())
+            )
+        }
         State::Failed { reason, .. } => format!(
             "The rollout failed: {}. {requester} has to remove the cause and ask again.",
             clause(reason)
@@ -92,9 +110,15 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
              asks again."
                 .to_owned()
         }
+        State::Cancelled { .. } if approval.subject.rule_change().is_some() => {
+            "The configuration file says the rules in force again, so there is nothing to sign.".to_owned()
+        }
         State::Cancelled { .. } => format!(
             "{requester} took the request back. Nothing was changed; nobody has to do anything."
         ),
+        State::Superseded { by, .. } if approval.subject.rule_change().is_some() => {
+            format!("The configuration file says something else by now: decide on {by} instead.")
+        }
         State::Superseded { by, .. } => superseded(by),
         State::Withdrawn { .. } => format!(
             "A signature was taken back before the rollout began. Nothing was changed; \
@@ -128,6 +152,11 @@ impl Words {
                 missed: "The run was not let on",
                 held: "the run",
             },
+            Subject::RuleChange(_) => Self {
+                not_begun: "the rules did not come into force",
+                missed: "The rules did not come into force",
+                held: "the change",
+            },
         }
     }
 }
@@ -141,14 +170,26 @@ fn approved(approval: &Approval) -> String {
         );
     }
     match approval.subject.subject() {
-        Subject::Deployment(_) => "Everybody who has to sign has signed. The rollout begins by \
-             itself; nobody has to do anything."
-            .to_owned(),
+        Subject::Deployment(deployment) => match &deployment.after {
+            None => {
+                "Everybody who has to sign has signed. The rollout begins by itself; nobody has \
+                     to do anything."
+                    .to_owned()
+            }
+            Some(before) => format!(
+                "Everybody who has to sign has signed. The rollout begins by itself when {before} has \
+                 succeeded, if that is before {}.",
+                moment(approval.runs_out_at())
+            ),
+        },
         Subject::WorkflowRun(_) => {
             "Everybody who has to sign has signed. The gate tells GitHub by \
              itself; nobody has to do anything."
                 .to_owned()
         }
+        Subject::RuleChange(_) => "Everybody who has to sign has signed. The new rules come into \
+             force by themselves; nobody has to do anything."
+            .to_owned(),
         Subject::Action(_) => format!(
             "Everybody who has to sign has signed. {} may use the grant once, until {}.",
             approval.subject.requester.display_name(),
@@ -172,7 +213,7 @@ fn pending(approval: &Approval, now: Timestamp) -> String {
             let count = progress.needed - progress.met;
             let more = if progress.met > 0 { " more" } else { "" };
             let plural = if count == 1 { "" } else { "s" };
-            format!("{count}{more} signature{plural} from {}", names.join(" or "))
+            format!("{count}{more} signature{plural} from {}{}", names.join(" or "), rule.place())
         })
         .collect();
     if missing.is_empty() {

@@ -12,6 +12,8 @@ use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical
 use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
 use crate::domain::ids::{ApprovalId, short_code};
+use crate::domain::rule_change::RuleChange;
+use crate::domain::rulebook::RULES_ENVIRONMENT;
 use crate::domain::time;
 use crate::domain::workflow_run::WorkflowRun;
 
@@ -30,6 +32,9 @@ pub enum Subject {
     /// A run of GitHub Actions that waits at an environment, which the gate answers.
     #[serde(rename = "countersign/workflow_run/v1")]
     WorkflowRun(Box<WorkflowRun>),
+    /// A change of the rules themselves, which the gate takes up.
+    #[serde(rename = "countersign/policy_change/v1")]
+    RuleChange(Box<RuleChange>),
 }
 
 /// What every subject says.
@@ -41,7 +46,8 @@ pub struct Facts {
     pub audience: String,
     /// The environment whose policy rules.
     pub environment: String,
-    /// Who asks, as their token says; of a run, which has none, what follows from its other facts.
+    /// Who asks, as their token says; of a run or a change of the rules, which have none, what follows from
+    /// their other facts.
     pub requester: Requester,
     /// Why, in the requester's words.
     pub reason: String,
@@ -119,6 +125,7 @@ impl Subject {
             Self::Deployment(deployment) => &deployment.facts,
             Self::Action(action) => &action.facts,
             Self::WorkflowRun(run) => &run.facts,
+            Self::RuleChange(change) => &change.facts,
         }
     }
 
@@ -128,15 +135,18 @@ impl Subject {
             Self::Deployment(_) => "deployment",
             Self::Action(_) => "action",
             Self::WorkflowRun(_) => "workflow_run",
+            Self::RuleChange(_) => "policy_change",
         }
     }
 
-    /// What it is about, for lists: the whole name of a service, the tool of an action, the repository of a run.
+    /// What it is about, for lists: the whole name of a service, the tool of an action, the repository of a run;
+    /// the rules, of a change of them.
     pub fn target(&self) -> &str {
         match self {
             Self::Deployment(deployment) => deployment.service.as_str(),
             Self::Action(action) => &action.tool,
             Self::WorkflowRun(run) => &run.repository.name,
+            Self::RuleChange(_) => RULES_ENVIRONMENT,
         }
     }
 
@@ -146,6 +156,7 @@ impl Subject {
             Self::Deployment(deployment) => deployment.service.service(),
             Self::Action(action) => &action.tool,
             Self::WorkflowRun(run) => &run.repository.name,
+            Self::RuleChange(_) => RULES_ENVIRONMENT,
         }
     }
 
@@ -153,7 +164,7 @@ impl Subject {
     pub fn deployment(&self) -> Option<&Deployment> {
         match self {
             Self::Deployment(deployment) => Some(deployment),
-            Self::Action(_) | Self::WorkflowRun(_) => None,
+            Self::Action(_) | Self::WorkflowRun(_) | Self::RuleChange(_) => None,
         }
     }
 
@@ -161,7 +172,7 @@ impl Subject {
     pub fn action(&self) -> Option<&Action> {
         match self {
             Self::Action(action) => Some(action),
-            Self::Deployment(_) | Self::WorkflowRun(_) => None,
+            Self::Deployment(_) | Self::WorkflowRun(_) | Self::RuleChange(_) => None,
         }
     }
 
@@ -169,7 +180,15 @@ impl Subject {
     pub fn workflow_run(&self) -> Option<&WorkflowRun> {
         match self {
             Self::WorkflowRun(run) => Some(run),
-            Self::Deployment(_) | Self::Action(_) => None,
+            Self::Deployment(_) | Self::Action(_) | Self::RuleChange(_) => None,
+        }
+    }
+
+    /// The change of the rules, if it is one.
+    pub fn rule_change(&self) -> Option<&RuleChange> {
+        match self {
+            Self::RuleChange(change) => Some(change),
+            Self::Deployment(_) | Self::Action(_) | Self::WorkflowRun(_) => None,
         }
     }
 }
@@ -189,6 +208,12 @@ impl From<Action> for Subject {
 impl From<WorkflowRun> for Subject {
     fn from(run: WorkflowRun) -> Self {
         Self::WorkflowRun(Box::new(run))
+    }
+}
+
+impl From<RuleChange> for Subject {
+    fn from(change: RuleChange) -> Self {
+        Self::RuleChange(Box::new(change))
     }
 }
 
@@ -233,6 +258,11 @@ impl FrozenSubject {
     /// The run, if it is one.
     pub fn workflow_run(&self) -> Option<&WorkflowRun> {
         self.subject.workflow_run()
+    }
+
+    /// The change of the rules, if it is one.
+    pub fn rule_change(&self) -> Option<&RuleChange> {
+        self.subject.rule_change()
     }
 
     /// The canonical JSON.

@@ -2,18 +2,23 @@
 //!
 //! Sentences hold words that people, issuers or Cloud Run wrote; whoever shows one treats it as others' text.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::domain::agent_credential::AGENT_REVOCATION;
 use crate::domain::approval::State;
 use crate::domain::check::results_in_words;
 use crate::domain::drift::{DRIFT_EXPLAINED, DRIFT_FOUND, SERVICE_OBSERVED};
+use crate::domain::endorsement::OWN_KEY_SIGNED;
 use crate::domain::exception::{EXCEPTION_CLOSED, EXCEPTION_OPENED, EXCEPTION_OVERDUE};
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
 use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
-use crate::domain::ledger::{ApprovalRecord, Record};
+use crate::domain::ledger::{ApprovalRecord, CREDENTIAL_REVOKED, Record};
+use crate::domain::loss::LossReport;
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
 use crate::domain::rollout::{Answer, Call, Progress};
+use crate::domain::rulebook::RULES_IN_FORCE;
 use crate::domain::workflow_run::RUN_WAITS;
 
 impl Record {
@@ -61,6 +66,9 @@ fn of_approval(kind: &str, approval: &ApprovalRecord) -> String {
             _ => "A newer request took its place.".to_owned(),
         },
         "run.let_on" => "Everything that was needed was signed: the run is let on.".to_owned(),
+        RULES_IN_FORCE => {
+            "Everybody who has to sign has signed: the new rules are in force.".to_owned()
+        }
         "grant.consumed" => "The grant was used for what was signed.".to_owned(),
         "rollout.begun" => "The rollout began.".to_owned(),
         "rollout.call_announced" => announced(&approval.state),
@@ -186,6 +194,7 @@ fn of_event(record: &Record) -> String {
             text("version"),
             text("configuration_digest")
         ),
+        RULES_IN_FORCE => "The rules that the configuration said then bind from here on: they change only with the signatures that they ask for.".to_owned(),
         "policy.changed" => match data["policy_digest"].as_str() {
             Some(digest) => format!("The policy of {} is now {digest}.", text("environment")),
             None => format!("The environment {} has no policy any more.", text("environment")),
@@ -197,6 +206,28 @@ fn of_event(record: &Record) -> String {
             format!("{} signed in, as a member of {groups}.", text("name"))
         }
         "credential.registered" => format!("{who} registered the key {}.", text("credential")),
+        OWN_KEY_SIGNED => format!(
+            "{who} signed with the key {} that the new key {} is theirs too.",
+            text("signed_with"),
+            text("credential")
+        ),
+        CREDENTIAL_REVOKED if !text("credential").starts_with(AGENT_REVOCATION) => {
+            match lost_since(data) {
+                Some(since) => {
+                    format!(
+                        "{} reported the key {} as lost since {since}.",
+                        text("by_name"),
+                        text("credential")
+                    )
+                }
+                None => format!(
+                    "{} revoked the key {}, because “{}”.",
+                    text("by_name"),
+                    text("credential"),
+                    text("reason").trim()
+                ),
+            }
+        }
         "agent_credential.issued" => format!(
             "{} issued a credential for the agent {}, for {} until {}.",
             text("by_name"),
@@ -276,6 +307,11 @@ fn of_event(record: &Record) -> String {
             None => format!("{}.", in_words(other)),
         },
     }
+}
+
+/// Since when a key is lost, if a revocation is the report of that.
+fn lost_since(data: &Value) -> Option<Timestamp> {
+    Some(LossReport::read(data["loss"]["report"].as_str()?)?.since)
 }
 
 /// A run of GitHub Actions and where it waits.

@@ -178,6 +178,7 @@ pub async fn revoke(
         by: profile.person.clone(),
         by_name: profile.name.clone(),
         reason: reason.to_owned(),
+        loss: None,
     };
     let mut writer = storage.begin().await?;
     writer.record(CREDENTIAL_REVOKED, json!(revocation), now).await?;

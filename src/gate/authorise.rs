@@ -3,39 +3,51 @@
 //! The database is not believed: what it says is only the place where the bytes are found. The
 //! worker asks this before every call to Cloud Run, however often it asked before.
 
+mod finding;
+mod given_up;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::domain::action::{Action, ActionType};
 use crate::domain::approval::State;
-use crate::domain::decision::{Decision, standing};
+use crate::domain::attestation::NoteName;
 use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
 use crate::domain::json_schema::fits;
 use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN, RUN_LET_ON};
 use crate::domain::policy::TrustLevel;
+use crate::domain::rule_change::RuleChange;
 use crate::domain::subject::Subject;
 use crate::domain::workflow_run::WorkflowRun;
-use crate::gate::GateError;
 use crate::gate::evidence::{gather, gather_at};
 use crate::gate::newest::refuse_later_entries;
 use crate::gate::orders::first_unsigned;
+use crate::gate::rules_in_force::were_in_force;
 use crate::proof::checkpoint::TrustedLog;
-use crate::proof::evidence::{Evidence, Trust};
-use crate::proof::verify::{Code, Failure, Verified, verify_evidence};
-use crate::storage::{RecordedRevocation, Storage, StorageError, StoredApproval};
+use crate::proof::evidence::Trust;
+use crate::proof::verify::{Code, Verified, verify_evidence};
+use crate::storage::{Storage, StoredApproval};
+
+pub use finding::NotAuthorised;
 
 /// A deployment whose evidence was verified just now. Only [`authorise`] makes one, and nothing
 /// calls Cloud Run without one.
 #[derive(Debug)]
 pub struct Authorised {
     deployment: Deployment,
+    attestor: Option<NoteName>,
 }
 
 impl Authorised {
     /// What may be rolled out.
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
+    }
+
+    /// For which attestor its image is attested first, as the policy says under which people signed.
+    pub fn attestor(&self) -> Option<&NoteName> {
+        self.attestor.as_ref()
     }
 }
 
@@ -85,125 +97,17 @@ impl AuthorisedRun {
     }
 }
 
-/// What does not hold.
-#[derive(Debug, thiserror::Error)]
-pub enum NotAuthorised {
-    /// A check of the evidence failed.
-    #[error(transparent)]
-    Evidence(#[from] Failure),
-    /// The evidence holds and is not one of an approval.
-    #[error("the evidence holds, and it is not one of an approval: it ends in {0}")]
-    NotApproved(&'static str),
-    /// The arguments of an action are none that its tool takes.
-    #[error("what was approved calls its tool with something that it does not take: {0}")]
-    Arguments(String),
-    /// What was approved is something else than a rollout.
-    #[error("what was approved is no rollout: it is of the kind {0}")]
-    OtherKind(&'static str),
-    /// The stored row says something else than the evidence.
-    #[error("the stored approval is not the one that the evidence proves: {0} differs")]
-    Row(&'static str),
-    /// A key that signed was revoked before anything was rolled out, as is known outside the database.
-    #[error(
-        "the key {0} with which it was signed was revoked before the rollout began: ask again, and have the new request signed with a key that is still good"
-    )]
-    RevokedBefore(String),
-    /// A key that signed was revoked before anything was rolled out.
-    #[error(
-        "{} revoked a key of {} with which it was signed, at {} ({:?}), before the rollout began: ask again, and have the new request signed with a key that is still good",
-        .0.revocation.by_name, .0.revocation.person.subject, .0.at, .0.revocation.reason
-    )]
-    Revoked(Box<RecordedRevocation>),
-    /// A key that had to be there beside the one that signed had been given up before.
-    #[error(
-        "{0} is said to have had the key {1} beside the one that they signed with, and it had been given up before: ask again, and have the new request signed when the key is replaced"
-    )]
-    OtherKeyGivenUp(String, String),
-    /// The rollout began after the approval had run out.
-    #[error(
-        "the rollout began at {begun}, and the approval ran out at {ran_out}: ask again and have it signed again"
-    )]
-    BegunLate {
-        /// When it began, as the log says.
-        begun: Timestamp,
-        /// Until when it had to.
-        ran_out: Timestamp,
-    },
-    /// Something began or went forward while the policy had everything closed.
-    #[error("it went forward outside the windows of its policy: {0}")]
-    OutsideWindow(String),
-    /// An entry tells the rollout what nobody signed.
-    #[error("entry {0} of the log tells the rollout what no approver signed")]
-    UnsignedOrder(u64),
-    /// The policy asks for pinned anchors, and this gate has none.
-    #[error(
-        "the environment {0} asks for pinned trust, and nothing is pinned in this gate's configuration: write [trust] again as it was, and ask again"
-    )]
-    Unpinned(String),
-    /// Too few witnesses have signed a head that covers the approval yet.
-    #[error("the rollout begins when enough witnesses have signed the log: {0}")]
-    NotWitnessed(Failure),
-    /// After the approval's last entry the log is not whole.
-    #[error(
-        "entry {0} of the log is missing, or not the one that the log key signed there: what it says of this approval is not known"
-    )]
-    LogGap(u64),
-    /// The approval's own chain of entries ends before the approval does.
-    #[error("entry {0} of the log is a later one of this approval, and not in its evidence")]
-    Outdated(u64),
-    /// A row that the evidence needs is gone, or is none that the gate writes.
-    #[error("the evidence is not complete: {0}")]
-    Incomplete(String),
-    /// The evidence could not be read now.
-    #[error(transparent)]
-    Storage(StorageError),
+/// A change of the rules whose evidence was verified just now. Only [`authorise_rule_change`] makes one, and no
+/// rules come into force without one.
+#[derive(Debug)]
+pub struct AuthorisedRuleChange {
+    change: RuleChange,
 }
 
-impl NotAuthorised {
-    /// The stable name of the finding: that of the failed check, where there is one.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Evidence(failure) => failure.code().as_str(),
-            Self::NotApproved(_) => "not_approved",
-            Self::Arguments(_) => "invalid_arguments",
-            Self::OtherKind(_) => "other_kind",
-            Self::Row(_) => "row_mismatch",
-            Self::RevokedBefore(_) => "credential_revoked",
-            Self::Revoked(_) => "credential_revoked",
-            Self::OtherKeyGivenUp(..) => "key_not_accepted",
-            Self::BegunLate { .. } => "begun_late",
-            Self::OutsideWindow(_) => "outside_window",
-            Self::UnsignedOrder(_) => "order_unsigned",
-            Self::Unpinned(_) => "trust_unpinned",
-            Self::NotWitnessed(failure) => failure.code().as_str(),
-            Self::LogGap(_) => "log_gap",
-            Self::Outdated(_) => "evidence_outdated",
-            Self::Incomplete(_) => "evidence_incomplete",
-            Self::Storage(StorageError::Log(fault)) => fault.code(),
-            Self::Storage(_) => "evidence_unreadable",
-        }
-    }
-}
-
-impl From<StorageError> for NotAuthorised {
-    fn from(error: StorageError) -> Self {
-        GateError::from(error).into()
-    }
-}
-
-impl From<GateError> for NotAuthorised {
-    fn from(error: GateError) -> Self {
-        match error {
-            // A database that fails is asked again; a row that is not what the gate writes stays so.
-            GateError::Storage(
-                error @ (StorageError::ImpossibleRow { .. } | StorageError::Missing { .. }),
-            ) => Self::Incomplete(error.to_string()),
-            GateError::Storage(error) => Self::Storage(error),
-            GateError::NotFound => {
-                Self::Incomplete("a row that it needs is not in the database".to_owned())
-            }
-            other => Self::Incomplete(other.to_string()),
-        }
+impl AuthorisedRuleChange {
+    /// What may come into force.
+    pub fn change(&self) -> &RuleChange {
+        &self.change
     }
 }
 
@@ -218,8 +122,11 @@ pub async fn authorise(
 ) -> Result<Authorised, NotAuthorised> {
     let verified = verify_approved(storage, trust, stored).await?;
     match verified.subject().subject() {
-        Subject::Deployment(deployment) => Ok(Authorised { deployment: (**deployment).clone() }),
-        other @ (Subject::Action(_) | Subject::WorkflowRun(_)) => {
+        Subject::Deployment(deployment) => Ok(Authorised {
+            deployment: (**deployment).clone(),
+            attestor: verified.policy().attestor.clone(),
+        }),
+        other @ (Subject::Action(_) | Subject::WorkflowRun(_) | Subject::RuleChange(_)) => {
             Err(NotAuthorised::OtherKind(other.kind()))
         }
     }
@@ -267,6 +174,22 @@ pub async fn authorise_run(
     Ok(AuthorisedRun { run: run.clone() })
 }
 
+/// A change of the rules that may come into force, because the evidence of its approval holds under the rules
+/// that are in force now.
+///
+/// # Errors
+/// As [`authorise`].
+pub async fn authorise_rule_change(
+    storage: &Storage,
+    trust: &Trust,
+    stored: &StoredApproval,
+) -> Result<AuthorisedRuleChange, NotAuthorised> {
+    let verified = verify_approved(storage, trust, stored).await?;
+    let subject = verified.subject().subject();
+    let change = subject.rule_change().ok_or(NotAuthorised::OtherKind(subject.kind()))?.clone();
+    Ok(AuthorisedRuleChange { change })
+}
+
 /// Until when what was approved had to begin, by the signed entries.
 fn ran_out(verified: &Verified) -> Timestamp {
     let mut ran_out = verified.subject().expires_at;
@@ -306,12 +229,16 @@ async fn verify_approved(
     if policy.enrolment.requires_pinned_trust && trust.level() == TrustLevel::Unpinned {
         return Err(NotAuthorised::Unpinned(policy.environment.clone()));
     }
+    let asked = evidence.entries.first().map_or(0, |entry| entry.index);
+    if !were_in_force(&storage.rules(), asked, verified.subject(), policy) {
+        return Err(NotAuthorised::OtherRules(policy.environment.clone()));
+    }
     refuse_begun_late(&verified)?;
     if let Some(place) = first_unsigned(verified.records()) {
         let entry = evidence.entries.get(place).map_or(0, |entry| entry.index);
         return Err(NotAuthorised::UnsignedOrder(entry));
     }
-    refuse_revoked(storage, &evidence, &verified).await?;
+    given_up::refuse(storage, trust, &evidence, &verified).await?;
     let last = evidence.entries.last().map_or(0, |entry| entry.index);
     let log = TrustedLog::parse(&trust.log)
         .ok_or_else(|| NotAuthorised::Incomplete("the pinned log key cannot be read".to_owned()))?;
@@ -377,50 +304,6 @@ async fn refuse_unwitnessed(
         }
         Err(failure) => Err(failure.into()),
     }
-}
-
-/// A key that was revoked before the first call counts no more, although its signature was good when
-/// it was made. Later the rollout goes on: stopping half-way would help nobody, and whoever wants that
-/// can move the traffic back. The keys' rows are not asked: the signed entries say it, and what is known
-/// outside the database of those that are no longer in it.
-async fn refuse_revoked(
-    storage: &Storage,
-    evidence: &Evidence,
-    verified: &Verified,
-) -> Result<(), NotAuthorised> {
-    let mut entries = evidence.entries.iter().zip(verified.records());
-    let first_call = entries.find(|(_, record)| record.kind == CALL_ANNOUNCED);
-    let first_call = first_call.map_or(u64::MAX, |(entry, _)| entry.index);
-    // A signature that was taken back counts for nothing, whatever became of its key.
-    let standing = standing(verified.decisions());
-    let revocations = storage.revocations().await.map_err(GateError::from)?;
-    let revoked = revocations.into_iter().find(|found| {
-        let signed = |decision: &&Decision| decision.credential == found.revocation.credential;
-        found.index < first_call && standing.iter().any(signed)
-    });
-    if let Some(found) = revoked {
-        return Err(NotAuthorised::Revoked(Box::new(found)));
-    }
-    for decision in standing {
-        let revoked_at = storage.revoked_at(&decision.credential);
-        if revoked_at.is_some_and(|index| index < first_call) {
-            return Err(NotAuthorised::RevokedBefore(decision.credential.clone()));
-        }
-    }
-    refuse_given_up(storage, verified)
-}
-
-/// Evidence shows that a person had other keys when they decided. That one of them had been revoked before
-/// shows only where the evidence says it, so the log is asked as well.
-fn refuse_given_up(storage: &Storage, verified: &Verified) -> Result<(), NotAuthorised> {
-    for other in verified.other_keys() {
-        let revoked = storage.revoked_at(&other.credential);
-        if other.revoked.is_none() && revoked.is_some_and(|index| index < other.decided) {
-            let person = other.person.subject.clone();
-            return Err(NotAuthorised::OtherKeyGivenUp(person, other.credential.clone()));
-        }
-    }
-    Ok(())
 }
 
 /// The row is what the worker goes by, so it must say what was proved.

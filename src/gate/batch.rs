@@ -13,6 +13,7 @@ use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::{DecidedOn, Decider, FrozenStatement, Predicate, Saying};
 use crate::gate::decide::{Prepared, RelyingParty, encode, record};
 use crate::gate::keys::accepted_keys;
+use crate::gate::loss::void_signature;
 use crate::gate::signature::{Signed, check, give_out, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::UnverifiedAssertion;
@@ -56,6 +57,12 @@ pub async fn prepare(
     let mut keys = Vec::with_capacity(members.len());
     for one in &members {
         keys.push(keys_for(storage, trust, &session.profile, &one.approval, now).await?);
+        if gesture.verdict == Verdict::Approve
+            && let Some((void, _)) = void_signature(storage, trust, &one.approval).await?
+        {
+            let refusal = CeremonyRefusal::SignatureVoid(void.name.clone());
+            return Err(GateError::from(refusal).of_member(&one.approval));
+        }
     }
     let credentials = in_common(keys);
     if credentials.is_empty() {

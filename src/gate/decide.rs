@@ -14,6 +14,7 @@ use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::{DecidedOn, Decider, FrozenStatement, Predicate, Saying};
 use crate::gate::endorse::signing_keys;
 use crate::gate::keys::accepted_keys;
+use crate::gate::loss::void_signature;
 use crate::gate::signature::{Signed, check, give_out, note_refusal};
 use crate::gate::{CeremonyRefusal, GateError, refusals};
 use crate::proof::assertion::{CredentialRecord, UnverifiedAssertion};
@@ -75,6 +76,12 @@ pub async fn prepare(
             Some(stored.approval.may_withdraw(person, name, now)?.statement_digest)
         }
     };
+    // Nobody completes what would not be executed.
+    if verdict == Verdict::Approve
+        && let Some((void, _)) = void_signature(storage, trust, &stored.approval).await?
+    {
+        return Err(CeremonyRefusal::SignatureVoid(void.name.clone()).into());
+    }
     let policy = &stored.approval.policy;
     let credentials = match withdraws {
         None => accepted_keys(storage, trust, policy, person, now).await?.keys,

@@ -2,7 +2,8 @@
 //!
 //! Two steps with the directory in between: the browser makes the key, and the person signs in
 //! once more with the OpenID nonce set to the digest of the browser's answer. So the directory's
-//! own signature says that this key is this person's; a session alone cannot add a key.
+//! own signature says that this key is this person's; a session alone cannot add a key. Whoever has keys
+//! already signs with one of them in between ([`crate::gate::own_key`]).
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,8 @@ use serde_json::json;
 
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
-use crate::gate::decide::encode;
+use crate::gate::decide::{RelyingParty, encode};
+use crate::gate::own_key::{self, Wanted};
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::integrations::login_oidc::VerifiedSignIn;
 use crate::integrations::passkeys::Registered;
@@ -78,13 +80,23 @@ pub async fn find(
     Ok((ceremony, begun.state))
 }
 
-/// Keeps a verified registration until the directory vouches for it, and gives the OpenID nonce
-/// that the next sign-in must carry: base64url of SHA-256 of the browser's answer.
+/// What a registration that was received needs next.
+pub struct Received {
+    /// The OpenID nonce that the next sign-in must carry: base64url of SHA-256 of the browser's answer.
+    pub nonce: String,
+    /// What the person has to sign before with a key that they have, if they have one.
+    pub own_key: Option<Wanted>,
+}
+
+/// Keeps a verified registration until the directory vouches for it.
 pub async fn receive(
     storage: &Storage,
+    party: &RelyingParty,
+    session: &Session,
     mut ceremony: Ceremony,
     registered: Registered,
-) -> Result<String, GateError> {
+    now: Timestamp,
+) -> Result<Received, GateError> {
     if storage.credential(&registered.credential_id).await?.is_some() {
         return Err(CeremonyRefusal::AlreadyRegistered.into());
     }
@@ -92,11 +104,13 @@ pub async fn receive(
         serde_json::from_str(&ceremony.state).map_err(|_| CeremonyRefusal::UnknownEnrolment)?;
     let response = String::from_utf8(registered.registration_response.clone());
     let response = response.map_err(|_| CeremonyRefusal::UnknownEnrolment)?;
+    let about = (ceremony.id.as_str(), registered.credential_id.as_slice(), response.as_str());
+    let own_key = own_key::prepare(storage, party, session, about, now).await?;
     let nonce = nonce_of(&response);
     ceremony.registration = Some(response);
     ceremony.verified = Some(json!(Waiting { name: begun.name, registered }).to_string());
     storage.update_ceremony(&ceremony).await?;
-    Ok(nonce)
+    Ok(Received { nonce, own_key })
 }
 
 /// The OpenID nonce that binds an ID token to a registration response.
@@ -124,6 +138,8 @@ pub async fn finish(
     let registration = ceremony.registration.ok_or(CeremonyRefusal::UnknownEnrolment)?;
     let waiting: Waiting =
         serde_json::from_str(&verified).map_err(|_| CeremonyRefusal::UnknownEnrolment)?;
+    let id = &waiting.registered.credential_id;
+    own_key::require(storage, &ceremony.person, (id, &registration)).await?;
     let credential = credential_of(waiting, registration, ceremony.person, sign_in, now);
     match writer.insert_credential(&credential).await {
         Err(StorageError::Duplicate(_)) => return Err(CeremonyRefusal::AlreadyRegistered.into()),

@@ -18,15 +18,19 @@ pub mod freezes;
 pub mod grants;
 pub mod intervene;
 pub mod keys;
+pub mod loss;
 mod newest;
 pub mod notices;
 mod orders;
+pub mod own_key;
 pub mod recover;
 pub mod refusals;
 pub mod request;
 pub mod revoke;
 pub mod rollout;
 pub mod rule;
+pub mod rule_changes;
+pub mod rules_in_force;
 pub mod runs_asked;
 pub mod sign_in;
 pub mod signature;
@@ -312,9 +316,22 @@ pub enum CeremonyRefusal {
         "this registration is over or was begun in another session: begin again on the keys page"
     )]
     UnknownEnrolment,
+    /// No key that the person has signed for the new one.
+    #[error(
+        "you have a key already, and none of your keys signed that the new one is yours too: begin again on the keys page and use a key that you have when you are asked for it, or report it as lost first"
+    )]
+    OwnKeyMissing,
+    /// The key is said to be lost from a later time on.
+    #[error("the key cannot be lost since a time that lies ahead: say since when, in UTC")]
+    LossAhead,
+    /// A signature that stands in the approval counts for nothing any more.
+    #[error(
+        "the signature of {0} on this counts no more, since its key was given up: {0} takes it back and signs again with another key, or the pipeline asks again"
+    )]
+    SignatureVoid(String),
     /// The directory vouched for somebody else.
     #[error(
-        "the sign-in that should vouch for the new key was by another person: begin again on the keys page"
+        "the sign-in that should vouch for the key was by another person: begin again on the keys page"
     )]
     OtherPerson,
     /// The key is registered already.
@@ -389,6 +406,9 @@ impl CeremonyRefusal {
             Self::UnknownCredential => "unknown_credential",
             Self::UnreadableCredential(_) => "credential_unreadable",
             Self::UnknownEnrolment => "unknown_enrolment",
+            Self::OwnKeyMissing => "own_key_missing",
+            Self::LossAhead => "invalid_time",
+            Self::SignatureVoid(_) => "signature_void",
             Self::OtherPerson => "other_person",
             Self::AlreadyRegistered => "already_registered",
             Self::AgentGrant => "invalid_agent_credential",

@@ -231,6 +231,7 @@ async fn carry_out(
             by: by.clone(),
             by_name: by.subject.clone(),
             reason: KNOWN_OUTSIDE.to_owned(),
+            loss: None,
         };
         writer.revoke_credential(&id, &revocation, now).await?;
     }

@@ -2,11 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::approval::Approval;
+use crate::domain::approval::{Approval, Status};
 use crate::domain::batch::{AskedBatch, LARGEST_BATCH, MOST_IN_BATCH, batch_key};
 use crate::domain::digest::Digest;
 use crate::domain::policy::{NewerRequest, Policy};
 use crate::domain::recovery::Lineage;
+use crate::domain::request::RequestRefusal;
 use crate::domain::subject::{FrozenSubject, Requester};
 use crate::domain::workflow_run::WorkflowRun;
 use crate::gate::{Crowding, GateError, Repetition};
@@ -91,6 +92,7 @@ pub async fn create(
         notify: attempt.notify.map(str::to_owned),
     };
     slow_down(&mut writer, attempt.requester.requester_key(), policy, now).await?;
+    look_before(&mut writer, &subject).await?;
     let superseded = make_room(&mut writer, &subject, policy).await?;
     let stored = writer.create(Approval::request(subject, policy.clone()), &asked, now).await?;
     if let Some(batch) = &attempt.batch {
@@ -130,7 +132,7 @@ pub async fn create_for_run(
         requester_key,
         idempotency_key,
         request_digest: *subject.digest(),
-        asked_with: AskedWith::Webhook { recorded: run.recorded() },
+        asked_with: AskedWith::Said { recorded: run.recorded() },
         notify: None,
     };
     slow_down(&mut writer, &asked.requester_key, policy, now).await?;
@@ -159,6 +161,35 @@ async fn slow_down(
     let left = oldest.saturating_add(HOUR).unwrap_or(now).duration_since(now).as_secs();
     let wait_seconds = u64::try_from(left).unwrap_or_default() + 1;
     Err(Crowding::TooFast { requester, environment, most, wait_seconds }.into())
+}
+
+/// What a rollout is to come after must be a rollout that the same requester asked for, and one that can still
+/// succeed.
+///
+/// # Errors
+/// [`RequestRefusal::After`].
+async fn look_before(writer: &mut Writer, subject: &FrozenSubject) -> Result<(), GateError> {
+    let Some(after) = subject.deployment().and_then(|one| one.after.clone()) else { return Ok(()) };
+    let refused =
+        |problem: &str| Err(RequestRefusal::After(after.clone(), problem.to_owned()).into());
+    let before = writer.approval(&after).await?.map(|stored| stored.approval);
+    let is_own = |one: &Approval| {
+        one.subject.requester.key == subject.requester.key && one.subject.deployment().is_some()
+    };
+    let Some(before) = before.filter(is_own) else {
+        return refused("you asked for no deployment of this name. Ask for that one first");
+    };
+    match before.status() {
+        Status::Pending
+        | Status::Approved
+        | Status::Executing
+        | Status::NeedsAttention
+        | Status::Succeeded => Ok(()),
+        ended => refused(&format!(
+            "it has ended as {}. Ask for that one again first",
+            ended.as_str().replace('_', " ")
+        )),
+    }
 }
 
 /// The older requests for the same service whose place the new one takes.

@@ -42,6 +42,7 @@ pub async fn revoke(
         by: profile.person.clone(),
         by_name: profile.name.clone(),
         reason: reason.to_owned(),
+        loss: None,
     };
     let mut writer = storage.begin().await?;
     if writer.revoke_credential(&credential.id, &revocation, now).await? {

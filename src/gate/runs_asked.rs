@@ -193,6 +193,6 @@ fn run_of(subject: &FrozenSubject) -> Option<(u64, u64)> {
             Some((number("repository_id")?, number("run_id")?))
         }
         Subject::WorkflowRun(run) => Some((run.repository.id, run.run)),
-        Subject::Action(_) => None,
+        Subject::Action(_) | Subject::RuleChange(_) => None,
     }
 }

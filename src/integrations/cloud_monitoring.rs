@@ -10,8 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::domain::check::MonitoringCheck;
-use crate::integrations::cloud_credentials::CloudCredentials;
-use crate::integrations::cloud_run::CloudRunCredentials;
+use crate::integrations::cloud_credentials::{CloudCredentials, GoogleAccount};
 use crate::integrations::outbound::OutboundHttp;
 
 /// Where Google's Cloud Monitoring is.
@@ -28,7 +27,7 @@ pub struct MonitoringSettings {
     /// Where it is: [`GOOGLE_MONITORING`], or a sandbox.
     pub endpoint: Url,
     /// Whose rights are used: the same as at Cloud Run.
-    pub credentials: CloudRunCredentials,
+    pub account: GoogleAccount,
 }
 
 /// Cloud Monitoring of one project.
@@ -76,7 +75,7 @@ enum TypedValue {
 impl CloudMonitoring {
     /// Touches neither the network nor the credentials: they are looked for at the first call.
     pub fn new(settings: MonitoringSettings, http: OutboundHttp) -> Self {
-        let credentials = CloudCredentials::new(settings.credentials, SCOPE);
+        let credentials = CloudCredentials::new(settings.account.clone(), SCOPE);
         Self { settings, http, credentials }
     }
 

@@ -15,7 +15,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use google_cloud_auth::credentials::anonymous;
+use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::error::Error;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_gax::retry_policy::NeverRetry;
@@ -35,6 +35,7 @@ use crate::domain::observation::{
 };
 use crate::domain::service::ServiceName;
 use crate::domain::template::APPROVAL_ANNOTATION;
+use crate::integrations::cloud_credentials::{EVERYTHING, GoogleAccount};
 use crate::integrations::outbound::{OutboundHttp, clock_ahead};
 
 /// Which step of its rollout an approval wrote last, beside [`APPROVAL_ANNOTATION`].
@@ -52,17 +53,17 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct CloudRunSettings {
     /// Where it is, if not at Google.
     pub endpoint: Option<Url>,
-    /// Whose rights are used.
-    pub credentials: CloudRunCredentials,
+    /// Whose rights are used where nothing else is said.
+    pub account: GoogleAccount,
+    /// Whose rights are used for the services of environments that have an account of their own.
+    pub accounts_of_services: BTreeMap<ServiceName, GoogleAccount>,
 }
 
-/// Whose rights are used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CloudRunCredentials {
-    /// Google's application default credentials.
-    ApplicationDefault,
-    /// None: for the sandbox.
-    Anonymous,
+impl CloudRunSettings {
+    /// Whose rights are used for a service.
+    pub fn account_of(&self, service: &ServiceName) -> &GoogleAccount {
+        self.accounts_of_services.get(service).unwrap_or(&self.account)
+    }
 }
 
 /// Cloud Run. Clones share their connections and credentials.
@@ -74,7 +75,8 @@ pub struct CloudRun {
 #[derive(Debug)]
 struct Shared {
     settings: CloudRunSettings,
-    clients: OnceCell<Clients>,
+    /// One set for every account, so that no environment's calls are made with another's rights.
+    clients: BTreeMap<GoogleAccount, OnceCell<Clients>>,
     clock_ahead: Mutex<Option<SignedDuration>>,
 }
 
@@ -91,7 +93,9 @@ struct Clients {
 impl CloudRun {
     /// Touches neither the network nor the credentials: they are looked for at the first call.
     pub fn new(settings: CloudRunSettings) -> Self {
-        let (clients, clock_ahead) = (OnceCell::new(), Mutex::default());
+        let accounts = settings.accounts_of_services.values().chain([&settings.account]);
+        let clients = accounts.map(|account| (account.clone(), OnceCell::new())).collect();
+        let clock_ahead = Mutex::default();
         Self { shared: Arc::new(Shared { settings, clients, clock_ahead }) }
     }
 
@@ -267,10 +271,18 @@ impl CloudRun {
     }
 
     async fn clients(&self, attempt: &Attempt<'_>) -> Result<&Clients, CloudRunError> {
-        let clients = self.shared.clients.get_or_try_init(|| connect(&self.shared.settings));
-        match tokio::time::timeout(READ_TIMEOUT, clients).await {
-            Ok(Ok(clients)) => Ok(clients),
-            Ok(Err(error)) => Err(attempt.unprepared(&error)),
+        let settings = &self.shared.settings;
+        let account = settings.account_of(attempt.service);
+        let Some(clients) = self.shared.clients.get(account) else {
+            return Err(attempt.refused("there is no connection for the service's account"));
+        };
+        let connecting = clients.get_or_try_init(async || {
+            let credentials = account.credentials(EVERYTHING);
+            let credentials = credentials.map_err(|error| attempt.without_credentials(&error))?;
+            connect(settings, credentials).await.map_err(|error| attempt.unprepared(&error))
+        });
+        match tokio::time::timeout(READ_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
             Err(_) => Err(attempt.not_now(&format!(
                 "Google's credentials were not found within {} seconds",
                 READ_TIMEOUT.as_secs()
@@ -281,6 +293,7 @@ impl CloudRun {
 
 async fn connect(
     settings: &CloudRunSettings,
+    credentials: Credentials,
 ) -> Result<Clients, google_cloud_gax::client_builder::Error> {
     let mut services = Services::builder().with_retry_policy(NeverRetry);
     let mut revisions = Revisions::builder().with_retry_policy(NeverRetry);
@@ -288,11 +301,8 @@ async fn connect(
         services = services.with_endpoint(endpoint.as_str());
         revisions = revisions.with_endpoint(endpoint.as_str());
     }
-    if settings.credentials == CloudRunCredentials::Anonymous {
-        let anonymous = anonymous::Builder::new().build();
-        services = services.with_credentials(anonymous.clone());
-        revisions = revisions.with_credentials(anonymous);
-    }
+    services = services.with_credentials(credentials.clone());
+    revisions = revisions.with_credentials(credentials);
     Ok(Clients { services: services.build().await?, revisions: revisions.build().await? })
 }
 

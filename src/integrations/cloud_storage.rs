@@ -9,8 +9,7 @@ use std::time::Duration;
 use http::{Method, Request, Response, StatusCode, header};
 use url::Url;
 
-use crate::integrations::cloud_credentials::CloudCredentials;
-use crate::integrations::cloud_run::CloudRunCredentials;
+use crate::integrations::cloud_credentials::{CloudCredentials, GoogleAccount};
 use crate::integrations::outbound::{OutboundError, OutboundHttp};
 
 /// Where Google's Cloud Storage is.
@@ -100,7 +99,7 @@ pub struct ObjectSettings {
     /// Where Cloud Storage is: [`GOOGLE_STORAGE`], or a sandbox.
     pub endpoint: Url,
     /// Whose rights are used: the same as at Cloud Run.
-    pub credentials: CloudRunCredentials,
+    pub account: GoogleAccount,
 }
 
 /// What an object holds, and which generation of it that is.
@@ -142,7 +141,7 @@ pub struct CloudObject {
 impl CloudObject {
     /// Touches neither the network nor the credentials: they are looked for at the first call.
     pub fn new(settings: ObjectSettings, http: OutboundHttp) -> Self {
-        let credentials = CloudCredentials::new(settings.credentials, SCOPE);
+        let credentials = CloudCredentials::new(settings.account.clone(), SCOPE);
         Self { settings, http, credentials }
     }
 
@@ -294,7 +293,7 @@ mod tests {
         let settings = ObjectSettings {
             name: ObjectName::parse("gs://abc/a/b?c#d e.json").unwrap(),
             endpoint: GOOGLE_STORAGE.parse().unwrap(),
-            credentials: CloudRunCredentials::Anonymous,
+            account: GoogleAccount::ANONYMOUS,
         };
         let object = CloudObject::new(settings, OutboundHttp::new().unwrap());
         let mut url = object.address(&["storage", "v1", "b"]);

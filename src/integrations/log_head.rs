@@ -27,7 +27,7 @@ pub enum LogHead {
     /// A file.
     File(PathBuf),
     /// An object, and what it held when it was read last: its generation is what a write replaces.
-    Object(CloudObject, Mutex<Option<Held>>),
+    Object(Box<CloudObject>, Mutex<Option<Held>>),
 }
 
 /// The place cannot be read or written.
@@ -62,7 +62,8 @@ impl LogHead {
             LogHeadPlace::Memory => Self::Memory,
             LogHeadPlace::File(path) => Self::File(path),
             LogHeadPlace::Object(settings) => {
-                Self::Object(CloudObject::new(settings, http.clone()), Mutex::default())
+                let object = Box::new(CloudObject::new(settings, http.clone()));
+                Self::Object(object, Mutex::default())
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One file per outside party; each is the only file that imports that party's crate.
 
 pub mod audit_events;
+pub mod binary_authorization;
 pub mod cloud_credentials;
 pub mod cloud_monitoring;
 pub mod cloud_run;

@@ -17,7 +17,7 @@ use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::integrations::outbound::OutboundHttp;
@@ -30,7 +30,7 @@ pub use own::verify_own;
 pub use refusal::{Refusal, Refused, Signed};
 
 /// An issuer whose workloads may ask, as the configuration names it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadIssuer {
     /// What environments call this issuer in their rules.
@@ -57,7 +57,7 @@ pub struct WorkloadIssuer {
 }
 
 /// Whose conventions a token's claims follow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkloadKind {
     /// GitHub Actions: the token says which event started the run.
@@ -69,7 +69,7 @@ pub enum WorkloadKind {
 
 /// The signature algorithms that an issuer can be pinned to (RFC 7518, RFC 8037).
 /// None of them is symmetric, so that no published key can ever be a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of RFC 7518, section 3.1")]
 pub enum TokenAlgorithm {
     RS256,

@@ -64,7 +64,7 @@ pub async fn call(
     let round = Round::of(&request, context);
     let called = Called { app, requester, arguments: request.arguments.unwrap_or_default() };
     let answer = match request.name.as_ref() {
-        "list_environments" => called.list_environments().map(Into::into),
+        "list_environments" => called.list_environments().await.map(Into::into),
         "request_deployment" => called.request("deployment", &round).await,
         "request_signoff" => called.request("action", &round).await,
         "get_approval" => called.get_approval().await.map(Into::into),
@@ -102,9 +102,9 @@ impl Called<'_> {
             .map_err(|error| malformed(&error))
     }
 
-    fn list_environments(&self) -> Result<CallToolResult, Problem> {
+    async fn list_environments(&self) -> Result<CallToolResult, Problem> {
         let NoArguments {} = self.read()?;
-        Ok(answered(&environments_of(self.app, &self.reader())))
+        Ok(answered(&environments_of(self.app, &self.reader()).await?))
     }
 
     async fn request(&self, kind: &str, round: &Round) -> Result<CallToolResponse, Problem> {

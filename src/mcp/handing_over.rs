@@ -58,6 +58,7 @@ pub fn hand_over(app: &App, approval: &Approval, idempotency_key: String) -> Cal
         Subject::Deployment(_) => "A deployment",
         Subject::Action(_) => "A call",
         Subject::WorkflowRun(_) => "A run",
+        Subject::RuleChange(_) => "A change",
     };
     // Our words alone: nothing that the requester wrote speaks to the person here.
     let message = format!(

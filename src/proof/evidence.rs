@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::agent_credential::AGENT_ISSUER;
+pub use crate::domain::anchors::{Anchors, TrustedIssuer, TrustedLogin};
 use crate::domain::intervention::INTERVENED;
 use crate::domain::ledger::Record;
 use crate::domain::policy::TrustLevel;
@@ -251,34 +253,6 @@ fn is_one_signature(count: &u8) -> bool {
     *count == one_signature()
 }
 
-/// The directory that says who people are.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrustedLogin {
-    /// The exact `iss`.
-    pub issuer: String,
-    /// The exact `aud`.
-    pub client_id: String,
-    /// The claim that names groups.
-    pub groups_claim: String,
-    /// Its keys (RFC 7638 form), or none to pin the issuer alone.
-    pub keys: Vec<String>,
-}
-
-/// An issuer of workload tokens.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrustedIssuer {
-    /// What policies call it.
-    pub name: String,
-    /// The exact `iss`.
-    pub issuer: String,
-    /// The exact `aud`.
-    pub audience: String,
-    /// Its keys (RFC 7638 form), or none to pin the issuer alone.
-    pub keys: Vec<String>,
-}
-
 /// A file of trust anchors that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidTrust {
@@ -357,6 +331,23 @@ impl Trust {
         let Some(log) = TrustedLog::parse(&self.log) else { return self.clone() };
         let name = successor(lineage(&log.name).0, recoveries);
         Self { log: log.key.verifier_key(&name), ..self.clone() }
+    }
+
+    /// The same gate under other anchors, such as those that were in force before a change of the rules. The
+    /// gate itself stays an issuer of what its agents ask with.
+    pub fn under(&self, anchors: &Anchors) -> Self {
+        let own = self.workload_issuers.iter().filter(|issuer| issuer.name == AGENT_ISSUER);
+        let others = anchors.workload_issuers.iter();
+        Self {
+            endorsements: anchors.endorsements,
+            endorsers: anchors.endorsers.clone(),
+            recovery_signatures: anchors.recovery_signatures,
+            login: anchors.login.clone(),
+            workload_issuers: others.chain(own).cloned().collect(),
+            witnesses: anchors.witnesses.clone(),
+            witnesses_required: anchors.witnesses_required,
+            ..self.clone()
+        }
     }
 
     /// Whether something is pinned that stands for people: the directory's keys, or endorsers whom

@@ -1,6 +1,8 @@
 //! The newest head of the log that was seen, as it is kept outside the database: whoever can write
 //! anything into the database still cannot make the log shorter or another one, undo a revocation or lift a freeze.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,9 @@ struct File {
     /// What was frozen then; absent where nothing was.
     #[serde(default, skip_serializing_if = "Freezes::is_empty")]
     freezes: Freezes,
+    /// The entries that put rules into force, each with the digest of its rulebook; absent where none did.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    rules: BTreeMap<u64, Digest>,
 }
 
 /// A head that the log's key signed, and the revocations up to it.
@@ -50,6 +55,8 @@ pub struct SeenHead {
     pub revoked: Revoked,
     /// What was frozen, and not lifted up to it.
     pub freezes: Freezes,
+    /// The entries that put rules into force, each with the digest of its rulebook.
+    pub rules: BTreeMap<u64, Digest>,
 }
 
 /// The text is no head of this log.
@@ -86,6 +93,7 @@ impl SeenHead {
             lineage,
             revoked: file.revoked,
             freezes: file.freezes,
+            rules: file.rules,
         })
     }
 
@@ -103,6 +111,7 @@ impl SeenHead {
             recovered_at: self.lineage.recovered_at,
             revoked: self.revoked.clone(),
             freezes: self.freezes.clone(),
+            rules: self.rules.clone(),
         })
     }
 }
@@ -125,6 +134,7 @@ mod tests {
             lineage,
             revoked: [("AAAA".to_owned(), 7)].into(),
             freezes: Freezes::default(),
+            rules: BTreeMap::new(),
         };
         let text = head.text().unwrap();
         assert_eq!(SeenHead::parse(&text, &log), Ok(head.clone()));

@@ -5,6 +5,8 @@
 //! `PublicKeyCredential.parseCreationOptionsFromJSON`, `parseRequestOptionsFromJSON` and `toJSON`
 //! exchange (WebAuthn Level 3, sections 5.1.8 to 5.1.10).
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -102,9 +104,10 @@ struct Credential {
     sign_count: u32,
 }
 
-/// The authenticator with the keys it made. It verifies its owner always.
+/// The authenticator with the keys it made. It verifies its owner always. A clone is the same authenticator.
+#[derive(Clone)]
 pub struct SoftwareAuthenticator {
-    credentials: Vec<Credential>,
+    credentials: Arc<Mutex<Vec<Credential>>>,
     /// What the next key is.
     pub algorithm: KeyAlgorithm,
     /// The BE flag of everything it signs: its keys may be copied.
@@ -125,7 +128,7 @@ impl SoftwareAuthenticator {
     /// An authenticator like a hardware key: ES256, device-bound, counting.
     pub fn new() -> Self {
         Self {
-            credentials: Vec::new(),
+            credentials: Arc::default(),
             algorithm: KeyAlgorithm::Es256,
             backup_eligible: false,
             backed_up: false,
@@ -135,7 +138,11 @@ impl SoftwareAuthenticator {
 
     /// The id of the key that was made last, base64url.
     pub fn newest_credential(&self) -> Option<String> {
-        self.credentials.last().map(|credential| BASE64URL_NOPAD.encode(&credential.id))
+        self.credentials().last().map(|credential| BASE64URL_NOPAD.encode(&credential.id))
+    }
+
+    fn credentials(&self) -> MutexGuard<'_, Vec<Credential>> {
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a key for `options` (the JSON of `PublicKeyCredentialCreationOptions`, bare or under
@@ -166,7 +173,7 @@ impl SoftwareAuthenticator {
             return Err(AuthenticatorError::Algorithm);
         }
         let excluded = credential_ids(options.get("excludeCredentials"));
-        if self.credentials.iter().any(|own| own.rp_id == rp_id && excluded.contains(&own.id)) {
+        if self.credentials().iter().any(|own| own.rp_id == rp_id && excluded.contains(&own.id)) {
             return Err(AuthenticatorError::Excluded);
         }
         let client_data = client_data("webauthn.create", options, origin, faults)?;
@@ -185,7 +192,7 @@ impl SoftwareAuthenticator {
             (Cbor::from("authData"), Cbor::Bytes(authenticator_data)),
         ])?;
         let id = BASE64URL_NOPAD.encode(&credential.id);
-        self.credentials.push(credential);
+        self.credentials().push(credential);
         Ok(json!({
             "id": id,
             "rawId": id,
@@ -227,12 +234,12 @@ impl SoftwareAuthenticator {
         let usable = |own: &Credential| {
             own.rp_id == rp_id && (allowed.is_empty() || allowed.contains(&own.id))
         };
-        let position = self.credentials.iter().position(usable);
-        let position = position.ok_or(AuthenticatorError::NoCredential)?;
+        let mut credentials = self.credentials();
+        let credential = credentials.iter_mut().find(|own| usable(own));
+        let credential = credential.ok_or(AuthenticatorError::NoCredential)?;
         if counts {
-            self.credentials[position].sign_count += 1;
+            credential.sign_count += 1;
         }
-        let credential = &self.credentials[position];
         let authenticator_data = self.authenticator_data(credential, false, faults)?;
         let signed = [&authenticator_data, digest(&SHA256, &client_data).as_ref()].concat();
         let mut signature = if faults.iter().any(|fault| matches!(fault, Fault::WrongKey)) {

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
+use crate::sandbox::google_accounts;
 
 /// The calls kept; older ones are forgotten, so that a long demo does not fill the memory.
 const KEPT_CALLS: usize = 20_000;
@@ -43,6 +44,9 @@ pub struct Call {
     pub path: String,
     /// The host that the caller addressed, from the request's target or its `Host` header.
     pub host: String,
+    /// The account at Google whose access token came with the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     pub request: Value,
     /// The HTTP status that was made; none while the call is being worked on. With `lost_reply`
     /// among the faults the caller never saw it.
@@ -113,6 +117,7 @@ impl Journal {
             method: method.to_owned(),
             path,
             host: addressed_host(uri, headers),
+            account: google_accounts::caller(headers),
             request: kept_body(body),
             status: None,
             response: Value::Null,

@@ -5,9 +5,11 @@
 //! it would be at the real ones.
 
 pub mod authenticator;
+pub mod binary_authorization;
 pub mod cloud_run;
 mod cloud_storage;
 pub mod github;
+pub mod google_accounts;
 pub mod identity;
 pub mod journal;
 mod metrics;
@@ -80,18 +82,23 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     let github = GitHub::new(clock.clone());
     let receivers = Receivers::new(clock.clone());
     let metrics = Metrics::new(clock.clone());
+    let accounts_clock = clock.clone();
     let mut identity = Settings::new(&base_url, &gate_origin, CLIENT_SECRET, clock);
     identity.data_dir = data_dir;
     let identity = Identity::new(identity)?.router();
-    let faulty = cloud_run.with_faults(cloud_storage::routes().merge(github.api()));
+    let attestations = cloud_run.attestations();
+    let faulty = cloud_run
+        .with_faults(cloud_storage::routes().merge(github.api()).merge(attestations.routes()));
     let storage = journal.watch(faulty);
     Ok(cloud_run
         .router()
         .merge(storage)
         .merge(journal.watch(identity.merge(witnesses.router())))
+        .merge(journal.watch(google_accounts::routes(accounts_clock)))
         .merge(journal.watch(receivers.router()))
         .merge(journal.watch(metrics.router()))
         .merge(metrics.levers())
+        .merge(attestations.levers())
         .merge(github.levers())
         .merge(journal.router()))
 }

@@ -66,8 +66,8 @@ pub enum AskedWith {
         /// That key's thumbprint, for the ledger.
         key_thumbprint: String,
     },
-    /// GitHub's word that a run waits, which stands in the subject.
-    Webhook {
+    /// Nothing: the gate itself says of a run that it waits, or that its configuration says other rules.
+    Said {
         /// What the ledger says of it.
         recorded: Value,
     },
@@ -78,7 +78,7 @@ impl AskedWith {
     pub(super) fn token(&self) -> (&str, &str) {
         match self {
             Self::Token { token, key, .. } => (token, key),
-            Self::Webhook { .. } => ("", ""),
+            Self::Said { .. } => ("", ""),
         }
     }
 
@@ -88,7 +88,7 @@ impl AskedWith {
             Self::Token { token, key_thumbprint, .. } => {
                 json!({"token_digest": Digest::of(token), "token_key": key_thumbprint})
             }
-            Self::Webhook { recorded } => recorded.clone(),
+            Self::Said { recorded } => recorded.clone(),
         }
     }
 }

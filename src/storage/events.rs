@@ -3,10 +3,11 @@
 use sqlx::AnyConnection;
 
 use crate::domain::ledger::{Entry, Record};
-use crate::storage::Storage;
-use crate::storage::column::Row;
+use crate::storage::column::{Row, big_int};
 use crate::storage::error::Result;
 use crate::storage::ledger::{EntryRow, entry_columns};
+use crate::storage::writer::step;
+use crate::storage::{Storage, Writer};
 
 /// Every record of one kind, in the order of the ledger. For kinds of which there are few.
 pub(super) async fn records_of_kind(
@@ -22,6 +23,20 @@ pub(super) async fn records_of_kind(
         Record::parse(&text).map_err(|error| row.impossible("record", error))
     });
     records.collect()
+}
+
+impl Writer {
+    /// Whether an entry of this kind stands at this index or later.
+    pub async fn has_kind_since(&mut self, kind: &str, index: u64) -> Result<bool> {
+        let index = big_int(index)?;
+        step!(self, async {
+            const SQL: &str =
+                "SELECT COUNT(*) FROM ledger_entries WHERE kind = $1 AND entry_index >= $2";
+            let counted = sqlx::query_scalar(SQL).bind(kind.to_owned()).bind(index);
+            let count: i64 = counted.fetch_one(&mut *self.transaction).await?;
+            Ok(count > 0)
+        })
+    }
 }
 
 impl Storage {

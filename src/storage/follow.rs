@@ -5,6 +5,7 @@ use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED};
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Frontier, Record, Revoked};
 use crate::domain::log_fault::LogFault;
 use crate::domain::recovery::LOG_RECOVERED;
+use crate::domain::rulebook::RULES_IN_FORCE;
 use crate::domain::tree::Node;
 use crate::storage::Storage;
 use crate::storage::error::Result;
@@ -19,6 +20,8 @@ pub struct LogStretch {
     pub recovered: Vec<(Frontier, Record)>,
     /// The freezes that were begun and lifted on the way, each with the index of its entry.
     pub freezes: Vec<(u64, Record)>,
+    /// Whether an entry on the way may put rules into force.
+    pub changes_rules: bool,
     /// The subtrees that were completed on the way.
     completed: Vec<(Node, Digest)>,
 }
@@ -33,7 +36,7 @@ impl Storage {
         let key = self.log_public_key();
         let (mut tree, mut revoked) = (tree.clone(), Revoked::new());
         let (end, mut completed) = (tree.size() + u64::from(count), Vec::new());
-        let (mut recovered, mut freezes) = (Vec::new(), Vec::new());
+        let (mut recovered, mut freezes, mut changes_rules) = (Vec::new(), Vec::new(), false);
         for entry in entries {
             let below = entry.record.contains(LOG_RECOVERED).then(|| tree.clone());
             completed.extend(tree.follow(&entry, &key).map_err(LogFault::from)?);
@@ -44,6 +47,7 @@ impl Storage {
             {
                 recovered.push((below, record));
             }
+            changes_rules |= entry.record.contains(RULES_IN_FORCE);
             let is_freeze = [FREEZE_BEGUN, FREEZE_LIFTED];
             if is_freeze.iter().any(|kind| entry.record.contains(kind))
                 && let Ok(record) = Record::parse(&entry.record)
@@ -62,7 +66,7 @@ impl Storage {
             let what = format!("entry {} is missing, and its head counts it", tree.size());
             return Err(LogFault::Damaged(what).into());
         }
-        Ok(LogStretch { tree, revoked, recovered, freezes, completed })
+        Ok(LogStretch { tree, revoked, recovered, freezes, changes_rules, completed })
     }
 
     /// Compares the stored nodes, from which proofs are read, with those of verified entries.

@@ -47,16 +47,6 @@ impl Writer {
 
     /// Whether a freeze begins at this index or later.
     pub async fn has_freeze_since(&mut self, index: u64) -> Result<bool> {
-        let index = big_int(index)?;
-        step!(self, async {
-            const SQL: &str =
-                "SELECT COUNT(*) FROM ledger_entries WHERE kind = $1 AND entry_index >= $2";
-            let count: i64 = sqlx::query_scalar(SQL)
-                .bind(FREEZE_BEGUN)
-                .bind(index)
-                .fetch_one(&mut *self.transaction)
-                .await?;
-            Ok(count > 0)
-        })
+        self.has_kind_since(FREEZE_BEGUN, index).await
     }
 }

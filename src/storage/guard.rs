@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::domain::digest::Digest;
 use crate::domain::hold::Freezes;
 use crate::domain::ledger::{Frontier, Revoked};
 use crate::domain::log_fault::LogFault;
 use crate::domain::recovery::Lineage;
+use crate::domain::rulebook::RuleHistory;
 use crate::storage::Storage;
 use crate::storage::error::{Result, StorageError};
 
@@ -34,6 +36,20 @@ struct Standing {
     revoked: Revoked,
     freezes: Freezes,
     lineage: Lineage,
+    rules: RuleHistory,
+    /// The rules that this process runs with, in one that decides or does anything.
+    runs_with: Option<Digest>,
+}
+
+/// What verified entries say beside the tree.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// The keys that are out of use.
+    pub revoked: &'a Revoked,
+    /// What is frozen.
+    pub freezes: &'a Freezes,
+    /// Which rules were in force since when.
+    pub rules: &'a RuleHistory,
 }
 
 /// What a change is to the process that makes it.
@@ -55,6 +71,7 @@ impl Guard {
         let mut standing = self.lock();
         let fault = standing.stopped.clone().or_else(|| standing.compare(head));
         match fault {
+            None if standing.runs_with_others() => Err(StorageError::Log(LogFault::OtherRules)),
             None if standing.awaits_start && role != Role::Start => {
                 Err(StorageError::Log(LogFault::Unchecked))
             }
@@ -83,6 +100,12 @@ impl Guard {
 }
 
 impl Standing {
+    /// Whether other rules are in force than this process runs with.
+    fn runs_with_others(&self) -> bool {
+        let current = self.rules.current().map(|rules| rules.digest);
+        matches!((current, self.runs_with), (Some(current), Some(own)) if current != own)
+    }
+
     fn compare(&self, head: &Frontier) -> Option<LogFault> {
         let size = head.size();
         let Some(known) = &self.known else {
@@ -133,8 +156,9 @@ impl Storage {
     /// Why nothing is decided and nothing is rolled out now.
     pub fn log_fault(&self) -> Option<LogFault> {
         let standing = self.inner.guard.lock();
+        let others = standing.runs_with_others().then_some(LogFault::OtherRules);
         let unstarted = standing.awaits_start.then_some(LogFault::Unchecked);
-        standing.stopped.clone().or(unstarted)
+        standing.stopped.clone().or(others).or(unstarted)
     }
 
     /// Refuses if [`Storage::log_fault`] has something to say.
@@ -145,9 +169,10 @@ impl Storage {
         self.log_fault().map_or(Ok(()), |fault| Err(StorageError::Log(fault)))
     }
 
-    /// Takes note of the newest tree whose entries were all verified, of what it revokes and freezes, and of
-    /// how often the log was recovered.
-    pub fn know(&self, tree: &Frontier, revoked: &Revoked, freezes: &Freezes, lineage: Lineage) {
+    /// Takes note of the newest tree whose entries were all verified, of what it revokes, freezes and puts into
+    /// force, and of how often the log was recovered.
+    pub fn know(&self, tree: &Frontier, seen: Seen<'_>, lineage: Lineage) {
+        let Seen { revoked, freezes, rules } = seen;
         let mut standing = self.inner.guard.lock();
         if standing.lineage != lineage {
             // What we wrote into the log before is what was lost.
@@ -156,6 +181,7 @@ impl Storage {
         standing.known = Some(tree.clone());
         standing.revoked.clone_from(revoked);
         standing.freezes.clone_from(freezes);
+        standing.rules.clone_from(rules);
         standing.lineage = lineage;
         drop(standing);
         self.inner.guard.verified.send_replace(tree.size());
@@ -179,6 +205,26 @@ impl Storage {
     /// What is frozen, as is verified, whatever the database says now.
     pub fn freezes(&self) -> Freezes {
         self.inner.guard.lock().freezes.clone()
+    }
+
+    /// Lets nothing be written or done as soon as other rules are in force than those of this digest.
+    pub fn run_with(&self, rules: Digest) {
+        self.inner.guard.lock().runs_with = Some(rules);
+    }
+
+    /// Which rulebooks were in force since when, as is verified, whatever the database says now.
+    pub fn rules(&self) -> RuleHistory {
+        self.inner.guard.lock().rules.clone()
+    }
+
+    /// Waits until other rules are in force than this process runs with.
+    pub async fn await_other_rules(&self) {
+        let mut verified = self.inner.guard.verified.subscribe();
+        while !self.inner.guard.lock().runs_with_others() {
+            if verified.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Waits until the entry at this index was verified. False: it was not within `patience`.

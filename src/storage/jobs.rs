@@ -181,9 +181,14 @@ pub(super) async fn hold(connection: &mut AnyConnection, job: &Job) -> Result<bo
     Ok(touched == 1)
 }
 
-/// Whether an approval of this subject with this status has a job. Only a rollout is the gate's to do.
+/// Whether an approval of this subject with this status has a job. Rollouts are the gate's to do, and changes
+/// of its rules.
 pub(crate) fn needs_job(subject: &Subject, status: Status) -> bool {
-    subject.deployment().is_some() && matches!(status, Status::Approved | Status::Executing)
+    match status {
+        Status::Approved => subject.deployment().is_some() || subject.rule_change().is_some(),
+        Status::Executing => subject.deployment().is_some(),
+        _ => false,
+    }
 }
 
 /// How many leases a job may have before its epochs reach those of a later job of the same approval.

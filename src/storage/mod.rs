@@ -63,6 +63,7 @@ pub use first_keys::FirstKeyLink;
 pub use follow::LogStretch;
 pub use github::{Comment, CommitAtGitHub, Made, Making, Report, Speaker};
 pub use github_rules::{RuleAnswer, WaitingRule};
+pub use guard::Seen;
 pub use jobs::Job;
 pub use listing::{ApprovalFilter, LARGEST_PAGE, Page};
 pub use notices::{DueNotice, NoticeStanding};

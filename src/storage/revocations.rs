@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Entry, Record};
+use crate::domain::loss::RecordedLoss;
 use crate::domain::person::Person;
 use crate::storage::Storage;
 use crate::storage::column::Row;
@@ -25,6 +26,9 @@ pub struct Revocation {
     pub by_name: String,
     /// Why, in that person's words.
     pub reason: String,
+    /// The owner's report since when it is lost, where it is: then what it signed before still counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<RecordedLoss>,
 }
 
 /// A revocation with its place in the ledger.

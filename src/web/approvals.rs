@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::domain::approval::{Approval, Status};
 use crate::domain::rollout::{recorded_calls, recorded_checks};
 use crate::gate::keys::{AcceptedKeys, accepted_keys};
+use crate::gate::loss::void_signature;
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::web::decisions::find_visible;
 use crate::web::page::{PageError, Visit, visit};
@@ -31,11 +32,18 @@ pub async fn page(
         None => None,
     };
     let earlier = earlier.as_ref().map(|(count, last)| (*count, &last.approval));
+    let void = match approval.status() {
+        Status::Pending | Status::Approved => {
+            void_signature(&app.storage, &app.trust, approval).await.map_err(Problem::from)?
+        }
+        _ => None,
+    };
     let around = visit.surroundings(&app);
     let batch = app.storage.batch_of(approval.id()).await.map_err(unreadable)?;
     let page = ApprovalPage::new(approval, &recorded_calls(&records), &superseded, around)
         .with_checks(approval, &recorded_checks(&records), around)
-        .with_batch(batch.as_ref());
+        .with_batch(batch.as_ref())
+        .with_void(void.as_ref().map(|(decision, _)| *decision));
     Ok(page.with_earlier(approval, earlier, around))
 }
 

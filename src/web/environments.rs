@@ -17,11 +17,13 @@ use crate::domain::freeze::FreezeChange;
 use crate::domain::policy::Policy;
 use crate::domain::service::ServiceName;
 use crate::gate::freezes;
+use crate::gate::rule_changes::waiting;
 use crate::storage::{ApprovalFilter, Scope};
 use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_signer};
 use crate::web::page::{PageError, Visit, visit};
 use crate::web::paths;
 use crate::web::views::environments::{EnvironmentListing, EnvironmentsPage, Serving};
+use crate::web::views::rules::RulesView;
 
 /// How many approvals of each environment are shown.
 const MOST_RECENT: u32 = 5;
@@ -69,7 +71,12 @@ pub async fn page(
         Some("lifted") => Some("Lifted. What is approved begins by itself now."),
         _ => None,
     };
-    Ok(EnvironmentsPage::new(&listings, &may_freeze, message, visit.surroundings(&app)))
+    let around = visit.surroundings(&app);
+    let rules = app.storage.rules();
+    let waiting = waiting(&app.storage).await.map_err(Problem::from)?;
+    let rules = rules.current().filter(|_| visit.viewer.reads_ledger);
+    let rules = rules.map(|in_force| RulesView::new(in_force, waiting.as_ref(), around));
+    Ok(EnvironmentsPage::new(&listings, &may_freeze, message, around).with_rules(rules))
 }
 
 /// The rules of the environments that this person may read of.

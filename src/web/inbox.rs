@@ -27,7 +27,7 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Response
         }
         Err(problem) => return Err(problem),
     };
-    let environments = app.environments_of(&visit.session.profile);
+    let environments = app.readable_environments(&visit.session.profile);
     let (open, ended): (Vec<Status>, Vec<Status>) =
         Status::ALL.into_iter().partition(|status| !status.is_final());
     let mut approvals = Vec::new();

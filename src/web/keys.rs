@@ -1,21 +1,23 @@
-//! What the keys pages ask for: to begin a registration, to take the new key, to revoke one.
+//! What the keys pages ask for: to begin a registration, to take the new key, to revoke one, to report a loss.
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::body::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
-use crate::gate::{CeremonyRefusal, GateError, enrol, refusals, revoke};
+use crate::gate::{CeremonyRefusal, GateError, enrol, loss, own_key, refusals, revoke};
 use crate::proof::base64url;
 use crate::proof::user_handle::user_handle;
 use crate::storage::CredentialStatus;
-use crate::web::decisions::require_session;
+use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_session};
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
 use crate::web::session::registration_cookie;
@@ -38,11 +40,20 @@ pub struct BeginAnswer {
     creation_options: Value,
 }
 
-/// Where the browser must go so that the directory vouches for the key.
+/// What comes next, one of both: the person signs with a key that they have, and then the browser goes where
+/// the directory vouches for the new one.
 #[derive(Serialize)]
 pub struct ReceivedAnswer {
-    #[serde(rename = "continue")]
-    continue_to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_key: Option<StatementAnswer>,
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    continue_to: Option<String>,
+}
+
+impl ReceivedAnswer {
+    fn sign_in(ceremony: &str) -> Self {
+        Self { own_key: None, continue_to: Some(paths::vouching_sign_in(ceremony)) }
+    }
 }
 
 /// `POST /keys/ceremonies`: begins a registration for the signed-in person.
@@ -95,9 +106,64 @@ pub async fn receive(
             format!("The key was not registered: {refusal}."),
         )
     })?;
-    let nonce = enrol::receive(&app.storage, ceremony, registered).await?;
-    let answer = Json(ReceivedAnswer { continue_to: format!("/sign-in?ceremony={id}") });
-    Ok(([(header::SET_COOKIE, registration_cookie(&nonce))], answer).into_response())
+    let (storage, party, now) = (&app.storage, &app.relying_party, app.now());
+    let received = enrol::receive(storage, party, &session, ceremony, registered, now).await?;
+    let answer = match received.own_key {
+        Some((statement, keys)) => {
+            let Json(own_key) = answer(&app, &statement, &keys);
+            ReceivedAnswer { own_key: Some(own_key), continue_to: None }
+        }
+        None => ReceivedAnswer::sign_in(&id),
+    };
+    let cookie = registration_cookie(&received.nonce);
+    Ok(([(header::SET_COOKIE, cookie)], Json(answer)).into_response())
+}
+
+/// `POST /keys/ceremonies/{id}/signatures`: the person signed with a key that they have for the new one.
+pub async fn signature(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<ReceivedAnswer>, Problem> {
+    let session = require_session(&app, &headers).await?;
+    let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
+    let (storage, party, now) = (&app.storage, &app.relying_party, app.now());
+    own_key::vouch(storage, party, &session, &id, (&nonce, &credential), now).await?;
+    Ok(Json(ReceivedAnswer::sign_in(&id)))
+}
+
+/// Since when a key is lost.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossForm {
+    /// Day and time in UTC, as browsers write it: `2026-11-24T13:45`.
+    #[serde(default)]
+    pub since: String,
+}
+
+/// `POST /keys/{credential}/losses`: takes the report of a loss, for which its owner signs in next. A form, as
+/// [`revocation`] is.
+pub async fn loss(
+    State(app): State<App>,
+    Path(credential): Path<String>,
+    headers: HeaderMap,
+    Form(LossForm { since }): Form<LossForm>,
+) -> Result<Response, PageError> {
+    let visit = visit(&app, &headers, paths::KEYS).await?;
+    let refused = |refusal: CeremonyRefusal| Problem::from(GateError::from(refusal));
+    let id = base64url::decode(&credential)
+        .ok_or_else(|| refused(CeremonyRefusal::UnknownCredential))?;
+    let since = since.trim().parse::<DateTime>().ok();
+    let since = since.and_then(|since| TimeZone::UTC.to_timestamp(since).ok());
+    let since = since.ok_or_else(|| refused(CeremonyRefusal::LossAhead))?;
+    let (party, now) = (&app.relying_party, app.now());
+    let reported = loss::report(&app.storage, party, &visit.session, &id, since, now).await;
+    let reported = reported.map_err(Problem::from)?;
+    let cookie = [(header::SET_COOKIE, registration_cookie(&reported.nonce))];
+    // Forms lead to pages of our own alone: from there the person goes to the directory.
+    let next = Redirect::to(&paths::loss(&reported.ceremony));
+    Ok((cookie, next).into_response())
 }
 
 /// Why a key is revoked.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use data_encoding::HEXLOWER;
 use serde::Deserialize;
@@ -13,12 +13,17 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::short_code;
 use crate::domain::person::{Person, Profile};
 use crate::gate::decide::encode;
+use crate::gate::keys::{AcceptedKeys, accepted_keys};
+use crate::gate::loss::{self, lost_since};
+use crate::gate::{CeremonyRefusal, GateError};
+use crate::proof::base64url;
 use crate::proof::token::unverified_claims;
 use crate::storage::{Credential, CredentialStatus, KeptEndorsement, RecordedRevocation};
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
 use crate::web::views::keys::{
-    AllKeysPage, EndorsedBy, KeyListing, KeyStatus, KeysPage, PersonsKeys, RevokedBy,
+    AllKeysPage, EndorsedBy, KeyListing, KeyNote, KeyNoteSays, KeyStatus, KeysPage, LossPage,
+    PersonsKeys, RevokedBy,
 };
 
 /// What just happened.
@@ -26,6 +31,7 @@ use crate::web::views::keys::{
 pub struct KeysQuery {
     registered: Option<String>,
     revoked: Option<String>,
+    lost: Option<String>,
     endorsed: Option<String>,
 }
 
@@ -43,18 +49,58 @@ pub async fn page(
     for key in keys {
         listings.push(book.listing(&app, key).await?);
     }
-    let message = match (query.registered, query.revoked) {
+    let KeysQuery { registered, revoked, lost, .. } = query;
+    let message = match (registered, revoked.or(lost.clone())) {
         (Some(_), _) if app.trust.endorsements > 0 => Some(
             "The key is registered, and your directory has vouched for it. Ask another approver to endorse it, and tell them its code.",
         ),
         (Some(_), _) => Some(
             "The key is registered, and your directory has vouched for it. It can sign now. Register a second one as a backup.",
         ),
+        (None, Some(_)) if lost.is_some() => Some(
+            "The loss is recorded, and whoever has to know is told. The key signs nothing any more. Register another one in its place.",
+        ),
         (None, Some(_)) => Some("The key is revoked. It signs nothing any more."),
         (None, None) => None,
     };
     let is_approver = app.looks_after_keys(profile);
-    Ok(KeysPage::new(&listings, message, is_approver, visit.surroundings(&app)))
+    let notes = notes(&app, profile).await?;
+    Ok(KeysPage::new(&listings, &notes, message, is_approver, visit.surroundings(&app)))
+}
+
+/// What the environments in which this person may sign say of their keys, where they have any.
+async fn notes(app: &App, profile: &Profile) -> Result<Vec<KeyNote>, Problem> {
+    let mut notes = Vec::new();
+    for environment in app.environments_of(profile) {
+        let Some(policy) = app.authority.policies.get(&environment) else { continue };
+        let (storage, person) = (&app.storage, &profile.person);
+        let says = match accepted_keys(storage, &app.trust, policy, person, app.now()).await {
+            Ok(AcceptedKeys { until: Some(until), .. }) => KeyNoteSays::SignUntil(until),
+            Err(GateError::Ceremony(refusal @ CeremonyRefusal::KeyNotAccepted { .. })) => {
+                KeyNoteSays::Refused(refusal.to_string())
+            }
+            Ok(_) | Err(GateError::Ceremony(_)) => continue,
+            Err(other) => return Err(other.into()),
+        };
+        notes.push(KeyNote { environment, says });
+    }
+    Ok(notes)
+}
+
+/// Shows what is reported of a lost key, before its owner signs in for it.
+pub async fn loss(
+    State(app): State<App>,
+    Path(ceremony): Path<String>,
+    headers: HeaderMap,
+) -> Result<LossPage, PageError> {
+    let visit = visit(&app, &headers, paths::KEYS).await?;
+    let report = loss::waiting(&app.storage, &visit.session, &ceremony, app.now()).await;
+    let report = report.map_err(Problem::from)?;
+    let id = base64url::decode(&report.credential).ok_or_else(Problem::not_found)?;
+    let key = app.storage.credential(&id).await.map_err(Problem::from)?;
+    let name = key.ok_or_else(Problem::not_found)?.name;
+    let confirm = paths::vouching_sign_in(&ceremony);
+    Ok(LossPage::new(&name, report.since, confirm, visit.surroundings(&app)))
 }
 
 /// Shows everybody's keys to whoever may sign in some environment.
@@ -146,12 +192,16 @@ impl<'a> Book<'a> {
         let missing = if is_anchor { 0 } else { needed.saturating_sub(endorsements.len()) };
         let is_theirs = credential.person == *self.viewer;
         let has_endorsed = endorsements.iter().any(|kept| kept.endorser == *self.viewer);
+        let lost = revocation.as_ref().and_then(|found| lost_since(found, &app.trust));
         let status = match (credential.status, revocation) {
-            (_, Some(found)) => KeyStatus::Revoked(Some(RevokedBy {
-                name: found.revocation.by_name,
-                at: found.at,
-                reason: found.revocation.reason,
-            })),
+            (_, Some(found)) => match lost {
+                Some(since) => KeyStatus::Lost { since, reported: found.at },
+                None => KeyStatus::Revoked(Some(RevokedBy {
+                    name: found.revocation.by_name,
+                    at: found.at,
+                    reason: found.revocation.reason,
+                })),
+            },
             (CredentialStatus::Revoked, None) => KeyStatus::Revoked(None),
             (CredentialStatus::Suspended, None) => KeyStatus::Suspended,
             (CredentialStatus::Active, None) if missing > 0 => KeyStatus::Waiting { missing },

@@ -130,7 +130,8 @@ fn problem_page(problem: &Problem) -> Response {
         "stale_sign_in" | "sign_in_refused" => {
             Some(Action { label: "Sign in", href: paths::sign_in(paths::INBOX) })
         }
-        "unknown_enrolment" | "other_person" | "already_registered" | "unknown_credential" => {
+        "unknown_enrolment" | "other_person" | "already_registered" | "unknown_credential"
+        | "own_key_missing" | "invalid_time" => {
             Some(Action { label: "Your keys", href: paths::KEYS.to_owned() })
         }
         _ => None,

@@ -16,8 +16,12 @@ pub const AGENTS: &str = "/agents";
 pub const AGENT_REVOKED: &str = "/agents?revoked=1";
 /// The keys of all approvers.
 pub const ALL_KEYS: &str = "/keys/all";
+/// A person's own keys, after one was added.
+pub const KEY_REGISTERED: &str = "/keys?registered=1";
 /// A person's own keys, after one of them was revoked.
 pub const KEY_REVOKED: &str = "/keys?revoked=1";
+/// A person's own keys, after one of them was reported as lost.
+pub const KEY_LOST: &str = "/keys?lost=1";
 /// The keys of all approvers, after one of them was revoked.
 pub const ANOTHERS_KEY_REVOKED: &str = "/keys/all?revoked=1";
 /// The ledger, for those who may read it.
@@ -65,6 +69,21 @@ pub fn evidence(id: &ApprovalId) -> String {
 /// Where a key is revoked, by its id in base64url; POST only.
 pub fn revocations(credential: &str) -> String {
     format!("{KEYS}/{credential}/revocations")
+}
+
+/// Where a key is reported as lost, by its id in base64url; POST only.
+pub fn losses(credential: &str) -> String {
+    format!("{KEYS}/{credential}/losses")
+}
+
+/// What is reported of a lost key, before the directory vouches for it.
+pub fn loss(ceremony: &str) -> String {
+    format!("{KEYS}/losses/{ceremony}")
+}
+
+/// The sign-in with which the directory vouches for what waits in a ceremony.
+pub fn vouching_sign_in(ceremony: &str) -> String {
+    format!("{SIGN_IN}?ceremony={ceremony}")
 }
 
 /// One entry of the ledger with what its place can be checked by.

@@ -10,11 +10,12 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
-use crate::gate::{CeremonyRefusal, GateError, enrol, refusals, sign_in};
+use crate::gate::{CeremonyRefusal, GateError, enrol, loss, refusals, sign_in};
 use crate::integrations::login_oidc::{SignInRefusal, VerifiedSignIn};
 use crate::randomness;
 use crate::storage::Login;
 use crate::web::page::PageError;
+use crate::web::paths;
 use crate::web::session::{
     REGISTRATION_COOKIE, SESSION_COOKIE, SIGN_IN_COOKIE, cookie, find_session, removed,
     session_cookie, sign_in_cookie,
@@ -135,7 +136,7 @@ pub async fn callback(
         Some(_) if cookie(&headers, REGISTRATION_COOKIE) != Some(&login.nonce) => {
             return Err(Problem::from(CeremonyRefusal::UnknownEnrolment).into());
         }
-        Some(ceremony) => finish_enrolment(&app, ceremony, &verified).await?,
+        Some(ceremony) => finish_ceremony(&app, ceremony, &verified).await?,
         None => login.return_to,
     };
     let (secret, session) =
@@ -153,7 +154,8 @@ pub async fn callback(
     Ok(response)
 }
 
-async fn finish_enrolment(
+/// The directory vouched for a new key, or for the report that one is lost.
+async fn finish_ceremony(
     app: &App,
     ceremony: &str,
     verified: &VerifiedSignIn,
@@ -165,14 +167,26 @@ async fn finish_enrolment(
         note(refusals::SIGN_IN, refusal.code());
         refused(&refusal)
     })?;
-    let outcome = enrol::finish(&app.storage, ceremony, verified, app.now()).await;
+    let now = app.now();
+    let begun = app.storage.ceremony(ceremony, now).await.map_err(Problem::from)?;
+    let (outcome, next) = if begun.is_some_and(|begun| loss::is_of_loss(&begun)) {
+        let outcome = loss::finish(&app.storage, &app.trust, ceremony, verified, now).await;
+        (outcome, paths::KEY_LOST)
+    } else {
+        let outcome = enrol::finish(&app.storage, ceremony, verified, now).await;
+        (outcome.map(|_| ()), paths::KEY_REGISTERED)
+    };
     match outcome {
-        Ok(credential) => {
-            tracing::info!(person = credential.person.subject, "a key was registered");
-            Ok("/keys?registered=1".to_owned())
+        Ok(()) => {
+            tracing::info!(
+                person = person.subject,
+                next,
+                "the directory vouched for a key or its loss"
+            );
+            Ok(next.to_owned())
         }
         Err(GateError::Ceremony(refusal)) => {
-            tracing::warn!(%refusal, "a registration was refused");
+            tracing::warn!(%refusal, "a registration or the report of a loss was refused");
             note(refusals::CREDENTIAL, refusal.code());
             Err(Problem::from(refusal).into())
         }

@@ -10,6 +10,7 @@
 
 mod freezes;
 mod patrol;
+mod rules;
 
 use std::time::Duration;
 
@@ -21,12 +22,13 @@ use crate::domain::ledger::{Frontier, Record, Revoked};
 use crate::domain::log_fault::LogFault;
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, Lineage, NamedHead, successor};
 use crate::domain::role::Authority;
+use crate::domain::rulebook::RuleHistory;
 use crate::integrations::log_head::LogHead;
 use crate::proof::checkpoint::TrustedLog;
 use crate::proof::evidence::Trust;
 use crate::proof::log_head::SeenHead;
 use crate::proof::recovery::{RecoveryRefusal, verify};
-use crate::storage::{LogStretch, Storage, StorageError};
+use crate::storage::{LogStretch, Seen, Storage, StorageError};
 
 /// How often the log is looked at without a reason.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -59,6 +61,8 @@ struct Followed {
     revoked: Revoked,
     freezes: Freezes,
     lineage: Lineage,
+    /// Which rules were in force since when; none until it was looked at.
+    rules: Option<RuleHistory>,
     /// The recoveries below this index need no anchor: whoever signed a later one signed for the root
     /// above them.
     vouched: u64,
@@ -189,6 +193,7 @@ impl LogFollower {
                 lineage: state.lineage,
                 revoked: state.revoked.clone(),
                 freezes: state.freezes.clone(),
+                rules: state.rules.as_ref().map(RuleHistory::digests).unwrap_or_default(),
             };
             // The point of no return of a recovery. A crash before it leaves the head that was lost
             // outside and the signed entry in the database: whoever starts next finds both, verifies
@@ -201,7 +206,9 @@ impl LogFollower {
                     .map_err(|error| outside(&error))?;
             if is_kept {
                 // Under its new name it is shown and acted on from here, and not before.
-                self.storage.know(&tree, &state.revoked, &state.freezes, state.lineage);
+                let rules = state.rules.get_or_insert_default();
+                let told = Seen { revoked: &state.revoked, freezes: &state.freezes, rules };
+                self.storage.know(&tree, told, state.lineage);
                 state.seen = Some(head);
                 return Ok(());
             }
@@ -240,6 +247,8 @@ impl LogFollower {
     /// there already, and begins at the first entry again if people with pinned keys signed it.
     async fn switch(&self, state: &mut Followed, seen: &SeenHead) -> Result<bool, StorageError> {
         let lost = seen.named(&self.log.name);
+        let rules = self.judge_rules(&self.storage.head().await?, &seen.revoked, None).await?;
+        let trust = self.trust_under(Some(&rules));
         let is_behind = state.tree.is_some() && state.lineage.recoveries < seen.lineage.recoveries;
         let records = self.storage.signed_records(LOG_RECOVERED).await?;
         for (kept, record) in records.into_iter().rev() {
@@ -253,7 +262,7 @@ impl LogFollower {
             let known = |index: u64| replaces || index < kept;
             let revoked = seen.revoked.iter().filter(|(_, index)| known(**index));
             let revoked = revoked.map(|(credential, index)| (credential.clone(), *index)).collect();
-            verify(&record, &self.trust, &revoked).map_err(not_recovered)?;
+            verify(&record, &trust, &revoked).map_err(not_recovered)?;
             // What was revoked in the lost part is revoked from here on at the latest.
             let revoked = state.revoked.iter().chain(&seen.revoked);
             let revoked = revoked
@@ -286,6 +295,10 @@ impl LogFollower {
         if let Some(seen) = seen {
             self.compare(state, seen, &head).await?;
         }
+        if state.rules.is_none() {
+            let known = seen.map(|seen| &seen.rules);
+            state.rules = Some(self.judge_rules(&head, &state.revoked, known).await?);
+        }
         let tree = state.tree.get_or_insert_default();
         if head.size() < tree.size() {
             let (seen, found) = (tree.size(), head.size());
@@ -302,14 +315,21 @@ impl LogFollower {
                 {
                     let known = state.revoked.iter().chain(&followed.revoked);
                     let known = known.filter(|(_, index)| **index < below.size());
-                    state.lineage = self.pass(below, record, known, state.lineage)?;
+                    let trust = self.trust_under(state.rules.as_ref());
+                    state.lineage = pass(&trust, below, record, known, state.lineage)?;
                 }
                 *tree = followed.tree;
+                if followed.changes_rules {
+                    let known = state.rules.as_ref().map(RuleHistory::digests);
+                    let rules = self.judge_rules(&head, &state.revoked, known.as_ref()).await?;
+                    state.rules = Some(rules);
+                }
                 for (credential, index) in followed.revoked {
                     state.revoked.entry(credential).or_insert(index);
                 }
                 for (index, record) in followed.freezes {
-                    if self.is_believed(index, &record, tree, &state.revoked).await? {
+                    let rules = state.rules.as_ref();
+                    if self.is_believed(index, &record, tree, (&state.revoked, rules)).await? {
                         state.freezes.pass(&record);
                     }
                 }
@@ -323,21 +343,6 @@ impl LogFollower {
             return Err(LogFault::Forked { size: tree.size() }.into());
         }
         Ok(tree.clone())
-    }
-
-    /// Verifies the record of a recovery on top of `below`, of a log of this lineage in which these keys were
-    /// revoked before, and gives the lineage after it.
-    fn pass<'a>(
-        &self,
-        below: &Frontier,
-        record: &Record,
-        revoked: impl Iterator<Item = (&'a String, &'a u64)>,
-        lineage: Lineage,
-    ) -> Result<Lineage, StorageError> {
-        let revoked = revoked.map(|(credential, index)| (credential.clone(), *index)).collect();
-        let verified = verify(record, &self.trust, &revoked).map_err(not_recovered)?;
-        verified.stands_on(below.size(), &below.root(), lineage).map_err(not_recovered)?;
-        Ok(verified.lineage())
     }
 
     /// Verifies so many entries on top of a tree. Where the database has another tree below them, that
@@ -387,6 +392,21 @@ impl LogFollower {
         }
         Ok(())
     }
+}
+
+/// Verifies the record of a recovery on top of `below`, of a log of this lineage in which these keys were
+/// revoked before, and gives the lineage after it.
+fn pass<'a>(
+    trust: &Trust,
+    below: &Frontier,
+    record: &Record,
+    revoked: impl Iterator<Item = (&'a String, &'a u64)>,
+    lineage: Lineage,
+) -> Result<Lineage, StorageError> {
+    let revoked = revoked.map(|(credential, index)| (credential.clone(), *index)).collect();
+    let verified = verify(record, trust, &revoked).map_err(not_recovered)?;
+    verified.stands_on(below.size(), &below.root(), lineage).map_err(not_recovered)?;
+    Ok(verified.lineage())
 }
 
 /// The head outside and the new name that a statement of a recovery names.

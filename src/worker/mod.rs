@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::integrations::binary_authorization::BinaryAuthorization;
 use crate::integrations::cloud_run::CloudRun;
 use crate::integrations::metrics::Metrics;
 use crate::integrations::probe::Probe;
@@ -57,6 +58,8 @@ pub struct Outside {
     pub probe: Probe,
     /// Reads metrics.
     pub metrics: Metrics,
+    /// Attests images.
+    pub attestors: BinaryAuthorization,
 }
 
 /// What one step of the worker came to.

@@ -1,5 +1,8 @@
 //! One rollout: observe, ask the domain what to do next, announce it, do it, observe again.
 
+mod before;
+mod rules;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -107,6 +110,12 @@ async fn wait_for_the_database(job: &Job, error: &StorageError) {
 
 async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
     let stored = worker.storage.approval(&job.approval).await?.ok_or(GateError::NotFound)?;
+    if stored.approval.subject.rule_change().is_some() {
+        return match stored.approval.state {
+            State::Approved { .. } => rules::take_effect(worker, job, &stored).await,
+            _ => Ok(Turn::Over),
+        };
+    }
     if stored.approval.subject.deployment().is_none() {
         // The gate writes no such job: whoever wrote this one gets nothing by it.
         tracing::error!(approval = %job.approval, "ALARM: there is a job for what is no rollout; nothing is done");
@@ -137,6 +146,11 @@ async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Tu
         && let Some(hold) = hold_of(&stored.approval, &worker.storage.freezes(), now)
     {
         return Ok(held(job, &hold));
+    }
+    if now < stored.approval.runs_out_at()
+        && let Some(turn) = before::wait_for_the_one_before(worker, job, stored).await?
+    {
+        return Ok(turn);
     }
     // Since when it is approved is the row's word until it is verified.
     if let Err(finding) = verified(worker, stored).await? {
@@ -231,6 +245,11 @@ async fn make(
         Ok(authorised) => authorised,
         Err(finding) => return refuse(worker, job, &finding).await,
     };
+    if let (Some(note), true, None) =
+        (authorised.attestor(), call.brings_an_image(), &progress.attested)
+    {
+        return before::attest(worker, job, stored, progress, &authorised, note).await;
+    }
     let now = worker.clock.now();
     let etag = observed.map(|service| service.etag.clone());
     let intent = Intent { call, etag, at: now, answer: None };

@@ -15,7 +15,7 @@ before(async () => {
   demo = await startDemo();
   browser = await openBrowser();
   demo = await restartWith(demo, (config) =>
-    config.replace("requesters = [", 'requesters = [\n    { issuer = "agent-credential" },'));
+    config.replace("requesters = [", 'requesters = [\n    { issuer = "agent-credential" },'), { anew: true });
 });
 
 after(async () => {

@@ -13,7 +13,7 @@ let browser;
 
 /** A third service beside the two of the demo. */
 before(async () => {
-  demo = await restartWith(await startDemo(), (config) => config.replace("services = [", `services = ["${service("worker")}", `));
+  demo = await restartWith(await startDemo(), (config) => config.replace("services = [", `services = ["${service("worker")}", `), { anew: true });
   browser = await openBrowser();
 });
 

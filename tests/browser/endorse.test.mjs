@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
-  ask, assertAccessible, assertNarrow, ended, openBrowser, openPerson, picture, registerKey, restartWith, signIn, startDemo,
+  ask, assertAccessible, assertNarrow, ended, openBrowser, openPerson, picture, registerKey, restartWith, signIn, signRules, startDemo,
 } from "./support.mjs";
 
 let demo;
@@ -22,6 +22,7 @@ before(async () => {
     demo,
     (config) => `${config.replace("[trust]\n", `[trust]\nendorsers = ["${key}"]\n`)}\n[enrolment]\nendorsements = 1\n`,
   );
+  await signRules(demo, alice);
 });
 
 after(async () => {

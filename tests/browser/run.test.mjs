@@ -32,7 +32,7 @@ before(async () => {
   const keep = (name, text) => writeFile(path.join(first.data_dir, name), text);
   await keep("app.pem", key.privateKey.export({ type: "pkcs8", format: "pem" }));
   await keep("webhook-secret", SECRET);
-  demo = await restartWith(first, (config) => config.replace("[audit]", APP).replace("actions = [", RUNS));
+  demo = await restartWith(first, (config) => config.replace("[audit]", APP).replace("actions = [", RUNS), { anew: true });
   const publicKey = key.publicKey.export({ type: "pkcs1", format: "der" }).toString("base64");
   await lever("app", { id: 77, public_key: publicKey, installation: 4200, repositories: [1001] });
   browser = await openBrowser();

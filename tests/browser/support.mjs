@@ -86,6 +86,38 @@ export async function ended(demo, id) {
   }
 }
 
+/** Waits until rules of the configuration file wait for signatures, or no longer do. */
+export async function untilRulesWait(demo, wait) {
+  const deadline = performance.now() + ENDING_MILLISECONDS;
+  for (;;) {
+    const health = await fetch(`${demo.gate}/health/ready`).then((answer) => answer.json()).catch(() => ({}));
+    if (health.status === "ok" && health.rules?.changes_wait === wait) return;
+    if (performance.now() > deadline) throw new Error(`the rules do not come to wait (${wait}): ${JSON.stringify(health)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Opens the change of the rules that waits. */
+export async function openRules(demo, person) {
+  const { page } = person;
+  await untilRulesWait(demo, true);
+  const link = page.getByRole("link", { name: /^change of the rules/i });
+  for (let tries = 0; tries < 100; tries += 1) {
+    await page.goto(`${demo.gate}/`);
+    if ((await link.count()) > 0) break;
+    await page.waitForTimeout(100);
+  }
+  await link.first().click();
+  await page.getByRole("heading", { name: /^change of the rules/i }).waitFor();
+}
+
+/** Signs the change of the rules that waits, as the only one who has to. */
+export async function signRules(demo, person) {
+  await openRules(demo, person);
+  await person.page.getByRole("button", { name: /^approve/i }).click();
+  await untilRulesWait(demo, false);
+}
+
 /** Headless Chromium. */
 export function openBrowser() {
   const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
@@ -132,7 +164,7 @@ export async function signIn(demo, person, name, pathname = "/") {
   await chooseName(demo, page, name);
 }
 
-async function chooseName(demo, page, name) {
+export async function chooseName(demo, page, name) {
   await page.waitForURL((url) => url.href.startsWith(demo.identity));
   await page.getByRole("button", { name: new RegExp(`^${name}`, "i") }).click();
   await page.waitForURL((url) => url.href.startsWith(demo.gate));

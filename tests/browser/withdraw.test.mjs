@@ -11,7 +11,7 @@ let browser;
 
 /** Two have to sign. */
 before(async () => {
-  demo = await restartWith(await startDemo(), (config) => config.replace("count = 1", "count = 2"));
+  demo = await restartWith(await startDemo(), (config) => config.replace("count = 1", "count = 2"), { anew: true });
   browser = await openBrowser();
 });
 

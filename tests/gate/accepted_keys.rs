@@ -32,9 +32,8 @@ async fn asking(engine: Engine, keys: &str) -> Gate {
 async fn another_key(approver: &mut Approver, synced: bool) -> String {
     let mut other = SoftwareAuthenticator::new();
     other.backup_eligible = synced;
-    let first = std::mem::replace(&mut approver.authenticator, other);
-    approver.register_key().await.unwrap();
-    std::mem::replace(&mut approver.authenticator, first).newest_credential().unwrap()
+    approver.register_key_on(&mut other).await.unwrap();
+    other.newest_credential().unwrap()
 }
 
 async fn refusal(approver: &mut Approver, id: &str) -> String {
@@ -104,7 +103,9 @@ async fn the_loss_of_a_key_stops_nobody_for_a_week(engine: Engine) {
     let gate = asking(engine, "replacement_grace = \"7d\"").await;
     let mut alice = gate.approver("alice").await;
     let second = another_key(&mut alice, false).await;
-    alice.revoke(&second, "lost").await.unwrap();
+    let now = gate.servers.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let page = alice.report_loss(&second, &now).await.unwrap();
+    assert!(page.contains("What is left signs there until"), "{page}");
     let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
     let page = alice.browser.open(&format!("/approvals/{id}"), "alice").await.unwrap();
     assert!(page.contains("have too few now") && page.contains("id=\"approve\""), "{page}");
@@ -113,11 +114,16 @@ async fn the_loss_of_a_key_stops_nobody_for_a_week(engine: Engine) {
     let ended = approved(&gate, &mut alice).await;
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
     let verified = gate.proved(ended["id"].as_str().unwrap()).await;
-    assert!(verified.other_keys()[0].revoked.is_some());
+    let other = &verified.other_keys()[0];
+    assert!(other.revoked.is_some());
+    let until = format!("went on signing until {}", other.counts_until.unwrap());
+    assert!(verified.checks().iter().any(|check| check.contains(&until)), "{until}");
     gate.servers.clock.shift(SignedDuration::from_hours(2));
     alice.sign_in("alice").await.unwrap();
     let id = gate.asked(json!({})).await;
     assert!(refusal(&mut alice, &id).await.contains("too_few_keys"));
+    let page = alice.browser.open("/keys", "alice").await.unwrap();
+    assert!(page.contains("you sign nothing now") && page.contains("there are 1"), "{page}");
     // Replaced, and all is as it was.
     another_key(&mut alice, false).await;
     alice.statement(&id, json!({"decision": "approve"})).await.unwrap();

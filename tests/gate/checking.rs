@@ -312,9 +312,9 @@ async fn checks_that_nobody_can_sign() {
     // What an environment checks at every step is checked, whatever a request says.
     let rule = "checks = [{ kind = \"http\", path = \"/health\" }]\n";
     let own = "steps = [{ percent = 10, tag = \"try\" }, 100]";
-    let gate = gate
-        .restart_with(|text| configured(text.replace("steps = [10, 50, 100]", own)) + rule)
-        .await;
+    gate.finish().await;
+    let edit = |text: String| configured(text.replace("steps = [10, 50, 100]", own)) + rule;
+    let gate = Gate::start_with(Engine::Sqlite, edit).await;
     refused(&gate, json!([10, 100]), "no step has a tag").await;
     refused(&gate, json!([100]), "no step has a tag").await;
     let steps =

@@ -4,6 +4,8 @@ mod failures;
 mod templates;
 mod writes;
 
+use std::collections::BTreeMap;
+
 use countersign::domain::deployment::Deployment;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
@@ -14,9 +16,8 @@ use countersign::domain::request::{DeploymentRequest, Occasion};
 use countersign::domain::service::ServiceName;
 use countersign::domain::subject::{FrozenSubject, Requester};
 use countersign::domain::words::Words;
-use countersign::integrations::cloud_run::{
-    CloudRun, CloudRunCredentials, CloudRunSettings, check_template,
-};
+use countersign::integrations::cloud_credentials::GoogleAccount;
+use countersign::integrations::cloud_run::{CloudRun, CloudRunSettings, check_template};
 use countersign::sandbox::{DEMO_REPOSITORY, DEMO_SERVICE};
 use serde_json::{Value, json};
 
@@ -25,7 +26,8 @@ use crate::sandbox_cloud_run::{Sandbox, WEB, image, short, target, template};
 fn client_of(address: &str) -> CloudRun {
     CloudRun::new(CloudRunSettings {
         endpoint: Some(format!("http://{address}").parse().unwrap()),
-        credentials: CloudRunCredentials::Anonymous,
+        account: GoogleAccount::ANONYMOUS,
+        accounts_of_services: BTreeMap::new(),
     })
 }
 
@@ -68,6 +70,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         break_glass: None,
         workflow_runs: Vec::new(),
         github_accounts: Default::default(),
+        attestor: None,
     };
     let request = DeploymentRequest {
         service: web(),
@@ -75,6 +78,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         template: changes.map(|changes| check_template(&changes).unwrap()),
         steps: None,
         on_failure: None,
+        after: None,
         words: Words { reason: "A test".to_owned(), ..Words::default() },
     };
     let requester = Requester {

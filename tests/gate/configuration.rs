@@ -1,12 +1,15 @@
 //! The configuration: what is accepted, and what each mistake is answered with.
 
 mod actions;
+mod attestors;
 mod environments;
 mod github;
+mod google_account;
 mod live;
 mod log_head;
 mod metrics;
 mod receivers;
+mod rules;
 mod trust;
 mod variables;
 mod windows;
@@ -159,8 +162,8 @@ fn a_good_file_says_what_it_says() {
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
-#[test]
-fn the_example_is_a_configuration() {
+/// The example with everything beside it.
+fn example() -> Folder {
     let folder = Folder::new(EXAMPLE);
     folder.write("secrets/database-url", "postgres://gate:s3cret@10.20.0.3/countersign\n");
     folder.write("secrets/log-key", LOG_KEY);
@@ -172,7 +175,12 @@ fn the_example_is_a_configuration() {
     folder.write("secrets/github-webhook", &"s3cret".repeat(6));
     folder.write("secrets/webhook", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
     folder.write("secrets/slack-production", "https://hooks.slack.com/services/T0/B0/s3cret");
-    let config = folder.accepted();
+    folder
+}
+
+#[test]
+fn the_example_is_a_configuration() {
+    let config = example().accepted();
     assert_eq!(config.warnings, Vec::<String>::new());
     assert!(!format!("{config:?}").contains("s3cret"));
     insta::assert_snapshot!(config.summary(), @r#"

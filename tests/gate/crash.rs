@@ -4,15 +4,16 @@
 //! With changes that are in effect at once, a rollout makes the same calls every time, so the nth
 //! call of a kind names a moment: it is held at the sandbox, and the process is killed.
 
+mod between;
+
 use std::time::Duration;
 
 use countersign::domain::rollout::recorded_calls;
-use countersign::randomness;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::cloud_run::{FOR_EVER, fault_at};
-use crate::support::gate::{Engine, Gate, NEW_SERVICE, on_both_engines, send};
+use crate::support::gate::{Engine, Gate, NEW_SERVICE};
 use crate::support::process::{GateProcess, free_port};
 
 /// Declares each named moment as a test on SQLite and on PostgreSQL.
@@ -79,6 +80,12 @@ killed! {
     a_signed_restore_is_sent_and_arrives_late: Stopped.killed(Late(3));
     a_signed_restore_is_made_and_not_answered: Stopped.killed(Unanswered(3));
 
+    a_step_is_watched: Watched.killed(Serving);
+    a_step_waits_for_people: Paused.killed(Serving);
+    going_on_was_just_signed: Paused.killed(WentOn);
+    a_step_after_the_pause_is_sent_and_lost: Paused.killed(Lost(3));
+    a_step_after_the_watch_is_made_and_not_answered: Watched.killed(Unanswered(3));
+
     the_new_service_is_read: NewService.killed(Reading(2));
     the_new_service_is_sent_and_lost: NewService.killed(Lost(1));
     the_new_service_is_sent_and_arrives_late: NewService.killed(Late(1));
@@ -87,13 +94,6 @@ killed! {
     the_new_service_is_reconciling: NewService.killed(Reconciling(1));
     the_new_service_serves_and_is_not_recorded: NewService.killed(Reading(4));
 }
-
-on_both_engines!(
-    an_approval_is_asked_for_once,
-    a_decision_counts_or_can_be_given_again,
-    a_registration_and_a_session_survive,
-    killed_again_and_again,
-);
 
 use Moment::*;
 use Rollout::*;
@@ -115,6 +115,10 @@ enum Moment {
     Unanswered(u64),
     /// The nth write was answered, and Cloud Run is putting it into effect.
     Reconciling(u64),
+    /// The first step serves, and nothing is to be done for now.
+    Serving,
+    /// An approver just signed that it goes on after the first step.
+    WentOn,
 }
 
 /// How the rollout would go by itself.
@@ -128,9 +132,16 @@ enum Rollout {
     StepRefused,
     /// An approver stops it while the first step is watched.
     Stopped,
+    /// The first step is watched for a while.
+    Watched,
+    /// After the first step somebody has to sign that it goes on.
+    Paused,
     /// A service that does not exist is created.
     NewService,
 }
+
+/// How long [`Watched`] watches its first step.
+const WATCH_SECONDS: i64 = 3;
 
 struct Crash {
     rollout: Rollout,
@@ -146,6 +157,11 @@ impl Rollout {
         match self {
             NewService => json!({"subject": {"service": NEW_SERVICE, "steps": [100]}}),
             Stopped => json!({"subject": {"steps": [{"percent": 10, "bake": "1h"}, 100]}}),
+            Watched => {
+                let bake = format!("{WATCH_SECONDS}s");
+                json!({"subject": {"steps": [{"percent": 10, "bake": bake}, 100]}})
+            }
+            Paused => json!({"subject": {"steps": [{"percent": 10, "pause": true}, 100]}}),
             Plain | RevisionFails | StepRefused => json!({}),
         }
     }
@@ -154,14 +170,16 @@ impl Rollout {
     fn write(self) -> (&'static str, &'static str) {
         match self {
             NewService => ("POST", "/services"),
-            Plain | RevisionFails | StepRefused | Stopped => ("PATCH", "/services/web"),
+            Plain | RevisionFails | StepRefused | Stopped | Watched | Paused => {
+                ("PATCH", "/services/web")
+            }
         }
     }
 
     fn faults(self) -> Option<Value> {
         let refused = json!({"kind": "status", "code": 400, "message": "No."});
         match self {
-            Plain | NewService | Stopped => None,
+            Plain | NewService | Stopped | Watched | Paused => None,
             RevisionFails => Some(fault_at("PATCH", "", 1, json!({"kind": "revision_fails"}))),
             StepRefused => Some(fault_at("PATCH", "", 3, refused)),
         }
@@ -174,7 +192,7 @@ impl Moment {
         let delay = |milliseconds| json!({"kind": "delay", "milliseconds": milliseconds});
         let unanswered = json!({"kind": "delay", "milliseconds": 3000, "after": true});
         match self {
-            Answered | Reconciling(_) => None,
+            Answered | Reconciling(_) | Serving | WentOn => None,
             Reading(nth) => Some(fault_at("GET", "/services/", nth, delay(FOR_EVER))),
             Lost(nth) => Some(fault_at(method, path, nth, delay(FOR_EVER))),
             Late(nth) => Some(fault_at(method, path, nth, delay(4000))),
@@ -202,10 +220,19 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     gate.ready_delay(if is_slow { 1500 } else { 0 }).await;
 
     assert_eq!(alice.approve(&id).await.unwrap()["status"], "approved");
-    if let Stopped = rollout {
-        let served = async || gate.approval(&id).await["rollout"]["steps_done"] == 1;
+    let served = async || gate.approval(&id).await["rollout"]["steps_done"] == 1;
+    if matches!(rollout, Stopped | Paused) || matches!(moment, Serving) {
         gate.until("the step serves", served).await;
-        alice.intervene(&id, &json!({"act": "restore"})).await.unwrap();
+    }
+    let go_on = json!({"act": "go_on"});
+    match (rollout, moment) {
+        (Stopped, _) => {
+            alice.intervene(&id, &json!({"act": "restore"})).await.unwrap();
+        }
+        (Paused, WentOn | Lost(_)) => {
+            alice.intervene(&id, &go_on).await.unwrap();
+        }
+        _ => {}
     }
     if let Some(held) = held {
         gate.until_hit(held).await;
@@ -224,6 +251,13 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     gate.ready_delay(0).await;
     end_leases(&gate, engine).await;
     process.start_again().await;
+    if let (Paused, Serving) = (rollout, moment) {
+        // It still waits for people, and for nobody else.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(served().await);
+        assert_eq!(gate.effective_writes().await, [signed.rollback(), signed.step(0)]);
+        alice.intervene(&id, &go_on).await.unwrap();
+    }
 
     let ended = gate.ended(&id).await;
     if matches!(moment, Late(_) | Crossing(_) | Unanswered(_)) {
@@ -234,7 +268,7 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     }
     let whole = signed.whole_plan();
     let (status, writes) = match rollout {
-        Plain | NewService => ("succeeded", whole),
+        Plain | NewService | Watched | Paused => ("succeeded", whole),
         RevisionFails => ("rolled_back", vec![signed.rollback()]),
         StepRefused | Stopped => {
             ("rolled_back", vec![signed.rollback(), signed.step(0), signed.rollback()])
@@ -243,9 +277,21 @@ async fn goes_on_after(engine: Engine, Crash { rollout, moment }: Crash) {
     assert_eq!(ended["status"], status, "{ended:#}");
     assert_eq!(ended["decisions"].as_array().unwrap().len(), 1);
     gate.assert_writes(&signed, &writes).await;
+    if let Watched = rollout {
+        assert_watched(&gate).await;
+    }
     assert_calls_are_told(&gate, &id, moment).await;
     process.end().await;
     gate.finish().await;
+}
+
+/// The crash did not shorten the time for which the first step was watched: the second write is that of the
+/// first step.
+async fn assert_watched(gate: &Gate) {
+    let writes = gate.calls("PATCH", "/services/web").await;
+    let at = |call: &Value| call["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let between = at(&writes[2]).duration_since(at(&writes[1]));
+    assert!(between.as_secs() >= WATCH_SECONDS, "{between:#}");
 }
 
 /// The evidence tells every call, and of the one that the process did not survive, that nothing is known.
@@ -253,7 +299,7 @@ async fn assert_calls_are_told(gate: &Gate, id: &str, moment: Moment) {
     let calls = recorded_calls(gate.proved(id).await.records());
     let unanswered = calls.iter().filter(|call| call.answer.is_none()).count();
     let expected = match moment {
-        Answered | Reading(_) => 0..=0,
+        Answered | Reading(_) | Serving | WentOn => 0..=0,
         // Killed right after the answer: before or after it was written down.
         Reconciling(_) => 0..=1,
         Lost(_) | Late(_) | Crossing(_) | Unanswered(_) => 1..=1,
@@ -273,7 +319,9 @@ async fn gate_and_process(engine: Engine) -> (Gate, GateProcess) {
 async fn until_in_effect(gate: &Gate, rollout: Rollout) {
     let (before, service) = match rollout {
         NewService => (0, NEW_SERVICE),
-        Plain | RevisionFails | StepRefused | Stopped => (1, crate::support::gate::SERVICE),
+        Plain | RevisionFails | StepRefused | Stopped | Watched | Paused => {
+            (1, crate::support::gate::SERVICE)
+        }
     };
     let writes = gate.journal().await;
     let answered = writes.iter().filter(|call| call["method"] != "GET" && call["status"] == 200);
@@ -309,142 +357,4 @@ async fn end_leases(gate: &Gate, engine: Engine) {
             .await
             .unwrap();
     }
-}
-
-/// Moments of a request, in milliseconds after it was sent: before it arrived, in its middle, after
-/// its commit.
-const MOMENTS: [u64; 6] = [0, 3, 8, 15, 30, 60];
-
-async fn an_approval_is_asked_for_once(engine: Engine) {
-    let (gate, mut process) = gate_and_process(engine).await;
-    let mut ids = Vec::new();
-    for (number, after) in MOMENTS.into_iter().enumerate() {
-        let (key, body) = (format!("the-key-{number}"), gate.request_body(json!({})));
-        let token = gate.token(json!({})).await;
-        let asking = gate.http.post(gate.url("/v1/approvals")).bearer_auth(&token);
-        let asking = asking.header("Idempotency-Key", &key).json(&body).send();
-        let asking = tokio::spawn(asking);
-        tokio::time::sleep(Duration::from_millis(after)).await;
-        process.kill().await;
-        let _unread = asking.await.unwrap();
-        process.start_again().await;
-        // The same token and the same key, then a fresh token: a retry works and asks for nothing new.
-        let first = gate.ask_as(&token, &key, &body).await;
-        assert!(first.status.is_success(), "{first:?}");
-        let second = gate.ask_as(&gate.token(json!({})).await, &key, &body).await;
-        assert_eq!((second.status.as_u16(), second.id()), (200, first.id()));
-        ids.push(first.id());
-    }
-    // Killed while the gate reads the running service for it.
-    let held = json!({"kind": "delay", "milliseconds": FOR_EVER});
-    let held = gate.fault(fault_at("GET", "/services/web", 1, held)).await;
-    let body = gate.request_body(json!({}));
-    let token = gate.token(json!({})).await;
-    let asking = gate.http.post(gate.url("/v1/approvals")).bearer_auth(&token).json(&body);
-    let asking = tokio::spawn(asking.header("Idempotency-Key", "held").send());
-    gate.until_hit(held).await;
-    process.kill().await;
-    assert!(asking.await.unwrap().is_err(), "nobody answers");
-    process.start_again().await;
-    let asked = gate.ask_as(&token, "held", &body).await;
-    assert_eq!(asked.status.as_u16(), 201, "nothing was stored: {asked:?}");
-    ids.push(asked.id());
-    let listed = gate.get("/v1/approvals").await.body;
-    let mut listed: Vec<&str> = listed["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|item| item["id"].as_str().unwrap())
-        .collect();
-    listed.sort_unstable();
-    ids.sort();
-    assert_eq!(listed, ids);
-    process.end().await;
-    gate.finish().await;
-}
-
-async fn a_decision_counts_or_can_be_given_again(engine: Engine) {
-    let (gate, mut process) = gate_and_process(engine).await;
-    gate.ready_delay(0).await;
-    let mut alice = gate.approver("alice").await;
-    for after in MOMENTS {
-        let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
-        let signed = gate.signed(&id).await;
-        gate.clear_journal().await;
-        let statement = alice.statement(&id, json!({"decision": "approve"})).await.unwrap();
-        let decision = alice.signed(&statement, &[]).unwrap();
-        let path = format!("/approvals/{id}/decisions");
-        {
-            let posting = alice.browser.post(&path, &decision);
-            let _unread = tokio::time::timeout(Duration::from_millis(after), posting).await;
-        }
-        process.kill().await;
-        end_leases(&gate, engine).await;
-        process.start_again().await;
-        let status = gate.approval(&id).await["status"].as_str().unwrap().to_owned();
-        // The same signature once more: it counts now, or it counted before.
-        let again = alice.browser.post(&path, &decision).await;
-        assert_eq!(again.is_ok(), status == "pending", "{status}, then {again:?}");
-        let ended = gate.ended(&id).await;
-        assert_eq!(ended["status"], "succeeded", "killed after {after} ms: {ended:#}");
-        assert_eq!(ended["decisions"].as_array().unwrap().len(), 1);
-        gate.assert_writes(&signed, &signed.whole_plan()).await;
-    }
-    process.end().await;
-    gate.finish().await;
-}
-
-/// Moments that nothing outside can name: in a transaction, between two.
-async fn killed_again_and_again(engine: Engine) {
-    let (gate, mut process) = gate_and_process(engine).await;
-    gate.ready_delay(0).await;
-    let mut alice = gate.approver("alice").await;
-    for _ in 0..3 {
-        let id = gate.asked(json!({})).await;
-        let signed = gate.signed(&id).await;
-        gate.clear_journal().await;
-        alice.approve(&id).await.unwrap();
-        let mut killed_after = Vec::new();
-        for byte in randomness::bytes::<5>() {
-            killed_after.push(byte);
-            tokio::time::sleep(Duration::from_millis(u64::from(byte))).await;
-            process.kill().await;
-            end_leases(&gate, engine).await;
-            process.start_again().await;
-        }
-        eprintln!("{id}: killed after {killed_after:?} ms");
-        assert_eq!(gate.ended(&id).await["status"], "succeeded");
-        gate.assert_effects(&signed, &signed.whole_plan()).await;
-    }
-    process.end().await;
-    gate.finish().await;
-}
-
-async fn a_registration_and_a_session_survive(engine: Engine) {
-    let (gate, mut process) = gate_and_process(engine).await;
-    let mut alice = countersign::cli::demo::approver::Approver::new(&gate.servers.gate).unwrap();
-    alice.sign_in("alice").await.unwrap();
-    let begun = alice.browser.post("/keys/ceremonies", &json!({"name": "Key"})).await.unwrap();
-    let key = alice.authenticator.create(&begun["creation_options"], &gate.servers.gate).unwrap();
-    process.kill().await;
-    process.start_again().await;
-    let ceremony = format!("/keys/ceremonies/{}", begun["id"].as_str().unwrap());
-    let received = alice.browser.post(&ceremony, &key).await.unwrap();
-    process.kill().await;
-    process.start_again().await;
-    alice.browser.open(received["continue"].as_str().unwrap(), "alice").await.unwrap();
-    let id = gate.asked(json!({})).await;
-    let rejected = json!({"decision": "reject", "reason": "Not today"});
-    assert_eq!(alice.decide(&id, rejected).await.unwrap()["status"], "rejected");
-    // Cancelled, killed at once: it stays cancelled.
-    let id = gate.asked(json!({})).await;
-    let cancelled = gate.post(&format!("/v1/approvals/{id}/cancel"), json!({})).await;
-    assert_eq!(cancelled.body["status"], "cancelled", "{cancelled:?}");
-    process.kill().await;
-    process.start_again().await;
-    assert_eq!(gate.approval(&id).await["status"], "cancelled");
-    let health = send(gate.http.get(gate.url("/health/ready"))).await;
-    assert_eq!(health.status.as_u16(), 200);
-    process.end().await;
-    gate.finish().await;
 }

@@ -6,7 +6,7 @@
 //! switched off it would be believed.
 
 mod again;
-mod attacker;
+pub mod attacker;
 mod batches;
 mod deployments;
 mod deputies;

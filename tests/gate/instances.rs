@@ -50,7 +50,7 @@ impl Fleet {
     }
 
     /// Reads a path of the API at one instance.
-    async fn get_at(&self, index: usize, path: &str) -> Answer {
+    pub async fn get_at(&self, index: usize, path: &str) -> Answer {
         let token = self.gate.token(json!({})).await;
         let url = format!("{}{path}", self.instances[index].address);
         send(self.gate.http.get(url).bearer_auth(token)).await

@@ -132,7 +132,10 @@ async fn no_more_wait_than_the_environment_allows(engine: Engine) {
     gate.asked(for_the_other_service()).await;
     // Where a newer one takes the place of the older, a full house takes it in.
     let lines = "newer_request = \"supersede\"\nmax_pending = 2";
-    let gate = gate.restart_with(with(lines)).await;
+    gate.finish().await;
+    let gate = Gate::start_with(engine, with(lines)).await;
+    gate.asked(json!({})).await;
+    gate.asked(for_the_other_service()).await;
     gate.asked(json!({})).await;
     let environments = gate.get("/v1/environments").await.body;
     let production = &environments["environments"][0];

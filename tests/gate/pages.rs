@@ -1,6 +1,7 @@
 //! What pages show, and what text from outside can never do in them.
 
 pub mod exceptions;
+mod rules;
 mod run;
 pub mod sample_keys;
 
@@ -183,7 +184,9 @@ fn hostile_text_is_shown_and_does_nothing() {
     ];
     let mut key = keys(now()).remove(0);
     (key.name, key.model) = (HOSTILE.into(), Some(HOSTILE.into()));
-    pages.push(KeysPage::new(&[key], Some(HOSTILE), true, around(Some(&eve))).render().unwrap());
+    pages.push(
+        KeysPage::new(&[key], &[], Some(HOSTILE), true, around(Some(&eve))).render().unwrap(),
+    );
     let mut everybody = people(now());
     (everybody[0].name, everybody[0].email) = (HOSTILE.into(), Some(HOSTILE.into()));
     everybody[0].subject = HOSTILE.into();
@@ -231,7 +234,8 @@ fn every_page_is_well_made() {
     }
     let inbox = InboxPage::new(&[], around(Some(&bob))).render().unwrap();
     assert_well_made("inbox", &inbox);
-    let own = |keys: &[KeyListing]| KeysPage::new(keys, None, true, around(Some(&bob))).render();
+    let own =
+        |keys: &[KeyListing]| KeysPage::new(keys, &[], None, true, around(Some(&bob))).render();
     assert_well_made("no keys", &own(&[]).unwrap());
     let html = own(&keys(now())).unwrap();
     assert_well_made("keys", &html);

@@ -195,8 +195,9 @@ async fn plans_that_nobody_can_sign() {
     }
     let limits = "[environment.production.plan]\nshortest_bake = \"5m\"\nlongest_bake = \"10m\"\ntags = true\n";
     let steps = "steps = [{ percent = 10, bake = \"5m\" }, 100]";
-    let gate =
-        gate.restart_with(|text| text.replace("steps = [10, 50, 100]", steps) + limits).await;
+    gate.finish().await;
+    let edit = |text: String| text.replace("steps = [10, 50, 100]", steps) + limits;
+    let gate = Gate::start_with(Engine::Sqlite, edit).await;
     for (steps, words) in [
         (json!([10, 100]), "at least 5 minutes"),
         (json!([{"percent": 10, "bake": "11m"}, 100]), "allows 10 minutes"),
@@ -217,7 +218,9 @@ async fn plans_that_nobody_can_sign() {
     refused(&gate, json!({ "steps": steps }), "invalid_steps", "another revision").await;
     let fixed = format!("{limits}fixed = true\non_failure = \"hold\"\n");
     let own = "steps = [{ percent = 10, bake = \"5m\" }, 100]";
-    let gate = gate.restart_with(|text| text.replace("steps = [10, 50, 100]", own) + &fixed).await;
+    gate.finish().await;
+    let edit = |text: String| text.replace("steps = [10, 50, 100]", own) + &fixed;
+    let gate = Gate::start_with(Engine::Sqlite, edit).await;
     let steps = json!([{"percent": 10, "bake": "10m"}, 100]);
     refused(&gate, json!({ "steps": steps }), "plan_fixed", "sets the plan").await;
     refused(&gate, json!({"on_failure": "restore"}), "plan_fixed", "sets the plan").await;

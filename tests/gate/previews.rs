@@ -33,11 +33,11 @@ use jiff::SignedDuration;
 use crate::evidence::checks::{checks, results};
 use crate::pages::exceptions::{closed, exceptions_page};
 use crate::pages::hostile;
-use crate::pages::sample_keys::{enrolment, keys, people, recovery};
+use crate::pages::sample_keys::{enrolment, keys, loss_page, notes, people, recovery};
 use crate::sample_approval::{
     after_pending, approval_of, approved, calls, deployment, executing, minutes_ago, now, pending,
-    pending_run, person, policy, progress, running, share, signed_once, taken_back, viewer,
-    workflow_run,
+    pending_rules, pending_run, person, policy, progress, running, share, signed_once, taken_back,
+    viewer, workflow_run,
 };
 
 #[test]
@@ -96,7 +96,7 @@ fn pages() -> Vec<(String, String)> {
     let mut approvals = vec![pending(), signed_once()];
     approvals.extend(after_pending().into_iter().map(|(_, approval)| approval));
     let key_page =
-        |message| KeysPage::new(&keys(minutes_ago(9)), message, true, bobs).render().unwrap();
+        |message| KeysPage::new(&keys(minutes_ago(9)), &notes(), message, true, bobs).render();
     let mut pages = vec![
         ("pending".to_owned(), show(&signed_once(), bobs)),
         ("pending-take-back".to_owned(), show(&signed_once(), of(&signer))),
@@ -109,11 +109,13 @@ fn pages() -> Vec<(String, String)> {
         ("checked".to_owned(), checked(bobs)),
         ("unchanged".to_owned(), show(&approval_of(same), bobs)),
         ("run".to_owned(), show(&pending_run(workflow_run()), bobs)),
+        ("rules".to_owned(), show(&pending_rules(), bobs)),
         ("hostile".to_owned(), show(&hostile(), bobs)),
         ("command".to_owned(), show(&command(), bobs)),
         ("inbox".to_owned(), InboxPage::new(&approvals, bobs).render().unwrap()),
         ("inbox-empty".to_owned(), InboxPage::new(&[], of(&newcomer)).render().unwrap()),
-        ("keys".to_owned(), key_page(Some("The key is registered and can sign."))),
+        ("keys".to_owned(), key_page(Some("The key is registered and can sign.")).unwrap()),
+        ("key-loss".to_owned(), loss_page(bobs).render().unwrap()),
         (
             "keys-all".to_owned(),
             AllKeysPage::new(&people(minutes_ago(9)), None, bobs).render().unwrap(),
@@ -129,7 +131,7 @@ fn pages() -> Vec<(String, String)> {
         ("notices".to_owned(), notices(bobs)),
         ("notices-empty".to_owned(), NoticesPage::new(&[], bobs).render().unwrap()),
         ("first-key".to_owned(), FirstKeyPage::new(nobody).render().unwrap()),
-        ("keys-empty".to_owned(), KeysPage::new(&[], None, false, bobs).render().unwrap()),
+        ("keys-empty".to_owned(), KeysPage::new(&[], &[], None, false, bobs).render().unwrap()),
         ("signed-out".to_owned(), SignedOutPage::new("/", false, nobody).render().unwrap()),
         ("problem".to_owned(), problem(nobody)),
     ];

@@ -1,5 +1,7 @@
 //! An approval in every state, for tests of sentences and pages.
 
+use std::collections::BTreeMap;
+
 use countersign::domain::approval::{Approval, State};
 use countersign::domain::decision::{Decision, Verdict};
 use countersign::domain::deployment::{Commit, Deployment, Plan, Preconditions};
@@ -9,9 +11,12 @@ use countersign::domain::observation::TrafficShare;
 use countersign::domain::person::{Person, Profile};
 use countersign::domain::plan::{OnFailure, StepPlan};
 use countersign::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Rule};
+use countersign::domain::role::Roles;
 use countersign::domain::rollout::{
     Answer, Call, Intent, Progress, RecordedCall, Serving, shares_at,
 };
+use countersign::domain::rule_change::RuleChange;
+use countersign::domain::rulebook::{RULEBOOK_SCHEMA, RULES_ENVIRONMENT, Rulebook};
 use countersign::domain::subject::{Facts, FrozenSubject, Link, Requester};
 use countersign::domain::workflow_run::{Account, Delivery, Repository, WorkflowRun};
 use countersign::web::views::Viewer;
@@ -77,6 +82,7 @@ pub fn policy() -> Policy {
     let rule = |names: &[&str], count| Rule {
         from: names.iter().map(|name| name.parse().unwrap()).collect(),
         count,
+        environment: None,
     };
     Policy {
         schema: POLICY_SCHEMA.into(),
@@ -99,7 +105,57 @@ pub fn policy() -> Policy {
         break_glass: None,
         workflow_runs: vec![],
         github_accounts: Default::default(),
+        attestor: None,
     }
+}
+
+/// The rules of a gate with these environments that pins nothing.
+pub fn rulebook(environments: BTreeMap<String, Policy>) -> Rulebook {
+    let anchors = json!({
+        "endorsements": 0, "endorsers": [], "recovery_signatures": 1, "workload_issuers": [],
+        "login": {"issuer": "https://id", "client_id": "c", "groups_claim": "groups", "keys": []},
+        "witnesses": [], "witnesses_required": 0,
+    });
+    Rulebook {
+        schema: RULEBOOK_SCHEMA.to_owned(),
+        environments,
+        roles: Roles::default(),
+        anchors: serde_json::from_value(anchors).unwrap(),
+        settings: serde_json::Map::new(),
+    }
+}
+
+/// A change of the rules that lowers a count, drops a rule, makes an operator and pins another endorser.
+pub fn rule_change() -> RuleChange {
+    let before = rulebook([("production".to_owned(), policy())].into());
+    let mut after = before.clone();
+    let production = after.environments.get_mut("production").unwrap();
+    production.rules.truncate(1);
+    production.rules[0].count = 1;
+    production.max_pending = 7;
+    after.roles.operators = vec!["group:platform".parse().unwrap()];
+    after.anchors.endorsers = vec!["pQECAyYgASFYIA".to_owned()];
+    let quorum = before.quorum(&after);
+    let facts = Facts {
+        environment: RULES_ENVIRONMENT.to_owned(),
+        requester: RuleChange::requester("https://gate.example.com"),
+        audience: "https://gate.example.com".to_owned(),
+        reason: "The gate's configuration file says other rules than those in force.".to_owned(),
+        title: None,
+        acts_for: None,
+        body: None,
+        links: Vec::new(),
+        policy_digest: quorum.canonical().unwrap().1,
+        ..deployment().facts
+    };
+    RuleChange { facts, before, after }
+}
+
+/// The same, waiting for signatures.
+pub fn pending_rules() -> Approval {
+    let change = rule_change();
+    let quorum = change.before.quorum(&change.after);
+    Approval::request(FrozenSubject::freeze(change).unwrap(), quorum).approval
 }
 
 pub fn deployment() -> Deployment {
@@ -158,6 +214,7 @@ pub fn deployment() -> Deployment {
             serving: before.to_vec(),
             running: running(),
         },
+        after: None,
         commit: Some(Commit {
             headline: "Offer one-tap payment for saved cards".into(),
             author: Some("Mira Example".into()),

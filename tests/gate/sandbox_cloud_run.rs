@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use countersign::clock::Clock;
 use countersign::sandbox::cloud_run::CloudRun;
+use countersign::sandbox::google_accounts;
 use countersign::sandbox::journal::Journal;
 use serde_json::{Value, json};
 
@@ -41,7 +42,8 @@ impl Sandbox {
         let journal = Journal::new(clock.clone());
         let run = CloudRun::new(clock.clone(), journal.clone(), state_file).unwrap();
         run.set_ready_delay(jiff::SignedDuration::from_millis(30));
-        let router = run.router().merge(journal.router());
+        let accounts = journal.watch(google_accounts::routes(clock.clone()));
+        let router = run.router().merge(accounts).merge(journal.router());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

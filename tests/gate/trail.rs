@@ -175,8 +175,8 @@ async fn a_start_tells_what_changed(engine: Engine) {
         vec![environment("production", 2)],
         vec![environment("production", 1), environment("staging", 1)],
     ] {
-        let policies: BTreeMap<String, Policy> = policies.into_iter().collect();
-        start::record(&storage, &policies, &configuration, now()).await.unwrap();
+        let rules = sample_approval::rulebook(policies.into_iter().collect());
+        start::record(&storage, &rules, &configuration, now()).await.unwrap();
         let records = records_in(&storage).await;
         let all = of_kind(&records, "policy.changed");
         let news: Vec<String> = all[changes.len()..]

@@ -1,7 +1,7 @@
 // `countersign demo` on free ports, with a folder of its own and nothing in it.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -54,9 +54,16 @@ async function untilReady({ gate }, stop, log) {
   }
 }
 
-/** Stops a demo and starts its gate and its sandbox again, with another configuration: `edit` gets the text of the one before. */
-export async function restartWith(demo, edit) {
+/**
+ * Stops a demo and starts its gate and its sandbox again, with another configuration: `edit` gets the text of the one before.
+ * Rules that bind already stay until they are signed, unless the gate begins anew.
+ */
+export async function restartWith(demo, edit, { anew = false } = {}) {
   await demo.stop();
+  if (anew) {
+    const kept = (await readdir(demo.data_dir)).filter((name) => /^(gate\.db|log-head)/.test(name));
+    await Promise.all(kept.map((name) => rm(path.join(demo.data_dir, name), { recursive: true })));
+  }
   await writeFile(demo.config, edit(await readFile(demo.config, 'utf8')));
   let log = '';
   // What the environment says is meant for another gate.

@@ -1,9 +1,7 @@
 """python3 -m verifier FILE --trust TRUST prints the verdict as JSON."""
 
 import json, pathlib, sys
-
 from .evidence import read_trust, verify
-
 try:
     file, _, trust = (word for word in sys.argv[1:] if word != "--json")
     found = verify(pathlib.Path(file).read_bytes(), read_trust(pathlib.Path(trust).read_bytes()))

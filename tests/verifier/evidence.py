@@ -2,14 +2,12 @@
 
 import itertools, pathlib, uuid
 from types import SimpleNamespace as Namespace
-
 from cryptography.exceptions import InvalidSignature
-
 from . import signatures, webauthn
 from .documents import all_differ, canonical, digest_of, from_base64url, has_form, nanoseconds, read, read_json, require
 from .documents import sha256, to_base64url
 
-LARGEST_FILE, MOST_IN_BATCH, RUN = 4 * 1024**2, 32, "countersign/workflow_run/v1"
+LARGEST_FILE, MOST_IN_BATCH, RUN, RULES = 4 * 1024**2, 32, "countersign/workflow_run/v1", "countersign/policy_change/v1"
 LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 30 * 10**9, 300 * 10**9, 900 * 10**9
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
@@ -98,15 +96,15 @@ def of_log(case):
 
 def of_requester(case):
     yield "requester_mismatch"
-    asked, requester, is_run = case.deployment, case.deployment["requester"], case.deployment["schema"] == RUN
-    token, key = map(case.file["requester"].get, ("token", "key"))
-    # Of a run alone the gate says who asked; nothing else is asked for without a token.
-    require(is_run == (token is None), "a token is missing, or there where none can be")
-    noted = {"delivery": asked["delivery"]} if is_run else case.file["requester"]
-    require(has_form(case.entries[0].record.get("data"), "Requested", noted), "the log recorded another one")
-    if is_run:
-        facts = asked["repository"] | {"issuer_url": "https://" + asked["host"], "key": f"github-webhook:{asked['repository']['id']}"}
-        require(has_form(requester, "RunRequester", facts), "who asked does not follow from the repository")
+    asked, requester, is_rules = case.deployment, case.deployment["requester"], case.deployment["schema"] == RULES
+    (token, key), run = map(case.file["requester"].get, ("token", "key")), asked.get("repository", {"id": None})
+    # Of a run and of a change of the rules the gate says who asked; nothing else is asked for without a token.
+    require((asked["schema"] == RUN or is_rules) == (token is None), "a token is missing, or there where none can be")
+    facts = asked | run | {"issuer_url": f"https://{asked.get('host')}", "key": f"github-webhook:{run['id']}"}
+    facts |= {"origin": asked["audience"], **{name: canonical(asked[name]) for name in ("before", "after")}} if is_rules else {}
+    require(has_form(case.entries[0].record.get("data"), "Requested", case.file["requester"] if token else facts), "another one was recorded")
+    if token is None:
+        require(has_form(requester, "SaidRequester", facts), "who asked does not follow from what is asked for")
     else:
         claims, issuers = signatures.part_of(token, 1), {one["name"]: one for one in case.trust["workload_issuers"]}
         require(has_form(requester, "TokenRequester", requester["claims"] | {"claims": claims}), "its claims are others")
@@ -119,6 +117,12 @@ def of_requester(case):
     yield "requester_not_allowed"
     require(may_ask(asked, case.policy))
 
+def rules_of(before, after):
+    """Those of a change of the rules: of each environment that it touches, and of all if it touches more."""
+    general = lambda book: [*map(book.get, ("roles", "anchors", "settings")), {name: one["services"] for name, one in book["environments"].items()}]
+    return [rule | {"environment": name} for name, one in sorted(before["environments"].items())
+        if general(before) != general(after) or one != after["environments"][name] for rule in one["rules"]]
+
 def of_signature(token, key, pinned):
     yield "issuer_key_not_pinned"
     require(not pinned or key in pinned)
@@ -126,11 +130,13 @@ def of_signature(token, key, pinned):
     signatures.require_token_signature(token, key)
 
 def may_ask(asked, policy):
-    """Whether the policy lets this requester ask for this service and image, this tool, or this run."""
+    """Whether the policy lets this requester ask for this service and image, this tool, this run or this change."""
     if asked["schema"] == RUN:
         said = {"repository_id": str(asked["repository"]["id"]), "workflow": asked["workflow"].partition("@")[0]}
         said |= {name: asked[name] for name in ("branch", "event")}
         return any(listed and fits(listed, said) for listed in policy.get("workflow_runs", []))
+    if asked["schema"] == RULES:
+        return policy["rules"] == rules_of(asked["before"], asked["after"])
     is_tool = asked.get("tool") in [one["tool"] for one in policy.get("actions", [])]
     is_image = asked.get("image", "").partition("@")[0] in policy["images"] and asked["service"] in policy["services"]
     return (is_tool or is_image) and any(admits(rule, asked["requester"]) for rule in policy["requesters"])
@@ -292,7 +298,8 @@ def of_outcome(case):
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""
     people = [names_of(one["person"], one["groups"]) for one in people]
-    chosen = itertools.chain.from_iterable(itertools.combinations(rules, size + 1) for size in range(len(rules)))
+    groups = [[rule for rule in rules if rule.get("environment") == name] for name in {rule.get("environment") for rule in rules}]
+    chosen = (some for group in groups for size in range(len(group)) for some in itertools.combinations(group, size + 1))
     return bool(rules) and all(rule["count"] for rule in rules) and all(
         sum(rule["count"] for rule in some) <= sum(any(person & {*rule["from"]} for rule in some) for person in people)
         for some in chosen)

@@ -1,10 +1,8 @@
 """What keys sign: tokens (RFC 7515 to 7518, 7638, 8037), checkpoints and entries of the log (RFC 6962)."""
 
 import functools, re
-
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
-
 from .documents import from_base64url, has_form, nanoseconds, read, read_json, require, sha256
 
 CURVES, COORDINATE_BYTES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}, {"ES256": 32, "ES384": 48}

@@ -1,7 +1,6 @@
 """Registrations and assertions, strictly (WebAuthn Level 3, sections 7.1 and 7.2), and the CBOR in them."""
 
 import io
-
 from .documents import from_base64url, has_form, read_json, require, sha256, to_base64url
 from .signatures import ALGORITHMS, public_key, require_signature
 

@@ -5,8 +5,10 @@ use serde::Serialize;
 
 use crate::domain::action::ActionType;
 use crate::domain::hold::Hold;
+use crate::domain::ids::ApprovalId;
 use crate::domain::key_rules::KeyRules;
 use crate::domain::policy::{NewerRequest, Policy, TrustLevel};
+use crate::domain::rulebook::InForce;
 
 use super::{HoldView, RuleView, rules_of};
 
@@ -15,6 +17,40 @@ use super::{HoldView, RuleView, rules_of};
 pub struct EnvironmentList {
     /// By name.
     pub environments: Vec<EnvironmentView>,
+    /// The rules in force, where they change only with signatures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesInForceView>,
+}
+
+/// The rules in force, and a change of them that waits.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct RulesInForceView {
+    /// SHA-256 of the canonical rulebook, hexadecimal.
+    pub digest: String,
+    /// Since when.
+    pub since: String,
+    /// The ledger's entry that says so.
+    pub entry: u64,
+    /// The names of those who signed; none of the first rulebook, which binds since trust was pinned.
+    pub signed_by: Vec<String>,
+    /// The approval that they signed.
+    pub approval: Option<String>,
+    /// The approval of a change that waits for signatures: the configuration file says other rules.
+    pub waiting: Option<String>,
+}
+
+impl RulesInForceView {
+    /// The view of what is in force.
+    pub fn new(in_force: &InForce, waiting: Option<&ApprovalId>) -> Self {
+        Self {
+            digest: in_force.digest.to_string(),
+            since: in_force.at.to_string(),
+            entry: in_force.entry,
+            signed_by: in_force.by.clone(),
+            approval: in_force.approval.as_ref().map(ToString::to_string),
+            waiting: waiting.map(ToString::to_string),
+        }
+    }
 }
 
 /// One environment.

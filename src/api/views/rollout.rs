@@ -18,6 +18,9 @@ pub struct RolloutView {
     pub digest: String,
     /// The digest of the image that the revision was seen to run in the end, `sha256:…`.
     pub observed_digest: Option<String>,
+    /// The attestation of the image for Binary Authorization, once it was made, while the rollout runs:
+    /// `projects/PROJECT/occurrences/ID`.
+    pub attestation: Option<String>,
     /// How many steps were seen to serve.
     pub steps_done: usize,
     /// How many there are.
@@ -87,6 +90,7 @@ pub(super) fn rollout_of(approval: &Approval) -> Option<RolloutView> {
         revision: plan.revision.clone(),
         digest: format!("sha256:{}", deployment.image.digest()),
         observed_digest: None,
+        attestation: None,
         steps_done,
         steps_total: plan.steps.len(),
         watched_until: None,
@@ -108,6 +112,7 @@ pub(super) fn rollout_of(approval: &Approval) -> Option<RolloutView> {
                     }
                     _ => None,
                 },
+                attestation: progress.attested.as_ref().map(|one| one.occurrence.clone()),
                 traffic: traffic.iter().map(Share::from).collect(),
                 checks: progress.checks.iter().map(CheckView::from).collect(),
                 ..view(progress.steps_done)

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::check::Check;
 use crate::domain::plan::{OnFailure, Step};
+use crate::domain::rulebook::{Rulebook, rulebook_changes};
 use crate::domain::subject::Subject;
 
 /// What is asked for.
@@ -23,6 +24,8 @@ pub enum SubjectView {
         plan: Vec<StepView>,
         /// What happens when a step fails.
         on_failure: OnFailure,
+        /// The approval after whose success it begins.
+        after: Option<String>,
     },
     /// An act of whoever asks.
     Action {
@@ -55,6 +58,26 @@ pub enum SubjectView {
         /// Who started this attempt.
         triggering_actor: Option<String>,
     },
+    /// A change of the rules, which the gate found in its configuration file.
+    PolicyChange {
+        /// SHA-256 of the rulebook in force when it was asked for.
+        rules_before: String,
+        /// SHA-256 of the one that takes its place.
+        rules_after: String,
+        /// Whose rights differ, and what else does.
+        changes: Vec<RuleChangeView>,
+    },
+}
+
+/// One difference between two rulebooks.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct RuleChangeView {
+    /// The environment, or `every environment`.
+    pub environment: String,
+    /// `wider`: somebody may do more, or less is needed; `narrower`; or `different`.
+    pub effect: &'static str,
+    /// What differs.
+    pub sentence: String,
 }
 
 /// One step of the traffic.
@@ -93,6 +116,7 @@ impl SubjectView {
                 steps: deployment.plan.steps.iter().map(|step| step.percent).collect(),
                 plan: deployment.plan.steps.iter().map(StepView::from).collect(),
                 on_failure: deployment.plan.on_failure,
+                after: deployment.after.as_ref().map(ToString::to_string),
             },
             Subject::Action(action) => {
                 Self::Action { tool: action.tool.clone(), arguments: action.arguments.clone() }
@@ -109,6 +133,21 @@ impl SubjectView {
                 actor: run.actor.as_ref().map(|account| account.login.clone()),
                 triggering_actor: run.triggering_actor.as_ref().map(|one| one.login.clone()),
             },
+            Subject::RuleChange(change) => {
+                let digest = |rules: &Rulebook| rules.digest().map(|it| it.to_string());
+                let changes = rulebook_changes(&change.before, &change.after).into_iter();
+                Self::PolicyChange {
+                    rules_before: digest(&change.before).unwrap_or_default(),
+                    rules_after: digest(&change.after).unwrap_or_default(),
+                    changes: changes
+                        .map(|one| RuleChangeView {
+                            environment: one.environment,
+                            effect: one.effect.as_str(),
+                            sentence: one.sentence,
+                        })
+                        .collect(),
+                }
+            }
         }
     }
 }

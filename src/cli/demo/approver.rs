@@ -35,19 +35,53 @@ impl Approver {
 
     /// Registers a key and has the directory vouch for it.
     pub async fn register_key(&mut self) -> Result<(), String> {
-        let begun = self
-            .browser
-            .post("/keys/ceremonies", &json!({"name": "Software key of the demo"}))
-            .await?;
-        let registration = self
-            .authenticator
+        let mut own = self.authenticator.clone();
+        self.register_key_on(&mut own).await
+    }
+
+    /// The same on another authenticator; the key that is there already signs for the new one.
+    pub async fn register_key_on(
+        &mut self,
+        other: &mut SoftwareAuthenticator,
+    ) -> Result<(), String> {
+        let begun = self.begin_registration().await?;
+        let registration = other
             .create(&begun["creation_options"], &self.gate)
             .map_err(|error| format!("the authenticator made no key: {error}"))?;
         let id = begun["id"].as_str().unwrap_or_default();
-        let received = self.browser.post(&format!("/keys/ceremonies/{id}"), &registration).await?;
-        let next = received["continue"].as_str().ok_or("the gate did not say where to go on")?;
+        let next = self.hand_in(id, &registration).await?;
         let person = self.person.clone();
-        self.browser.open(next, &person).await.map(|_| ())
+        self.browser.open(&next, &person).await.map(|_| ())
+    }
+
+    /// Asks for the options of a new key.
+    pub async fn begin_registration(&mut self) -> Result<Value, String> {
+        let name = json!({"name": "Software key of the demo"});
+        self.browser.post("/keys/ceremonies", &name).await
+    }
+
+    /// Hands in a new key, and signs for it where that is asked for. Gives where the directory vouches for it.
+    pub async fn hand_in(&mut self, ceremony: &str, key: &Value) -> Result<String, String> {
+        let address = format!("/keys/ceremonies/{ceremony}");
+        let mut received = self.browser.post(&address, key).await?;
+        if received["own_key"].is_object() {
+            let signed = self.signed(&received["own_key"], &[])?;
+            received = self.browser.post(&format!("{address}/signatures"), &signed).await?;
+        }
+        let next = received["continue"].as_str();
+        Ok(next.ok_or("the gate did not say where to go on")?.to_owned())
+    }
+
+    /// Reports a key as lost since then (`2026-11-24T13:45`, UTC), signs in for it, and gives the page that
+    /// says so.
+    pub async fn report_loss(&mut self, credential: &str, since: &str) -> Result<String, String> {
+        let path = format!("/keys/{credential}/losses");
+        let page = self.browser.submit(&path, &[("since", since)], &self.person).await?;
+        let confirm = page.split("href=\"/sign-in?ceremony=").nth(1);
+        let confirm = confirm.and_then(|rest| rest.split('"').next());
+        let confirm = confirm.ok_or_else(|| format!("the page leads to no sign-in: {page}"))?;
+        let person = self.person.clone();
+        self.browser.open(&format!("/sign-in?ceremony={confirm}"), &person).await
     }
 
     /// Revokes a key, one's own or another's, and gives the page that says so.

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Checks the rules, and who has a key where the gate's database can be read from here.
 pub(super) async fn run(arguments: &CheckArguments) -> Result<ExitCode, String> {
     let rules = match load_rules(&arguments.config) {
-        Ok(rules) => rules,
+        Ok(rules) => rules.environments,
         Err(ConfigError::Problems { problems, .. }) if arguments.json => {
             let problems = problems.iter();
             let problems: Vec<_> =

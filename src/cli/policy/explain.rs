@@ -111,8 +111,8 @@ fn explain(
     let progress = policy.progress(&[(person.clone(), groups.to_vec())]);
     let needed = policy.rules.iter().zip(progress).filter_map(|(rule, progress)| {
         let missing = progress.needed.saturating_sub(progress.met);
-        let rest =
-            Rule { from: rule.from.clone(), count: u8::try_from(missing).unwrap_or(u8::MAX) };
+        let count = u8::try_from(missing).unwrap_or(u8::MAX);
+        let rest = Rule { count, ..rule.clone() };
         (missing > 0).then(|| rest.in_words())
     });
     let glass = policy.break_glass.as_ref();

@@ -32,7 +32,7 @@ pub enum PolicyCommand {
     ///
     /// Exit code 0: it would, and the person may; 1: not so; 2: a file cannot be read.
     Explain(ExplainArguments),
-    /// Say whose rights differ between two configurations.
+    /// Say whose rights differ between two configurations: environments, roles, anchors, who reads, how tokens are read.
     ///
     /// Exit code 0: nothing differs; 1: something does; 2: a file cannot be read.
     Diff(DiffArguments),
@@ -128,7 +128,7 @@ pub async fn run(command: PolicyCommand) -> ExitCode {
 }
 
 fn rules_of(path: &Path) -> Result<BTreeMap<String, Policy>, String> {
-    load_rules(path).map_err(|error| error.to_string())
+    load_rules(path).map(|rules| rules.environments).map_err(|error| error.to_string())
 }
 
 /// Prints the answer of a command, and says whether it is a yes.

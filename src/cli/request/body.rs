@@ -31,6 +31,9 @@ pub struct Wanted {
     /// Percent of traffic at each step, 10,50,100; the environment's own if absent.
     #[arg(long, value_delimiter = ',')]
     steps: Option<Vec<u8>>,
+    /// Another approval of yours, after whose success the rollout begins.
+    #[arg(long, value_name = "APPROVAL")]
+    after: Option<String>,
     /// A headline.
     #[arg(long)]
     title: Option<String>,
@@ -82,6 +85,7 @@ impl Wanted {
         put(&mut subject, "service", self.service);
         put(&mut subject, "image", self.image);
         put(&mut subject, "steps", self.steps);
+        put(&mut subject, "after", self.after);
         put(&mut subject, "template", self.template.as_deref().map(template).transpose()?);
         if subject["kind"] == "deployment" {
             need(&subject, "service", "--service")?;

@@ -14,11 +14,12 @@ impl Policy {
             }
             Subject::Action(action) => self.action(&action.tool).is_some(),
             Subject::WorkflowRun(run) => self.admits_run(run),
+            Subject::RuleChange(change) => change.is_ruled_by(self),
         }
     }
 
-    /// Whether the requester of a subject may ask for anything here. A run has no token, so that what is
-    /// asked of its facts says this as well.
+    /// Whether the requester of a subject may ask for anything here. A run and a change of the rules have
+    /// no token, so that what is asked of their facts says this as well.
     pub fn admits(&self, subject: &Subject) -> bool {
         let requester = &subject.facts().requester;
         match subject {
@@ -26,6 +27,7 @@ impl Policy {
                 self.admits_requester(&requester.issuer, &requester.claims)
             }
             Subject::WorkflowRun(run) => self.admits_run(run),
+            Subject::RuleChange(change) => change.is_ruled_by(self),
         }
     }
 

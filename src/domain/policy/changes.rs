@@ -149,6 +149,14 @@ impl Changes {
             Effect::Wider,
             "requests that may wait at once",
         );
+        if old.attestor != new.attestor {
+            let words = |policy: &Policy| match &policy.attestor {
+                Some(note) => format!("approved images are attested for {note}"),
+                None => "approved images are attested for no attestor".to_owned(),
+            };
+            let (before, after) = (words(old), words(new));
+            self.add(Effect::Different, format!("{after}; before, {before}"));
+        }
         let unlimited = |policy: &Policy| policy.requests_per_hour.unwrap_or(u64::MAX);
         if unlimited(old) != unlimited(new) {
             let effect =

@@ -1,12 +1,10 @@
 //! Which people meet which rules: each person counts once, and for one rule only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Rule, RuleProgress};
+use super::{Policy, Rule, RuleProgress};
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::person::Person;
-
-use super::Policy;
 
 /// Rules that must all be met, and nothing else of a policy.
 #[derive(Clone, Copy)]
@@ -44,34 +42,53 @@ impl Quorum<'_> {
         self.0.iter().any(|rule| rule.admits(person, groups))
     }
 
-    /// How far each rule is met by these people.
-    ///
-    /// People are matched to the places of the rules so that as many places as possible are
-    /// filled (augmenting paths of a bipartite matching); a person who could stand for two rules
-    /// is used where they are needed.
+    /// How far each rule is met by these people, each of whom counts once and for one rule only, among the
+    /// rules of one environment.
     pub fn progress(self, signers: &[(Person, Vec<String>)]) -> Vec<RuleProgress> {
         let mut seen = BTreeSet::new();
         let people: Vec<&(Person, Vec<String>)> =
             signers.iter().filter(|(person, _)| seen.insert(person.clone())).collect();
-        let places: Vec<usize> = self
-            .0
+        let environments: BTreeSet<&Option<String>> =
+            self.0.iter().map(|rule| &rule.environment).collect();
+        let met: BTreeMap<usize, usize> =
+            environments.into_iter().flat_map(|one| self.seated(one.as_deref(), &people)).collect();
+        let rules = self.0.iter().enumerate();
+        rules
+            .map(|(rule, Rule { count, .. })| RuleProgress {
+                met: met.get(&rule).copied().unwrap_or_default(),
+                needed: usize::from(*count),
+            })
+            .collect()
+    }
+
+    /// How many places of each rule of one environment are filled.
+    ///
+    /// People are matched to the places of the rules so that as many places as possible are
+    /// filled (augmenting paths of a bipartite matching); a person who could stand for two rules
+    /// is used where they are needed.
+    fn seated(
+        self,
+        environment: Option<&str>,
+        people: &[&(Person, Vec<String>)],
+    ) -> Vec<(usize, usize)> {
+        let rules = self.0.iter().enumerate();
+        let own: Vec<(usize, &Rule)> =
+            rules.filter(|(_, rule)| rule.environment.as_deref() == environment).collect();
+        let places: Vec<usize> = own
             .iter()
-            .enumerate()
-            .flat_map(|(rule, Rule { count, .. })| std::iter::repeat_n(rule, usize::from(*count)))
+            .flat_map(|(rule, Rule { count, .. })| std::iter::repeat_n(*rule, usize::from(*count)))
             .collect();
         let mut holder: Vec<Option<usize>> = vec![None; places.len()];
         for person in 0..people.len() {
             let mut visited = vec![false; places.len()];
-            self.seat(person, &people, &places, &mut holder, &mut visited);
+            self.seat(person, people, &places, &mut holder, &mut visited);
         }
-        (0..self.0.len())
-            .map(|rule| RuleProgress {
-                met: (0..places.len())
-                    .filter(|&place| places[place] == rule && holder[place].is_some())
-                    .count(),
-                needed: usize::from(self.0[rule].count),
-            })
-            .collect()
+        let filled = |rule: usize| {
+            (0..places.len())
+                .filter(|&place| places[place] == rule && holder[place].is_some())
+                .count()
+        };
+        own.iter().map(|(rule, _)| (*rule, filled(*rule))).collect()
     }
 
     fn seat(

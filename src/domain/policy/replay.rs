@@ -86,7 +86,10 @@ fn play(approval: &Approval, policy: &Policy) -> Ending {
                 let repository = deployment.image.repository();
                 format!("images of {repository} may not be deployed")
             }
-            Subject::Deployment(_) | Subject::Action(_) | Subject::WorkflowRun(_) => {
+            Subject::Deployment(_)
+            | Subject::Action(_)
+            | Subject::WorkflowRun(_)
+            | Subject::RuleChange(_) => {
                 format!("{} is not covered", subject.target())
             }
         });

@@ -7,6 +7,7 @@ use google_cloud_gax::error::rpc::Code;
 use google_cloud_gax::error::{CredentialsError, Error};
 
 use crate::domain::service::ServiceName;
+use crate::integrations::cloud_credentials::NoCredentials;
 
 /// How much of an answer is repeated: a proxy's page would drown the sentence.
 const LONGEST_QUOTE: usize = 600;
@@ -121,15 +122,17 @@ impl Attempt<'_> {
         CloudRunError::Refused(format!("Cloud Run refuses to {}: {why}", self.aim()))
     }
 
-    /// The client cannot be made: its credentials, mostly.
+    /// There are no credentials for the service's account.
+    pub(super) fn without_credentials(&self, error: &NoCredentials) -> CloudRunError {
+        self.refused(&format!(
+            "the gate has no Google credentials: {}. Run it as a service account on Google Cloud, name a credentials_file, or point GOOGLE_APPLICATION_CREDENTIALS at one",
+            chain(error)
+        ))
+    }
+
+    /// The client cannot be made.
     pub(super) fn unprepared(&self, error: &client_builder::Error) -> CloudRunError {
-        let why = chain(error);
-        if error.is_default_credentials() {
-            return self.refused(&format!(
-                "the gate has no Google credentials: {why}. Run it as a service account on Google Cloud, or point GOOGLE_APPLICATION_CREDENTIALS at a credentials file"
-            ));
-        }
-        self.refused(&format!("the connection cannot be prepared: {why}"))
+        self.refused(&format!("the connection cannot be prepared: {}", chain(error)))
     }
 
     /// The class and the sentence for an error of the official client.

@@ -16,6 +16,7 @@ use crate::domain::tree::cover;
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
 use crate::proof::evidence::{Cosignature, Evidence, Trust};
 use crate::proof::export::check::{Folder, LineReader, Report, unreadable};
+use crate::proof::export::rules::RulesTold;
 use crate::proof::export::tables::{Lines, Population, Tables};
 use crate::proof::export::{
     CHECKPOINT, COSIGNATURES, ENTRIES, Flaw, FlawCode, NEIGHBOURS, Query, RANGE, RANGE_SCHEMA,
@@ -46,15 +47,20 @@ pub fn check_contents(folder: &Folder<'_>, trust: &Trust) -> Result<Report, Flaw
     let mut lines = Comparison { folder, files: BTreeMap::new() };
     let mut tables = Tables::begin(&mut lines)?;
     let walk = Walk { folder, log: &log, trust, range: &range, checkpoint: &checkpoint };
-    let held = walk.entries(&mut tables, &mut lines)?;
+    let mut rules = RulesTold::default();
+    let held = walk.entries(&mut tables, &mut rules, &mut lines)?;
     check_names(folder, &tables)?;
     let approvals: Vec<(String, Population)> =
         tables.approvals().map(|(id, population)| (id.clone(), population.clone())).collect();
     let mut frozen = Vec::new();
     for (id, population) in &approvals {
-        let verified = walk.approval(id, population, &mut tables, &mut lines)?;
+        let verified = walk.approval(id, population, &mut tables, &mut rules, &mut lines)?;
         let own = population.entries.iter().map(|(index, _)| *index);
         frozen.extend(own.filter(|index| is_frozen(held.get(index), &verified)));
+    }
+    if let Some(entry) = rules.unsigned() {
+        let sentence = format!("entry {entry} puts rules into force that nobody signed");
+        return Err(FlawCode::RulesInvalid.of(ENTRIES, sentence));
     }
     frozen.sort_unstable();
     lines.finish()?;
@@ -147,7 +153,12 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Every entry of the period with its neighbours, on top of what stands before, below what stands
     /// after, to the signed root. Gives those that go forward while anything is frozen.
-    fn entries(&self, tables: &mut Tables, lines: &mut Comparison<'_>) -> Result<Held, Flaw> {
+    fn entries(
+        &self,
+        tables: &mut Tables,
+        rules: &mut RulesTold,
+        lines: &mut Comparison<'_>,
+    ) -> Result<Held, Flaw> {
         let range = self.range;
         let size = self.checkpoint.size();
         let (begin, end) = Range::with_neighbours(range.first, range.end, size);
@@ -171,6 +182,9 @@ impl Walk<'_> {
             recoveries.pass(below, &record, self.trust, &self.log.name).map_err(|refusal| {
                 FlawCode::RecoveryInvalid.at(ENTRIES, place.1, refusal.to_string())
             })?;
+            rules
+                .take(entry.index, &record)
+                .map_err(|why| FlawCode::RulesInvalid.at(ENTRIES, place.1, why))?;
             tables.entry(entry.index, &record, &leaf, lines)?;
             freezes.pass(&record);
             if goes_forward(&record) && !freezes.is_empty() {
@@ -280,6 +294,7 @@ impl Walk<'_> {
         id: &str,
         population: &Population,
         tables: &mut Tables,
+        rules: &mut RulesTold,
         lines: &mut Comparison<'_>,
     ) -> Result<Verified, Flaw> {
         let file = evidence_file(id);
@@ -309,6 +324,8 @@ impl Walk<'_> {
         if !told.eq(own) {
             return Err(mismatch("its entries in the period are not those of the export"));
         }
+        let asked = evidence.entries.first().map_or(0, |entry| entry.index);
+        rules.check(&verified, asked).map_err(|why| FlawCode::RulesInvalid.of(&file, why))?;
         tables.approval(&verified, population, lines)?;
         Ok(verified)
     }

@@ -9,6 +9,7 @@ pub mod check;
 mod contents;
 mod flaw;
 mod readme;
+mod rules;
 pub mod tables;
 
 use serde::{Deserialize, Serialize};

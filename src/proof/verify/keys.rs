@@ -1,6 +1,8 @@
 //! Whether the keys that signed are what the rules ask for: of the right kind and model, enrolled long
 //! enough before, and not the only one that its person has.
 
+use jiff::Timestamp;
+
 use super::OtherKey;
 use super::endorsement::{Link, counts_from};
 use super::enrolment::Enrolled;
@@ -17,8 +19,8 @@ pub(super) struct Spare {
     pub place: usize,
     /// The entry in which the decision first appears.
     decided: u64,
-    /// The entry before it that revoked the key.
-    revoked: Option<u64>,
+    /// The entry before it that revoked the key, and until when it counts all the same.
+    revoked: Option<(u64, Timestamp)>,
 }
 
 impl Spare {
@@ -28,7 +30,8 @@ impl Spare {
             person: key.person.clone(),
             credential: key.id.clone(),
             decided: self.decided,
-            revoked: self.revoked,
+            revoked: self.revoked.map(|(entry, _)| entry),
+            counts_until: self.revoked.map(|(_, until)| until),
         }
     }
 }
@@ -63,10 +66,13 @@ pub(super) fn check(
         });
         let others: Vec<usize> = others.take(usize::from(rules.needed()) - 1).collect();
         judge.pass(accept(rules, signer, others.len(), *decided))?;
-        spares.extend(others.into_iter().map(|place| Spare {
-            place,
-            decided: decided.index,
-            revoked: revoked_before(&credentials[place], *decided).map(|revoked| revoked.index),
+        spares.extend(others.into_iter().map(|place| {
+            Spare {
+                place,
+                decided: decided.index,
+                revoked: revoked_before(&credentials[place], *decided)
+                    .map(|revoked| (revoked.index, rules.grace_ends(revoked.at))),
+            }
         }));
     }
     Ok(spares)
@@ -104,6 +110,17 @@ fn is_held(rules: &KeyRules, key: &Enrolled, signer: &Enrolled, decided: Moment)
 
 fn revoked_before(key: &Enrolled, decided: Moment) -> Option<Moment> {
     key.revoked.filter(|revoked| revoked.index < decided.index)
+}
+
+/// Which decisions relied on the time that a person has to replace a key, one sentence each.
+pub(super) fn graces(other_keys: &[OtherKey]) -> impl Iterator<Item = String> {
+    other_keys.iter().filter_map(|key| {
+        let until = key.counts_until?;
+        Some(format!(
+            "{} had given up the key {} when they signed and had too few left: what was left went on signing until {until}.",
+            key.person.subject, key.credential
+        ))
+    })
 }
 
 /// What the rules asked for, in a sentence.

@@ -13,17 +13,20 @@ mod interventions;
 mod judge;
 mod keys;
 mod ledger;
+mod loss;
 mod outcome;
 mod requester;
 mod sign_in;
 mod witness;
+
+use jiff::Timestamp;
 
 use crate::domain::approval::{State, Status};
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::person::Person;
 use crate::domain::policy::Policy;
-use crate::domain::subject::FrozenSubject;
+use crate::domain::subject::{FrozenSubject, Subject};
 use crate::proof::checkpoint::{Checkpoint, TrustedLog};
 use crate::proof::evidence::{Evidence, Trust};
 
@@ -33,6 +36,7 @@ use form::Form;
 use judge::{Judge, Strict};
 use ledger::Chain;
 pub(crate) use ledger::successor_sentence;
+pub use loss::verify_loss;
 pub use witness::{Cosigned, verify_cosignatures};
 
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.
@@ -75,6 +79,8 @@ pub struct OtherKey {
     pub decided: u64,
     /// The entry that had revoked it a short time before, where it counts all the same.
     pub revoked: Option<u64>,
+    /// Until when it does then: the decision relied on the time that its owner has to replace it.
+    pub counts_until: Option<Timestamp>,
 }
 
 impl Verified {
@@ -248,6 +254,8 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     let outside_windows = outcome::outside_windows(&form);
     let mut checks = held(&form, &chain, &checkpoint, trust);
     checks.insert(2, witness::held(&cosigned, trust));
+    let other_keys: Vec<OtherKey> = spares.iter().map(|spare| spare.told(&credentials)).collect();
+    checks.extend(keys::graces(&other_keys));
     let last = chain.last.clone();
     Ok(Verified {
         subject: form.subject,
@@ -255,7 +263,7 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
         records: form.entries.into_iter().map(|entry| entry.record).collect(),
         last,
         deciders,
-        other_keys: spares.iter().map(|spare| spare.told(&credentials)).collect(),
+        other_keys,
         checkpoint,
         cosigned,
         by_break_glass,
@@ -354,15 +362,16 @@ fn sufficed(form: &Form<'_>, chain: &Chain<'_>) -> String {
 /// What shows who asked.
 fn asked(form: &Form<'_>) -> String {
     let requester = &form.subject.requester;
-    match form.subject.workflow_run() {
-        None => format!(
+    match form.subject.subject() {
+        Subject::Deployment(_) | Subject::Action(_) => format!(
             "The requester's token is of {}, its signature holds, and the policy lets it ask for this.",
             requester.issuer_url
         ),
-        Some(run) => format!(
+        Subject::WorkflowRun(run) => format!(
             "That run {} of {} waited is the gate's own statement, signed by its log key when it was written: it names the webhook by its hashes, and no signature of GitHub can be checked here. The policy lets people sign for this run.",
             run.run, requester.subject
         ),
+        Subject::RuleChange(_) => "Nobody asked for this change: the gate says that its configuration file held it. The rules that people signed under are those that the rulebook before it asks for; that it was in force then, the log says.".to_owned(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who asked: the workload's token, or of a run the gate's own word; and whether the policy lets it.
+//! Who asked: the workload's token, or of a run and a change of the rules the gate's own word; and whether the
+//! policy lets it.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -9,6 +10,7 @@ use super::judge::Judge;
 use super::sign_in::{LEEWAY, check_key, check_signature};
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::digest::Digest;
+use crate::domain::rule_change::RuleChange;
 use crate::domain::subject::{Requester, Subject};
 use crate::domain::workflow_run::WorkflowRun;
 use crate::proof::evidence::{Asker, SignedToken, Trust, TrustedIssuer};
@@ -20,18 +22,21 @@ fn mismatch(sentence: impl Into<String>) -> Failure {
 }
 
 pub(super) fn check(form: &Form<'_>, trust: &Trust, judge: &impl Judge) -> Result<(), Failure> {
-    match (form.requester, form.subject.workflow_run()) {
-        (Asker::Token(token), None) => {
+    match (form.requester, form.subject.subject()) {
+        (Asker::Token(token), Subject::Deployment(_) | Subject::Action(_)) => {
             let issuer = check_token(form, token, trust, judge)?;
             let SignedToken { token, key } = token;
             judge.pass(check_key("the requester", key, &issuer.issuer, &issuer.keys))?;
             judge.pass(check_signature("the requester", token, key, &issuer.issuer))?;
         }
-        (Asker::Said(_), Some(run)) => check_run(form, run, judge)?,
-        // Nothing but a run is asked for without a token, whatever the file says.
-        (Asker::Said(_), None) => return Err(mismatch("the file holds no token of a requester")),
-        (Asker::Token(_), Some(_)) => {
-            return Err(mismatch("a run is asked for by no token, and the file holds one"));
+        (Asker::Said(_), Subject::WorkflowRun(run)) => check_run(form, run, judge)?,
+        (Asker::Said(_), Subject::RuleChange(change)) => check_rules(form, change, judge)?,
+        // Nothing but a run and a change of the rules is asked for without a token, whatever the file says.
+        (Asker::Said(_), Subject::Deployment(_) | Subject::Action(_)) => {
+            return Err(mismatch("the file holds no token of a requester"));
+        }
+        (Asker::Token(_), Subject::WorkflowRun(_) | Subject::RuleChange(_)) => {
+            return Err(mismatch("it is asked for by no token, and the file holds one"));
         }
     }
     judge.pass(check_policy(form))
@@ -46,6 +51,18 @@ fn check_run(form: &Form<'_>, run: &WorkflowRun, judge: &impl Judge) -> Result<(
     })?;
     judge.require(run.is_consistent(), || {
         mismatch("the run names a requester that does not follow from its repository")
+    })
+}
+
+/// The two rulebooks are those that were recorded when the approval began, and nobody is said to have asked.
+fn check_rules(form: &Form<'_>, change: &RuleChange, judge: &impl Judge) -> Result<(), Failure> {
+    let recorded = form.entries.first().map(|entry| &entry.record.data);
+    let said = change.recorded().ok();
+    judge.require(said.is_some() && recorded == said.as_ref(), || {
+        mismatch("the rules that the change names are not the recorded ones")
+    })?;
+    judge.require(change.facts.requester == RuleChange::requester(&change.facts.audience), || {
+        mismatch("the change names a requester, and nobody asks for one")
     })
 }
 
@@ -115,6 +132,7 @@ fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
         }
         Subject::Action(action) => format!("the tool {}", action.tool),
         Subject::WorkflowRun(run) => format!("the run {}", run.run),
+        Subject::RuleChange(_) => "a change that the rules before it rule otherwise".to_owned(),
     };
     Err(Code::RequesterNotAllowed.because(format!(
         "the policy of {} does not let {} ask for {asked}",

@@ -26,6 +26,16 @@ impl VerifiedSignIn {
         person_of(&self.claims)
     }
 
+    /// One of its claims.
+    pub(super) fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.get(name)
+    }
+
+    /// When its person showed their credentials, if it says so.
+    pub(super) fn authenticated_at(&self) -> Option<Timestamp> {
+        numeric_date(&self.claims, "auth_time").ok().flatten()
+    }
+
     /// When it was issued, if it says so.
     pub(super) fn issued_at(&self) -> Option<Timestamp> {
         numeric_date(&self.claims, "iat").ok().flatten()

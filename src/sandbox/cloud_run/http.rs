@@ -88,7 +88,7 @@ async fn create_service(
     let body = read_body(&body)?;
     let id = query.text("serviceId").unwrap_or_default().to_owned();
     let name = ServiceName { project, location, id };
-    let circumstances = run.circumstances(&injected);
+    let circumstances = run.circumstances_of(&injected, &name, &body);
     start(&run, &query, |state| change::create(state, &name, &body, &circumstances))
 }
 
@@ -117,7 +117,7 @@ async fn patch_service(
         allow_missing: query.flag("allowMissing")?,
         force_new_revision: query.flag("forceNewRevision")?,
     };
-    let circumstances = run.circumstances(&injected);
+    let circumstances = run.circumstances_of(&injected, &name, &body);
     start(&run, &query, |state| change::patch(state, &name, &body, patch, &circumstances))
 }
 

@@ -28,7 +28,6 @@ mod tags;
 mod template;
 mod traffic;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -44,6 +43,7 @@ use self::refusal::{Code, Refusal};
 pub use self::state::StateError;
 use self::state::{ServiceName, State};
 use self::tags::TagAnswers;
+use super::binary_authorization::Attestations;
 use super::journal::Journal;
 use crate::clock::Clock;
 
@@ -66,6 +66,7 @@ struct Shared {
     ready_delay_milliseconds: AtomicI64,
     faults: Faults,
     denied: Mutex<Denied>,
+    attestations: Attestations,
     /// Where the addresses of tags begin, if they are served here.
     tag_base: OnceLock<String>,
     tag_answers: Mutex<TagAnswers>,
@@ -98,6 +99,7 @@ impl CloudRun {
             ready_delay_milliseconds: AtomicI64::new(READY_DELAY_MILLISECONDS),
             faults: Faults::default(),
             denied: Mutex::default(),
+            attestations: Attestations::default(),
             tag_base: OnceLock::new(),
             tag_answers: Mutex::default(),
         };
@@ -153,9 +155,14 @@ impl CloudRun {
         self.shared.ready_delay_milliseconds.store(milliseconds, Ordering::Relaxed);
     }
 
+    /// The attestations of images, which some services need.
+    pub fn attestations(&self) -> Attestations {
+        self.shared.attestations.clone()
+    }
+
     /// The permissions that the caller lacks.
-    fn denied(&self) -> BTreeSet<String> {
-        self.shared.denied.lock().unwrap_or_else(PoisonError::into_inner).denied.clone()
+    fn denied(&self) -> Denied {
+        self.shared.denied.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn circumstances(&self, injected: &Injected) -> Circumstances {
@@ -167,6 +174,23 @@ impl CloudRun {
             revision_fails: injected.revision_fails.clone(),
             modifier: None,
         }
+    }
+
+    /// As [`CloudRun::circumstances`], for a change with this body: a revision whose image is not attested
+    /// where the service needs it fails.
+    fn circumstances_of(
+        &self,
+        injected: &Injected,
+        service: &ServiceName,
+        body: &Value,
+    ) -> Circumstances {
+        let mut circumstances = self.circumstances(injected);
+        let containers = body["template"]["containers"].as_array().into_iter().flatten();
+        let refusal = containers
+            .filter_map(|container| container["image"].as_str())
+            .find_map(|image| self.shared.attestations.refusal(&service.to_string(), image));
+        circumstances.revision_fails = circumstances.revision_fails.or(refusal);
+        circumstances
     }
 
     /// Looks at the state as it is now.

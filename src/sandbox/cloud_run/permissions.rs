@@ -3,7 +3,7 @@
 //! As at Google, a call without its permission is refused before anything of the service is told, and
 //! `testIamPermissions` answers with the permissions that are there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Json, Request, State};
 use axum::http::Method;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::CloudRun;
 use super::refusal::{Code, Refusal};
+use crate::sandbox::google_accounts;
 
 /// Asked for beside `run.services.update` and `run.services.create`.
 const ACT_AS: &str = "iam.serviceAccounts.actAs";
@@ -24,7 +25,11 @@ pub const TEST: &str = "testIamPermissions";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Denied {
+    /// On every service.
     pub denied: BTreeSet<String>,
+    /// Services, by their resource names, where one account alone has any.
+    #[serde(default)]
+    pub callers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +47,8 @@ pub fn test(run: &CloudRun, body: &Value) -> Result<Json<Value>, Refusal> {
     let asked: Asked = serde_json::from_value(body.clone())
         .map_err(|error| Refusal::new(Code::InvalidArgument, error.to_string()))?;
     let denied = run.denied();
-    let had: Vec<_> = asked.permissions.iter().filter(|one| !denied.contains(*one)).collect();
+    let had: Vec<_> =
+        asked.permissions.iter().filter(|one| !denied.denied.contains(*one)).collect();
     Ok(Json(if had.is_empty() { json!({}) } else { json!({ "permissions": had }) }))
 }
 
@@ -50,7 +56,14 @@ pub fn test(run: &CloudRun, body: &Value) -> Result<Json<Value>, Refusal> {
 pub async fn require(State(run): State<CloudRun>, request: Request, next: Next) -> Response {
     let denied = run.denied();
     let path = request.uri().path();
-    let lacking = needed(request.method(), path).into_iter().find(|one| denied.contains(*one));
+    let caller = google_accounts::caller(request.headers());
+    let is_stranger = denied.callers.iter().any(|(service, account)| {
+        path.trim_start_matches("/v2/").starts_with(service.as_str())
+            && caller.as_ref() != Some(account)
+    });
+    let lacking = needed(request.method(), path)
+        .into_iter()
+        .find(|one| is_stranger || denied.denied.contains(*one));
     let Some(permission) = lacking else { return next.run(request).await };
     let resource = path.trim_start_matches("/v2/");
     let message = format!(

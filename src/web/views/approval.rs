@@ -5,19 +5,24 @@ use askama_web::WebTemplate;
 
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::check::CheckResult;
+use crate::domain::decision::Decision;
 use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Subject;
+use crate::gate::CeremonyRefusal;
 use crate::storage::Batch;
 use crate::web::paths;
 
 use super::action::{self, ActionView, EarlierView};
 use super::batch::Arrival;
-use super::decisions::{DecisionView, GlassView, RuleView, Turn, decisions, glass, rules, turn};
+use super::decisions::{
+    DecisionView, GlassView, RuleView, Turn, decisions, glass, rules as rules_of, turn,
+};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
+use super::rules::{self, RuleChangeView};
 use super::run::{self, RunView};
 use super::traffic::show_results;
 use super::{Frame, Inert, Moment, Surroundings};
@@ -38,6 +43,7 @@ pub struct ApprovalPage {
     rollout: Option<RolloutView>,
     action: Option<ActionView>,
     run: Option<RunView>,
+    change: Option<RuleChangeView>,
     kind: &'static str,
     earlier: Option<EarlierView>,
     batch: Option<BatchView>,
@@ -139,6 +145,7 @@ impl ApprovalPage {
             rollout,
             earlier: None,
             run: asked.workflow_run().map(|run| RunView::new(run, &approval.policy)),
+            change: asked.rule_change().map(RuleChangeView::new),
             kind: kind_of(asked.subject()),
             batch: None,
             action: asked.action().map(|action| ActionView::new(action, &approval.policy)),
@@ -148,7 +155,7 @@ impl ApprovalPage {
             expires: Moment::new(asked.expires_at, around.now),
             is_open: matches!(approval.status(), Status::Pending | Status::Approved),
             next_words: next_words(asked.subject()),
-            rules: rules(approval),
+            rules: rules_of(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),
             glass: glass(approval, around),
@@ -174,6 +181,21 @@ impl ApprovalPage {
     ) -> Self {
         if let (Some(rollout), Some(asked)) = (&mut self.rollout, approval.subject.deployment()) {
             show_results(&mut rollout.steps, asked.plan.steps.len(), found, around);
+        }
+        self
+    }
+
+    /// The same where a signature counts no more, since its key was given up: nobody signs on top of it.
+    pub fn with_void(mut self, void: Option<&Decision>) -> Self {
+        let Some(void) = void else { return self };
+        let digest = void.statement_digest.to_string();
+        for decision in &mut self.decisions {
+            decision.is_void = decision.statement_digest == digest;
+        }
+        if matches!(self.turn, Turn::Sign { .. } | Turn::NeedsKey | Turn::OtherKey { .. }) {
+            let why = CeremonyRefusal::SignatureVoid(void.name.clone()).to_string();
+            self.turn =
+                Turn::MayNot { why: Inert::new(&format!("Nobody can sign this now: {why}.")) };
         }
         self
     }
@@ -208,6 +230,7 @@ pub(crate) fn headline_of(approval: &Approval) -> String {
         Subject::Deployment(deployment) => rollout::headline(deployment),
         Subject::Action(action) => action::headline(action, &approval.policy),
         Subject::WorkflowRun(run) => run::headline(run),
+        Subject::RuleChange(change) => rules::headline(change),
     }
 }
 
@@ -217,6 +240,7 @@ fn kind_of(subject: &Subject) -> &'static str {
         Subject::Deployment(_) => "Deployment",
         Subject::Action(_) => "Action",
         Subject::WorkflowRun(_) => "Run",
+        Subject::RuleChange(_) => "Change",
     }
 }
 
@@ -234,6 +258,10 @@ fn next_words(subject: &Subject) -> [&'static str; 2] {
         Subject::WorkflowRun(_) => [
             "Your approval is the last that is needed: the run goes on right after it, by itself.",
             "The run does not go on yet if you approve: others have to sign as well.",
+        ],
+        Subject::RuleChange(_) => [
+            "Your approval is the last that is needed: the new rules come into force right after it.",
+            "The old rules stay if you approve: others have to sign as well.",
         ],
     }
 }

@@ -14,6 +14,7 @@ use super::approval::{StatusView, headline_of};
 use super::decisions::{RuleView, rules};
 use super::requester::{RequesterView, Words};
 use super::rollout::RolloutView;
+use super::rules::RuleChangeView;
 use super::run::RunView;
 use super::{Frame, Inert, Moment, Surroundings};
 
@@ -69,6 +70,7 @@ struct MemberView {
     action: Option<ActionView>,
     /// None: as above.
     run: Option<RunView>,
+    change: Option<RuleChangeView>,
     requested: Moment,
     expires: Moment,
     rules: Vec<RuleView>,
@@ -167,6 +169,7 @@ impl MemberView {
             words: Words::new(asked.subject()),
             action: None,
             run: None,
+            change: None,
             requested: Moment::new(asked.requested_at, around.now),
             expires: Moment::new(asked.expires_at, around.now),
             rules: rules(approval),

@@ -38,6 +38,8 @@ pub struct DecisionView {
     pub breaks_glass: bool,
     /// When the person took it back, and why.
     pub withdrawal: Option<Withdrawal>,
+    /// Whether it counts no more, since its key was given up.
+    pub is_void: bool,
     /// Why, in the person's words.
     pub reason: Option<Inert>,
     /// When the gate recorded it.
@@ -125,7 +127,7 @@ pub fn rules(approval: &Approval) -> Vec<RuleView> {
             RuleView {
                 met: progress.met,
                 needed: progress.needed,
-                from: Inert::new(&names.join(" or ")),
+                from: Inert::new(&format!("{}{}", names.join(" or "), rule.place())),
                 missing: progress.needed.saturating_sub(progress.met),
             }
         })
@@ -145,6 +147,7 @@ pub fn decisions(approval: &Approval, around: Surroundings<'_>) -> Vec<DecisionV
                 at: Moment::new(withdrawal.decided_at, around.now),
                 reason: withdrawal.reason.as_deref().map(Inert::new),
             }),
+            is_void: false,
             reason: decision.reason.as_deref().map(Inert::new),
             at: Moment::new(decision.decided_at, around.now),
             credential: decision.credential.clone(),
@@ -180,7 +183,7 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
                 Subject::WorkflowRun(_) => {
                     "You started this run, so you count as its requester. Somebody else has to decide."
                 }
-                Subject::Deployment(_) | Subject::Action(_) => {
+                Subject::Deployment(_) | Subject::Action(_) | Subject::RuleChange(_) => {
                     "This was asked for on your behalf, so you count as its requester. Somebody else has to decide."
                 }
             }),

@@ -15,6 +15,7 @@ use crate::domain::workflow_run::run_in_words;
 use crate::web::paths;
 
 use super::approval::{StatusView, headline_of};
+use super::rules::RulesView;
 use super::{Frame, Inert, Moment, Surroundings};
 
 /// What serves now.
@@ -51,6 +52,8 @@ pub struct EnvironmentsPage {
     /// The switch for all of them, for those who may use it.
     switch: Option<Switch>,
     environments: Vec<EnvironmentView>,
+    /// The rules in force, where they are bound.
+    rules: Option<RulesView>,
 }
 
 struct EnvironmentView {
@@ -141,7 +144,14 @@ impl EnvironmentsPage {
                 whose: whose(listings.iter()),
             }),
             environments: environments.collect(),
+            rules: None,
         }
+    }
+
+    /// The same with the rules in force.
+    #[must_use]
+    pub fn with_rules(self, rules: Option<RulesView>) -> Self {
+        Self { rules, ..self }
     }
 }
 

@@ -119,6 +119,7 @@ fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
             }
             Subject::Action(action) => format!("Tool {}", action.tool),
             Subject::WorkflowRun(run) => format!("GitHub Actions, {}", run.host),
+            Subject::RuleChange(_) => "This gate".to_owned(),
         },
         requester: Inert::new(asked.requester.display_name()),
         requested: Moment::new(asked.requested_at, around.now),

@@ -62,8 +62,33 @@ pub enum KeyStatus {
     },
     /// The gate stopped it: its counter went backwards.
     Suspended,
+    /// Its owner reported that it is lost, since when and when.
+    Lost {
+        /// Since when.
+        since: Timestamp,
+        /// When it was reported.
+        reported: Timestamp,
+    },
     /// It was given up; by whom, where the ledger tells it.
     Revoked(Option<RevokedBy>),
+}
+
+/// What an environment's rules say of the keys of the person who looks, where they say something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyNote {
+    /// The environment.
+    pub environment: String,
+    /// What it is.
+    pub says: KeyNoteSays,
+}
+
+/// What rules say of a person's keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyNoteSays {
+    /// There are too few since one was given up, and they sign until then all the same.
+    SignUntil(Timestamp),
+    /// None of them signs, for this reason.
+    Refused(String),
 }
 
 /// Who gave a key up.
@@ -96,9 +121,11 @@ pub struct PersonsKeys {
 pub struct KeysPage {
     frame: Frame,
     message: Option<Inert>,
+    notes: Vec<NoteView>,
     keys: Vec<KeyView>,
     is_approver: bool,
     asks_why: bool,
+    today: String,
 }
 
 /// `GET /keys/all`.
@@ -109,6 +136,31 @@ pub struct AllKeysPage {
     message: Option<Inert>,
     people: Vec<PersonView>,
     asks_why: bool,
+    today: String,
+}
+
+struct NoteView {
+    environment: Inert,
+    until: Option<Moment>,
+    refused: Option<Inert>,
+}
+
+/// `GET /keys/losses/{ceremony}`: what is reported, before the directory is asked to vouch for it.
+#[derive(Template, WebTemplate)]
+#[template(path = "loss.html")]
+pub struct LossPage {
+    frame: Frame,
+    name: Inert,
+    since: Moment,
+    confirm: String,
+}
+
+impl LossPage {
+    /// For the key of this name; `confirm` is the sign-in that vouches for the report.
+    pub fn new(name: &str, since: Timestamp, confirm: String, around: Surroundings<'_>) -> Self {
+        let frame = Frame::new("Report a lost key", paths::KEYS, around);
+        Self { frame, name: Inert::new(name), since: Moment::new(since, around.now), confirm }
+    }
 }
 
 struct PersonView {
@@ -134,25 +186,41 @@ pub(super) struct KeyView {
     pub(super) endorse_at: Option<String>,
     /// Where it is revoked, unless it was.
     pub(super) revocations: Option<String>,
+    /// Where its owner reports it as lost, unless it was given up.
+    pub(super) losses: Option<String>,
     /// Whether it is the only one that its owner can still sign with.
     pub(super) is_last: bool,
 }
 
 impl KeysPage {
-    /// Lists `keys`; `message` is a sentence above the list, after a registration for example.
-    /// `is_approver` says whether the person may see the keys of others.
+    /// Lists `keys` with what the environments say of them; `message` is a sentence above the list, after a
+    /// registration for example. `is_approver` says whether the person may see the keys of others.
     pub fn new(
         keys: &[KeyListing],
+        notes: &[KeyNote],
         message: Option<&str>,
         is_approver: bool,
         around: Surroundings<'_>,
     ) -> Self {
+        let note = |note: &KeyNote| NoteView {
+            environment: Inert::new(&note.environment),
+            until: match note.says {
+                KeyNoteSays::SignUntil(until) => Some(Moment::new(until, around.now)),
+                KeyNoteSays::Refused(_) => None,
+            },
+            refused: match &note.says {
+                KeyNoteSays::SignUntil(_) => None,
+                KeyNoteSays::Refused(why) => Some(Inert::new(why)),
+            },
+        };
         Self {
             frame: Frame::new("Your keys", paths::KEYS, around),
             message: message.map(Inert::new),
+            notes: notes.iter().map(note).collect(),
             keys: key_views(keys, around.now),
             is_approver,
             asks_why: false,
+            today: to_the_minute(around.now),
         }
     }
 }
@@ -171,6 +239,7 @@ impl AllKeysPage {
             message: message.map(Inert::new),
             people: people.iter().map(person).collect(),
             asks_why: true,
+            today: to_the_minute(around.now),
         }
     }
 }
@@ -223,10 +292,11 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
                 .to_owned(),
             "bad",
         ),
+        KeyStatus::Lost { since, reported } => ("Lost", lost(*since, *reported, now), "over"),
         KeyStatus::Revoked(None) => ("Revoked", "It signs nothing any more.".to_owned(), "over"),
         KeyStatus::Revoked(Some(by)) => ("Revoked", revoked_by(by, now), "over"),
     };
-    let is_revoked = matches!(key.status, KeyStatus::Revoked(_));
+    let is_revoked = matches!(key.status, KeyStatus::Revoked(_) | KeyStatus::Lost { .. });
     KeyView {
         id: key.id.clone(),
         name: Inert::new(&key.name),
@@ -245,6 +315,7 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
         status,
         explanation: Inert::new(&explanation),
         tone,
+        losses: (!is_revoked).then(|| paths::losses(&key.id)),
         revocations: (!is_revoked).then(|| paths::revocations(&key.id)),
         is_last: false,
     }
@@ -269,6 +340,20 @@ fn endorsed_by(by: &EndorsedBy) -> String {
         EndorsedBy::People(names) if names.is_empty() => "nobody yet".to_owned(),
         EndorsedBy::People(names) => names.join(", "),
     }
+}
+
+/// A time as the browser's field for times reads it: `2026-11-24T13:45`.
+fn to_the_minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M").to_string()
+}
+
+fn lost(since: Timestamp, reported: Timestamp, now: Timestamp) -> String {
+    let moment = |at| Moment::new(at, now).absolute;
+    format!(
+        "Reported on {} as lost since {}. It signs nothing any more, and what it signed since then counts for nothing that had not begun.",
+        moment(reported),
+        moment(since)
+    )
 }
 
 fn revoked_by(by: &RevokedBy, now: Timestamp) -> String {

@@ -23,6 +23,7 @@ pub mod problem;
 pub mod recovery;
 mod requester;
 mod rollout;
+pub mod rules;
 mod run;
 mod traffic;
 

@@ -23,10 +23,19 @@ pub struct RolloutView {
     pub difference: Difference,
     pub steps: Vec<StepView>,
     pub on_failure: &'static str,
+    pub after: Option<String>,
+    pub attestor: Option<Inert>,
+    pub attested: Option<AttestedView>,
     pub calls: Vec<CallView>,
     pub is_rolling: bool,
     pub before_words: &'static str,
     pub result: Option<ResultView>,
+}
+
+/// The attestation of the image for Binary Authorization.
+pub struct AttestedView {
+    pub occurrence: Inert,
+    pub at: Moment,
 }
 
 /// What serves after a rollout that succeeded.
@@ -55,6 +64,17 @@ impl RolloutView {
             difference: difference(running(deployment), &deployment.proposed),
             steps: steps(&approval.state, deployment, around),
             on_failure: deployment.plan.on_failure.in_words(),
+            after: deployment.after.as_ref().map(ToString::to_string),
+            attestor: approval.policy.attestor.as_ref().map(|note| Inert::new(note.as_str())),
+            attested: match &approval.state {
+                State::Executing { progress, .. } | State::NeedsAttention { progress, .. } => {
+                    progress.attested.as_ref().map(|one| AttestedView {
+                        occurrence: Inert::new(&one.occurrence),
+                        at: Moment::new(one.at, around.now),
+                    })
+                }
+                _ => None,
+            },
             calls: calls(recorded, approval.status(), around),
             // While something moves, how far it is comes first.
             is_rolling: matches!(approval.status(), Status::Executing | Status::NeedsAttention),

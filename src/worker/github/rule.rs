@@ -216,7 +216,7 @@ impl Voice {
                     && (run.repository.id, run.run) == (waiting.repository, waiting.run)
                     && run.attempt == attempt
             }
-            Subject::Action(_) => false,
+            Subject::Action(_) | Subject::RuleChange(_) => false,
         };
         is_it && subject.environment == waiting.environment
     }

@@ -3,6 +3,8 @@
 use super::LogFollower;
 use crate::domain::freeze::FREEZE_LIFTED;
 use crate::domain::ledger::{Frontier, Record, Revoked};
+use crate::domain::role::Authority;
+use crate::domain::rulebook::{RuleHistory, Rulebook};
 use crate::gate::GateError;
 use crate::gate::freezes::verify_lift;
 use crate::storage::StorageError;
@@ -15,12 +17,21 @@ impl LogFollower {
         index: u64,
         record: &Record,
         tree: &Frontier,
-        revoked: &Revoked,
+        (revoked, rules): (&Revoked, Option<&RuleHistory>),
     ) -> Result<bool, StorageError> {
         if record.kind != FREEZE_LIFTED {
             return Ok(true);
         }
-        let Self { storage, trust, authority, .. } = self;
+        let storage = &self.storage;
+        // Who may lift it, the rules in force say, and the configuration alone where none are bound.
+        let authority = match rules.and_then(RuleHistory::current) {
+            Some(in_force) => {
+                let Rulebook { roles, environments, .. } = &*in_force.rules;
+                Authority { roles: roles.clone(), policies: environments.clone() }
+            }
+            None => self.authority.clone(),
+        };
+        let (trust, authority) = (&self.trust_under(rules), &authority);
         match verify_lift(storage, trust, authority, (index, record), tree, revoked).await {
             Ok(Ok(())) => Ok(true),
             Ok(Err(finding)) => {

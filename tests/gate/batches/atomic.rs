@@ -29,14 +29,12 @@ async fn assert_untouched(gate: &Gate, ids: &[String]) {
 
 /// Superseded, cancelled, rejected or expired between the page and the signature.
 async fn one_that_is_no_longer_open_holds_up_all(engine: Engine) {
-    let gate = gate_for(engine, 1).await;
-    let gate = gate
-        .restart_with(|config| {
-            let services = "services = [\"projects/demo/locations/europe-west1/services/worker\", ";
-            let config = config.replacen("services = [", services, 1);
-            config.replace("newer_request = \"queue\"", "newer_request = \"supersede\"")
-        })
-        .await;
+    let gate = Gate::start_with(engine, |config| {
+        let services = "services = [\"projects/demo/locations/europe-west1/services/worker\", ";
+        let config = config.replacen("services = [", services, 1);
+        config.replace("newer_request = \"queue\"", "newer_request = \"supersede\"")
+    })
+    .await;
     let mut alice = gate.approver("alice").await;
     let ids = asked_together(&gate).await;
     let prepared = statement(&mut alice, &ids, yes()).await.unwrap();

@@ -6,7 +6,7 @@ use super::{
     SERVICES, approve_all, asked_together, gate_for, member, page, service, sign, statement,
 };
 use crate::evidence::tamper;
-use crate::support::gate::{Engine, on_both_engines};
+use crate::support::gate::{Engine, Gate, on_both_engines};
 
 on_both_engines!(
     only_what_one_run_asked_for_is_together,
@@ -166,15 +166,13 @@ async fn a_statement_counts_once_and_in_its_place(engine: Engine) {
 }
 
 async fn auditors_and_strangers_sign_no_batch(engine: Engine) {
-    let gate = gate_for(engine, 1).await;
-    let gate = gate
-        .restart_with(|config| {
-            let services = format!("services = [\"{}\", ", service("worker"));
-            let config = config.replacen("services = [", &services, 1);
-            let roles = "[roles]\nauditor = [\"person:u-carol\"]\n\n[environment.production]";
-            config.replace("[environment.production]", roles)
-        })
-        .await;
+    let gate = Gate::start_with(engine, |config| {
+        let services = format!("services = [\"{}\", ", service("worker"));
+        let config = config.replacen("services = [", &services, 1);
+        let roles = "[roles]\nauditor = [\"person:u-carol\"]\n\n[environment.production]";
+        config.replace("[environment.production]", roles)
+    })
+    .await;
     let (mut carol, mut dan) = (gate.approver("carol").await, gate.approver("dan").await);
     let ids = asked_together(&gate).await;
     let shown = page(&mut carol, &ids[0], "carol").await;

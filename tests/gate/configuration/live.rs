@@ -27,8 +27,14 @@ fn folder(sandbox: &Sandbox, services: &str) -> Folder {
 }
 
 async fn check(folder: &Folder) -> (Output, String, String) {
+    check_at(folder, "metadata.invalid").await
+}
+
+/// As [`check`], on a machine whose metadata server is there.
+async fn check_at(folder: &Folder, metadata_server: &str) -> (Output, String, String) {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
         .env_clear()
+        .env("GCE_METADATA_HOST", metadata_server)
         .args(["config", "check", "--live", "--config"])
         .arg(folder.path("countersign.toml"))
         .output()
@@ -119,4 +125,89 @@ async fn a_cloud_run_that_does_not_answer_is_a_problem() {
     let (output, said, complained) = check(&unreachable).await;
     assert_eq!(output.status.code(), Some(1), "{said}{complained}");
     assert_eq!(said.matches("! Cloud Run does not read").count(), 2, "{said}{complained}");
+}
+
+/// The account of the machine that the gate runs on, at the sandbox's metadata server.
+const MACHINE: &str = "machine@demo.iam.gserviceaccount.com";
+const DEPLOYER: &str = "deployer@demo.iam.gserviceaccount.com";
+const POOL: &str =
+    "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/a/providers/b";
+const STAGING: &str = "projects/demo/locations/europe-west1/services/staging";
+
+/// A gate that calls Cloud Run as its machine, and for production through workload identity federation, with
+/// the rights of a service account that it borrows.
+fn folder_with_accounts(sandbox: &Sandbox) -> Folder {
+    let at = format!("http://{}", sandbox.address);
+    let text = GOOD
+        .replace("https://gate.example.com", "http://localhost:8080")
+        .replace("https://login.example.com", "http://localhost:8081/identity")
+        .replace("https://token.actions.githubusercontent.com", "http://localhost:8081/github")
+        .replace("https://agents.example.com", "http://localhost:8081/agent")
+        .replace("projects/p/locations/r/services/web", WEB)
+        .replace("projects/p/locations/r/services/staging", STAGING);
+    let folder = Folder::new(&format!(
+        "{text}\n[cloud_run]\nendpoint = {at:?}\n\n[environment.production.cloud_run]\ncredentials_file = \"google.json\"\n"
+    ));
+    let account = json!({
+        "type": "external_account",
+        "audience": POOL,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": format!("{at}/google/sts/v1/token"),
+        "credential_source": {"file": folder.path("subject-token")},
+        "service_account_impersonation_url":
+            format!("{at}/google/iam/v1/projects/-/serviceAccounts/{DEPLOYER}:generateAccessToken"),
+    });
+    folder.write("google.json", &account.to_string());
+    folder.write("subject-token", "of-the-cluster");
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_environment_is_reached_with_its_own_rights() {
+    let sandbox = Sandbox::with_web().await;
+    sandbox.run.seed_service(STAGING, &crate::sandbox_cloud_run::template('1')).unwrap();
+    let callers = json!({"denied": [], "callers": {(WEB): DEPLOYER, (STAGING): MACHINE}});
+    assert_eq!(sandbox.call("PUT", "/_sandbox/permissions", Some(callers)).await.0, 200);
+    let folder = folder_with_accounts(&sandbox);
+    let (output, said, complained) = check_at(&folder, &sandbox.address).await;
+    assert_eq!(output.status.code(), Some(0), "{said}{complained}");
+
+    let (_, journal) = sandbox.call("GET", "/_sandbox/journal", None).await;
+    let calls = journal["calls"].as_array().unwrap();
+    let of = |path: &str| -> Vec<&str> {
+        let called = calls.iter().filter(|call| call["path"].as_str().unwrap().contains(path));
+        called.map(|call| call["account"].as_str().unwrap_or("nobody")).collect()
+    };
+    let (web, staging) = (of(WEB), of(STAGING));
+    assert!(web.len() >= 4 && web.iter().all(|account| *account == DEPLOYER), "{web:?}");
+    assert!(staging.len() >= 4 && staging.iter().all(|account| *account == MACHINE), "{staging:?}");
+    // The federated identity is good for nothing but to borrow the account's rights.
+    let federated = format!("{POOL}/subject/of-the-cluster");
+    assert_eq!(of(":generateAccessToken"), [federated]);
+
+    let swapped = json!({"denied": [], "callers": {(WEB): MACHINE, (STAGING): DEPLOYER}});
+    assert_eq!(sandbox.call("PUT", "/_sandbox/permissions", Some(swapped)).await.0, 200);
+    let (output, said, _) = check_at(&folder, &sandbox.address).await;
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("! Cloud Run refuses to read").count(), 2, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_credentials_is_told() {
+    let sandbox = Sandbox::with_web().await;
+    let folder = folder_with_accounts(&sandbox);
+    std::fs::remove_file(folder.path("subject-token")).unwrap();
+    let (output, said, complained) = check_at(&folder, &sandbox.address).await;
+    assert_eq!(output.status.code(), Some(1), "{said}{complained}");
+    assert!(
+        said.contains("! Cloud Run refuses to read") || said.contains("! Cloud Run does not read"),
+        "{said}"
+    );
+    assert!(
+        sandbox
+            .journal("GET")
+            .await
+            .iter()
+            .all(|call| !call["path"].as_str().unwrap().contains(WEB))
+    );
 }

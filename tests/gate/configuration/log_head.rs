@@ -26,10 +26,10 @@ fn the_head_of_the_log_in_an_object() {
     let LogHeadPlace::Object(settings) = &config.log_head else { panic!("{:?}", config.log_head) };
     assert_eq!(settings.name.to_string(), "gs://heads/gate/head.json");
     assert_eq!(settings.endpoint.as_str(), "https://storage.googleapis.com/");
-    assert_eq!(settings.credentials, config.cloud_run.credentials);
+    assert_eq!(settings.account, config.cloud_run.account);
     let summary = config.summary();
     assert!(summary.contains("gs://heads/gate/head.json at https://storage"), "{summary}");
-    let elsewhere = format!("{object}endpoint = \"https://storage.example.com\"\n");
+    let elsewhere = format!("{object}endpoint = \"https://storage-gate.p.googleapis.com\"\n");
     assert_ne!(
         Folder::with(head, &elsewhere).accepted().digest().unwrap(),
         config.digest().unwrap(),
@@ -44,6 +44,11 @@ fn the_head_of_the_log_in_an_object() {
         ("head = \"a\"\nendpoint = \"https://a.example\"", "log.endpoint", "of no use"),
         ("head = \"gs://heads/a\"\nendpoint = \"a\"", "log.endpoint", "no https address"),
         ("head = \"gs://heads/a\"\nendpoint = \"http://a.example\"", "log.endpoint", "use https"),
+        (
+            "head = \"gs://heads/a\"\nendpoint = \"https://storage.example.com\"",
+            "log.endpoint",
+            "Google token",
+        ),
         (
             "head = \"gs://heads/a\"\nendpoint = \"http://localhost:1\"",
             "log.endpoint",

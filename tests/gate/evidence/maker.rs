@@ -97,6 +97,7 @@ fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition 
         Subject::WorkflowRun(run) => {
             (run.actor, run.triggering_actor) = (None, None);
         }
+        Subject::RuleChange(_) => {}
     }
     let of_nobody = FrozenSubject::freeze(of_nobody).unwrap();
     let policy = approval.policy.clone();

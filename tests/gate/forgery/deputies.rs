@@ -154,7 +154,7 @@ impl Scene {
     }
 
     async fn groups(&mut self, id: &str) -> Option<String> {
-        let mut dan = self.gate.approver("dan").await;
+        let mut dan = self.dan().await;
         let set = "profile = replace(profile, 'engineering', 'release-managers')";
         self.attacker.run(&format!("UPDATE sessions SET {set} WHERE profile LIKE '%u-dan%'")).await;
         dan.approve(id).await.unwrap();
@@ -162,7 +162,7 @@ impl Scene {
     }
 
     async fn key_moved(&mut self, id: &str) -> Option<String> {
-        let mut dan = self.gate.approver("dan").await;
+        let mut dan = self.dan().await;
         self.move_keys_of_dan().await;
         let intruder = self.attacker.steal_session(&self.gate, "u-alice").await;
         let statement = intruder.statement(&self.gate, id).await.unwrap();
@@ -176,8 +176,17 @@ impl Scene {
             .await;
     }
 
+    /// Dan with another key, for which one signs that is his again after the attack before.
+    async fn dan(&mut self) -> Approver {
+        let dans = "(SELECT entry_index FROM ledger_entries WHERE kind = 'credential.registered' AND party = 'u-dan')";
+        let back =
+            format!("UPDATE credentials SET subject = 'u-dan' WHERE enrolment_entry IN {dans}");
+        self.attacker.run(&back).await;
+        self.gate.approver("dan").await
+    }
+
     async fn person_of_session(&mut self, id: &str) -> Option<String> {
-        let mut dan = self.gate.approver("dan").await;
+        let mut dan = self.dan().await;
         self.move_keys_of_dan().await;
         let intruder = self.attacker.steal_session(&self.gate, "u-dan").await;
         let alices = "(SELECT profile FROM sessions WHERE profile LIKE '%u-alice%' LIMIT 1)";
@@ -201,7 +210,7 @@ impl Scene {
 
     async fn public_key(&mut self, id: &str) -> Option<String> {
         self.gate.approver("alice").await;
-        let mut dan = self.gate.approver("dan").await;
+        let mut dan = self.dan().await;
         let (alices, alices_sql) = self.key_of("u-alice").await;
         let (dans, dans_sql) = self.key_of("u-dan").await;
         let of_dan = format!("(SELECT public_key FROM credentials WHERE id = {dans_sql})");
@@ -316,15 +325,16 @@ impl Scene {
     async fn registration_swapped(&mut self) -> String {
         let mut ceremonies = Vec::new();
         for name in ["dan", "alice"] {
-            let mut person = self.gate.approver(name).await;
-            let begun = json!({"name": "Another key"});
-            let begun = person.browser.post("/keys/ceremonies", &begun).await.unwrap();
+            let mut person = match name {
+                "dan" => self.dan().await,
+                other => self.gate.approver(other).await,
+            };
+            let begun = person.begin_registration().await.unwrap();
             let origin = self.gate.servers.gate.clone();
             let made = SoftwareAuthenticator::new().create(&begun["creation_options"], &origin);
             let id = begun["id"].as_str().unwrap().to_owned();
-            let path = format!("/keys/ceremonies/{id}");
-            let received = person.browser.post(&path, &made.unwrap()).await.unwrap();
-            ceremonies.push((id, received["continue"].as_str().unwrap().to_owned(), person));
+            let next = person.hand_in(&id, &made.unwrap()).await.unwrap();
+            ceremonies.push((id, next, person));
         }
         let (id, next, mut alice) = ceremonies.pop().unwrap();
         let of_dan = |column: &str| {

@@ -4,8 +4,11 @@ use countersign::domain::digest::Digest;
 use countersign::domain::person::Person;
 use countersign::domain::recovery::{FrozenRecovery, Kept, NamedHead, Recovery, Signer};
 use countersign::proof::base64url;
+use countersign::web::views::Surroundings;
 use countersign::web::views::endorsement::Enrolment;
-use countersign::web::views::keys::{EndorsedBy, KeyListing, KeyStatus, PersonsKeys, RevokedBy};
+use countersign::web::views::keys::{
+    EndorsedBy, KeyListing, KeyNote, KeyNoteSays, KeyStatus, LossPage, PersonsKeys, RevokedBy,
+};
 use countersign::web::views::recovery::Lost;
 use jiff::Timestamp;
 
@@ -41,11 +44,26 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
         },
         key("Old key", KeyStatus::Suspended, true),
         key(
-            "Lost key",
+            "Given up",
             KeyStatus::Revoked(Some(revoked_by("Carol Nakamura", "left in a taxi"))),
             true,
         ),
+        key("Lost key", KeyStatus::Lost { since: minutes_ago(50), reported: minutes_ago(3) }, true),
     ]
+}
+
+/// What two environments say of these keys.
+pub fn notes() -> Vec<KeyNote> {
+    let note = |environment: &str, says| KeyNote { environment: environment.into(), says };
+    vec![
+        note("production", KeyNoteSays::SignUntil(minutes_ago(-6 * 24 * 60))),
+        note("payments", KeyNoteSays::Refused("the key \"Phone\" does not sign here".into())),
+    ]
+}
+
+/// What is reported of a lost key.
+pub fn loss_page(around: Surroundings<'_>) -> LossPage {
+    LossPage::new("Blue YubiKey", minutes_ago(50), "/sign-in?ceremony=x".into(), around)
 }
 
 pub fn revoked_by(name: &str, reason: &str) -> RevokedBy {

@@ -139,6 +139,9 @@ async fn gates_that_run_through_a_failover_go_on_together() {
         scene.gate.servers.sandbox
     );
     scene.gate.servers.files.edit_config(|text| text + &witness).unwrap();
+    scene.process.stop().await;
+    scene.process.start_again().await;
+    scene.gate.sign_rules(&mut [&mut scene.alice]).await;
     scene.watched(&scene.trust()).await;
     let behind = scene.backup().await;
     let other = GateProcess::start_another(&scene.gate).await;

@@ -41,7 +41,7 @@ impl Scene {
         let gate = Gate::around(engine, free_port()).await;
         gate.ready_delay(0).await;
         let mut process = GateProcess::start(&gate).await;
-        let alice = gate.approver("alice").await;
+        let mut alice = gate.approver("alice").await;
         let spare = if signatures > 1 { Some(gate.approver("alice").await) } else { None };
         let bob = gate.approver("bob").await;
         process.stop().await;
@@ -54,6 +54,7 @@ impl Scene {
         let pins = format!("[trust]\nendorsers = [{keys}]\nrecovery_signatures = {signatures}\n");
         gate.servers.files.edit_config(|text| text.replace("[trust]\n", &pins)).unwrap();
         process.start_again().await;
+        gate.sign_rules(&mut [&mut alice]).await;
         Self { engine, gate, process, alice, spare, bob }
     }
 

@@ -104,7 +104,7 @@ pub fn log_key() -> Arc<LogKey> {
 /// A policy that one signature meets.
 pub fn one_must_sign() -> Policy {
     let from = vec!["group:release-managers".parse().unwrap()];
-    Policy { rules: vec![Rule { from, count: 1 }], ..policy() }
+    Policy { rules: vec![Rule { from, count: 1, environment: None }], ..policy() }
 }
 
 /// How a request was made: each under its own key.

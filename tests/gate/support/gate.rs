@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use countersign::cli::demo::{Placement, Servers};
 use countersign::clock::Clock;
 use countersign::config::Config;
 use countersign::proof::verify::{Verified, verify};
+use countersign::sandbox::authenticator::SoftwareAuthenticator;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -84,6 +86,8 @@ pub struct Gate {
     pub http: reqwest::Client,
     counter: AtomicU64,
     placement: Placement,
+    /// The authenticators of everybody so far.
+    people: Mutex<BTreeMap<String, Vec<SoftwareAuthenticator>>>,
     _folder: TempDir,
 }
 
@@ -123,16 +127,34 @@ impl Gate {
 
     /// The same gate, stopped and started again with another configuration.
     pub async fn restart_with(self, edit: impl FnOnce(String) -> String) -> Self {
-        let Self { servers, placement, counter, _folder: folder, .. } = self;
-        let port = |origin: &str| origin.rsplit(':').next().unwrap().parse().unwrap();
-        let (port, sandbox_port) = (port(&servers.gate), port(&servers.sandbox));
-        servers.stop().await;
-        let placement = Placement { port, sandbox_port, ..placement };
-        let servers = Servers::start_with(placement.clone(), edit).await.unwrap();
-        // The same pipeline goes on, so its numbers do.
-        let gate = Self { counter, ..Self::of(servers, placement, folder) };
+        let gate = self.restart(edit, async |_: &Self| ()).await;
         until_ready(&gate.servers.gate).await.unwrap();
         gate
+    }
+
+    /// The same, and `at_rest` is done to what the stopped gate left, its new configuration included. It may
+    /// not become ready again.
+    pub async fn restart(
+        self,
+        edit: impl FnOnce(String) -> String,
+        at_rest: impl AsyncFnOnce(&Self),
+    ) -> Self {
+        let Self { servers, placement, counter, people, _folder: folder, .. } = self;
+        let port = |origin: &str| origin.rsplit(':').next().unwrap().parse().unwrap();
+        let (port, sandbox_port) = (port(&servers.gate), port(&servers.sandbox));
+        let origin = servers.gate.clone();
+        servers.stop().await;
+        let placement = Placement { port, sandbox_port, ..placement };
+        let around = Servers::around(origin, placement.clone()).await.unwrap();
+        around.files.edit_config(edit).unwrap();
+        // The same pipeline goes on, so its numbers do.
+        let stopped = Self { counter, people, ..Self::of(around, placement, folder) };
+        at_rest(&stopped).await;
+        let Self { servers, placement, counter, people, _folder: folder, .. } = stopped;
+        let text = std::fs::read_to_string(&servers.files.config).unwrap();
+        servers.stop().await;
+        let servers = Servers::start_with(placement.clone(), |_| text).await.unwrap();
+        Self { counter, people, ..Self::of(servers, placement, folder) }
     }
 
     fn of(servers: Servers, placement: Placement, folder: TempDir) -> Self {
@@ -141,7 +163,8 @@ impl Gate {
             .timeout(Duration::from_secs(120))
             .build()
             .unwrap();
-        Self { servers, http, counter: AtomicU64::new(1), placement, _folder: folder }
+        let (counter, people) = (AtomicU64::new(1), Mutex::default());
+        Self { servers, http, counter, placement, people, _folder: folder }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -265,7 +288,20 @@ impl Gate {
     pub async fn approver(&self, name: &str) -> Approver {
         let mut approver = Approver::new(&self.servers.gate).unwrap();
         approver.sign_in(name).await.unwrap();
-        approver.register_key().await.unwrap();
+        let mut fresh = SoftwareAuthenticator::new();
+        // Whoever came before signs for it with a key that they have.
+        let earlier = self.people.lock().unwrap().get(name).cloned().unwrap_or_default();
+        let mut registered = Err(String::new());
+        for authenticator in earlier.into_iter().rev().chain([SoftwareAuthenticator::new()]) {
+            approver.authenticator = authenticator;
+            registered = approver.register_key_on(&mut fresh).await;
+            if registered.is_ok() {
+                break;
+            }
+        }
+        registered.unwrap();
+        approver.authenticator = fresh.clone();
+        self.people.lock().unwrap().entry(name.to_owned()).or_default().push(fresh);
         approver
     }
 

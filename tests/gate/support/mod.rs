@@ -10,5 +10,6 @@ pub mod job;
 pub mod object;
 pub mod postgres;
 pub mod process;
+pub mod rules;
 pub mod severed;
 pub mod terminal;

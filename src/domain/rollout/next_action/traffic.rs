@@ -103,6 +103,7 @@ impl Rollout<'_> {
         match &service.readiness {
             Readiness::Failed(why) => self.undo(service, why),
             Readiness::Ready if same_shares(&service.serving, &step.traffic) => record(Progress {
+                attested: self.progress.attested.clone(),
                 revision_ready: true,
                 steps_done: place + 1,
                 generation: Some(service.generation),

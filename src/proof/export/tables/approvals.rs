@@ -81,6 +81,7 @@ pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Valu
         },
         Subject::Action(action) => changes(&Value::Null, &json!(action.arguments)),
         Subject::WorkflowRun(_) => Vec::new(),
+        Subject::RuleChange(change) => changes(&json!(change.before), &json!(change.after)),
     };
     vec![
         json!(asked.approval),

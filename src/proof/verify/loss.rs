@@ -1,0 +1,57 @@
+//! The report of a loss, which the directory vouches for as for a new key.
+
+use serde_json::Value;
+
+use jiff::Timestamp;
+
+use super::decisions::is_recent;
+use super::failure::{Code, Failure};
+use super::judge::Strict;
+use super::sign_in::{LEEWAY, verify};
+use crate::domain::digest::Digest;
+use crate::domain::loss::{LossReport, RecordedLoss};
+use crate::domain::person::Person;
+use crate::proof::base64url;
+use crate::proof::evidence::{SignIn, Trust};
+
+/// Since when this key of this person is lost, as an entry of the time `at` says: the report is about exactly
+/// that, and the directory signed its digest in a sign-in that the person made for it just before.
+///
+/// # Errors
+/// What does not hold. Then nobody knows since when, and everything that the key signed is in doubt.
+pub fn verify_loss(
+    loss: &RecordedLoss,
+    (credential, person): (&str, &Person),
+    at: Timestamp,
+    trust: &Trust,
+) -> Result<Timestamp, Failure> {
+    let invalid = |why: &str| {
+        Code::EnrolmentInvalid
+            .because(format!("the report that the key {credential} is lost does not hold: {why}"))
+    };
+    let report = LossReport::read(&loss.report)
+        .ok_or_else(|| invalid("it is no report in canonical JSON"))?;
+    let is_about = report.credential == credential
+        && report.person == *person
+        && report.audience == trust.origin
+        && report.since <= at;
+    if !is_about {
+        return Err(invalid("it is about another key, person, gate or time"));
+    }
+    let sign_in = SignIn { id_token: loss.id_token.clone(), key: loss.issuer_key.clone() };
+    let vouched = verify(&sign_in, None, &trust.login, &Strict)?;
+    let nonce = base64url::encode(Digest::of(&loss.report).as_bytes());
+    if vouched.claim("nonce").and_then(Value::as_str) != Some(&nonce) {
+        return Err(invalid("the ID token's nonce is not its digest"));
+    }
+    let is_fresh = match (vouched.issued_at(), vouched.authenticated_at()) {
+        (Some(issued), Some(shown)) => issued.duration_since(shown) <= LEEWAY,
+        // Some directories say nothing of it, though they are asked to let nobody in without their credentials.
+        (_, None) => true,
+        (None, _) => false,
+    };
+    if vouched.person().as_ref() != Some(person) || !is_recent(&vouched, at) || !is_fresh {
+        return Err(invalid("the sign-in is of somebody else, or not one that was made for it"));
+    }
+    Ok(report.since)
+}
