@@ -20,7 +20,6 @@ use crate::domain::policy::TrustLevel;
 use crate::domain::rule_change::RuleChange;
 use crate::domain::subject::Subject;
 use crate::domain::workflow_run::WorkflowRun;
-use crate::gate::GateError;
 use crate::gate::evidence::{gather, gather_at};
 use crate::gate::newest::refuse_later_entries;
 use crate::gate::orders::first_unsigned;
