@@ -22,7 +22,7 @@ const PEOPLE: [(&str, &[&str]); 5] = [
 ];
 
 fn rule(from: &[&str], count: u8) -> Rule {
-    Rule { from: from.iter().map(|name| name.parse().unwrap()).collect(), count }
+    Rule { from: from.iter().map(|name| name.parse().unwrap()).collect(), count, environment: None }
 }
 
 /// Two release managers and somebody of security; or two who are on call, one of them Bob. It is never open.

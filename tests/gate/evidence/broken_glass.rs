@@ -14,7 +14,7 @@ use crate::evidence::maker::{Maker, Signer};
 use crate::evidence::windows::closed;
 
 pub fn glass(from: &str, count: u8) -> Option<BreakGlass> {
-    let rules = vec![Rule { from: vec![from.parse().unwrap()], count }];
+    let rules = vec![Rule { from: vec![from.parse().unwrap()], count, environment: None }];
     Some(BreakGlass { rules, explain_within_seconds: 3_600 })
 }
 

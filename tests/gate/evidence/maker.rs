@@ -104,7 +104,7 @@ fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition 
     let mut approval = Approval { subject: of_nobody, ..approval };
     if decision.verdict == Verdict::BreakGlass {
         let whoever = format!("person:{}", decision.person.subject).parse().unwrap();
-        let rules = vec![Rule { from: vec![whoever], count: 1 }];
+        let rules = vec![Rule { from: vec![whoever], count: 1, environment: None }];
         approval.policy.break_glass = Some(BreakGlass { rules, explain_within_seconds: 60 });
     }
     let mut transition = approval.decide(decision, at).unwrap();

@@ -63,7 +63,11 @@ pub fn exceptions_page(words: &str, around: Surroundings<'_>) -> String {
 
 /// A request that waits in an environment that is closed, where release managers may break the glass.
 pub fn closed() -> Approval {
-    let rules = vec![Rule { from: vec!["group:release-managers".parse().unwrap()], count: 1 }];
+    let rules = vec![Rule {
+        from: vec!["group:release-managers".parse().unwrap()],
+        count: 1,
+        environment: None,
+    }];
     let closed = json!({"closed": [{
         "calendar": "holidays", "from": "2026-11-23T00:00", "to": "2026-11-30T09:00",
         "time_zone": "Europe/Berlin", "reason": "The data centre moves",
