@@ -139,6 +139,15 @@
 //! [`gate::rollout`] asks it in the change that begins a rollout and in each that announces a step of one, and
 //! never about the way back.
 //!
+//! # When it is open, and the glass
+//!
+//! [`domain::window`] decides from the frozen rules and a time alone whether an environment is open, by the time zones that
+//! are built in; [`domain::hold`] asks it where it asks for freezes, and [`proof::verify`] recomputes it for each entry
+//! with which something began or went forward. A decision can break the glass ([`domain::policy::BreakGlass`]): a verdict
+//! of its own, in a statement of its own form, which counts for rules of its own and is held by nothing. With the change
+//! that makes them met [`gate::decide`] writes an exception ([`domain::exception`]), which is red on every page
+//! until a second person has signed for it ([`gate::exceptions`]).
+//!
 //! # What is changed beside the gate
 //!
 //! [`worker::drift`] looks at the services that environments cover, and [`domain::drift`] compares each with what

@@ -9,11 +9,17 @@ const LONGEST_PAUSE = 30_000;
 const CLOCK_TICK = 20_000;
 
 /** What a person can sign: what they can do again if it fails, and what they have done then. */
-const DOING = { approve: "approve", reject: "reject", withdraw: "take it back" };
+const DOING = {
+  approve: "approve",
+  reject: "reject",
+  withdraw: "take it back",
+  break_glass: "break the glass",
+};
 const DONE = {
   approve: "You approved it.",
   reject: "You rejected it.",
   withdraw: "You took your signature back.",
+  break_glass: "You broke the glass. Somebody else has to sign for it.",
 };
 
 let signing = false;
@@ -50,17 +56,24 @@ async function decide(decision) {
   }
   signing = true;
   allowSigning(false);
-  const message = find("message");
+  const isGlass = decision === "break_glass";
+  const message = find(isGlass ? "glass-message" : "message");
   const address = `/approvals/${page().dataset.approval}`;
-  const reason = decision === "approve" ? "" : find("reason").value.trim();
+  const field = find(isGlass ? "glass-reason" : "reason");
+  const reason = decision === "approve" ? "" : field.value.trim();
   try {
     const wanted = reason ? { decision, reason } : { decision };
     const { signed } = await signStatement(message, `${address}/statements`, wanted, isShown(decision, reason));
     await post(`${address}/decisions`, signed);
     show(message, DONE[decision], { tone: "good" });
     keepReason("");
-    find("reason").value = "";
+    field.value = "";
     signing = false;
+    if (isGlass) {
+      // Every page has a banner from now on, this one too.
+      location.reload();
+      return;
+    }
     await refresh().catch(() => location.reload());
   } catch (error) {
     showRefusal(message, error, DOING[decision], page().dataset.signIn);
@@ -97,11 +110,18 @@ function prepareSigning() {
   prepareIntervening();
   if (find("sign")) {
     allowSigning(canSign(find("unable")));
+  } else if (find("glass")) {
+    allowSigning(canSign(find("glass-unable")));
   }
 }
 
+/** The fields in which a person says why. */
+const REASONS = ["reason", "glass-reason"];
+
 const isBusy = () =>
-  signing || isIntervening() || Boolean(find("reason")?.value) || document.activeElement?.id === "reason";
+  signing ||
+  isIntervening() ||
+  REASONS.some((id) => Boolean(find(id)?.value) || document.activeElement?.id === id);
 
 /** Replaces the main section by the current one; what was typed, opened and focused stays. */
 async function refresh() {

@@ -87,8 +87,8 @@ function identifyingOutputs(approval) {
 
 // One refusal settles an approval, whoever approved before it.
 function settlingDecisions({ status, decisions = [] }) {
-  const settling = status === 'rejected' ? 'reject' : 'approve';
-  return decisions.filter(({ decision }) => decision === settling);
+  const settling = status === 'rejected' ? ['reject'] : ['approve', 'break_glass'];
+  return decisions.filter(({ decision }) => settling.includes(decision));
 }
 
 async function saveEvidence(gate, { id, decisions = [] }, signal) {

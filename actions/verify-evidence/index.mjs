@@ -44,7 +44,7 @@ function refusalOf(report, { digest, service, environment }) {
 }
 
 function people({ approvers }) {
-  return approvers.filter(({ decision }) => decision === 'approve').map(({ name }) => name).join(', ');
+  return approvers.filter(({ decision }) => ['approve', 'break_glass'].includes(decision)).map(({ name }) => name).join(', ');
 }
 
 function summarise(report, refusal) {

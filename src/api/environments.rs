@@ -8,7 +8,7 @@ use crate::api::bearer::{Reader, authenticate_reader};
 use crate::api::problem::{Problem, ProblemBody};
 use crate::api::views::{EnvironmentList, EnvironmentView, RulesInForceView};
 use crate::app::App;
-use crate::domain::hold::Hold;
+use crate::domain::hold::hold_by;
 use crate::domain::policy::Policy;
 use crate::gate::request::requester_of;
 use crate::gate::rule_changes::waiting;
@@ -42,7 +42,7 @@ pub async fn environments_of(app: &App, reader: &Reader) -> Result<EnvironmentLi
             }
             Reader::Person(_) => freezes.holding_everybody(environment, now),
         };
-        EnvironmentView::new(policy, freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone()))))
+        EnvironmentView::new(policy, hold_by(freeze, policy, now), now)
     });
     let environments: Vec<EnvironmentView> = views.collect();
     let rules = app.storage.rules();
@@ -64,7 +64,7 @@ pub fn policies_of<'a>(app: &'a App, reader: &'a Reader) -> impl Iterator<Item =
             policy.admits_requester(requester.issuer_name(), requester.claims())
         }
         Reader::Person(session) => {
-            policy.admits_approver(&session.profile.person, &session.profile.groups)
+            policy.admits_signer(&session.profile.person, &session.profile.groups)
         }
     })
 }

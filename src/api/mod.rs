@@ -9,6 +9,7 @@ pub mod drift;
 pub mod environments;
 pub mod events;
 pub mod evidence;
+pub mod exceptions;
 pub mod github;
 pub mod grants;
 pub mod health;
@@ -66,6 +67,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(evidence::evidence))
         .routes(routes!(verification_summary::verification_summary))
         .routes(routes!(environments::list))
+        .routes(routes!(exceptions::list))
         .routes(routes!(drift::changes))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log_entries::entry))

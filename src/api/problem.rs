@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::domain::exception::ReviewRefusal;
 use crate::domain::log_fault::LogFault;
 use crate::domain::request::RequestRefusal;
 use crate::gate::grants::GrantRefusal;
@@ -184,6 +185,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::LinkOver
             | CeremonyRefusal::NothingToRecover
             | CeremonyRefusal::NotFrozen
+            | CeremonyRefusal::Review(ReviewRefusal::Closed)
             | CeremonyRefusal::RecoveryStale => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::OwnKey
@@ -191,10 +193,12 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::RevokedCredential
             | CeremonyRefusal::UnreadableCredential(_)
             | CeremonyRefusal::MayNotFreeze
+            | CeremonyRefusal::Review(ReviewRefusal::OwnGlass | ReviewRefusal::NotAnApprover)
             | CeremonyRefusal::OwnKeyMissing
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
             CeremonyRefusal::ReasonTooLong
+            | CeremonyRefusal::NothingSaid
             | CeremonyRefusal::LossAhead
             | CeremonyRefusal::ReasonMissing
             | CeremonyRefusal::FreezeOfNothing
@@ -207,8 +211,9 @@ impl From<CeremonyRefusal> for Problem {
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         use crate::domain::approval::TransitionRefusal::{
-            AccountUnknown, AlreadyDecided, Closed, CommitsUnknown, Expired, NotAnApprover,
-            NotPossible, NothingToWithdraw, OwnCommits, OwnRequest, WindowOver,
+            AccountUnknown, AlreadyDecided, Closed, CommitsUnknown, Expired, MayNotBreakGlass,
+            NoBreakGlass, NotAnApprover, NotPossible, NothingToWithdraw, OwnCommits, OwnRequest,
+            WindowOver,
         };
         match error {
             GateError::Request(refusal) => refusal.into(),
@@ -240,8 +245,8 @@ impl From<GateError> for Problem {
             }
             GateError::Transition(refusal) => {
                 let status = match &refusal {
-                    NotAnApprover(_) | OwnRequest(_) | OwnCommits(_) | AccountUnknown(_)
-                    | CommitsUnknown => StatusCode::FORBIDDEN,
+                    NotAnApprover(_) | OwnRequest(_) | MayNotBreakGlass(_) | NoBreakGlass(_)
+                    | OwnCommits(_) | AccountUnknown(_) | CommitsUnknown => StatusCode::FORBIDDEN,
                     Closed(_) | Expired(_) | AlreadyDecided(_) | NothingToWithdraw(_)
                     | NotPossible(..) | WindowOver(_) => StatusCode::CONFLICT,
                 };

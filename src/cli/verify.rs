@@ -99,6 +99,8 @@ struct Report {
     /// What the gate's own configuration pinned.
     gate_trust: Option<TrustLevel>,
     endorsements: Option<u8>,
+    /// Whether it was approved by breaking the glass.
+    break_glass: Option<bool>,
     approvers: Vec<ReportedDecider>,
     checks: Vec<String>,
 }
@@ -137,6 +139,8 @@ impl Report {
             environment: asked.map(|asked| asked.environment.clone()),
             gate_trust: verified.map(|verified| verified.policy().enrolment.trust),
             endorsements: verified.map(|verified| verified.policy().enrolment.endorsements),
+            break_glass: verified
+                .map(|verified| verified.is_approved() && verified.is_by_break_glass()),
             approvers: verified
                 .map(Verified::deciders)
                 .unwrap_or_default()
@@ -185,8 +189,14 @@ fn sentence(verdict: &Result<Verified, Failure>) -> String {
         }
         Ok(verified) => {
             let status = verified.state().status().as_str().replace('_', " ");
-            if verified.is_approved() {
+            if verified.is_approved() && verified.is_by_break_glass() {
+                format!(
+                    "Approved by breaking the glass, and everything holds. By the last entry it is {status}."
+                )
+            } else if verified.is_approved() {
                 format!("Approved, and everything holds. By the last entry it is {status}.")
+            } else if let Some(why) = verified.outside_windows() {
+                format!("Genuine, but not authorised by its rules: {why}")
             } else {
                 format!("Genuine, but not approved: by the last entry it is {status}.")
             }
@@ -301,11 +311,7 @@ fn describe_people(lines: &mut Lines, verified: &Verified, trust: &Trust) {
         lines.item(&format!(
             "{} {} at {}",
             decision.name,
-            match decision.verdict {
-                Verdict::Approve => "signed yes",
-                Verdict::Reject => "signed no",
-                Verdict::Withdraw => "took the signature back",
-            },
+            decision.verdict.in_words(),
             decision.decided_at
         ));
         lines.add("person", &format!("{} of {}", person.subject, person.issuer));

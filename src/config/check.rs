@@ -14,7 +14,7 @@ use crate::config::error::Problem;
 use crate::config::file::{ConfigFile, Header, ProxySection, WorkloadIssuerSection};
 use crate::config::{
     Config, actions, attestors, database, drift, environments, github, google_account, log_head,
-    login, loopback, metrics, receivers, roles, runs, secret, separation, trust, witness,
+    login, loopback, metrics, receivers, roles, runs, secret, separation, trust, windows, witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -113,7 +113,9 @@ impl Check {
         let declared = actions::actions(&mut self, file.action);
         let measured = metrics::kinds(&file.metrics);
         let metrics = metrics::sources(&mut self, file.metrics, &account);
+        let calendars = windows::calendars(&mut self, file.calendar);
         let around = Around {
+            calendars: &calendars,
             issuers: &kinds,
             directory: &directory,
             github_id_claim: github_id_claim.as_deref(),

@@ -6,18 +6,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::config::Pins;
+use crate::config::break_glass::BreakGlassSection;
 use crate::config::check::Check;
 use crate::config::file::{EnvironmentSection, RuleSection};
 use crate::config::plans::Plans;
-use crate::config::{actions, attestors, key_rules, requesters, runs, separation};
+use crate::config::windows::Calendars;
+use crate::config::{
+    actions, attestors, break_glass, key_rules, requesters, runs, separation, windows,
+};
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
 use crate::domain::person::Person;
 use crate::domain::plan::PlanRules;
-use crate::domain::policy::{EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, Rule};
+use crate::domain::policy::{
+    BreakGlass, EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Principal, Rule,
+};
 use crate::domain::request::SHORTEST_EXPIRY;
 use crate::domain::service::ServiceName;
+use crate::domain::window::Windows;
 use crate::integrations::workload_oidc::WorkloadKind;
 
 /// More signatures than this on one deployment nobody collects.
@@ -46,6 +53,8 @@ pub(super) struct Around<'a> {
     pub declared: &'a BTreeMap<String, ActionType>,
     /// The metrics that checks may read, by their names.
     pub metrics: &'a BTreeMap<String, MetricsKind>,
+    /// The closed times of the calendars, by their names.
+    pub calendars: &'a Calendars,
 }
 
 /// The policies of all environments. Where one has left a problem behind, it is not to be used.
@@ -138,7 +147,7 @@ impl Environment<'_> {
                 section.requesters,
                 around,
             ),
-            rules: self.rules(section.rules),
+            rules: self.rules("rules", section.rules),
             expires_in_seconds: expires_in,
             execute_within_seconds: self.execute_within(&section.execute_within, expires_in),
             newer_request: section.newer_request,
@@ -167,6 +176,13 @@ impl Environment<'_> {
                 section.separation,
                 around.github_id_claim,
             ),
+            windows: windows::windows(
+                &mut |key, text| self.problem(key, text),
+                section.window,
+                &section.calendars,
+                around.calendars,
+            ),
+            break_glass: section.break_glass.map(|section| self.break_glass(section)),
             attestor: attestors::note(
                 &mut |key, text| self.problem(key, text),
                 section.binary_authorization.as_ref(),
@@ -245,7 +261,13 @@ impl Environment<'_> {
         }
     }
 
-    fn rules(&mut self, sections: Vec<RuleSection>) -> Vec<Rule> {
+    fn break_glass(&mut self, section: BreakGlassSection) -> BreakGlass {
+        let rules = self.rules("break_glass.rules", section.rules);
+        let mut problem = |key: &str, text: String| self.problem(key, text);
+        break_glass::break_glass(&mut problem, rules, &section.explain_within)
+    }
+
+    fn rules(&mut self, key: &str, sections: Vec<RuleSection>) -> Vec<Rule> {
         let mut rules = Vec::new();
         let before = self.check.problems.len();
         for (index, RuleSection { from, count }) in sections.into_iter().enumerate() {
@@ -268,14 +290,14 @@ impl Environment<'_> {
                 None
             };
             if let Some(fault) = fault {
-                self.problem("rules", format!("rule {number} {fault}"));
+                self.problem(key, format!("rule {number} {fault}"));
             }
             let count = u8::try_from(count).unwrap_or_default();
             rules.push(Rule { from, count, environment: None });
         }
         if self.check.problems.len() == before && !people_suffice(self.name, &rules) {
             self.problem(
-                "rules",
+                key,
                 "cannot all be met: a person counts for one rule only, and the rules that list people alone list too few different ones",
             );
         }
@@ -327,6 +349,8 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         github_accounts: BTreeMap::new(),
         separation: None,
         groups_must_be_signed: false,
+        windows: Windows::default(),
+        break_glass: None,
         attestor: None,
     };
     policy.rules.is_empty() || policy.is_met(&signers)

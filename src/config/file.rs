@@ -9,14 +9,18 @@ use serde::Deserialize;
 
 use crate::config::actions::{ActionSection, GrantSection};
 use crate::config::attestors::{AttestorSection, BinaryAuthorizationSection};
+use crate::config::break_glass::BreakGlassSection;
 use crate::config::drift::DriftSection;
 use crate::config::github::GitHubSection;
 use crate::config::google_account::{AccountSection, Credentials};
 use crate::config::login::LoginSection;
 use crate::config::metrics::MetricsSection;
+use crate::config::plans::PlanSection;
+use crate::config::receivers::WebhookSection;
 use crate::config::separation::SeparationSection;
-use crate::domain::check::AskedCheck;
-use crate::domain::plan::{AskedStep, OnFailure};
+use crate::config::windows::{CalendarSection, WindowSection};
+use crate::config::witness::WitnessSection;
+use crate::domain::plan::AskedStep;
 use crate::domain::policy::{NewerRequest, Principal};
 use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadKind, events_of_strangers};
 
@@ -91,6 +95,9 @@ pub struct ConfigFile {
     /// Who has a role beside the rules.
     #[serde(default)]
     pub roles: RolesSection,
+    /// The calendars that environments name.
+    #[serde(default)]
+    pub calendar: BTreeMap<String, CalendarSection>,
     /// The environments, by name.
     #[serde(default)]
     pub environment: BTreeMap<String, EnvironmentSection>,
@@ -152,30 +159,6 @@ pub struct WorkloadIssuerSection {
     /// The events that may never ask.
     #[serde(default = "events_of_strangers")]
     pub refused_events: Vec<String>,
-}
-
-/// `[[witness]]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WitnessSection {
-    /// Its verifier key.
-    pub key: String,
-    /// The prefix of its addresses (tlog-witness calls it the submission prefix).
-    pub url: String,
-}
-
-/// `[[webhook]]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookSection {
-    /// What requesters and the outbox call it.
-    pub name: String,
-    /// Where it is.
-    pub url: String,
-    /// The file that holds the secret that notices are signed with.
-    pub secret_file: PathBuf,
-    /// Which events it is told of; of all if absent.
-    pub events: Option<Vec<String>>,
 }
 
 /// `[cloud_run]`
@@ -291,6 +274,14 @@ pub struct EnvironmentSection {
     /// What requests may say of their plans.
     #[serde(default)]
     pub plan: PlanSection,
+    /// The windows of the week in which something approved may begin; always if empty.
+    #[serde(default)]
+    pub window: Vec<WindowSection>,
+    /// Who may break the glass; nobody if absent.
+    pub break_glass: Option<BreakGlassSection>,
+    /// The calendars whose closed times hold here.
+    #[serde(default)]
+    pub calendars: Vec<String>,
 }
 
 /// `[environment.NAME.keys]`
@@ -351,28 +342,6 @@ fn a_thousand() -> i64 {
 
 fn all_at_once() -> Vec<AskedStep> {
     vec![AskedStep::Percent(100)]
-}
-
-/// `[environment.NAME.plan]`
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct PlanSection {
-    /// Whether every rollout takes the steps of the environment.
-    pub fixed: bool,
-    /// How long each step before the last is watched at least.
-    pub shortest_bake: Option<String>,
-    /// How long a step may be watched.
-    pub longest_bake: Option<String>,
-    /// Whether steps may give the new revision an address of its own.
-    pub tags: bool,
-    /// What is checked at every step.
-    pub checks: Vec<AskedCheck>,
-    /// The metrics that checks may read.
-    pub metrics: Vec<String>,
-    /// What happens when a step fails.
-    pub on_failure: OnFailure,
-    /// How long after a success one approver may sign the way back.
-    pub rollback_window: Option<String>,
 }
 
 /// One entry of `requesters`.

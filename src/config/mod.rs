@@ -6,6 +6,7 @@
 
 mod actions;
 pub mod attestors;
+mod break_glass;
 mod check;
 mod database;
 mod drift;
@@ -31,6 +32,7 @@ mod secret;
 mod separation;
 mod summary;
 mod trust;
+mod windows;
 mod witness;
 
 use std::collections::BTreeMap;

@@ -3,12 +3,36 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use serde::Deserialize;
 
 use crate::config::environments::{LONGEST_EXPIRY, seconds_of};
-use crate::config::file::PlanSection;
 use crate::domain::check::{AskedCheck, Check, MetricsKind, MetricsSource};
-use crate::domain::plan::{AskedStep, LONGEST_BAKE, PlanRules, StepPlan, check_steps, in_words};
+use crate::domain::plan::{
+    AskedStep, LONGEST_BAKE, OnFailure, PlanRules, StepPlan, check_steps, in_words,
+};
 use crate::domain::service::ServiceName;
+
+/// `[environment.NAME.plan]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanSection {
+    /// Whether every rollout takes the steps of the environment.
+    pub fixed: bool,
+    /// How long each step before the last is watched at least.
+    pub shortest_bake: Option<String>,
+    /// How long a step may be watched.
+    pub longest_bake: Option<String>,
+    /// Whether steps may give the new revision an address of its own.
+    pub tags: bool,
+    /// What is checked at every step.
+    pub checks: Vec<AskedCheck>,
+    /// The metrics that checks may read.
+    pub metrics: Vec<String>,
+    /// What happens when a step fails.
+    pub on_failure: OnFailure,
+    /// How long after a success one approver may sign the way back.
+    pub rollback_window: Option<String>,
+}
 
 /// The check of one environment's plans.
 pub(super) struct Plans<'a> {

@@ -2,17 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use url::{Host, Url};
 
 use crate::config::check::Check;
-use crate::config::file::{EnvironmentSection, WebhookSection};
+use crate::config::file::EnvironmentSection;
 use crate::config::secret;
 use crate::domain::notice::{Event, Subscription};
 use crate::integrations::public_address::Reach;
 use crate::integrations::receiver::{Form, ReceiverSettings, signing_keys};
+
+/// `[[webhook]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSection {
+    /// What requesters and the outbox call it.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// The file that holds the secret that notices are signed with.
+    pub secret_file: PathBuf,
+    /// Which events it is told of; of all if absent.
+    pub events: Option<Vec<String>>,
+}
 
 /// More receivers than this are one system that spreads the word, and should be one receiver.
 const MOST_WEBHOOKS: usize = 64;

@@ -12,7 +12,7 @@ use crate::config::environments::{self, Around};
 use crate::config::error::Problem;
 use crate::config::file::ConfigFile;
 use crate::config::login::Source;
-use crate::config::{Config, Pins, actions, metrics, roles, trust, witness};
+use crate::config::{Config, Pins, actions, metrics, roles, trust, windows, witness};
 use crate::domain::anchors::{Anchors, TrustedIssuer, TrustedLogin};
 use crate::domain::canonical::CanonicalError;
 use crate::domain::policy::Principal;
@@ -200,7 +200,9 @@ pub(super) fn of_file(mut check: Check, file: ConfigFile) -> Result<Rulebook, Ve
     let directory = file.login.issuer.unwrap_or_default();
     let github_id_claim = file.login.github_id_claim;
     let measured = metrics::kinds(&file.metrics);
+    let calendars = windows::calendars(&mut check, file.calendar);
     let around = Around {
+        calendars: &calendars,
         issuers: &kinds,
         directory: &directory,
         github_id_claim: github_id_claim.as_deref(),

@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 
 use crate::config::Config;
 use crate::domain::notice::Event;
-use crate::domain::policy::{NewerRequest, Policy, RequesterMatch, TrustLevel};
+use crate::domain::policy::{BreakGlass, NewerRequest, Policy, RequesterMatch, TrustLevel};
+use crate::domain::window::{ClosedTime, Window};
 use crate::domain::workflow_run::run_in_words;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::GroupsFrom;
@@ -244,5 +245,8 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
         NewerRequest::Refuse => "is refused while an older one for the same service waits",
     };
     lines.add("  a new request", newer);
+    lines.list("  break glass", policy.break_glass.iter().map(BreakGlass::in_words));
+    lines.list("  windows", policy.windows.open.iter().map(Window::in_words));
+    lines.list("  closed", policy.windows.closed.iter().map(ClosedTime::in_words));
     lines.add("  wait at once", &format!("at most {}", policy.max_pending));
 }

@@ -1,9 +1,20 @@
 //! `[[witness]]`: who else sees the log grow.
 
+use serde::Deserialize;
+
 use crate::config::check::Check;
-use crate::config::file::WitnessSection;
 use crate::integrations::witness::WitnessSettings;
 use crate::proof::evidence::unusable_witness;
+
+/// `[[witness]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessSection {
+    /// Its verifier key.
+    pub key: String,
+    /// The prefix of its addresses (tlog-witness calls it the submission prefix).
+    pub url: String,
+}
 
 /// More witnesses than this make every tree head a long file and every round a long one.
 const MOST_WITNESSES: usize = 16;

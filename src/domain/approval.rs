@@ -3,7 +3,9 @@
 //! Transitions consume the approval, take the time as an argument and return a [`Transition`],
 //! the only thing that storage writes. What is not written here cannot happen.
 
+mod break_glass;
 mod interventions;
+mod refusal;
 mod separate;
 mod state;
 
@@ -13,12 +15,13 @@ use serde_json::Value;
 
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::ids::ApprovalId;
-use crate::domain::intervention::{Act, Orders};
+use crate::domain::intervention::Orders;
 use crate::domain::person::Person;
-use crate::domain::policy::{Policy, RuleProgress};
+use crate::domain::policy::{Policy, RuleProgress, Sufficient};
 use crate::domain::rollout::{Intent, Outcome, Progress};
 use crate::domain::subject::FrozenSubject;
 
+pub use refusal::TransitionRefusal;
 pub use state::{State, Status};
 
 /// One approval as it is now.
@@ -86,76 +89,6 @@ pub enum Event {
     RulesInForce,
 }
 
-/// Why a transition is not possible.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TransitionRefusal {
-    /// It already ended, or its rollout already runs.
-    #[error("this approval is already {}: nothing was changed", .0.as_str().replace('_', " "))]
-    Closed(Status),
-    /// Its time is over.
-    #[error("this approval expired at {0}: ask again from the pipeline")]
-    Expired(Timestamp),
-    /// The person is in none of the rules.
-    #[error(
-        "{0} may not sign for this environment: none of its rules names the person or one of their groups"
-    )]
-    NotAnApprover(String),
-    /// The person decided before.
-    #[error("{0} has already signed this approval; a person counts once")]
-    AlreadyDecided(String),
-    /// The person has no yes that could be taken back.
-    #[error("{0} has no signature on this approval that could be taken back: nothing was changed")]
-    NothingToWithdraw(String),
-    /// The person asked for it through somebody: with a credential that they issued, or a program that acts
-    /// for them. Or they started the run that it is about.
-    #[error(
-        "this was asked for on behalf of {0} or started by them, so that they count as its requester: somebody else has to decide"
-    )]
-    OwnRequest(String),
-    /// The person had a hand in what is shipped.
-    #[error(
-        "{0} had a hand in the commits that this ships (wrote, committed or merged one, or started the run), and nobody signs for their own here: somebody else has to decide"
-    )]
-    OwnCommits(String),
-    /// Nobody signs for their own commits here, and which the person's are is not known.
-    #[error(
-        "nobody signs for their own commits here, and which account at GitHub is {0}'s is not known: have its number written into the directory, or into github_accounts of the environment"
-    )]
-    AccountUnknown(String),
-    /// Nobody signs for their own commits here, and whose the shipped ones are is not known.
-    #[error(
-        "nobody signs for their own commits here, and whose commits this ships is not known: ask again from a job of GitHub Actions"
-    )]
-    CommitsUnknown,
-    /// Nobody can sign this about the rollout now.
-    #[error(
-        "it cannot be signed now that {}: this approval is {}. Load the page again to see what can be", .0.in_words(), .1.as_str().replace('_', " ")
-    )]
-    NotPossible(Act, Status),
-    /// The time in which one person may sign the way back is over.
-    #[error("the way back could be signed by one person until {0}: ask for a new rollout instead")]
-    WindowOver(Timestamp),
-}
-
-impl TransitionRefusal {
-    /// The stable name of the refusal.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Closed(_) => "approval_closed",
-            Self::Expired(_) => "approval_expired",
-            Self::NotAnApprover(_) => "not_an_approver",
-            Self::AlreadyDecided(_) => "already_decided",
-            Self::NothingToWithdraw(_) => "nothing_to_withdraw",
-            Self::OwnRequest(_) => "own_request",
-            Self::OwnCommits(_) => "own_commits",
-            Self::AccountUnknown(_) => "account_unknown",
-            Self::CommitsUnknown => "commits_unknown",
-            Self::NotPossible(..) => "intervention_not_possible",
-            Self::WindowOver(_) => "rollback_window_over",
-        }
-    }
-}
-
 impl Approval {
     /// A new approval, asked for just now.
     pub fn request(subject: FrozenSubject, policy: Policy) -> Transition {
@@ -186,6 +119,16 @@ impl Approval {
             .filter(|decision| decision.verdict == Verdict::Approve)
             .map(|decision| (decision.person.clone(), decision.groups.clone()))
             .collect()
+    }
+
+    /// By which rules what people signed so far suffices, if it does.
+    pub fn suffices(&self) -> Option<Sufficient> {
+        self.policy.suffices(&standing(&self.decisions))
+    }
+
+    /// Whether enough people broke the glass: nothing holds it any more.
+    pub fn is_glass_broken(&self) -> bool {
+        self.suffices() == Some(Sufficient::ByBreakGlass)
     }
 
     /// How far each rule of the policy is met.
@@ -237,14 +180,14 @@ impl Approval {
     }
 
     /// A person's verified decision. One no of somebody who may sign ends it; a yes counts, and
-    /// when all rules are met the rollout starts. Who takes a yes back may decide again.
+    /// when all rules are met, or those for breaking the glass, the rollout starts. Who takes a yes back may decide again.
     pub fn decide(
         self,
         decision: Decision,
         now: Timestamp,
     ) -> Result<Transition, TransitionRefusal> {
         match decision.verdict {
-            Verdict::Approve | Verdict::Reject => self.count(decision, now),
+            Verdict::Approve | Verdict::Reject | Verdict::BreakGlass => self.count(decision, now),
             Verdict::Withdraw => self.withdraw(decision, now),
         }
     }
@@ -257,7 +200,7 @@ impl Approval {
     ) -> Result<Transition, TransitionRefusal> {
         self.may_withdraw(&withdrawal.person, &withdrawal.name, now)?;
         self.decisions.push(withdrawal);
-        let is_met = self.policy.is_met(&self.signers());
+        let is_met = self.suffices().is_some();
         if !is_met {
             self.state = State::Pending {};
         }
@@ -269,9 +212,14 @@ impl Approval {
         decision: Decision,
         now: Timestamp,
     ) -> Result<Transition, TransitionRefusal> {
-        let Decision { person, name, groups, github_id, .. } = &decision;
-        self.may_decide(person, name, groups, *github_id, now)?;
-        let verdict = decision.verdict;
+        let Decision { person, name, groups, github_id, verdict, .. } = &decision;
+        let verdict = *verdict;
+        match verdict {
+            Verdict::BreakGlass => self.may_break_glass(person, name, groups, *github_id, now)?,
+            Verdict::Approve | Verdict::Reject | Verdict::Withdraw => {
+                self.may_decide(person, name, groups, *github_id, now)?;
+            }
+        }
         if verdict == Verdict::Reject {
             self.state = State::Rejected {
                 at: now,
@@ -281,7 +229,11 @@ impl Approval {
             };
         }
         self.decisions.push(decision);
-        let approved = verdict == Verdict::Approve && self.policy.is_met(&self.signers());
+        let approved = match verdict {
+            Verdict::Approve => self.suffices().is_some(),
+            Verdict::BreakGlass => self.is_glass_broken(),
+            Verdict::Reject | Verdict::Withdraw => false,
+        };
         if approved {
             self.state = State::Approved { at: now };
         }

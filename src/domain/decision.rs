@@ -9,7 +9,7 @@ use crate::domain::digest::Digest;
 use crate::domain::person::Person;
 use crate::domain::time;
 
-/// Yes, no, or an earlier yes taken back. All are signed.
+/// Yes, no, an earlier yes taken back, or a yes at once by the rules for emergencies. All are signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -19,6 +19,8 @@ pub enum Verdict {
     Reject,
     /// The person's earlier yes counts no more.
     Withdraw,
+    /// It may go out at once, whatever is frozen or closed: the person breaks the glass and answers for it.
+    BreakGlass,
 }
 
 impl Verdict {
@@ -28,6 +30,17 @@ impl Verdict {
             Self::Approve => "approve",
             Self::Reject => "reject",
             Self::Withdraw => "withdraw",
+            Self::BreakGlass => "break_glass",
+        }
+    }
+
+    /// What a person did who signed it.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Approve => "signed yes",
+            Self::Reject => "signed no",
+            Self::Withdraw => "took the signature back",
+            Self::BreakGlass => "broke the glass",
         }
     }
 }
@@ -67,7 +80,9 @@ pub fn with_withdrawals(decisions: &[Decision]) -> Vec<(&Decision, Option<&Decis
     let mut told: Vec<(&Decision, Option<&Decision>)> = Vec::new();
     for decision in decisions {
         match decision.verdict {
-            Verdict::Approve | Verdict::Reject => told.push((decision, None)),
+            Verdict::Approve | Verdict::Reject | Verdict::BreakGlass => {
+                told.push((decision, None));
+            }
             Verdict::Withdraw => {
                 let theirs =
                     told.iter_mut().filter(|(earlier, _)| earlier.person == decision.person);

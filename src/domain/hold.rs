@@ -1,4 +1,4 @@
-//! Whether something approved may begin or go on now, or is held by a freeze.
+//! Whether something approved may begin or go on now, or is held by a freeze or by the windows of its rules.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::domain::approval::{Approval, State};
 use crate::domain::digest::Digest;
 use crate::domain::freeze::{FREEZE_BEGUN, FreezeChange, FreezeScope, RecordedFreeze};
-use crate::domain::ledger::Record;
+use crate::domain::ledger::{CALL_ANNOUNCED, GRANT_CONSUMED, ROLLOUT_BEGUN, RUN_LET_ON, Record};
 use crate::domain::person::Person;
+use crate::domain::policy::Policy;
+use crate::domain::rollout::Call;
 use crate::domain::subject::Requester;
 use crate::domain::time;
+use crate::domain::window::Closure;
 
 /// A freeze that somebody signed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -148,6 +151,19 @@ fn unreadable(since: Timestamp) -> Freeze {
 pub enum Hold {
     /// Somebody froze it.
     Frozen(Box<Freeze>),
+    /// The rules let nothing begin now.
+    Closed(Box<Closed>),
+}
+
+/// An environment whose windows are closed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Closed {
+    /// Which one.
+    pub environment: String,
+    /// Why, and when it opens.
+    pub closure: Closure,
+    /// When that was asked.
+    pub now: Timestamp,
 }
 
 impl Hold {
@@ -155,6 +171,7 @@ impl Hold {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Frozen(_) => "frozen",
+            Self::Closed(_) => "closed",
         }
     }
 
@@ -162,6 +179,7 @@ impl Hold {
     pub fn ends_at(&self) -> Option<Timestamp> {
         match self {
             Self::Frozen(freeze) => freeze.until,
+            Self::Closed(closed) => closed.closure.opens.as_ref().map(|opening| opening.at),
         }
     }
 
@@ -181,19 +199,49 @@ impl Hold {
                 let (what, reason) = (scope.in_words(), reason.trim());
                 format!("{by_name} froze {what} on {since}: “{reason}” It stays frozen {end}.")
             }
+            Self::Closed(closed) => closed.closure.sentence(&closed.environment, closed.now),
         }
     }
 }
 
-/// What holds an approved act that has not begun, or the next step of a rollout that has. None: it may go on.
+/// What holds an approved act that has not begun, or the next step of a rollout that has. None: it may go on, as
+/// whatever people broke the glass for.
 pub fn hold_of(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Option<Hold> {
+    if approval.is_glass_broken() {
+        return None;
+    }
     let asked = &approval.subject;
     if asked.rule_change().is_some() {
         // Nothing runs because of it, and it is often what ends whatever was frozen for.
         return None;
     }
     let freeze = freezes.holding(&asked.environment, &asked.requester, now);
-    freeze.map(|freeze| Hold::Frozen(Box::new(freeze.clone())))
+    hold_by(freeze, &approval.policy, now)
+}
+
+/// What holds whatever these rules are for, under this freeze if there is one.
+pub fn hold_by(freeze: Option<&Freeze>, policy: &Policy, now: Timestamp) -> Option<Hold> {
+    if let Some(freeze) = freeze {
+        return Some(Hold::Frozen(Box::new(freeze.clone())));
+    }
+    let closure = policy.windows.closure(now)?;
+    let environment = policy.environment.clone();
+    Some(Hold::Closed(Box::new(Closed { environment, closure, now })))
+}
+
+/// Whether an entry says that something approved begins, or that a rollout takes a step: what is held. The way
+/// back is not.
+pub fn goes_forward(record: &Record) -> bool {
+    match &*record.kind {
+        ROLLOUT_BEGUN | RUN_LET_ON | GRANT_CONSUMED => true,
+        CALL_ANNOUNCED => {
+            let state = record.approval.as_ref().map(|approval| &approval.state);
+            let Some(State::Executing { progress, .. }) = state else { return true };
+            let call = progress.intent.as_ref().map(|intent| intent.call);
+            call != Some(Call::Restore {})
+        }
+        _ => false,
+    }
 }
 
 /// What holds an approval where it stands now: before its rollout begins, or between two steps of it.

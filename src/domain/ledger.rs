@@ -23,6 +23,8 @@ pub const CREDENTIAL_REVOKED: &str = "credential.revoked";
 pub const ROLLOUT_BEGUN: &str = "rollout.begun";
 /// The kind of the record that a run is about to be let on.
 pub const RUN_LET_ON: &str = "run.let_on";
+/// The kind of the record that a grant was used.
+pub const GRANT_CONSUMED: &str = "grant.consumed";
 /// The kind of the record before a call to Cloud Run.
 pub const CALL_ANNOUNCED: &str = "rollout.call_announced";
 /// The kind of the record of what came back from one.

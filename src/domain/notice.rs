@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::domain::approval::{Approval, State};
 use crate::domain::decision::Verdict;
 use crate::domain::digest::Digest;
+use crate::domain::exception::{EXCEPTION_CLOSED, EXCEPTION_OPENED, EXCEPTION_OVERDUE};
 use crate::domain::freeze::{
     FREEZE_BEGUN, FREEZE_LIFTED, FreezeScope, FrozenRequesters, RecordedFreeze,
 };
@@ -81,6 +82,9 @@ const EVENTS: &[Told] = &[
     Told { event: "key.revoked", kind: CREDENTIAL_REVOKED, when: always, says: |about| format!("{} revoked a key.", about.who()) },
     Told { event: "freeze.begun", kind: FREEZE_BEGUN, when: always, says: |about| format!("{} froze {}: nothing approved begins there.", about.who(), about.frozen()) },
     Told { event: "freeze.lifted", kind: FREEZE_LIFTED, when: always, says: |about| format!("{} lifted the freeze of {}.", about.who(), about.frozen()) },
+    Told { event: "exception.opened", kind: EXCEPTION_OPENED, when: always, says: |about| format!("{} broke the glass for {}: somebody else has to sign for it.", about.who(), about.deployment_within()) },
+    Told { event: "exception.overdue", kind: EXCEPTION_OVERDUE, when: always, says: |about| format!("Nobody else has signed for the glass that was broken for {}, and the time for it is over.", about.deployment_within()) },
+    Told { event: "exception.closed", kind: EXCEPTION_CLOSED, when: always, says: |about| format!("{} signed for the glass that was broken for {}.", about.who(), about.deployment_within()) },
     Told { event: "agent.added", kind: "agent_credential.issued", when: always, says: |about| format!("{} issued a credential to an agent.", about.who()) },
     Told { event: "policy.changed", kind: "policy.changed", when: always, says: |_| "The rules of an environment changed with the gate's configuration.".to_owned() },
     Told { event: "drift.found", kind: "drift.found", when: always, says: |about| format!("{} was changed, and no approval explains it.", about.service()) },
@@ -129,8 +133,13 @@ impl About<'_> {
                 format!("The run {} of {}", run.run, run.repository.name)
             }
             Some(Subject::RuleChange(_)) => "A change of the rules".to_owned(),
-            None => "A deployment".to_owned(),
+            None => "The deployment".to_owned(),
         }
+    }
+
+    /// The same within a sentence.
+    fn deployment_within(&self) -> String {
+        self.deployment().replacen('T', "t", 1)
     }
 
     fn taken_back(&self) -> String {
@@ -186,6 +195,7 @@ impl About<'_> {
             Verdict::Approve => "signed yes",
             Verdict::Reject => "signed no",
             Verdict::Withdraw => "took their signature back",
+            Verdict::BreakGlass => "broke the glass",
         };
         let (name, deployment, status) = (&decision.name, self.deployment(), self.status());
         format!("{deployment} is {status}: {name} {word}.")
@@ -326,6 +336,7 @@ fn facts(approval: &Approval, record: &Record) -> Value {
 /// Where people read on.
 fn page(event: Event, approval: Option<&Approval>) -> String {
     match (approval, event.name().split('.').next()) {
+        (_, Some("exception")) => "/exceptions".to_owned(),
         (Some(approval), _) => format!("/approvals/{}", approval.id()),
         (None, Some("key")) => "/keys/all".to_owned(),
         (None, Some("drift")) => "/drift".to_owned(),

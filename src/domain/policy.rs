@@ -1,13 +1,15 @@
 //! The rules of one environment, frozen by digest into every approval that they rule.
 
 mod asking;
+mod break_glass;
 mod changes;
 mod delegation;
 mod findings;
 mod principal;
+mod quorum;
 mod replay;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -23,12 +25,17 @@ use crate::domain::person::Person;
 use crate::domain::plan::{PlanRules, StepPlan};
 use crate::domain::separation::SeparationRules;
 use crate::domain::service::ServiceName;
+use crate::domain::window::Windows;
 use crate::domain::workflow_run::RunMatch;
 
+use quorum::Quorum;
+
+pub use break_glass::BreakGlass;
 pub use changes::{Effect, PolicyChange, policy_changes};
 pub use delegation::ActsFor;
 pub use findings::{KeyOwner, PolicyFinding};
 pub use principal::Principal;
+pub use quorum::Sufficient;
 pub use replay::{Ending, Replayed, replay};
 
 /// Names the form of a policy's bytes.
@@ -86,6 +93,12 @@ pub struct Policy {
     /// Whether only those groups count that the directory signed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub groups_must_be_signed: bool,
+    /// When something approved may begin.
+    #[serde(default, skip_serializing_if = "Windows::is_empty")]
+    pub windows: Windows,
+    /// Who may break the glass, where anybody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
     /// For which attestor of Binary Authorization an approved image is attested before the first change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attestor: Option<NoteName>,
@@ -275,88 +288,17 @@ impl Policy {
 
     /// Whether this person may sign for at least one rule.
     pub fn admits_approver(&self, person: &Person, groups: &[String]) -> bool {
-        self.rules.iter().any(|rule| rule.admits(person, groups))
+        Quorum(&self.rules).admits(person, groups)
     }
 
-    /// How far each rule is met by these people, each of whom counts once and for one rule only, among the
-    /// rules of one environment.
+    /// How far each rule is met by these people, each of whom counts once and for one rule only.
     pub fn progress(&self, signers: &[(Person, Vec<String>)]) -> Vec<RuleProgress> {
-        let mut seen = BTreeSet::new();
-        let people: Vec<&(Person, Vec<String>)> =
-            signers.iter().filter(|(person, _)| seen.insert(person.clone())).collect();
-        let environments: BTreeSet<&Option<String>> =
-            self.rules.iter().map(|rule| &rule.environment).collect();
-        let met: BTreeMap<usize, usize> =
-            environments.into_iter().flat_map(|one| self.seated(one.as_deref(), &people)).collect();
-        let rules = self.rules.iter().enumerate();
-        rules
-            .map(|(rule, Rule { count, .. })| RuleProgress {
-                met: met.get(&rule).copied().unwrap_or_default(),
-                needed: usize::from(*count),
-            })
-            .collect()
-    }
-
-    /// How many places of each rule of one environment are filled.
-    ///
-    /// People are matched to the places of the rules so that as many places as possible are
-    /// filled (augmenting paths of a bipartite matching); a person who could stand for two rules
-    /// is used where they are needed.
-    fn seated(
-        &self,
-        environment: Option<&str>,
-        people: &[&(Person, Vec<String>)],
-    ) -> Vec<(usize, usize)> {
-        let rules = self.rules.iter().enumerate();
-        let own: Vec<(usize, &Rule)> =
-            rules.filter(|(_, rule)| rule.environment.as_deref() == environment).collect();
-        let places: Vec<usize> = own
-            .iter()
-            .flat_map(|(rule, Rule { count, .. })| std::iter::repeat_n(*rule, usize::from(*count)))
-            .collect();
-        let mut holder: Vec<Option<usize>> = vec![None; places.len()];
-        for person in 0..people.len() {
-            let mut visited = vec![false; places.len()];
-            self.seat(person, people, &places, &mut holder, &mut visited);
-        }
-        let filled = |rule: usize| {
-            (0..places.len())
-                .filter(|&place| places[place] == rule && holder[place].is_some())
-                .count()
-        };
-        own.iter().map(|(rule, _)| (*rule, filled(*rule))).collect()
-    }
-
-    fn seat(
-        &self,
-        person: usize,
-        people: &[&(Person, Vec<String>)],
-        places: &[usize],
-        holder: &mut [Option<usize>],
-        visited: &mut [bool],
-    ) -> bool {
-        for place in 0..places.len() {
-            let (identity, groups) = people[person];
-            if visited[place] || !self.rules[places[place]].admits(identity, groups) {
-                continue;
-            }
-            visited[place] = true;
-            let free = match holder[place] {
-                None => true,
-                Some(other) => self.seat(other, people, places, holder, visited),
-            };
-            if free {
-                holder[place] = Some(person);
-                return true;
-            }
-        }
-        false
+        Quorum(&self.rules).progress(signers)
     }
 
     /// Whether all rules are met. A policy without rules is never met: no rules is not a yes.
     pub fn is_met(&self, signers: &[(Person, Vec<String>)]) -> bool {
-        !self.rules.is_empty()
-            && self.progress(signers).iter().all(|rule| rule.needed > 0 && rule.met >= rule.needed)
+        Quorum(&self.rules).is_met(signers)
     }
 }
 
@@ -401,6 +343,8 @@ mod tests {
             github_accounts: BTreeMap::new(),
             separation: None,
             groups_must_be_signed: false,
+            windows: Windows::default(),
+            break_glass: None,
             attestor: None,
         }
     }

@@ -20,6 +20,7 @@ use crate::domain::policy::{
     EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, Rule, TrustLevel,
 };
 use crate::domain::role::Roles;
+use crate::domain::window::Windows;
 
 pub use changes::rulebook_changes;
 pub use history::{InForce, RuleHistory};
@@ -133,6 +134,8 @@ impl Rulebook {
             github_accounts: BTreeMap::new(),
             separation: None,
             groups_must_be_signed,
+            windows: Windows::default(),
+            break_glass: None,
         }
     }
 }

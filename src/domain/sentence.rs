@@ -162,6 +162,13 @@ impl Words {
 }
 
 fn approved(approval: &Approval) -> String {
+    if approval.is_glass_broken() {
+        return format!(
+            "The glass was broken for it, so that nothing holds {}. Somebody else has to sign for that \
+             afterwards.",
+            Words::of(approval.subject.subject()).held
+        );
+    }
     match approval.subject.subject() {
         Subject::Deployment(deployment) => match &deployment.after {
             None => {
@@ -306,7 +313,7 @@ fn succeeded(subject: &Subject, serving: &Serving) -> String {
 }
 
 fn expired(approval: &Approval, at: Timestamp) -> String {
-    let missed = if approval.policy.is_met(&approval.signers()) {
+    let missed = if approval.suffices().is_some() {
         Words::of(approval.subject.subject()).missed
     } else {
         "Not everybody who has to sign signed"

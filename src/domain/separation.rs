@@ -100,7 +100,7 @@ impl Policy {
         let deployment = match subject {
             Subject::Deployment(deployment) => deployment,
             // Nothing is shipped.
-            Subject::Action(_) => return None,
+            Subject::Action(_) | Subject::RuleChange(_) => return None,
             // What a run ships where the gate does not roll it out, nobody tells.
             Subject::WorkflowRun(_) => return Some(Separated::CommitsUnknown),
         };

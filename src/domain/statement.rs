@@ -21,6 +21,8 @@ pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub const PREDICATE_TYPE: &str = "urn:countersign:predicate:decision:v1";
 /// Names the same form where a person takes an earlier yes back.
 pub const WITHDRAWAL_TYPE: &str = "urn:countersign:predicate:withdrawal:v1";
+/// Names the same form where a person breaks the glass.
+pub const BREAK_GLASS_TYPE: &str = "urn:countersign:predicate:break-glass:v1";
 /// Names the form in which one decision is on every deployment of a list.
 pub const BATCH_TYPE: &str = "urn:countersign:predicate:batch-decision:v1";
 /// The payload type of the pre-authentication encoding (DSSE v1).
@@ -39,7 +41,7 @@ pub struct Statement<P = Predicate> {
     /// What the statement is about, each by digest: of a deployment the image too. Of a batch, those of
     /// its deployments, one after the other.
     pub subject: Vec<Subject>,
-    /// [`PREDICATE_TYPE`], [`WITHDRAWAL_TYPE`] or [`BATCH_TYPE`].
+    /// [`PREDICATE_TYPE`], [`WITHDRAWAL_TYPE`], [`BREAK_GLASS_TYPE`] or [`BATCH_TYPE`].
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
     /// What is said.
@@ -69,7 +71,7 @@ pub struct SubjectDigest {
 /// The texts are only ever read by [`from_canonical_json`], which refuses members that are not listed here.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Predicate {
-    /// Approve, reject or withdraw.
+    /// What the person says.
     pub decision: Verdict,
     /// SHA-256 of the statement that is taken back, where one is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,7 +122,7 @@ pub enum DecidedOn {
 /// What a person wants to say about a deployment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Saying {
-    /// Approve, reject or withdraw.
+    /// What it is.
     pub decision: Verdict,
     /// Why, in the person's words.
     pub reason: Option<String>,
@@ -244,7 +246,8 @@ impl FrozenStatement {
     }
 
     /// Whether it is a decision on exactly `asked`, alone or as one of a batch: types and subjects are those
-    /// of such a statement, and it names an earlier statement if it takes one back.
+    /// of such a statement, it names an earlier statement if it takes one back, and gives a reason if it breaks
+    /// the glass.
     pub fn is_about(&self, asked: &FrozenSubject) -> bool {
         let predicate = self.predicate();
         let takes_back = predicate.decision == Verdict::Withdraw;
@@ -255,7 +258,9 @@ impl FrozenStatement {
                     && self.statement.subject == subjects_of(asked)
             }
             DecidedOn::Batch { deployments } => {
-                !takes_back && deployments.contains(asked.subject()) && self.is_batch(deployments)
+                matches!(predicate.decision, Verdict::Approve | Verdict::Reject)
+                    && deployments.contains(asked.subject())
+                    && self.is_batch(deployments)
             }
         };
         holds_it
@@ -263,6 +268,7 @@ impl FrozenStatement {
             && self.statement.predicate_type == type_of(predicate)
             && predicate.audience == asked.audience
             && predicate.withdraws.is_some() == takes_back
+            && (predicate.decision != Verdict::BreakGlass || has_words(&predicate.reason))
     }
 
     /// Whether these are deployments for one gate, each approval once, and the statement's subjects are
@@ -316,11 +322,17 @@ impl<P: Serialize + DeserializeOwned> Frozen<P> {
     }
 }
 
+/// Whether a reason says something.
+fn has_words(reason: &Option<String>) -> bool {
+    reason.as_ref().is_some_and(|reason| !reason.trim().is_empty())
+}
+
 fn type_of(predicate: &Predicate) -> &'static str {
     match (&predicate.on, predicate.decision) {
         (DecidedOn::Batch { .. }, _) => BATCH_TYPE,
         (DecidedOn::One { .. }, Verdict::Approve | Verdict::Reject) => PREDICATE_TYPE,
         (DecidedOn::One { .. }, Verdict::Withdraw) => WITHDRAWAL_TYPE,
+        (DecidedOn::One { .. }, Verdict::BreakGlass) => BREAK_GLASS_TYPE,
     }
 }
 

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::domain::agent_credential::AGENT_REVOCATION;
 use crate::domain::approval::State;
 use crate::domain::check::results_in_words;
-use crate::domain::decision::Verdict;
 use crate::domain::drift::{DRIFT_EXPLAINED, DRIFT_FOUND, SERVICE_OBSERVED};
 use crate::domain::endorsement::OWN_KEY_SIGNED;
+use crate::domain::exception::{EXCEPTION_CLOSED, EXCEPTION_OPENED, EXCEPTION_OVERDUE};
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
 use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
 use crate::domain::ledger::{ApprovalRecord, CREDENTIAL_REVOKED, Record};
@@ -83,11 +83,7 @@ fn decided(approval: &ApprovalRecord, status: &str) -> String {
     let Some(decision) = approval.decisions.last() else {
         return format!("A decision; the approval is {status}.");
     };
-    let did = match decision.verdict {
-        Verdict::Approve => "signed yes",
-        Verdict::Reject => "signed no",
-        Verdict::Withdraw => "took the signature back",
-    };
+    let did = decision.verdict.in_words();
     let reason = decision.reason.as_ref().map(|reason| format!(", because “{}”", reason.trim()));
     let reason = reason.unwrap_or_default();
     format!("{} {did}{reason}; the approval is {status}.", decision.name)
@@ -262,6 +258,25 @@ fn of_event(record: &Record) -> String {
             text("by_name"),
             data["entry"],
             text("service"),
+            text("explanation").trim()
+        ),
+        EXCEPTION_OPENED => format!(
+            "{} broke the glass for {}, because “{}”: somebody else has to sign for it before {}.",
+            text("by_name"),
+            text("approval"),
+            text("reason").trim(),
+            text("explain_before")
+        ),
+        EXCEPTION_OVERDUE => format!(
+            "Nobody else signed in time for the glass that was broken for {} (entry {}).",
+            text("approval"),
+            data["entry"]
+        ),
+        EXCEPTION_CLOSED => format!(
+            "{} signed for the glass that was broken for {} (entry {}): “{}”.",
+            text("by_name"),
+            text("approval"),
+            data["entry"],
             text("explanation").trim()
         ),
         UNDELIVERED => format!(

@@ -218,6 +218,9 @@ async fn verify_approved(
     // Witnesses sign a moment later than the newest entry is written, so they are asked about below.
     let unwitnessed = Trust { witnesses_required: 0, ..trust.clone() };
     let verified = verify_evidence(&evidence, &unwitnessed)?;
+    if let Some(why) = verified.outside_windows() {
+        return Err(NotAuthorised::OutsideWindow(why.to_owned()));
+    }
     if !verified.is_approved() {
         return Err(NotAuthorised::NotApproved(verified.state().status().as_str()));
     }

@@ -1,10 +1,12 @@
 //! A person decides: a fresh statement, then the assertion that signs it.
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::domain::approval::{Approval, Status};
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::digest::Digest;
+use crate::domain::exception::{BrokenGlass, EXCEPTION_OPENED};
 use crate::domain::ids::ApprovalId;
 use crate::domain::person::{Person, Profile};
 use crate::domain::policy::NewerRequest;
@@ -62,6 +64,13 @@ pub async fn prepare(
     let withdraws = match verdict {
         Verdict::Approve | Verdict::Reject => {
             stored.approval.may_decide(person, name, groups, *github_id, now)?;
+            None
+        }
+        Verdict::BreakGlass => {
+            stored.approval.may_break_glass(person, name, groups, *github_id, now)?;
+            if reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
+                return Err(CeremonyRefusal::NothingSaid.into());
+            }
             None
         }
         Verdict::Withdraw => {
@@ -202,9 +211,15 @@ pub(super) async fn record(
             return Err(CeremonyRefusal::UnknownStatement.into());
         }
     }
+    let was_broken = approval.is_glass_broken();
     let transition = approval.decide(decision, now)?;
     writer.insert_decision(transition.approval.id(), person, signed.kept()).await?;
+    let breaks_glass = transition.approval.is_glass_broken() && !was_broken;
     let approval = writer.apply(transition, now).await?;
+    if let Some(glass) = BrokenGlass::of(&approval, now).filter(|_| breaks_glass) {
+        tracing::error!(approval = %glass.approval, by = glass.by.subject, "the glass was broken");
+        writer.record(EXCEPTION_OPENED, json!(glass), now).await?;
+    }
     match predicate.withdraws {
         Some(_) => give_way(writer, approval, now).await,
         None => Ok(approval),

@@ -7,7 +7,7 @@ use crate::domain::approval::{Approval, Status, Transition};
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::digest::Digest;
 use crate::domain::grant::GrantClaims;
-use crate::domain::hold::{Freezes, hold_of};
+use crate::domain::hold::{Freezes, Hold, hold_of};
 use crate::domain::ids::ApprovalId;
 use crate::gate::GateError;
 use crate::gate::authorise::{AuthorisedAction, NotAuthorised, authorise_action};
@@ -37,9 +37,9 @@ pub enum GrantRefusal {
     /// The approval ran out.
     #[error("the approval of this grant ran out at {0}: ask again")]
     RanOut(Timestamp),
-    /// Something is frozen.
-    #[error("{0}: nothing may be done with a grant until then")]
-    Held(String),
+    /// It is frozen, or the windows of its environment are closed.
+    #[error("{}: nothing may be done with a grant until then", .0.sentence().trim_end_matches('.'))]
+    Held(Hold),
     /// It was made for somebody else than who presents it.
     #[error("this grant was made for the audience {0}, and not for the one that is named here")]
     OtherAudience(String),
@@ -63,7 +63,7 @@ impl GrantRefusal {
             Self::Closed(Status::Succeeded) => "grant_used",
             Self::Closed(_) => "approval_closed",
             Self::RanOut(_) => "approval_expired",
-            Self::Held(_) => "frozen",
+            Self::Held(hold) => hold.code(),
             Self::OtherAudience(_) => "other_audience",
             Self::OtherArguments => "other_arguments",
             Self::OtherAction => "invalid_grant",
@@ -165,9 +165,7 @@ pub async fn consume(
 fn refuse_held(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Result<(), GateError> {
     match hold_of(approval, freezes, now) {
         None => Ok(()),
-        Some(hold) => {
-            Err(GrantRefusal::Held(hold.sentence().trim_end_matches('.').to_owned()).into())
-        }
+        Some(hold) => Err(GrantRefusal::Held(hold).into()),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod drift;
 pub mod endorse;
 pub mod enrol;
 pub mod evidence;
+pub mod exceptions;
 pub mod first_key;
 pub mod freezes;
 pub mod grants;
@@ -42,6 +43,7 @@ pub mod witnessed;
 use crate::domain::approval::{Approval, TransitionRefusal};
 use crate::domain::batch::{LARGEST_BATCH, MOST_IN_BATCH};
 use crate::domain::canonical::CanonicalError;
+use crate::domain::exception::ReviewRefusal;
 use crate::domain::ids::ApprovalId;
 use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
@@ -374,6 +376,12 @@ pub enum CeremonyRefusal {
         "what this page shows is no longer so: the database or the head outside is another one by now. Run `countersign recover` again"
     )]
     RecoveryStale,
+    /// Nobody breaks the glass, and nobody signs for it, without a word.
+    #[error("say why, in your own words: it is signed, and everybody who may sign here reads it")]
+    NothingSaid,
+    /// The person may not sign for this exception.
+    #[error(transparent)]
+    Review(ReviewRefusal),
     /// The reason is too long.
     #[error("the reason is longer than 1000 characters")]
     ReasonTooLong,
@@ -412,6 +420,8 @@ impl CeremonyRefusal {
             Self::MayNotFreeze => "may_not_freeze",
             Self::NotFrozen => "not_frozen",
             Self::RecoveryStale => "recovery_stale",
+            Self::NothingSaid => "reason_missing",
+            Self::Review(refusal) => refusal.code(),
             Self::ReasonTooLong | Self::ReasonMissing => "invalid_text",
         }
     }

@@ -29,6 +29,8 @@ pub const GRANT: &str = "grant.refused";
 pub const FREEZE: &str = "freeze.refused";
 /// An endorsement of another person's key.
 pub const ENDORSEMENT: &str = "endorsement.refused";
+/// A second signature for a broken glass.
+pub const EXCEPTION_REVIEW: &str = "exception_review.refused";
 /// An explanation of a change that no approval explains.
 pub const DRIFT_EXPLANATION: &str = "drift_explanation.refused";
 

@@ -12,6 +12,7 @@ use crate::domain::rulebook::{InForce, RULES_IN_FORCE, RuleHistory, Rulebook};
 use crate::domain::subject::{FrozenSubject, Subject};
 use crate::gate::GateError;
 use crate::gate::evidence::gather_at;
+use crate::gate::loss::voids;
 use crate::proof::evidence::Trust;
 use crate::proof::verify::{Failure, Verified, verify_evidence};
 use crate::storage::{Storage, StorageError};
@@ -120,7 +121,7 @@ async fn judge(
     Ok(match (verified.is_approved(), is_this) {
         (false, _) => Err(NotInForce::NotApproved),
         (_, false) => Err(NotInForce::OtherChange),
-        (true, true) => match revoked_before(&verified, index, revoked) {
+        (true, true) => match given_up_before(storage, &trust, &verified, index, revoked).await? {
             Some(key) => Err(NotInForce::Revoked(key)),
             None => Ok(begun(Some(approval), names(&verified))),
         },
@@ -134,11 +135,29 @@ fn is_change(subject: &FrozenSubject, policy: &Policy, before: &Rulebook) -> boo
         .is_some_and(|change| change.before == *before && change.is_ruled_by(policy))
 }
 
-/// A key with which a yes was signed that counts, and which had been revoked before the entry.
-fn revoked_before(verified: &Verified, index: u64, revoked: &Revoked) -> Option<String> {
-    let standing = standing(verified.decisions()).into_iter();
-    let mut keys = standing.map(|decision| &decision.credential);
-    keys.find(|key| revoked.get(*key).is_some_and(|at| *at < index)).cloned()
+/// A key with which somebody signed whose word counts, and which had been given up before the entry at `index`.
+/// What a key signed before it was lost counts still.
+async fn given_up_before(
+    storage: &Storage,
+    trust: &Trust,
+    verified: &Verified,
+    index: u64,
+    revoked: &Revoked,
+) -> Result<Option<String>, GateError> {
+    let revocations = storage.revocations().await?;
+    for decision in standing(verified.decisions()) {
+        let credential = &decision.credential;
+        let mut told = revocations.iter();
+        let entry = told.find(|found| found.revocation.credential == *credential);
+        let is_given_up = match entry {
+            Some(found) => found.index < index && voids(found, decision.decided_at, trust),
+            None => revoked.get(credential).is_some_and(|at| *at < index),
+        };
+        if is_given_up {
+            return Ok(Some(credential.clone()));
+        }
+    }
+    Ok(None)
 }
 
 fn names(verified: &Verified) -> Vec<String> {

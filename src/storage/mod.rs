@@ -18,6 +18,7 @@ mod engine;
 mod entries;
 mod error;
 mod events;
+mod exceptions;
 mod first_keys;
 mod follow;
 mod freezes;
@@ -95,6 +96,7 @@ struct Inner {
     wakeups: watch::Sender<u64>,
     commits: broadcast::Sender<Arc<Commit>>,
     guard: guard::Guard,
+    exceptions: exceptions::Remembered,
     probed: outage::Probed,
     listener: Option<AbortHandle>,
     /// Keeps other processes away from a SQLite file.
@@ -169,6 +171,7 @@ impl Storage {
             wakeups,
             commits: broadcast::Sender::new(COMMITS_KEPT),
             guard: guard::Guard::default(),
+            exceptions: exceptions::Remembered::default(),
             probed: outage::Probed::default(),
             listener,
             _lock: lock,

@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 14] = [
+const ASSETS: [Asset; 15] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
@@ -52,6 +52,11 @@ const ASSETS: [Asset; 14] = [
         name: "environments.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/environments.js"),
+    },
+    Asset {
+        name: "exceptions.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/exceptions.js"),
     },
     Asset {
         name: "intervene.js",

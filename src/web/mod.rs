@@ -9,6 +9,7 @@ pub mod decisions;
 pub mod drift;
 pub mod endorsements;
 pub mod environments;
+pub mod exceptions;
 pub mod first_key;
 pub mod inbox;
 pub mod interventions;

@@ -1,11 +1,14 @@
 //! What every page needs: who looks at it, and what to show when something does not work.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::domain::exception::Exception;
 use crate::domain::hold::Freezes;
 use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
@@ -26,13 +29,16 @@ pub struct Visit {
     pub alarm: Option<String>,
     /// What is frozen, as is verified.
     pub freezes: Freezes,
+    /// Where the glass was broken.
+    pub exceptions: Arc<[Exception]>,
 }
 
 impl Visit {
     /// What the page is drawn in.
     pub fn surroundings<'a>(&'a self, app: &'a App) -> Surroundings<'a> {
         let (viewer, alarm) = (Some(&self.viewer), self.alarm.as_deref());
-        Surroundings { viewer, alarm, freezes: &self.freezes, ..outside(app) }
+        let (freezes, exceptions) = (&self.freezes, &*self.exceptions);
+        Surroundings { viewer, alarm, freezes, exceptions, ..outside(app) }
     }
 }
 
@@ -40,7 +46,8 @@ impl Visit {
 pub fn outside(app: &App) -> Surroundings<'_> {
     let (notice, trust) = (app.notice.as_deref(), app.trust.level());
     let freezes = Freezes::NONE;
-    Surroundings { viewer: None, notice, alarm: None, trust, freezes, now: app.now() }
+    let exceptions = &[];
+    Surroundings { viewer: None, notice, alarm: None, trust, freezes, exceptions, now: app.now() }
 }
 
 /// Finds out who visits; a person who is not signed in is sent to sign in and comes back to `here`.
@@ -62,7 +69,9 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
         reads_ledger: app.scope_of(&session.profile).is_some(),
         is_auditor: app.authority.roles.is_auditor(person, &session.profile.groups),
     };
-    Ok(Visit { session, viewer, alarm: alarm(app), freezes: app.storage.freezes() })
+    let exceptions = app.storage.exceptions().await.map_err(Problem::from)?;
+    let (alarm, freezes) = (alarm(app), app.storage.freezes());
+    Ok(Visit { session, viewer, alarm, freezes, exceptions })
 }
 
 /// Why nothing is decided and nothing rolled out now, or what a witness of the log found, in words for the
@@ -108,7 +117,9 @@ fn problem_page(problem: &Problem) -> Response {
     let now = jiff::Timestamp::UNIX_EPOCH;
     let trust = TrustLevel::Pinned;
     let freezes = Freezes::NONE;
-    let around = Surroundings { viewer: None, notice: None, alarm: None, trust, freezes, now };
+    let exceptions = &[];
+    let around =
+        Surroundings { viewer: None, notice: None, alarm: None, trust, freezes, exceptions, now };
     let title = match problem.status {
         StatusCode::NOT_FOUND => "Nothing to see here",
         StatusCode::FORBIDDEN => "Not allowed",

@@ -34,6 +34,8 @@ pub const AUDIT_CSV: &str = "/audit/entries.csv";
 pub const ANOTHERS_KEY_ENDORSED: &str = "/keys/all?endorsed=1";
 /// What changed of services and no approval explains.
 pub const DRIFT: &str = "/drift";
+/// Where the glass was broken.
+pub const EXCEPTIONS: &str = "/exceptions";
 /// Who is told what happens, and who was not.
 pub const NOTICES: &str = "/notices";
 /// The one-time link of the first key.

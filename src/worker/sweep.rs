@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::sync::watch;
 
-use crate::gate::{GateError, notices, rollout};
+use crate::gate::{GateError, exceptions, notices, rollout};
 use crate::storage::REFUSAL_PAUSE;
 use crate::worker::Worker;
 
@@ -58,6 +58,7 @@ impl Worker {
                 rollout::expire(&self.storage, stored.approval.id(), now).await?;
             }
         }
+        exceptions::tell_overdue(&self.storage, now).await?;
         for id in self.storage.due_for_expiry_notice(now, SOON, EXPIRED_AT_ONCE).await? {
             notices::expiring(&self.storage, &id, now).await?;
         }

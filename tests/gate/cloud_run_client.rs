@@ -66,6 +66,8 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         keys: None,
         actions: Vec::new(),
         requests_per_hour: None,
+        windows: Default::default(),
+        break_glass: None,
         workflow_runs: Vec::new(),
         github_accounts: Default::default(),
         separation: None,

@@ -12,6 +12,7 @@ mod receivers;
 mod rules;
 mod trust;
 mod variables;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,6 +2,7 @@
 
 mod acting;
 mod batches;
+mod broken_glass;
 pub mod checks;
 pub mod codes;
 mod command;
@@ -16,6 +17,7 @@ pub mod people;
 mod runs;
 mod separation;
 mod spellings;
+mod windows;
 mod withdrawals;
 pub mod witnesses;
 

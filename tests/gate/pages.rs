@@ -1,5 +1,6 @@
 //! What pages show, and what text from outside can never do in them.
 
+pub mod exceptions;
 mod rules;
 mod run;
 pub mod sample_keys;
@@ -74,6 +75,7 @@ fn around(viewer: Option<&Viewer>) -> Surroundings<'_> {
         alarm: None,
         trust: TrustLevel::Pinned,
         freezes: Freezes::NONE,
+        exceptions: &[],
         now: now(),
     }
 }

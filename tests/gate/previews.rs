@@ -31,6 +31,7 @@ use countersign::web::views::recovery::RecoveryPage;
 use jiff::SignedDuration;
 
 use crate::evidence::checks::{checks, results};
+use crate::pages::exceptions::{closed, exceptions_page};
 use crate::pages::hostile;
 use crate::pages::sample_keys::{enrolment, keys, loss_page, notes, people, recovery};
 use crate::sample_approval::{
@@ -64,6 +65,7 @@ fn pages() -> Vec<(String, String)> {
         alarm: None,
         trust: TrustLevel::Pinned,
         freezes: Freezes::NONE,
+        exceptions: &[],
         now: now(),
     };
     let of = |viewer| Surroundings { viewer: Some(viewer), ..bobs };
@@ -73,6 +75,7 @@ fn pages() -> Vec<(String, String)> {
         alarm: None,
         trust: TrustLevel::Unpinned,
         freezes: Freezes::NONE,
+        exceptions: &[],
         now: now(),
     };
     let alarm = "Nothing is decided and nothing is rolled out: the log has 48102 entries and had 48231 when it was last seen.";
@@ -123,6 +126,8 @@ fn pages() -> Vec<(String, String)> {
         ("recovery-done".to_owned(), RecoveryPage::done(nobody).render().unwrap()),
         ("agents".to_owned(), agents(bobs)),
         ("drift".to_owned(), drift(bobs)),
+        ("exceptions".to_owned(), exceptions_page("The checkout is down, incident 4711", bobs)),
+        ("pending-closed".to_owned(), show(&closed(), bobs)),
         ("notices".to_owned(), notices(bobs)),
         ("notices-empty".to_owned(), NoticesPage::new(&[], bobs).render().unwrap()),
         ("first-key".to_owned(), FirstKeyPage::new(nobody).render().unwrap()),

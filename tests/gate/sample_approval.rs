@@ -101,6 +101,8 @@ pub fn policy() -> Policy {
         keys: None,
         actions: vec![],
         requests_per_hour: None,
+        windows: Default::default(),
+        break_glass: None,
         workflow_runs: vec![],
         github_accounts: Default::default(),
         separation: None,

@@ -34,7 +34,7 @@ def verify(data, trust):
         sentence = CODES[code] + (f" ({broken})" if str(broken) else "")
         return {"verdict": "invalid", "status": None, "approval": None, "code": code, "sentence": sentence}
     status, approval = case.state["status"], case.deployment["approval"]
-    verdict, sentence = "approved" if status in APPROVED else "not_approved", f"Everything holds. The approval is {status}."
+    verdict, sentence = "approved" if status in APPROVED else "not_approved", f"Everything holds. The approval is {status}{', by breaking the glass' * case.by_glass}."
     return {"verdict": verdict, "status": status, "approval": approval, "code": None, "sentence": sentence}
 
 def statement(form, signed, entry=None):
@@ -271,7 +271,7 @@ def is_of_kind(key, rules):
 def of_outcome(case):
     yield "state_mismatch"
     *before, last = [{"verdict": None}, *case.recorded]
-    require(all(one["verdict"] != "reject" for one in before))
+    require("reject" not in [one["verdict"] for one in before])
     require(has_form(case.state, "Refused" if last["verdict"] == "reject" else "NotRefused", last))
     yield "quorum_not_met"
     # They count for nothing: who issued the credential of an agent, whom it acts for, who started a run, who shipped it.
@@ -279,23 +279,24 @@ def of_outcome(case):
     requester, claims, accounts = asked["requester"], asked["requester"]["claims"], policy.get("github_accounts", {})
     acts_for = [rule["acts_for"] for rule in policy["requesters"] if "acts_for" in rule and admits(rule, requester)]
     behind = [{"issuer": one["directory"], "subject": claims[one["claim"]]} for one in acts_for]
-    if requester["issuer"] == "agent-credential":
-        behind.append({"issuer": claims.get("issued_by_issuer"), "subject": claims.get("issued_by_subject")})
+    issued = {"issuer": claims.get("issued_by_issuer"), "subject": claims.get("issued_by_subject")}
+    behind += [issued] * (requester["issuer"] == "agent-credential")
     started = [accounts.get(str(asked[name]["id"])) for name in ("actor", "triggering_actor") if name in asked]
     has_asked = lambda person: person in behind or person["subject"] in started
     shipped, said = asked.get("shipped", {"accounts": []}), [claims.get(name) for name in ("repository_id", "sha", "actor_id")]
-    hands = [str(one["id"]) for one in shipped["accounts"]]
-    is_told = said[:2] == [str(shipped.get("repository")), shipped.get("commit")] and said[2] in hands
+    hands, place = [str(one["id"]) for one in shipped["accounts"]], [str(shipped.get("repository")), shipped.get("commit")]
     own = lambda person, account: {one for one in accounts if accounts[one] == person["subject"]} | {str(account)} - {"None"}
-    is_apart = lambda *who: "separation" not in policy or "tool" in asked or is_told and own(*who) and own(*who).isdisjoint(hands)
+    is_free = "separation" not in policy or {"image", "run"}.isdisjoint(asked)
+    is_apart = lambda *who: is_free or said[:2] == place and said[2] in hands and own(*who) and own(*who).isdisjoint(hands)
     for approval in [entry.record["approval"] for entry in case.entries]:
         last = {canonical(one["person"]): one for one in approval["decisions"] if not has_asked(one["person"])}
-        people = [one for one in last.values() if one["verdict"] == "approve" and is_apart(one["person"], one.get("github_id"))]
-        require(approval["state"]["status"] not in APPROVED or is_met(rules, people))
+        signed = lambda verdict: [one for one in last.values() if one["verdict"] == verdict and is_apart(one["person"], one.get("github_id"))]
+        case.by_glass = is_met(policy.get("break_glass", {}).get("rules", []), signed("break_glass"))
+        require(approval["state"]["status"] not in APPROVED or case.by_glass or is_met(rules, signed("approve")))
     for one in case.interventions:
         is_listed = has_form(one.groups, "text*") and any(names_of(one.person, one.groups) & {*rule["from"]} for rule in rules)
-        is_free = one.said["act"] == "restore" or is_apart(one.person, one.account)
-        require(is_listed and is_free and not has_asked(one.person), "no rule names who intervened")
+        may_go_on = one.said["act"] == "restore" or is_apart(one.person, one.account)
+        require(is_listed and may_go_on and not has_asked(one.person), "no rule names who intervened")
 
 def is_met(rules, people):
     """Whether any rules together find as many people as they need, so that each has its own (Hall's theorem)."""

@@ -68,8 +68,7 @@ def read_registration(text, origin, rp_id):
     attestation = read_whole_cbor(from_base64url(answer["response"]["attestationObject"]))
     # No attestation roots are pinned, and whose key it is says the directory: a statement is not judged.
     require(has_form(attestation, "Attestation"), "the attestation is malformed")
-    stream = io.BytesIO(attestation["authData"])
-    require(take(stream, 32) == sha256(rp_id.encode()), "it is for another RP id")
+    require(take(stream := io.BytesIO(attestation["authData"]), 32) == sha256(rp_id.encode()), "it is for another RP id")
     flags, _, aaguid, length = take(stream, 1)[0], take(stream, 4), take(stream, 16), int.from_bytes(take(stream, 2))
     is_eligible = IS_ELIGIBLE.get(flags & ~EXTENDED ^ ATTESTED)
     require(is_eligible is not None, "nobody was verified, or unsound flags")

@@ -1,5 +1,6 @@
 //! What a caller may ask for, or sign.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::action::ActionType;
@@ -66,6 +67,8 @@ pub struct EnvironmentView {
     pub images: Vec<String>,
     /// Who must sign.
     pub rules: Vec<RuleView>,
+    /// When something approved may begin, in words: at any time if empty.
+    pub windows: Vec<String>,
     /// How long a request may stay open at most, in seconds.
     pub expires_in: u64,
     /// How long after the last needed signature the rollout may begin, in seconds.
@@ -94,13 +97,14 @@ pub struct EnvironmentView {
 
 impl EnvironmentView {
     /// The view of an environment's rules, and of what holds whatever the reader asks for there.
-    pub fn new(policy: &Policy, hold: Option<Hold>) -> Self {
+    pub fn new(policy: &Policy, hold: Option<Hold>, now: Timestamp) -> Self {
         Self {
             name: policy.environment.clone(),
             hold: hold.as_ref().map(HoldView::from),
             services: policy.services.iter().map(ToString::to_string).collect(),
             images: policy.images.clone(),
             rules: rules_of(policy, None),
+            windows: policy.windows.in_words(now),
             expires_in: policy.expires_in_seconds,
             execute_within: policy.execute_within_seconds,
             newer_request: policy.newer_request,

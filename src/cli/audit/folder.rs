@@ -69,6 +69,7 @@ fn machine(verdict: &Result<Report, Flaw>) -> String {
             "first_entry": report.first,
             "end": report.end,
             "approvals": report.approvals,
+            "frozen": report.frozen,
             "rows": report.rows,
             "log_size": report.size,
             "root": report.root,
@@ -84,6 +85,18 @@ fn machine(verdict: &Result<Report, Flaw>) -> String {
     answer.to_string()
 }
 
+/// What went forward although somebody had frozen it.
+fn frozen(entries: &[u64]) -> String {
+    if entries.is_empty() {
+        return "nothing began or went forward under a freeze that began in the period".to_owned();
+    }
+    let entries: Vec<String> = entries.iter().map(u64::to_string).collect();
+    format!(
+        "LOOK AT THIS: under a freeze went forward what the entries {} tell",
+        entries.join(", ")
+    )
+}
+
 fn in_words(verdict: &Result<Report, Flaw>) -> String {
     match verdict {
         Ok(report) => format!(
@@ -91,6 +104,7 @@ fn in_words(verdict: &Result<Report, Flaw>) -> String {
              Period: from {from} to before {until} (UTC).\n\
              Entries: {first} to before {end} of a log of {size} entries, each in its place, signed, and none missing.\n\
              Approvals: {approvals}, each with evidence that verifies and has exactly these entries.\n\
+             Freezes: {frozen}.
              Tables: recomputed from the entries and the evidence, line by line.\n\
              Tree head: root {root}. Compare it with a newer one from the gate to see that the log only grew.",
             from = report.query.from,
@@ -99,6 +113,7 @@ fn in_words(verdict: &Result<Report, Flaw>) -> String {
             end = report.end,
             size = report.size,
             approvals = report.approvals,
+            frozen = frozen(&report.frozen),
             root = report.root,
         ),
         Err(flaw) => {

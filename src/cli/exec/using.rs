@@ -120,9 +120,9 @@ pub fn used_before(approval: &Approval) -> NotRun {
     NotRun::because(Reason::Used, "used", why).of(approval)
 }
 
-/// Refusals that are over by themselves: a freeze, and a grant that was held for too long.
+/// Refusals that are over by themselves: a freeze, closed windows, and a grant that was held for too long.
 fn is_passing(code: &str) -> bool {
-    matches!(code, "frozen" | "grant_expired")
+    matches!(code, "frozen" | "closed" | "grant_expired")
 }
 
 /// The approval is not open any more; what became of it is read.

@@ -38,10 +38,12 @@ pub(super) async fn run(arguments: &CheckArguments) -> Result<ExitCode, String> 
         Err(error) => return Err(error.to_string()),
     };
     let mut findings: Vec<PolicyFinding> = rules.values().flat_map(Policy::findings).collect();
+    let now = Clock::system().now();
+    findings.extend(rules.values().flat_map(|policy| policy.never_open(now)));
     let looked = match tokio::time::timeout(PATIENCE, known_signers(&arguments.config)).await {
         Ok(Ok(known)) => {
             for policy in rules.values() {
-                let (signers, refused) = policy.with_keys(&known, Clock::system().now());
+                let (signers, refused) = policy.with_keys(&known, now);
                 findings.extend(refused);
                 findings.extend(policy.without_keys(&signers));
             }

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{ExplainArguments, answer, rules_of};
 use crate::api::ask::{Asked, read_request};
+use crate::clock::Clock;
+use crate::domain::hold::{Hold, hold_by};
 use crate::domain::person::Person;
 use crate::domain::policy::{Policy, Principal, Rule};
 use crate::domain::unique_json;
@@ -19,8 +21,14 @@ struct Explanation {
     requester: Option<usize>,
     /// The rules for which the person may sign, each with the reason.
     signs: Vec<(usize, String)>,
+    /// Whether they may break the glass: none where nobody may.
+    breaks_glass: Option<bool>,
     /// What is still needed when the person has signed.
     needed: Vec<String>,
+    /// When the rules let something approved begin, in words.
+    windows: Vec<String>,
+    /// What holds it now by these rules.
+    hold: Option<Hold>,
 }
 
 /// Explains what an environment's rules say to a request, and to a person who would sign it.
@@ -107,7 +115,12 @@ fn explain(
         let rest = Rule { count, ..rule.clone() };
         (missing > 0).then(|| rest.in_words())
     });
-    Explanation { refusal, requester, signs, needed: needed.collect() }
+    let glass = policy.break_glass.as_ref();
+    let breaks_glass = glass.map(|glass| glass.admits(&person, groups));
+    let now = Clock::system().now();
+    let (windows, hold) = (policy.windows.in_words(now), hold_by(None, policy, now));
+    let needed = needed.collect();
+    Explanation { refusal, requester, signs, breaks_glass, needed, windows, hold }
 }
 
 fn in_words(explanation: &Explanation, policy: &Policy, person: &str) -> String {
@@ -137,6 +150,17 @@ fn in_words(explanation: &Explanation, policy: &Policy, person: &str) -> String 
         let needed = explanation.needed.join(" and ");
         text.push_str(&format!("After it, {needed} still have to sign.\n"));
     }
+    if let (Some(may), Some(glass)) = (explanation.breaks_glass, &policy.break_glass) {
+        let (may, who) = (if may { "may" } else { "may not" }, glass.in_words());
+        text.push_str(&format!("{person} {may} break the glass ({who}).\n"));
+    }
+    if !explanation.windows.is_empty() {
+        let windows = explanation.windows.join("; ");
+        text.push_str(&format!("What is approved begins by these windows: {windows}.\n"));
+    }
+    if let Some(hold) = &explanation.hold {
+        text.push_str(&format!("Nothing begins now: {}\n", hold.sentence()));
+    }
     text
 }
 
@@ -152,6 +176,13 @@ fn machine(explanation: &Explanation, is_allowed: bool) -> Value {
             "requester": explanation.requester.map(|index| index + 1),
         },
         "may_sign": signs.map(|(index, why)| json!({"rule": index + 1, "why": why})).collect::<Vec<_>>(),
+        "may_break_glass": explanation.breaks_glass,
         "needed": explanation.needed,
+        "windows": explanation.windows,
+        "hold": explanation.hold.as_ref().map(|hold| json!({
+            "code": hold.code(),
+            "sentence": hold.sentence(),
+            "ends_at": hold.ends_at(),
+        })),
     })
 }

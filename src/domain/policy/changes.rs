@@ -1,5 +1,8 @@
 //! What differs between two texts of the rules: who may do more than before, and who less.
 
+mod break_glass;
+mod windows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -194,6 +197,8 @@ impl Changes {
             self.add(Effect::Different, sentence);
         }
         self.of_plan(&old.plan, &new.plan);
+        self.of_windows(&old.windows, &new.windows);
+        self.of_break_glass(old.break_glass.as_ref(), new.break_glass.as_ref());
     }
 
     /// Whether anybody signs for their own commits.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Policy, Principal, RequesterMatch, RuleProgress, TrustLevel, matches_pattern};
 use crate::domain::key_rules::{KeyFacts, KeyRefusal};
 use crate::domain::person::Person;
+use crate::domain::window::Windows;
 
 /// Somebody with keys, and the groups of the newest sign-in that is known.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,6 +67,31 @@ impl Policy {
                 }
                 seen.push(principal);
             }
+        }
+        found
+    }
+
+    /// The windows that do not open within a year.
+    pub fn never_open(&self, now: Timestamp) -> Vec<PolicyFinding> {
+        let alone = |open| Windows { open, closed: self.windows.closed.clone() };
+        let mut found = Vec::new();
+        for (index, window) in self.windows.open.iter().enumerate() {
+            if alone(vec![window.clone()]).never_opens(now) {
+                let (number, words) = (index + 1, window.in_words());
+                found.push(self.finding(
+                    "window_never_open",
+                    format!("window {number}, {words}, does not open within a year: change it, or the closed times of its calendars"),
+                ));
+            }
+        }
+        if self.windows.open.is_empty() && self.windows.never_opens(now) {
+            found.push(
+                self.finding(
+                    "window_never_open",
+                    "its calendars close it for a year or more: nothing that is approved begins"
+                        .to_owned(),
+                ),
+            );
         }
         found
     }

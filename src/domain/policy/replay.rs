@@ -95,23 +95,23 @@ fn play(approval: &Approval, policy: &Policy) -> Ending {
         });
     }
     let expires_at = expires_at(approval, policy);
-    let mut signers = Vec::new();
+    let mut counted = Vec::new();
     for decision in standing(&approval.decisions) {
-        let counts = policy.admits_approver(&decision.person, &decision.groups)
+        let counts = policy.admits_signer(&decision.person, &decision.groups)
             && !policy.was_asked_by(subject, &decision.person)
             && policy.separates(subject, &decision.person, decision.github_id).is_none()
             && decision.decided_at < expires_at;
         match decision.verdict {
             Verdict::Reject if counts => return Ending::Rejected,
-            Verdict::Approve if counts => {
-                signers.push((decision.person.clone(), decision.groups.clone()));
-            }
-            Verdict::Approve | Verdict::Reject | Verdict::Withdraw => {}
+            Verdict::Approve | Verdict::BreakGlass if counts => counted.push(decision),
+            Verdict::Approve | Verdict::BreakGlass | Verdict::Reject | Verdict::Withdraw => {}
         }
     }
-    if policy.is_met(&signers) {
+    if policy.suffices(&counted).is_some() {
         return Ending::Approved;
     }
+    let yes = counted.iter().filter(|decision| decision.verdict == Verdict::Approve);
+    let signers: Vec<_> = yes.map(|one| (one.person.clone(), one.groups.clone())).collect();
     let progress = policy.progress(&signers);
     let missing =
         policy.rules.iter().zip(progress).filter(|(_, progress)| progress.met < progress.needed);

@@ -56,6 +56,9 @@ pub enum NotAuthorised {
         /// Until when it had to.
         ran_out: Timestamp,
     },
+    /// Something began or went forward while the policy had everything closed.
+    #[error("it went forward outside the windows of its policy: {0}")]
+    OutsideWindow(String),
     /// An entry tells the rollout what nobody signed.
     #[error("entry {0} of the log tells the rollout what no approver signed")]
     UnsignedOrder(u64),
@@ -102,6 +105,7 @@ impl NotAuthorised {
             Self::Lost(_) => "credential_lost",
             Self::OtherKeyGivenUp(..) => "key_not_accepted",
             Self::BegunLate { .. } => "begun_late",
+            Self::OutsideWindow(_) => "outside_window",
             Self::UnsignedOrder(_) => "order_unsigned",
             Self::Unpinned(_) => "trust_unpinned",
             Self::OtherRules(_) => "rules_not_signed",

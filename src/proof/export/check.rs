@@ -48,6 +48,8 @@ pub struct Report {
     pub rows: BTreeMap<String, u64>,
     /// How many approvals have verified evidence.
     pub approvals: u64,
+    /// The entries with which something began, or went forward, under a freeze that the log tells of in the period.
+    pub frozen: Vec<u64>,
 }
 
 impl Folder<'_> {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 
 use crate::domain::canonical::from_canonical_json;
 use crate::domain::digest::Digest;
+use crate::domain::hold::{Freezes, goes_forward};
 use crate::domain::ledger::{Frontier, RECORD_SCHEMA, Record, entry_hash, leaf_hash};
 use crate::domain::period::Period;
 use crate::domain::tree::cover;
@@ -22,7 +24,7 @@ use crate::proof::export::{
 };
 use crate::proof::exported::{EntryFlaw, ExportedEntry};
 use crate::proof::recovery::Recoveries;
-use crate::proof::verify::{Code, successor_sentence, verify, verify_cosignatures};
+use crate::proof::verify::{Code, Verified, successor_sentence, verify, verify_cosignatures};
 
 /// Checks everything in an export but its manifest.
 ///
@@ -46,17 +48,21 @@ pub fn check_contents(folder: &Folder<'_>, trust: &Trust) -> Result<Report, Flaw
     let mut tables = Tables::begin(&mut lines)?;
     let walk = Walk { folder, log: &log, trust, range: &range, checkpoint: &checkpoint };
     let mut rules = RulesTold::default();
-    walk.entries(&mut tables, &mut rules, &mut lines)?;
+    let held = walk.entries(&mut tables, &mut rules, &mut lines)?;
     check_names(folder, &tables)?;
     let approvals: Vec<(String, Population)> =
         tables.approvals().map(|(id, population)| (id.clone(), population.clone())).collect();
+    let mut frozen = Vec::new();
     for (id, population) in &approvals {
-        walk.approval(id, population, &mut tables, &mut rules, &mut lines)?;
+        let verified = walk.approval(id, population, &mut tables, &mut rules, &mut lines)?;
+        let own = population.entries.iter().map(|(index, _)| *index);
+        frozen.extend(own.filter(|index| is_frozen(held.get(index), &verified)));
     }
     if let Some(entry) = rules.unsigned() {
         let sentence = format!("entry {entry} puts rules into force that nobody signed");
         return Err(FlawCode::RulesInvalid.of(ENTRIES, sentence));
     }
+    frozen.sort_unstable();
     lines.finish()?;
     Ok(Report {
         first: range.first,
@@ -66,6 +72,7 @@ pub fn check_contents(folder: &Folder<'_>, trust: &Trust) -> Result<Report, Flaw
         query: Query::of(Period { from: range.from, until: range.until }),
         rows: tables.rows().clone(),
         approvals: approvals.len() as u64,
+        frozen,
     })
 }
 
@@ -121,6 +128,19 @@ fn check_names(folder: &Folder<'_>, tables: &Tables) -> Result<(), Flaw> {
     }
 }
 
+/// The entries of a period that go forward while anything is frozen, by their indexes, each with its time and what is
+/// frozen then. The log's word is taken for who lifted a freeze: the gate wrote it down after it verified that.
+type Held = BTreeMap<u64, (Timestamp, Freezes)>;
+
+/// Whether a freeze held what this approval is about when this entry was written.
+fn is_frozen(held: Option<&(Timestamp, Freezes)>, verified: &Verified) -> bool {
+    let asked = verified.subject();
+    let overridden = verified.is_by_break_glass();
+    held.filter(|_| !overridden).is_some_and(|(at, freezes)| {
+        freezes.holding(&asked.environment, &asked.requester, *at).is_some()
+    })
+}
+
 /// The walk along the log.
 struct Walk<'a> {
     folder: &'a Folder<'a>,
@@ -132,13 +152,13 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Every entry of the period with its neighbours, on top of what stands before, below what stands
-    /// after, to the signed root.
+    /// after, to the signed root. Gives those that go forward while anything is frozen.
     fn entries(
         &self,
         tables: &mut Tables,
         rules: &mut RulesTold,
         lines: &mut Comparison<'_>,
-    ) -> Result<(), Flaw> {
+    ) -> Result<Held, Flaw> {
         let range = self.range;
         let size = self.checkpoint.size();
         let (begin, end) = Range::with_neighbours(range.first, range.end, size);
@@ -150,6 +170,7 @@ impl Walk<'_> {
         }
         let mut entries = LineReader::new(self.folder, ENTRIES)?;
         let mut recoveries = Recoveries::default();
+        let (mut freezes, mut held) = (Freezes::default(), Held::new());
         while let Some(line) = entries.next()? {
             let place = (ENTRIES, entries.line);
             if tree.size() == range.end {
@@ -165,6 +186,10 @@ impl Walk<'_> {
                 .take(entry.index, &record)
                 .map_err(|why| FlawCode::RulesInvalid.at(ENTRIES, place.1, why))?;
             tables.entry(entry.index, &record, &leaf, lines)?;
+            freezes.pass(&record);
+            if goes_forward(&record) && !freezes.is_empty() {
+                held.insert(entry.index, (record.at, freezes.clone()));
+            }
             if let Some(said) = &record.approval {
                 tables.follow(entry.index, said, (hash, leaf)).map_err(|_| {
                     let sentence = "it does not follow the entry before of its approval";
@@ -185,7 +210,7 @@ impl Walk<'_> {
         }
         Self::append(&mut tree, end, size, &range.after)?;
         if tree.size() == size && tree.root() == *self.checkpoint.root() {
-            Ok(())
+            Ok(held)
         } else {
             let sentence = "the entries and the range do not give the root that the log key signed";
             Err(FlawCode::RootMismatch.of(CHECKPOINT, sentence))
@@ -262,7 +287,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The evidence of one approval: it verifies, in the tree of this export, and has the entries of
+    /// The evidence of one approval, verified: it holds, in the tree of this export, and has the entries of
     /// the period.
     fn approval(
         &self,
@@ -271,13 +296,16 @@ impl Walk<'_> {
         tables: &mut Tables,
         rules: &mut RulesTold,
         lines: &mut Comparison<'_>,
-    ) -> Result<(), Flaw> {
+    ) -> Result<Verified, Flaw> {
         let file = evidence_file(id);
         let text = self.folder.text(&file)?;
         let verified = verify(text.as_bytes(), self.trust).map_err(|failure| {
             let code = failure.code();
             FlawCode::EvidenceInvalid.of(&file, format!("{}: {failure}", code.as_str()))
         })?;
+        if let Some(why) = verified.outside_windows() {
+            return Err(FlawCode::EvidenceInvalid.of(&file, format!("outside_window: {why}")));
+        }
         let mismatch = |sentence: &str| FlawCode::EvidenceMismatch.of(&file, sentence);
         if verified.subject().approval.as_str() != id {
             return Err(mismatch("it is of another approval"));
@@ -298,7 +326,8 @@ impl Walk<'_> {
         }
         let asked = evidence.entries.first().map_or(0, |entry| entry.index);
         rules.check(&verified, asked).map_err(|why| FlawCode::RulesInvalid.of(&file, why))?;
-        tables.approval(&verified, population, lines)
+        tables.approval(&verified, population, lines)?;
+        Ok(verified)
     }
 }
 

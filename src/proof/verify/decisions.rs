@@ -48,8 +48,8 @@ pub(super) fn check_statements(form: &Form<'_>, chain: &Chain<'_>) -> Result<(),
         let before = standing(&chain.last.decisions[..place]);
         let before = before.into_iter().find(|earlier| earlier.person == recorded.person);
         match (recorded.verdict, before) {
-            (Verdict::Approve | Verdict::Reject, None) => {}
-            (Verdict::Approve | Verdict::Reject, Some(_)) => {
+            (Verdict::Approve | Verdict::Reject | Verdict::BreakGlass, None) => {}
+            (Verdict::Approve | Verdict::Reject | Verdict::BreakGlass, Some(_)) => {
                 return mismatch("one person decided twice");
             }
             (Verdict::Withdraw, stands) => {

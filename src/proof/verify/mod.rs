@@ -50,6 +50,8 @@ pub struct Verified {
     other_keys: Vec<OtherKey>,
     checkpoint: Checkpoint,
     cosigned: Vec<Cosigned>,
+    by_break_glass: bool,
+    outside_windows: Option<String>,
     checks: Vec<String>,
 }
 
@@ -132,14 +134,26 @@ impl Verified {
         &self.cosigned
     }
 
+    /// Whether enough people broke the glass, so that the policy's rules for that were met and nothing held it.
+    pub fn is_by_break_glass(&self) -> bool {
+        self.by_break_glass
+    }
+
     /// What was checked and holds, in sentences.
     pub fn checks(&self) -> &[String] {
         &self.checks
     }
 
-    /// Whether the people whose signatures the policy asks for said yes, and none said no.
+    /// Whether the people whose signatures the policy asks for said yes, none said no, and nothing began while the
+    /// policy had everything closed.
     pub fn is_approved(&self) -> bool {
-        was_approved(self.last.state.status())
+        was_approved(self.last.state.status()) && self.outside_windows.is_none()
+    }
+
+    /// What began or went forward while the policy's windows were closed, and nobody broke the glass for it: no gate
+    /// that goes by its rules does that.
+    pub fn outside_windows(&self) -> Option<&str> {
+        self.outside_windows.as_deref()
     }
 }
 
@@ -236,6 +250,8 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
     judge.pass(interventions::check_people(&form, &sign_ins.interventions, trust))?;
     let deciders = chain.last.decisions.iter().zip(&used);
     let deciders = deciders.map(|(decision, &used)| credentials[used].decider(decision)).collect();
+    let by_break_glass = outcome::is_glass_broken(&form, chain.last);
+    let outside_windows = outcome::outside_windows(&form);
     let mut checks = held(&form, &chain, &checkpoint, trust);
     checks.insert(2, witness::held(&cosigned, trust));
     let other_keys: Vec<OtherKey> = spares.iter().map(|spare| spare.told(&credentials)).collect();
@@ -250,6 +266,8 @@ fn judge(evidence: &Evidence, trust: &Trust, judge: &impl Judge) -> Result<Verif
         other_keys,
         checkpoint,
         cosigned,
+        by_break_glass,
+        outside_windows,
         checks,
     })
 }
@@ -308,15 +326,7 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         held.push(format!("{}: over exactly this deployment, within five minutes of its statement, by somebody whom a rule names; what the rollout did because of it stands in no entry before.", count(form.interventions.len(), "intervention")));
     }
     if was_approved(status) {
-        let yes = standing(&chain.last.decisions);
-        let yes = yes.iter().filter(|one| one.verdict == Verdict::Approve).count();
-        let rules: Vec<String> = form.policy.rules.iter().map(|rule| rule.in_words()).collect();
-        held.push(format!(
-            "The policy of {} asks for {}; {} said yes, which meets it, and nobody said no.",
-            form.policy.environment,
-            rules.join(" and "),
-            if yes == 1 { "1 person".to_owned() } else { format!("{yes} people") }
-        ));
+        held.push(sufficed(form, chain));
         let shipped = form.subject.deployment().and_then(|one| one.shipped.as_ref());
         if let Some(shipped) = shipped.filter(|_| form.policy.separation.is_some()) {
             held.push(format!(
@@ -324,8 +334,36 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
                 count(shipped.accounts.len(), "account")
             ));
         }
+        let is_free = form.policy.windows.is_empty() || outcome::is_glass_broken(form, chain.last);
+        if !is_free && outcome::outside_windows(form).is_none() {
+            held.push(
+                "Whatever began and every step forward lies in the windows of the policy."
+                    .to_owned(),
+            );
+        }
     }
     held
+}
+
+/// Who said yes, and why that is enough.
+fn sufficed(form: &Form<'_>, chain: &Chain<'_>) -> String {
+    let environment = &form.policy.environment;
+    if let Some(glass) = form.policy.break_glass.as_ref()
+        && outcome::is_glass_broken(form, chain.last)
+    {
+        return format!(
+            "It was by breaking the glass: the policy of {environment} lets {} do that, with a reason, which is met; neither freezes nor windows held it, and nobody said no.",
+            glass.in_words()
+        );
+    }
+    let yes = standing(&chain.last.decisions);
+    let yes = yes.iter().filter(|one| one.verdict == Verdict::Approve).count();
+    let rules: Vec<String> = form.policy.rules.iter().map(|rule| rule.in_words()).collect();
+    format!(
+        "The policy of {environment} asks for {}; {} said yes, which meets it, and nobody said no.",
+        rules.join(" and "),
+        if yes == 1 { "1 person".to_owned() } else { format!("{yes} people") }
+    )
 }
 
 /// What shows who asked.

@@ -6,7 +6,10 @@ use super::ledger::Chain;
 use super::was_approved;
 use crate::domain::approval::State;
 use crate::domain::decision::{Decision, Verdict, standing};
+use crate::domain::hold::goes_forward;
+use crate::domain::ledger::{ApprovalRecord, Record};
 use crate::domain::person::Person;
+use crate::domain::policy::Sufficient;
 
 pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
     let decisions = &chain.last.decisions;
@@ -37,24 +40,42 @@ pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
 pub(super) fn check_quorum(form: &Form<'_>) -> Result<(), Failure> {
     let told = form.entries.iter().filter_map(|entry| entry.record.approval.as_ref());
     let mut approved = told.filter(|told| was_approved(told.state.status()));
-    if approved.all(|told| is_met(form, &told.decisions)) {
+    if approved.all(|told| suffices(form, &told.decisions).is_some()) {
         return Ok(());
     }
     Err(Code::QuorumNotMet
         .because(format!("the signatures do not meet the rules of {}", form.policy.environment)))
 }
 
-fn is_met(form: &Form<'_>, decisions: &[Decision]) -> bool {
-    // Whoever is behind the requester asked through it, and whoever started a run asked by that.
-    let subject = form.subject.subject();
-    let counts = |decision: &Decision| {
-        !form.policy.was_asked_by(subject, &decision.person)
-            && form.policy.separates(subject, &decision.person, decision.github_id).is_none()
+/// What began or went forward while the frozen rules had everything closed, by the times of the entries and the time
+/// zones that are built in. Nothing does, unless people broke the glass.
+pub(super) fn outside_windows(form: &Form<'_>) -> Option<String> {
+    let is_held = |record: &Record| {
+        let glass = record.approval.as_ref().is_some_and(|told| is_glass_broken(form, told));
+        goes_forward(record) && !glass
     };
-    let signers: Vec<(Person, Vec<String>)> = standing(decisions)
-        .into_iter()
-        .filter(|decision| decision.verdict == Verdict::Approve && counts(decision))
-        .map(|decision| (decision.person.clone(), decision.groups.clone()))
-        .collect();
-    form.policy.is_met(&signers)
+    let mut held = form.entries.iter().filter(|entry| is_held(&entry.record));
+    held.find_map(|entry| {
+        let at = entry.record.at;
+        let closure = form.policy.windows.closure(at)?;
+        let why = closure.sentence(&form.policy.environment, at);
+        Some(format!("entry {} goes forward at {at}, when nothing may: {why}", entry.index))
+    })
+}
+
+/// By which rules what people had signed and not taken back suffices, if it does.
+fn suffices(form: &Form<'_>, decisions: &[Decision]) -> Option<Sufficient> {
+    // Whoever is behind the requester asked through it, and whoever started a run asked by that.
+    let (policy, subject) = (&form.policy, form.subject.subject());
+    let mut counted = standing(decisions);
+    counted.retain(|one| {
+        !policy.was_asked_by(subject, &one.person)
+            && policy.separates(subject, &one.person, one.github_id).is_none()
+    });
+    policy.suffices(&counted)
+}
+
+/// Whether enough people broke the glass.
+pub(super) fn is_glass_broken(form: &Form<'_>, told: &ApprovalRecord) -> bool {
+    suffices(form, &told.decisions) == Some(Sufficient::ByBreakGlass)
 }

@@ -16,7 +16,9 @@ use crate::web::paths;
 
 use super::action::{self, ActionView, EarlierView};
 use super::batch::Arrival;
-use super::decisions::{DecisionView, RuleView, Turn, decisions, rules as rules_of, turn};
+use super::decisions::{
+    DecisionView, GlassView, RuleView, Turn, decisions, glass, rules as rules_of, turn,
+};
 use super::interventions::{InterventionsView, interventions};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
@@ -54,6 +56,7 @@ pub struct ApprovalPage {
     rules: Vec<RuleView>,
     decisions: Vec<DecisionView>,
     turn: Turn,
+    glass: Option<GlassView>,
     offered: Option<InterventionsView>,
     digest: String,
     shown_digest: Inert,
@@ -155,6 +158,7 @@ impl ApprovalPage {
             rules: rules_of(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),
+            glass: glass(approval, around),
             offered: interventions(approval, around),
             digest: asked.digest().to_string(),
             shown_digest: Inert::new(&asked.digest().to_string()),

@@ -1,12 +1,14 @@
 //! Who may sign, who has, and what the person who looks can do.
 
 use crate::domain::approval::{Approval, Status, TransitionRefusal};
-use crate::domain::decision::{Verdict, with_withdrawals};
+use crate::domain::decision::{Verdict, standing, with_withdrawals};
+use crate::domain::hold::hold_now;
 use crate::domain::person::Profile;
 use crate::domain::policy::Principal;
 use crate::domain::subject::Subject;
 use crate::web::paths;
 
+use super::environments::span;
 use super::inert::Inert;
 use super::moment::Moment;
 use super::{Surroundings, Viewer};
@@ -31,8 +33,10 @@ pub struct DecisionView {
     pub name: Inert,
     /// The directory's own name for the person.
     pub subject: Inert,
-    /// Whether it is a yes.
+    /// Whether it is a yes, or a broken glass.
     pub approves: bool,
+    /// Whether it is a broken glass.
+    pub breaks_glass: bool,
     /// When the person took it back, and why.
     pub withdrawal: Option<Withdrawal>,
     /// Whether it counts no more, since its key was given up.
@@ -100,6 +104,21 @@ pub enum Turn {
     },
 }
 
+/// What the person who looks can do in an emergency.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GlassView {
+    /// The names of the keys that sign it.
+    pub keys: Vec<Inert>,
+    /// Who has to.
+    pub who: Inert,
+    /// What holds it now and would not any more.
+    pub overrides: Option<Inert>,
+    /// How soon somebody else has to sign for it.
+    pub within: String,
+    /// Whether nobody else has to break it too.
+    pub completes: bool,
+}
+
 /// Every rule with its progress.
 pub fn rules(approval: &Approval) -> Vec<RuleView> {
     let progress = approval.progress();
@@ -125,7 +144,8 @@ pub fn decisions(approval: &Approval, around: Surroundings<'_>) -> Vec<DecisionV
         .map(|(decision, withdrawal)| DecisionView {
             name: Inert::new(&decision.name),
             subject: Inert::new(&decision.person.subject),
-            approves: decision.verdict == Verdict::Approve,
+            approves: matches!(decision.verdict, Verdict::Approve | Verdict::BreakGlass),
+            breaks_glass: decision.verdict == Verdict::BreakGlass,
             withdrawal: withdrawal.map(|withdrawal| Withdrawal {
                 at: Moment::new(withdrawal.decided_at, around.now),
                 reason: withdrawal.reason.as_deref().map(Inert::new),
@@ -193,6 +213,8 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
             TransitionRefusal::Closed(_)
             | TransitionRefusal::Expired(_)
             | TransitionRefusal::NothingToWithdraw(_)
+            | TransitionRefusal::NoBreakGlass(_)
+            | TransitionRefusal::MayNotBreakGlass(_)
             | TransitionRefusal::NotPossible(..)
             | TransitionRefusal::WindowOver(_),
         ) => Turn::Over,
@@ -241,6 +263,31 @@ fn completes(approval: &Approval, viewer: &Viewer) -> bool {
     let groups = viewer.profile.groups_under(&approval.policy).to_vec();
     signers.push((viewer.profile.person.clone(), groups));
     approval.policy.is_met(&signers)
+}
+
+/// What the person who looks can do in an emergency, where anything waits or is held.
+pub fn glass(approval: &Approval, around: Surroundings<'_>) -> Option<GlassView> {
+    let viewer = around.viewer.filter(|viewer| !viewer.is_auditor && !viewer.keys.is_empty())?;
+    let glass = approval.policy.break_glass.as_ref()?;
+    let profile = &viewer.profile;
+    let Profile { person, name, github_id, .. } = profile;
+    let groups = profile.groups_under(&approval.policy);
+    approval.may_break_glass(person, name, groups, *github_id, around.now).ok()?;
+    let hold = hold_now(approval, around.freezes, around.now);
+    if viewer.keys_refused.is_some() || approval.status() == Status::Approved && hold.is_none() {
+        return None;
+    }
+    let broke = standing(&approval.decisions).into_iter();
+    let broke = broke.filter(|decision| decision.verdict == Verdict::BreakGlass);
+    let mut breakers: Vec<_> = broke.map(|one| (one.person.clone(), one.groups.clone())).collect();
+    breakers.push((person.clone(), groups.to_vec()));
+    Some(GlassView {
+        keys: names_of_keys(viewer),
+        who: Inert::new(&glass.in_words()),
+        overrides: hold.map(|hold| Inert::new(&hold.sentence())),
+        within: span(glass.explain_within_seconds),
+        completes: glass.is_met(&breakers),
+    })
 }
 
 /// Why the viewer cannot decide now, if so.

@@ -8,7 +8,7 @@ use crate::domain::approval::Approval;
 use crate::domain::canonical::to_canonical_json;
 use crate::domain::digest::Digest;
 use crate::domain::freeze::{FreezeScope, FrozenRequesters};
-use crate::domain::hold::Freeze;
+use crate::domain::hold::{Freeze, hold_by};
 use crate::domain::observation::TrafficShare;
 use crate::domain::policy::{NewerRequest, Policy};
 use crate::domain::workflow_run::run_in_words;
@@ -59,7 +59,13 @@ pub struct EnvironmentsPage {
 struct EnvironmentView {
     name: String,
     is_frozen: bool,
+    /// Why nothing begins by its rules now, and when it opens.
+    closed: Option<Inert>,
+    /// When something approved may begin.
+    windows: Vec<Inert>,
     rules: Vec<Inert>,
+    /// Who may break the glass, and how soon somebody else has to sign for it.
+    glass: Option<(Inert, String)>,
     asks: Vec<Inert>,
     times: String,
     newer: &'static str,
@@ -165,7 +171,13 @@ fn view(
     EnvironmentView {
         name: name.clone(),
         is_frozen: around.freezes.in_force(around.now).any(|(_, freeze)| is_whole(freeze)),
+        closed: hold_by(None, policy, around.now).map(|hold| Inert::new(&hold.sentence())),
+        windows: policy.windows.in_words(around.now).iter().map(|one| Inert::new(one)).collect(),
         rules: policy.rules.iter().map(|rule| Inert::new(&rule.in_words())).collect(),
+        glass: policy
+            .break_glass
+            .as_ref()
+            .map(|glass| (Inert::new(&glass.in_words()), span(glass.explain_within_seconds))),
         asks: asks(policy),
         times: times(policy),
         newer: match policy.newer_request {
@@ -213,7 +225,7 @@ fn times(policy: &Policy) -> String {
 }
 
 /// Whole hours, minutes or seconds, in words.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (count, unit) = match seconds {
         _ if seconds.is_multiple_of(86_400) => (seconds / 86_400, "day"),
         _ if seconds.is_multiple_of(3_600) => (seconds / 3_600, "hour"),

@@ -11,6 +11,7 @@ mod difference;
 pub mod drift;
 pub mod endorsement;
 pub mod environments;
+pub mod exceptions;
 pub mod inbox;
 mod inert;
 pub mod interventions;
@@ -28,6 +29,7 @@ mod traffic;
 
 use jiff::Timestamp;
 
+use crate::domain::exception::Exception;
 use crate::domain::hold::Freezes;
 use crate::domain::person::Profile;
 use crate::domain::policy::TrustLevel;
@@ -68,6 +70,8 @@ pub struct Surroundings<'a> {
     pub trust: TrustLevel,
     /// What is frozen, as is verified.
     pub freezes: &'a Freezes,
+    /// Where the glass was broken.
+    pub exceptions: &'a [Exception],
     /// The time that pages count from.
     pub now: Timestamp,
 }
@@ -91,6 +95,8 @@ pub struct Frame {
     pub reads_ledger: bool,
     /// What is frozen, one sentence each.
     pub frozen: Vec<Inert>,
+    /// Broken glass that nobody else has signed for, one sentence each.
+    pub exceptions: Vec<Inert>,
     /// Signing in from here leads back here.
     pub sign_in: String,
     /// The path of the page, to mark its link.
@@ -108,6 +114,7 @@ impl Frame {
             viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),
             reads_ledger: around.viewer.is_some_and(|viewer| viewer.reads_ledger),
             frozen: frozen(around),
+            exceptions: exceptions::open(around),
             sign_in: paths::sign_in(here),
             here: here.to_owned(),
         }

@@ -291,7 +291,11 @@ fn in_words(approval: &Approval, origin: &str) -> String {
     };
     let status = approval.status().as_str().replace('_', " ");
     let mut text = format!("Code {}: {status}", approval.subject.short_code());
-    for (verdict, words) in [(Verdict::Approve, "approved by"), (Verdict::Reject, "rejected by")] {
+    for (verdict, words) in [
+        (Verdict::Approve, "approved by"),
+        (Verdict::BreakGlass, "let on by breaking the glass by"),
+        (Verdict::Reject, "rejected by"),
+    ] {
         let names = names(verdict);
         if !names.is_empty() {
             text += &format!(", {words} {names}");

@@ -166,6 +166,7 @@ fn summary(approval: &Approval, origin: &str, freezes: &Freezes, now: Timestamp)
             Verdict::Approve => "Approved by",
             Verdict::Reject => "Rejected by",
             Verdict::Withdraw => "Taken back by",
+            Verdict::BreakGlass => "Glass broken by",
         };
         let at = second(decision.decided_at);
         row(verdict, format!("{}, {at}", code(&decision.name)));

@@ -25,8 +25,14 @@ on_both_engines!(
 
 /// A gate that lets agents with credentials ask.
 pub async fn gate(engine: Engine) -> Gate {
+    gate_with(engine, |config| config).await
+}
+
+/// The same with another configuration.
+pub async fn gate_with(engine: Engine, edit: impl FnOnce(String) -> String) -> Gate {
     Gate::start_with(engine, |config| {
-        config.replace("requesters = [", "requesters = [\n    { issuer = \"agent-credential\" },")
+        edit(config)
+            .replace("requesters = [", "requesters = [\n    { issuer = \"agent-credential\" },")
     })
     .await
 }

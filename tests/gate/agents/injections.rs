@@ -86,6 +86,7 @@ fn facts(approval: &Approval) -> String {
         alarm: None,
         trust: TrustLevel::Pinned,
         freezes: Freezes::NONE,
+        exceptions: &[],
         now: now(),
     };
     let page = ApprovalPage::new(approval, &calls(), &[], around).render().unwrap();

@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 
 use crate::evidence::keys::{DIRECTORY, Keys};
 use crate::evidence::maker::{Maker, Signer, ask_with};
-use crate::evidence::{acting, batches, checks, endorsements, key_rules, withdrawals, witnesses};
+use crate::evidence::{
+    acting, batches, broken_glass, checks, endorsements, key_rules, withdrawals, witnesses,
+};
 use crate::sample_approval;
 /// Set it to write the vectors anew, after the format changed.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_VECTORS";
@@ -65,10 +67,9 @@ fn bad(keys: &Arc<Keys>) -> Vec<Bad> {
         bad.push(Bad { name: name.into(), code: code.as_str().into(), evidence });
     };
     let parts = [file, witnesses::add_bad, tokens, decisions, key_rules::add_bad, outcome];
-    parts
-        .into_iter()
-        .chain([acting::add_bad, withdrawals::add_bad, batches::add_bad, checks::add_bad])
-        .for_each(|part| part(&mut add));
+    let others = [acting::add_bad, withdrawals::add_bad, batches::add_bad, checks::add_bad];
+    parts.into_iter().chain(others).for_each(|part| part(&mut add));
+    broken_glass::add_bad(&mut add);
     bad
 }
 

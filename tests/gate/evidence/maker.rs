@@ -12,7 +12,7 @@ use countersign::domain::endorsement::Endorsement;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::ledger::Record;
 use countersign::domain::person::Person;
-use countersign::domain::policy::{Policy, RequesterMatch};
+use countersign::domain::policy::{BreakGlass, Policy, RequesterMatch, Rule};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::separation::github_id;
 use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
@@ -87,7 +87,8 @@ pub struct Maker {
     pub witnesses: Vec<usize>,
 }
 
-/// What a decision leads to at a gate that does not ask who is behind the requester, or who wrote what ships.
+/// What a decision leads to at a gate that does not ask who is behind the requester, nor who wrote what ships, nor
+/// who may break the glass.
 fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition {
     let asked = approval.subject.clone();
     let mut of_nobody = asked.subject().clone();
@@ -101,11 +102,17 @@ fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition 
         Subject::RuleChange(_) => {}
     }
     let of_nobody = FrozenSubject::freeze(of_nobody).unwrap();
-    let policy = Policy { separation: None, ..approval.policy.clone() };
-    let rules = approval.policy.clone();
-    let lax = Approval { subject: of_nobody, policy, ..approval };
-    let mut transition = lax.decide(decision, at).unwrap();
-    (transition.approval.subject, transition.approval.policy) = (asked, rules);
+    let policy = approval.policy.clone();
+    let mut approval = Approval { subject: of_nobody, ..approval };
+    approval.policy.separation = None;
+    if decision.verdict == Verdict::BreakGlass {
+        let whoever = format!("person:{}", decision.person.subject).parse().unwrap();
+        let rules = vec![Rule { from: vec![whoever], count: 1, environment: None }];
+        approval.policy.break_glass = Some(BreakGlass { rules, explain_within_seconds: 60 });
+    }
+    let mut transition = approval.decide(decision, at).unwrap();
+    transition.approval.subject = asked;
+    transition.approval.policy = policy;
     transition
 }
 
@@ -117,7 +124,8 @@ pub fn ask_with(evidence: &mut Evidence, token: String) {
 }
 
 fn reason_of(signer: &Signer) -> Option<String> {
-    (signer.verdict == Verdict::Reject).then(|| "Not on a Friday.".to_owned())
+    let gives_one = matches!(signer.verdict, Verdict::Reject | Verdict::BreakGlass);
+    gives_one.then(|| "Not on a Friday.".to_owned())
 }
 
 impl Maker {
