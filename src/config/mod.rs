@@ -56,7 +56,7 @@ use crate::integrations::binary_authorization::BinaryAuthorizationSettings;
 use crate::integrations::cloud_run::CloudRunSettings;
 use crate::integrations::github::GitHubSettings;
 use crate::integrations::log_head::LogHeadPlace;
-use crate::integrations::login_oidc::{GroupsFrom, LoginSettings};
+use crate::integrations::login_oidc::LoginSettings;
 use crate::integrations::metrics::SourceSettings;
 use crate::integrations::public_address::Reach;
 use crate::integrations::receiver::ReceiverSettings;

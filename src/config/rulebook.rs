@@ -11,7 +11,7 @@ use crate::config::check::Check;
 use crate::config::environments::{self, Around};
 use crate::config::error::Problem;
 use crate::config::file::ConfigFile;
-use crate::config::login::Source;
+use crate::config::login;
 use crate::config::{Config, Pins, actions, metrics, roles, trust, windows, witness};
 use crate::domain::anchors::{Anchors, TrustedIssuer, TrustedLogin};
 use crate::domain::canonical::CanonicalError;
@@ -216,7 +216,7 @@ pub(super) fn of_file(mut check: Check, file: ConfigFile) -> Result<Rulebook, Ve
         issuer: directory,
         client_id: file.login.client_id.unwrap_or_default(),
         groups_claim: file.login.groups_claim,
-        gate_groups: file.login.groups_from != Source::Claim,
+        gate_groups: file.login.groups_from != login::Source::Claim,
         keys: pins.login_keys.clone(),
     };
     let anchors = anchors_of(&pins, login, &issuers, &witnesses);

@@ -8,7 +8,6 @@ use crate::domain::approval::State;
 use crate::domain::decision::{Decision, Verdict, standing};
 use crate::domain::hold::goes_forward;
 use crate::domain::ledger::{ApprovalRecord, Record};
-use crate::domain::person::Person;
 use crate::domain::policy::Sufficient;
 
 pub(super) fn check_state(chain: &Chain<'_>) -> Result<(), Failure> {
