@@ -38,7 +38,8 @@ pub fn verify_loss(
     if !is_about {
         return Err(invalid("it is about another key, person, gate or time"));
     }
-    let sign_in = SignIn { id_token: loss.id_token.clone(), key: loss.issuer_key.clone() };
+    let (id_token, key) = (loss.id_token.clone(), loss.issuer_key.clone());
+    let sign_in = SignIn { id_token, key, gate_groups: None };
     let vouched = verify(&sign_in, None, &trust.login, &Strict)?;
     let nonce = base64url::encode(Digest::of(&loss.report).as_bytes());
     if vouched.claim("nonce").and_then(Value::as_str) != Some(&nonce) {
