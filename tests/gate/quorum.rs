@@ -128,6 +128,7 @@ impl World {
                 .chain(named.iter().map(|number| principal(format!("person:u-{number}"))))
                 .collect(),
             count: *count,
+            environment: None,
         };
         let mut deployment = sample_approval::deployment();
         let claims = &mut deployment.requester.claims;

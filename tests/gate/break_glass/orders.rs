@@ -71,6 +71,7 @@ fn decision(person: usize, verdict: Verdict, at: jiff::Timestamp) -> Decision {
         person: Person { issuer: "https://id".into(), subject: subject.into() },
         name: subject.into(),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        github_id: None,
         verdict,
         reason: Some("because".into()),
         decided_at: at,
