@@ -93,7 +93,7 @@ async function startGate(options, more = "") {
   const directory = await startDirectory(first.gate, options);
   const demo = await restartWith(first, (config) => config
     .replace(/issuer = ".*\/identity"/, `issuer = "${directory.issuer}"${more}`)
-    .replace(/login_keys = \[.*?\]/, "login_keys = []"));
+    .replace(/login_keys = \[.*?\]/, "login_keys = []"), { anew: true });
   return { demo, directory, stop: async () => { await demo.stop(); await directory.stop(); } };
 }
 

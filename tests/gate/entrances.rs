@@ -60,7 +60,8 @@ impl Places {
             "/keys/ceremonies/{id}" => path.replace("{id}", "unknown"),
             _ => path.replace("{id}", &self.id),
         };
-        path.replace("{credential}", &self.key).replace("{entry}", "1").replace("{index}", "1")
+        let path = path.replace("{credential}", &self.key).replace("{ceremony}", "unknown");
+        path.replace("{entry}", "1").replace("{index}", "1")
     }
 }
 

@@ -280,30 +280,25 @@ async fn what_is_not_known_refuses_the_request(engine: Engine) {
 
 /// Where nobody says whose an account is, its owner could have written anything.
 async fn an_approver_without_an_account_does_not_count(engine: Engine) {
-    let listed =
-        "separation = { bases = {} }\ngithub_accounts = { 4101 = \"u-alice\", 4102 = \"u-bob\" }";
-    let gate = Gate::start_with(engine, |config| {
-        let config = config.replace("count = 1", "count = 2");
-        config.replace("newer_request = \"queue\"", &format!("newer_request = \"queue\"\n{listed}"))
-    })
-    .await;
+    let with = |bases: &str| {
+        let listed = format!(
+            "separation = {{ bases = {{ {bases} }} }}\ngithub_accounts = {{ 4101 = \"u-alice\", 4102 = \"u-bob\" }}"
+        );
+        move |config: String| {
+            let config = config.replace("count = 1", "count = 2");
+            let queue = "newer_request = \"queue\"";
+            config.replace(queue, &format!("{queue}\n{listed}"))
+        }
+    };
+    let gate = Gate::start_with(engine, with("")).await;
     let world = World::new(&gate);
     world.publish(world.commit()).await;
     let answer = world.ask_only().await;
     answer.assert_problem(422, "commits_unknown");
     assert!(answer.body["detail"].as_str().unwrap().contains("separation.bases"));
+    gate.finish().await;
 
-    let gate = gate
-        .restart_with(|config| {
-            let base = format!("{{ {REPOSITORY} = \"{BASE}\" }}");
-            let config = config.replace("count = 1", "count = 2");
-            let config = config.replace(
-                "newer_request = \"queue\"",
-                &format!("newer_request = \"queue\"\n{listed}"),
-            );
-            config.replace("bases = {}", &format!("bases = {base}"))
-        })
-        .await;
+    let gate = Gate::start_with(engine, with(&format!("{REPOSITORY} = \"{BASE}\""))).await;
     let octavia = someone("octavia");
     let base =
         json!([{"repository": REPOSITORY, "sha": BASE, "author": octavia, "committer": octavia}]);
