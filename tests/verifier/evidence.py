@@ -290,9 +290,8 @@ def of_outcome(case):
         signed = lambda verdict: [one for one in last.values() if one["verdict"] == verdict]
         case.by_glass = is_met(policy.get("break_glass", {}).get("rules", []), signed("break_glass"))
         require(approval["state"]["status"] not in APPROVED or case.by_glass or is_met(rules, signed("approve")))
-    listed = {name for rule in rules for name in rule["from"]}
     for one in case.interventions:
-        is_listed = has_form(one.groups, "text*") and names_of(one.person, one.groups) & listed
+        is_listed = has_form(one.groups, "text*") and names_of(one.person, one.groups) & {name for rule in rules for name in rule["from"]}
         require(is_listed and not has_asked(one.person), "no rule names who intervened")
 
 def is_met(rules, people):
