@@ -234,6 +234,10 @@ fn the_example_is_a_configuration() {
       expires in      8h
       begins within   1h of the last signature
       a new request   supersedes an older one for the same service
+      break glass     1 of on-call
+      windows         Monday, Tuesday, Wednesday, Thursday, 09:00 to 17:00 (Europe/Berlin)
+      closed          2026-12-24 00:00 to 2026-12-27 00:00 (Europe/Berlin): “Christmas”
+                      2026-12-31 12:00 to 2027-01-04 00:00 (Europe/Berlin)
       wait at once    at most 20
 
     environment staging
