@@ -270,9 +270,8 @@ fn the_file_itself() {
     assert!(form("count = 1", "count = \"1\"").contains("rules"));
     assert!(form("algorithm = \"RS256\"\n", "").contains("missing field `algorithm`"));
     assert!(form("\"RS256\"", "\"HS256\"").contains("unknown variant `HS256`"));
-    assert!(
-        form("group:release", "team:release").contains("neither group:NAME nor person:SUBJECT")
-    );
+    let team = form("group:release", "team:release");
+    assert!(team.contains("neither group:NAME nor person:SUBJECT"), "{team}");
     assert!(form("\"1001\"", "1001").contains("numbers are texts too"));
     assert!(form("expires_in = \"8h\"\n", "").contains("missing field `expires_in`"));
 }
