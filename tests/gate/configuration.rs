@@ -247,6 +247,10 @@ fn the_example_is_a_configuration() {
       expires in      8h
       begins within   1h of the last signature
       a new request   supersedes an older one for the same service
+      break glass     1 of on-call
+      windows         Monday, Tuesday, Wednesday, Thursday, 09:00 to 17:00 (Europe/Berlin)
+      closed          2026-12-24 00:00 to 2026-12-27 00:00 (Europe/Berlin): “Christmas”
+                      2026-12-31 12:00 to 2027-01-04 00:00 (Europe/Berlin)
       wait at once    at most 20
 
     environment staging
@@ -279,9 +283,8 @@ fn the_file_itself() {
     assert!(form("count = 1", "count = \"1\"").contains("rules"));
     assert!(form("algorithm = \"RS256\"\n", "").contains("missing field `algorithm`"));
     assert!(form("\"RS256\"", "\"HS256\"").contains("unknown variant `HS256`"));
-    assert!(
-        form("group:release", "team:release").contains("neither group:NAME nor person:SUBJECT")
-    );
+    let team = form("group:release", "team:release");
+    assert!(team.contains("neither group:NAME nor person:SUBJECT"), "{team}");
     assert!(form("\"1001\"", "1001").contains("numbers are texts too"));
     assert!(form("expires_in = \"8h\"\n", "").contains("missing field `expires_in`"));
 }
