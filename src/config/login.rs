@@ -170,5 +170,5 @@ fn groups_from(
     }
     let account = (asked.ask_as == AskAs::Gate).then(|| account.clone());
     let settings = CloudIdentitySettings { endpoint: endpoint?, account };
-    Some(GroupsFrom::CloudIdentity(CloudIdentity::new(settings)))
+    Some(GroupsFrom::CloudIdentity(Box::new(CloudIdentity::new(settings))))
 }

@@ -95,7 +95,7 @@ impl Login {
             Some(Groups::CloudIdentity { endpoint, ask_as_gate }) => {
                 let account = ask_as_gate.then(|| account.clone());
                 let settings = CloudIdentitySettings { endpoint: endpoint.clone(), account };
-                GroupsFrom::CloudIdentity(CloudIdentity::new(settings))
+                GroupsFrom::CloudIdentity(Box::new(CloudIdentity::new(settings)))
             }
         }
     }

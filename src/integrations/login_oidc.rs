@@ -90,7 +90,7 @@ pub enum GroupsFrom {
     /// From the directory's userinfo.
     Userinfo,
     /// From Google's Cloud Identity.
-    CloudIdentity(CloudIdentity),
+    CloudIdentity(Box<CloudIdentity>),
 }
 
 impl GroupsFrom {

@@ -155,7 +155,7 @@ async fn every_answer_has_the_headers_that_protect_it(engine: Engine) {
             }
         }
     }
-    println!("{} routes, {walked} answers, each with every header", paths.len());
+    eprintln!("{} routes, {walked} answers, each with every header", paths.len());
     gate.finish().await;
 }
 
@@ -245,7 +245,7 @@ async fn nothing_changes_but_by_a_page_of_the_gate(engine: Engine) {
     );
     let session = session.json(&json!({"decision": "approve"})).send().await.unwrap();
     assert_eq!(session.status(), 200, "the session was good all the time");
-    println!("{refused} requests of others refused, 0 succeeded");
+    eprintln!("{refused} requests of others refused, 0 succeeded");
     gate.finish().await;
 }
 

@@ -228,12 +228,12 @@ proptest! {
                 world.people.iter().find(|who| who.person() == decision.person).unwrap()
             };
             for decision in &said {
-                prop_assert!(world.counts(of(&decision)), "somebody decided who may not: {decision:?}");
+                prop_assert!(world.counts(of(decision)), "somebody decided who may not: {decision:?}");
             }
             let yes: Vec<&Somebody> = said
                 .iter()
                 .filter(|decision| decision.verdict == Verdict::Approve)
-                .map(|decision| of(&decision))
+                .map(|decision| of(decision))
                 .collect();
             let different: BTreeSet<u64> = yes.iter().map(|who| who.number).collect();
             prop_assert_eq!(different.len(), yes.len(), "somebody counts twice");

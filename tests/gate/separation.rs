@@ -165,7 +165,7 @@ async fn nobody_who_had_a_hand_in_it_counts(engine: Engine) {
         }
     }
     let (roles, people) = (ROLES.len(), APPROVERS.len());
-    println!("{roles} roles of {people} people: {tried} tried to sign, {} wrongly", wrong.len());
+    eprintln!("{roles} roles of {people} people: {tried} tried to sign, {} wrongly", wrong.len());
     assert!(wrong.is_empty() && tried == roles * people * people, "{wrong:#?}");
     gate.finish().await;
 }

@@ -86,7 +86,7 @@ async fn no_role_signs_past_the_rules(engine: Engine) {
             ));
         }
     }
-    println!("{:<53} {}\n{table}", "", PEOPLE.map(|(role, _)| role).join(" "));
+    eprintln!("{:<53} {}\n{table}", "", PEOPLE.map(|(role, _)| role).join(" "));
     let row = |line: &str| -> Vec<u16> {
         let found = table
             .lines()

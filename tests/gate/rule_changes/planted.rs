@@ -2,6 +2,7 @@
 //! not signed puts no rules into force, and nothing is rolled out under it.
 
 use countersign::cli::demo::approver::Approver;
+use countersign::clock::Clock;
 use countersign::domain::approval::Approval;
 use countersign::domain::deployment::Deployment;
 use countersign::domain::digest::Digest;
@@ -12,7 +13,6 @@ use countersign::domain::subject::FrozenSubject;
 use countersign::gate::rules_in_force::data_of;
 use countersign::proof::jwk::thumbprint;
 use countersign::storage::{AskedWith, NewApproval};
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::{counts, lowered, rolls_out_by_one, ruled};
@@ -66,8 +66,11 @@ async fn an_entry_that_nobody_signed_puts_nothing_into_force(engine: Engine) {
         let rules = config(gate).rulebook().unwrap();
         let storage = storage(gate).await;
         let mut writer = storage.begin().await.unwrap();
-        writer.record(RULES_IN_FORCE, data_of(&rules), Timestamp::now()).await.unwrap();
-        writer.record(RULES_IN_FORCE, json!({"rules": "mine"}), Timestamp::now()).await.unwrap();
+        writer.record(RULES_IN_FORCE, data_of(&rules), Clock::system().now()).await.unwrap();
+        writer
+            .record(RULES_IN_FORCE, json!({"rules": "mine"}), Clock::system().now())
+            .await
+            .unwrap();
         writer.commit().await.unwrap();
         storage.close().await;
     })

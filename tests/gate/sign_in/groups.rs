@@ -16,7 +16,10 @@ fn from(server: &IdentityServer, groups_from: GroupsFrom) -> LoginProvider {
 
 fn cloud_identity(server: &IdentityServer, account: Option<GoogleAccount>) -> GroupsFrom {
     let endpoint = server.base.parse().unwrap();
-    GroupsFrom::CloudIdentity(CloudIdentity::new(CloudIdentitySettings { endpoint, account }))
+    GroupsFrom::CloudIdentity(Box::new(CloudIdentity::new(CloudIdentitySettings {
+        endpoint,
+        account,
+    })))
 }
 
 /// Alice signs in, with changes to her ID token and to what userinfo says of her.
