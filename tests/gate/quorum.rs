@@ -233,7 +233,7 @@ proptest! {
             let yes: Vec<&Somebody> = said
                 .iter()
                 .filter(|decision| decision.verdict == Verdict::Approve)
-                .map(|decision| of(decision))
+                .map(of)
                 .collect();
             let different: BTreeSet<u64> = yes.iter().map(|who| who.number).collect();
             prop_assert_eq!(different.len(), yes.len(), "somebody counts twice");
