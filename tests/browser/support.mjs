@@ -170,10 +170,22 @@ export async function chooseName(demo, page, name) {
   await page.waitForURL((url) => url.href.startsWith(demo.gate));
 }
 
+/** Revokes the keys of profiles that are gone: nothing can be signed with them, for a new one either. */
+async function revokeKeysOfOtherProfiles(page) {
+  const revoking = page.getByText("Revoke…", { exact: true });
+  for (let left = await revoking.count(); left > 0; left -= 1) {
+    await revoking.first().click();
+    await page.getByRole("button", { name: "Revoke this key" }).first().click();
+    await page.waitForURL(/\/keys/);
+  }
+}
+
 /** Registers a key on the keys page, with the second sign-in that vouches for it. */
 export async function registerKey(demo, person, name, keyName = "Desk key") {
   const { page } = person;
   await page.goto(`${demo.gate}/keys`);
+  if (!person.hasKey) await revokeKeysOfOtherProfiles(page);
+  person.hasKey = true;
   await page.getByLabel(/name/i).first().fill(keyName);
   await page.getByRole("button", { name: /register/i }).click();
   await chooseName(demo, page, name);
