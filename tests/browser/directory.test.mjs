@@ -6,7 +6,9 @@ import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import Provider from "oidc-provider";
-import { ask, ended, openBrowser, openPerson, picture, read, restartWith, startDemo } from "./support.mjs";
+import {
+  ask, ended, openBrowser, openPerson, picture, read, restartWith, revokeKeysOfOtherProfiles, startDemo,
+} from "./support.mjs";
 
 const SECRET = "the-sandbox-has-no-secrets";
 const GROUPS = { alice: ["release-managers"], dan: ["engineering"] };
@@ -117,6 +119,7 @@ async function approver(world, login) {
   const person = await openPerson(browser);
   const { page } = person;
   await signIn(world, person, login, "/keys");
+  await revokeKeysOfOtherProfiles(page);
   await page.getByLabel(/name/i).first().fill("Desk key");
   await page.getByRole("button", { name: /register/i }).click();
   // A key is vouched for by a sign-in that happens for it.

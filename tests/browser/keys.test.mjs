@@ -11,7 +11,7 @@ let demo;
 let browser;
 
 before(async () => {
-  demo = await restartWith(await startDemo(), (config) => config.replace("keys = { minimum_keys = 1 }", "keys = {}"));
+  demo = await restartWith(await startDemo(), (config) => config.replace("keys = { minimum_keys = 1 }", "keys = {}"), { anew: true });
   browser = await openBrowser();
 });
 

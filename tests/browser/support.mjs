@@ -171,7 +171,7 @@ export async function chooseName(demo, page, name) {
 }
 
 /** Revokes the keys of profiles that are gone: nothing can be signed with them, for a new one either. */
-async function revokeKeysOfOtherProfiles(page) {
+export async function revokeKeysOfOtherProfiles(page) {
   const revoking = page.getByText("Revoke…", { exact: true });
   for (let left = await revoking.count(); left > 0; left -= 1) {
     await revoking.first().click();

@@ -8,6 +8,7 @@ pub mod codes;
 mod command;
 pub mod damage;
 mod damaged_assertions;
+mod decided;
 mod endorsements;
 mod key_rules;
 pub mod keys;

@@ -12,11 +12,11 @@ use countersign::domain::endorsement::Endorsement;
 use countersign::domain::ids::ApprovalId;
 use countersign::domain::ledger::Record;
 use countersign::domain::person::Person;
-use countersign::domain::policy::{BreakGlass, Policy, RequesterMatch, Rule};
+use countersign::domain::policy::{Policy, RequesterMatch};
 use countersign::domain::rollout::{Answer, Call, Intent, Outcome, Progress};
 use countersign::domain::separation::github_id;
 use countersign::domain::statement::{Decider, FrozenStatement, Saying, Statement};
-use countersign::domain::subject::{FrozenSubject, Requester, Subject};
+use countersign::domain::subject::{FrozenSubject, Requester};
 use countersign::domain::workflow_run::WorkflowRun;
 use countersign::gate::evidence::log_name;
 use countersign::proof::evidence::{
@@ -28,6 +28,7 @@ use countersign::sandbox::authenticator::Fault;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use crate::evidence::decided::decided;
 use crate::evidence::keys::{CLIENT, DIRECTORY, IssuerKey, Keys, ORIGIN};
 use crate::evidence::log::Log;
 use crate::evidence::people::{Enrolled, digest_of, evidence_of};
@@ -85,35 +86,6 @@ pub struct Maker {
     pub other_keys_are_synced: bool,
     /// The witnesses that sign the tree head, by their places among the keys.
     pub witnesses: Vec<usize>,
-}
-
-/// What a decision leads to at a gate that does not ask who is behind the requester, nor who wrote what ships, nor
-/// who may break the glass.
-fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transition {
-    let asked = approval.subject.clone();
-    let mut of_nobody = asked.subject().clone();
-    match &mut of_nobody {
-        Subject::Deployment(deployment) => deployment.requester.issuer.clear(),
-        Subject::Action(action) => action.requester.issuer.clear(),
-        // It is the policy that says whose the accounts are.
-        Subject::WorkflowRun(run) => {
-            (run.actor, run.triggering_actor) = (None, None);
-        }
-        Subject::RuleChange(_) => {}
-    }
-    let of_nobody = FrozenSubject::freeze(of_nobody).unwrap();
-    let policy = approval.policy.clone();
-    let mut approval = Approval { subject: of_nobody, ..approval };
-    approval.policy.separation = None;
-    if decision.verdict == Verdict::BreakGlass {
-        let whoever = format!("person:{}", decision.person.subject).parse().unwrap();
-        let rules = vec![Rule { from: vec![whoever], count: 1, environment: None }];
-        approval.policy.break_glass = Some(BreakGlass { rules, explain_within_seconds: 60 });
-    }
-    let mut transition = approval.decide(decision, at).unwrap();
-    transition.approval.subject = asked;
-    transition.approval.policy = policy;
-    transition
 }
 
 /// Puts another token in the place of the requester's.
