@@ -6,6 +6,7 @@ use askama_web::WebTemplate;
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::check::CheckResult;
 use crate::domain::decision::Decision;
+use crate::domain::hold::hold_now;
 use crate::domain::ids::ApprovalId;
 use crate::domain::rollout::RecordedCall;
 use crate::domain::sentence::status_sentence;
@@ -126,6 +127,7 @@ impl ApprovalPage {
         let rollout = asked.deployment().map(|it| RolloutView::new(approval, it, recorded, around));
         let status = StatusView::new(approval.status());
         let here = paths::approval(approval.id());
+        let is_held = hold_now(approval, around.freezes, around.now).is_some();
         Self {
             frame: Frame::new(&format!("{}: {headline}", status.words), &here, around),
             id: approval.id().to_string(),
@@ -154,7 +156,7 @@ impl ApprovalPage {
             requested: Moment::new(asked.requested_at, around.now),
             expires: Moment::new(asked.expires_at, around.now),
             is_open: matches!(approval.status(), Status::Pending | Status::Approved),
-            next_words: next_words(asked.subject()),
+            next_words: next_words(asked.subject(), is_held),
             rules: rules_of(approval),
             decisions: decisions(approval, around),
             turn: turn(approval, around),
@@ -245,10 +247,20 @@ fn kind_of(subject: &Subject) -> &'static str {
 }
 
 /// What an approval that is complete leads to, and what it does not as long as others have to sign.
-fn next_words(subject: &Subject) -> [&'static str; 2] {
+fn next_words(subject: &Subject, is_held: bool) -> [&'static str; 2] {
     match subject {
-        Subject::Deployment(_) => [
-            "Your approval is the last that is needed: the rollout begins right after it, by itself.",
+        Subject::Deployment(deployment) => [
+            match &deployment.after {
+                _ if is_held => {
+                    "Your approval is the last that is needed: the rollout begins by itself as soon as nothing holds it any more."
+                }
+                Some(_) => {
+                    "Your approval is the last that is needed: the rollout begins by itself when the one before it has succeeded."
+                }
+                None => {
+                    "Your approval is the last that is needed: the rollout begins right after it, by itself."
+                }
+            },
             "Nothing rolls out yet if you approve: others have to sign as well.",
         ],
         Subject::Action(_) => [
