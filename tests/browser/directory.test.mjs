@@ -96,7 +96,13 @@ async function startGate(options, more = "") {
   const demo = await restartWith(first, (config) => config
     .replace(/issuer = ".*\/identity"/, `issuer = "${directory.issuer}"${more}`)
     .replace(/login_keys = \[.*?\]/, "login_keys = []"), { anew: true });
-  return { demo, directory, stop: async () => { await demo.stop(); await directory.stop(); } };
+  const world = { demo, directory };
+  // The gate as it is then: a test may have started another in its place.
+  world.stop = async () => {
+    await world.demo.stop();
+    await directory.stop();
+  };
+  return world;
 }
 
 /** Goes to a page, and through the provider's own page where that is shown. */
