@@ -129,11 +129,11 @@ async fn a_rollout_that_runs_stands_still(engine: Engine) {
     let mut alice = gate.approver("alice").await;
     let id = gate.asked(json!({"subject": {"steps": [10, 100]}})).await;
     // Held at Cloud Run with the first step, until everything is frozen.
-    let held = fault_at("PATCH", SERVICE, 2, json!({"kind": "delay", "milliseconds": 4000}));
-    let held = gate.fault(held).await;
+    let held = gate.hold("PATCH", 2).await;
     alice.approve(&id).await.unwrap();
     gate.until_hit(held).await;
     let freeze = freeze(&mut alice, &production()).await;
+    gate.no_faults().await;
     until_held(&gate, &id).await;
     let standing = gate.approval(&id).await;
     assert_eq!(standing["status"], "executing");
@@ -153,13 +153,13 @@ async fn the_way_back_is_never_stopped(engine: Engine) {
     let mut alice = gate.approver("alice").await;
     let id = gate.asked(json!({"subject": {"steps": [10, 100]}})).await;
     // The first step is refused, but only after everything is frozen: what served before is restored.
-    let late = json!({"kind": "delay", "milliseconds": 4000});
-    let held = gate.fault(fault_at("PATCH", SERVICE, 2, late)).await;
+    let held = gate.hold("PATCH", 2).await;
     let refused = json!({"kind": "status", "code": 400, "message": "Said Google."});
     gate.fault(fault_at("PATCH", SERVICE, 2, refused)).await;
     alice.approve(&id).await.unwrap();
     gate.until_hit(held).await;
     freeze(&mut alice, &production()).await;
+    gate.no_faults().await;
     let ended = gate.ended(&id).await;
     assert_eq!(ended["status"], "rolled_back", "{ended:#}");
     let page = alice.browser.open("/environments", "alice").await.unwrap();

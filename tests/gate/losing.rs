@@ -15,8 +15,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::evidence::tamper;
-use crate::support::cloud_run::fault_at;
-use crate::support::gate::{Engine, Gate, SERVICE, on_both_engines, send};
+use crate::support::gate::{Engine, Gate, on_both_engines, send};
 
 on_both_engines!(
     what_a_key_signed_before_it_was_lost_counts,
@@ -47,12 +46,11 @@ async fn two_keys(gate: &Gate, name: &str) -> (Approver, SoftwareAuthenticator) 
     (approver, other)
 }
 
-/// The worker waits for Cloud Run to tell what runs, before it calls anything.
+/// The worker waits for Cloud Run to tell what runs, before it calls anything, until the faults end.
 async fn approved_and_held(gate: &Gate, approver: &mut Approver) -> String {
     gate.ready_delay(0).await;
     let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
-    let delay = json!({"kind": "delay", "milliseconds": 4000});
-    let held = gate.fault(fault_at("GET", SERVICE, 1, delay)).await;
+    let held = gate.hold("GET", 1).await;
     approver.approve(&id).await.unwrap();
     gate.until_hit(held).await;
     id
@@ -75,6 +73,7 @@ async fn what_a_key_signed_before_it_was_lost_counts(engine: Engine) {
     gate.servers.clock.shift(SignedDuration::from_secs(2));
     let page = alice.report_loss(&lost, &at(&gate, -1)).await.unwrap();
     assert!(page.contains("The loss is recorded") && page.contains("as lost since"), "{page}");
+    gate.no_faults().await;
     let ended = gate.ended(&id).await;
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
     // It signs nothing any more, and the other one does.
@@ -97,6 +96,7 @@ async fn what_a_key_signed_since_it_is_lost_stops(engine: Engine) {
     let lost = id_of(&alice.authenticator);
     let id = approved_and_held(&gate, &mut alice).await;
     alice.report_loss(&lost, &at(&gate, -60)).await.unwrap();
+    gate.no_faults().await;
     let ended = gate.ended(&id).await;
     assert_eq!(ended["status"], "needs_attention", "{ended:#}");
     let sentence = ended["status_sentence"].as_str().unwrap();
@@ -230,6 +230,7 @@ async fn no_row_takes_a_loss_back_or_moves_it(engine: Engine) {
         alice.report_loss(&key, &at(&gate, -60)).await.unwrap();
         tamper(&gate, &sql).await;
         tamper(&gate, "UPDATE credentials SET status = 'active', suspended_why = NULL").await;
+        gate.no_faults().await;
         let said = found(&gate, &id).await;
         eprintln!("{sql}: {said}");
         assert!(!gate.approval(&id).await["status"].to_string().contains("succeeded"), "{said}");

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::cloud_run::fault_at;
-use crate::support::gate::{Engine, Gate, SERVICE, on_both_engines};
+use crate::support::gate::{Engine, Gate, on_both_engines};
 
 on_both_engines!(
     a_newer_request_takes_the_place_of_the_older,
@@ -23,12 +22,6 @@ fn with(lines: &'static str) -> impl FnOnce(String) -> String {
 
 /// A second service, which does not exist yet.
 const OTHER_SERVICE: &str = "projects/demo/locations/europe-west1/services/api";
-
-/// The next change of the service takes this long.
-async fn slow_cloud_run(gate: &Gate, milliseconds: u64) {
-    let delay = json!({"kind": "delay", "milliseconds": milliseconds});
-    gate.fault(fault_at("PATCH", SERVICE, 1, delay)).await;
-}
 
 fn for_the_other_service() -> Value {
     json!({"subject": {"service": OTHER_SERVICE}})
@@ -73,9 +66,10 @@ async fn what_is_signed_in_full_is_not_superseded(engine: Engine) {
     let mut alice = gate.approver("alice").await;
     let first = gate.asked(json!({})).await;
     // Cloud Run is slow, so that the rollout of the first still runs when the second comes.
-    slow_cloud_run(&gate, 1500).await;
+    gate.hold("PATCH", 1).await;
     alice.approve(&first).await.unwrap();
     let second = gate.asked(json!({})).await;
+    gate.no_faults().await;
     assert_eq!(gate.ended(&first).await["status"], "succeeded");
     assert_eq!(gate.approval(&second).await["status"], "pending");
     gate.finish().await;
@@ -103,12 +97,13 @@ async fn requests_queue_and_roll_out_one_after_the_other(engine: Engine) {
     let first = gate.asked(json!({})).await;
     let second = gate.asked(json!({})).await;
     assert_eq!(gate.approval(&first).await["status"], "pending");
-    slow_cloud_run(&gate, 2000).await;
+    gate.hold("PATCH", 1).await;
     alice.approve(&first).await.unwrap();
     alice.approve(&second).await.unwrap();
     // While the first rolls out, the second waits for its turn and calls nothing.
     let waits = gate.approval(&second).await;
     assert_eq!(waits["status"], "approved", "{waits}");
+    gate.no_faults().await;
     assert_eq!(gate.ended(&first).await["status"], "succeeded");
     let before = gate.changes_of_cloud_run().await;
     // It was asked for when the service was another one, and so it changes nothing.
@@ -150,11 +145,12 @@ async fn a_yes_that_waits_too_long_begins_nothing(engine: Engine) {
     let mut alice = gate.approver("alice").await;
     let first = gate.asked(json!({})).await;
     let second = gate.asked(json!({})).await;
-    slow_cloud_run(&gate, 14_000).await;
+    gate.hold("PATCH", 1).await;
     alice.approve(&first).await.unwrap();
     alice.approve(&second).await.unwrap();
     let ended = gate.ended(&second).await;
     assert_eq!(ended["status"], "expired", "{ended}");
+    gate.no_faults().await;
     assert_eq!(gate.ended(&first).await["status"], "succeeded");
     gate.finish().await;
 }

@@ -4,8 +4,7 @@ use countersign::sandbox::authenticator::SoftwareAuthenticator;
 use serde_json::json;
 
 use crate::evidence::tamper;
-use crate::support::cloud_run::fault_at;
-use crate::support::gate::{Engine, Gate, SERVICE, on_both_engines, send};
+use crate::support::gate::{Engine, Gate, on_both_engines, send};
 
 on_both_engines!(
     a_revoked_key_signs_nothing,
@@ -87,11 +86,11 @@ async fn a_revocation_stops_what_has_not_begun(engine: Engine) {
     let key = id_of(&alice.authenticator);
     // The worker waits for Cloud Run to tell what runs, before it calls anything.
     let id = gate.asked(json!({})).await;
-    let held = fault_at("GET", SERVICE, 1, json!({"kind": "delay", "milliseconds": 3000}));
-    let held = gate.fault(held).await;
+    let held = gate.hold("GET", 1).await;
     alice.approve(&id).await.unwrap();
     gate.until_hit(held).await;
     bob.revoke(&key, "the laptop was stolen").await.unwrap();
+    gate.no_faults().await;
     let ended = gate.ended(&id).await;
     assert_eq!(ended["status"], "needs_attention", "{ended:#}");
     let sentence = ended["status_sentence"].as_str().unwrap();
@@ -103,12 +102,12 @@ async fn a_revocation_stops_what_has_not_begun(engine: Engine) {
     assert!(page.contains("the laptop was stolen"), "{page}");
     // Once the first call was announced, the rollout goes on.
     let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
-    let held = fault_at("PATCH", SERVICE, 1, json!({"kind": "delay", "milliseconds": 1500}));
-    let held = gate.fault(held).await;
+    let held = gate.hold("PATCH", 1).await;
     bob.approve(&id).await.unwrap();
     gate.until_hit(held).await;
     let key = id_of(&bob.authenticator);
     bob.revoke(&key, "").await.unwrap();
+    gate.no_faults().await;
     assert_eq!(gate.ended(&id).await["status"], "succeeded");
     gate.finish().await;
 }

@@ -6,8 +6,7 @@ use countersign::sandbox::authenticator::Fault;
 use serde_json::{Value, json};
 
 use crate::evidence::tamper;
-use crate::support::cloud_run::fault_at;
-use crate::support::gate::{Engine, Gate, SERVICE, on_both_engines, send};
+use crate::support::gate::{Engine, Gate, on_both_engines, send};
 
 on_both_engines!(
     only_what_somebody_signed_can_be_taken_back,
@@ -35,11 +34,10 @@ fn back() -> Value {
     json!({"decision": "withdraw"})
 }
 
-/// The rollout of another approval runs, so that what is approved now does not begin.
-async fn busy(gate: &Gate, milliseconds: u64) -> String {
+/// The rollout of another approval runs until the faults end, so that what is approved now does not begin.
+async fn busy(gate: &Gate) -> String {
     let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
-    let delay = json!({"kind": "delay", "milliseconds": milliseconds});
-    let held = gate.fault(fault_at("PATCH", SERVICE, 1, delay)).await;
+    let held = gate.hold("PATCH", 1).await;
     let mut bob = gate.approver("bob").await;
     bob.approve(&id).await.unwrap();
     gate.until_hit(held).await;
@@ -135,12 +133,13 @@ async fn what_is_approved_waits_again(engine: Engine) {
     let gate = Gate::start(engine).await;
     let mut alice = gate.approver("alice").await;
     let id = gate.asked(json!({})).await;
-    let other = busy(&gate, 4000).await;
+    let other = busy(&gate).await;
     assert_eq!(alice.approve(&id).await.unwrap()["status"], "approved");
     let page = alice.browser.open(&format!("/approvals/{id}"), "alice").await.unwrap();
     assert!(page.contains("id=\"withdraw\""), "{page}");
     let answer = alice.decide(&id, back()).await.unwrap();
     assert_eq!(answer["status"], "pending", "{answer}");
+    gate.no_faults().await;
     assert_eq!(gate.ended(&other).await["status"], "succeeded");
     let before = gate.changes_of_cloud_run().await;
     // The service is free now, and nothing begins, however long one waits for the worker.
@@ -164,8 +163,7 @@ async fn a_redundant_signature_changes_nothing(engine: Engine) {
     let mut dan = gate.approver("dan").await;
     // Both can stand for the first rule, and nobody but Bob for the second.
     let first = gate.asked(json!({"subject": {"steps": [100]}})).await;
-    let delay = json!({"kind": "delay", "milliseconds": 4000});
-    let held = gate.fault(fault_at("PATCH", SERVICE, 1, delay)).await;
+    let held = gate.hold("PATCH", 1).await;
     alice.approve(&first).await.unwrap();
     bob.approve(&first).await.unwrap();
     gate.until_hit(held).await;
@@ -176,6 +174,7 @@ async fn a_redundant_signature_changes_nothing(engine: Engine) {
     assert_eq!(alice.decide(&id, back()).await.unwrap()["status"], "approved");
     assert!(gate.proved(&id).await.is_approved());
     assert_eq!(dan.decide(&id, back()).await.unwrap()["status"], "pending");
+    gate.no_faults().await;
     gate.ended(&first).await;
     gate.post(&format!("/v1/approvals/{id}/cancel"), json!({})).await;
     gate.finish().await;
@@ -185,14 +184,14 @@ async fn what_has_begun_goes_on(engine: Engine) {
     let gate = Gate::start(engine).await;
     let mut alice = gate.approver("alice").await;
     let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
-    let delay = json!({"kind": "delay", "milliseconds": 1500});
-    let held = gate.fault(fault_at("PATCH", SERVICE, 1, delay)).await;
+    let held = gate.hold("PATCH", 1).await;
     alice.approve(&id).await.unwrap();
     gate.until_hit(held).await;
     let refused = alice.decide(&id, back()).await.unwrap_err();
     assert!(refused.contains("409") && refused.contains("already executing"), "{refused}");
     let page = alice.browser.open(&format!("/approvals/{id}"), "alice").await.unwrap();
     assert!(!page.contains("id=\"withdraw\""), "{page}");
+    gate.no_faults().await;
     assert_eq!(gate.ended(&id).await["status"], "succeeded");
     let refused = alice.decide(&id, back()).await.unwrap_err();
     assert!(refused.contains("already succeeded"), "{refused}");
@@ -205,7 +204,7 @@ async fn a_newer_request_takes_the_place_of_what_waits_again(engine: Engine) {
     })
     .await;
     let mut alice = gate.approver("alice").await;
-    let other = busy(&gate, 5000).await;
+    let other = busy(&gate).await;
     let older = gate.asked(json!({})).await;
     alice.approve(&older).await.unwrap();
     // What is signed in full is not superseded by what comes later, until it waits again.
@@ -216,6 +215,7 @@ async fn a_newer_request_takes_the_place_of_what_waits_again(engine: Engine) {
     assert_eq!(gate.approval(&older).await["superseded_by"], newer.as_str());
     assert_eq!(gate.approval(&newer).await["status"], "pending");
     assert!(!gate.proved(&older).await.is_approved());
+    gate.no_faults().await;
     gate.ended(&other).await;
     gate.post(&format!("/v1/approvals/{newer}/cancel"), json!({})).await;
     gate.finish().await;
@@ -225,10 +225,11 @@ async fn a_newer_request_takes_the_place_of_what_waits_again(engine: Engine) {
 async fn keep_and_withdraw(gate: &Gate) -> String {
     let mut alice = gate.approver("alice").await;
     let id = gate.asked(json!({})).await;
-    let other = busy(gate, 4000).await;
+    let other = busy(gate).await;
     alice.approve(&id).await.unwrap();
     tamper(gate, &format!("CREATE TABLE kept AS SELECT * FROM approvals WHERE id = '{id}'")).await;
     alice.decide(&id, back()).await.unwrap();
+    gate.no_faults().await;
     assert_eq!(gate.ended(&other).await["status"], "succeeded");
     id
 }

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::CloudRun;
 use super::control::{OutsideEdit, edit_from_outside, vanish_revision};
@@ -53,6 +54,8 @@ pub enum Fault {
         #[serde(default)]
         after: bool,
     },
+    /// The call is carried out when the faults are deleted.
+    Hold {},
     /// The call is answered with an error and has no effect.
     Status { code: u16, message: Option<String> },
     /// The call is answered with GitHub's secondary limit and has no effect; `retry_after` in seconds.
@@ -77,6 +80,7 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Delay { .. } => "delay",
+            Self::Hold {} => "hold",
             Self::Status { .. } => "status",
             Self::RateLimited { .. } => "rate_limited",
             Self::LostReply {} => "lost_reply",
@@ -117,6 +121,7 @@ pub struct Active {
 #[derive(Debug, Default)]
 pub struct Faults {
     active: Mutex<Vec<Active>>,
+    cleared: watch::Sender<()>,
 }
 
 impl Faults {
@@ -133,9 +138,10 @@ impl Faults {
         self.lock().clone()
     }
 
-    /// Removes every rule.
+    /// Removes every rule, and lets go of the calls that are held.
     pub fn clear(&self) {
         self.lock().clear();
+        self.cleared.send_replace(());
     }
 
     /// Counts a call and answers with the faults that hit it.
@@ -174,8 +180,10 @@ pub struct Injected {
 /// The layer that injects the faults into the calls that they match.
 pub async fn inject(State(run): State<CloudRun>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
+    // From before the call is counted, so that a held one misses nothing.
+    let cleared = run.shared.faults.cleared.subscribe();
     let faults = run.shared.faults.hit(request.method().as_str(), &path);
-    if let Err(refusal) = before_call(&run, &path, &faults).await {
+    if let Err(refusal) = before_call(&run, &path, &faults, cleared).await {
         return mark(refusal.into_response(), &faults);
     }
     let refused = faults.iter().find_map(|fault| match fault {
@@ -212,10 +220,16 @@ fn rate_limited(retry_after: u64) -> Response {
     (http::StatusCode::FORBIDDEN, seconds, body).into_response()
 }
 
-async fn before_call(run: &CloudRun, path: &str, faults: &[Fault]) -> Result<(), Refusal> {
+async fn before_call(
+    run: &CloudRun,
+    path: &str,
+    faults: &[Fault],
+    mut cleared: watch::Receiver<()>,
+) -> Result<(), Refusal> {
     for fault in faults {
         match fault {
             Fault::Delay { milliseconds, after: false } => pause(*milliseconds).await,
+            Fault::Hold {} => drop(cleared.changed().await),
             Fault::OutsideEdit(edit) => {
                 let service = edit.service.as_deref().and_then(ServiceName::parse);
                 let service = service.or_else(|| addressed_service(path));

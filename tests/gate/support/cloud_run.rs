@@ -83,7 +83,12 @@ impl Gate {
         added["id"].as_u64().unwrap_or_else(|| panic!("{added}"))
     }
 
-    /// Ends all faults.
+    /// Holds the nth call from now on of this method for a service, until the faults end.
+    pub async fn hold(&self, method: &str, nth: u64) -> u64 {
+        self.fault(fault_at(method, "/services/", nth, json!({"kind": "hold"}))).await
+    }
+
+    /// Ends all faults, and lets go of the calls that are held.
     pub async fn no_faults(&self) {
         self.sandbox(Method::DELETE, "/_sandbox/faults", None).await;
     }
