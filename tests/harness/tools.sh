@@ -34,6 +34,7 @@ look_for_tools() {
   fi
   need_package build-essential "cc -include stdio.h -x c -fsyntax-only /dev/null"
   need_package python3-venv "python3 -c 'import venv, ensurepip'"
+  need_package tzdata "test -e /usr/share/zoneinfo/Australia/Lord_Howe"
   if [[ "$parts" == *" lint "* ]]; then need_package shellcheck "command -v shellcheck"; fi
   if [[ "$parts" == *" gate "* ]]; then need_package postgresql "postgres_programs"; fi
   # Workflows run in both: act reads them from a git repository.

@@ -37,8 +37,7 @@ def canonical(value, deepest=127):
     require(abs(number) < float("inf"), "a number is beyond every double")
     if not 1e-6 <= abs(number) < 1e21:
         return repr(number).replace("e-0", "e-") if number else "0"
-    text = format(decimal.Decimal(repr(number)), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return format(decimal.Decimal(repr(number)).normalize(), "f")
 
 def from_base64url(text, form="base64url"):
     """The bytes of base64url without padding, or of another form of base64, in its one spelling."""
@@ -53,10 +52,8 @@ def nanoseconds(text):
     return (since.days * 86400 + since.seconds) * 10**9 + int((parts[7] or "0").ljust(9, "0"))
 
 # A form is a function, or each kind of object that it may be: the forms of its members, and those that it needs.
-FORMS = {
-    "any": lambda value: True, "given": lambda value: value is not None, "text": str.__instancecheck__, "bytes": bytes.__instancecheck__,
-    "time": lambda value: type(value) is str and nanoseconds(value) is not None,
-}
+FORMS = {"any": lambda value: True, "given": lambda value: value is not None, "text": str.__instancecheck__, "bytes": bytes.__instancecheck__}
+FORMS["time"] = lambda value: type(value) is str and nanoseconds(value) is not None
 OF_FACT = {"$": lambda fact: fact, "#": digest_of, "%": thumbprint}
 is_in = lambda numbers: lambda value: type(value) is int and value in numbers
 is_like = lambda pattern: lambda value: isinstance(value, str | int | float | None) and bool(pattern.fullmatch(canonical(value)))
@@ -67,9 +64,8 @@ for line in pathlib.Path(__file__).with_name("shapes.txt").read_text().splitline
     elif words[0] == "=":
         FORMS[name] = is_like(re.compile(words[1], re.ASCII | re.DOTALL))
     elif name != "#":
-        members = dict(word.split(":", 1) for word in words)
-        forms = {"...": "never"} | {member.rstrip("?"): form for member, form in members.items()}
-        FORMS.setdefault(name, []).append((forms, {member for member in members if member[-1] != "?"}))
+        members = {"...?": "never"} | dict(word.split(":", 1) for word in words)
+        FORMS.setdefault(name, []).append(({member.rstrip("?"): form for member, form in members.items()}, {member for member in members if member[-1] != "?"}))
 
 def has_form(value, form, facts={}):
     """Whether it has this form, with these facts. What a reader of texts refuses, raises that reader's ValueError."""

@@ -1,6 +1,6 @@
 """The checks of an evidence file. Each begins where its code is yielded, in the order of codes.txt."""
 
-import itertools, pathlib, uuid
+import datetime, itertools, pathlib, zoneinfo
 from types import SimpleNamespace as Namespace
 from cryptography.exceptions import InvalidSignature
 from . import signatures, webauthn
@@ -8,7 +8,7 @@ from .documents import all_differ, canonical, digest_of, from_base64url, has_for
 from .documents import sha256, to_base64url
 
 LARGEST_FILE, MOST_IN_BATCH, RUN, RULES = 4 * 1024**2, 32, "countersign/workflow_run/v1", "countersign/policy_change/v1"
-LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 30 * 10**9, 300 * 10**9, 900 * 10**9
+LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN, DAYS = 30 * 10**9, 300 * 10**9, 900 * 10**9, "mon tue wed thu fri sat sun".split()
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
 CODES = dict(line.split(" ", 1) for line in pathlib.Path(__file__).with_name("codes.txt").read_text().splitlines())
@@ -25,7 +25,7 @@ def read_trust(data):
 
 def verify(data, trust):
     """The verdict on the bytes of a file. What else it raises is a defect of this program."""
-    case, code = Namespace(trust=trust, data=data), None
+    case, code = Namespace(trust=trust, data=data, in_windows=True), None
     parts = (of_form, of_log, of_requester, of_keys, of_statements, of_signing_keys, of_outcome)
     try:
         for code in itertools.chain.from_iterable(part(case) for part in parts):
@@ -34,7 +34,8 @@ def verify(data, trust):
         sentence = CODES[code] + (f" ({broken})" if str(broken) else "")
         return {"verdict": "invalid", "status": None, "approval": None, "code": code, "sentence": sentence}
     status, approval = case.state["status"], case.deployment["approval"]
-    verdict, sentence = "approved" if status in APPROVED else "not_approved", f"Everything holds. The approval is {status}{', by breaking the glass' * case.by_glass}."
+    verdict = "approved" if status in APPROVED and case.in_windows else "not_approved"
+    sentence = f"Everything holds. The approval is {status}{', by breaking the glass' * case.by_glass}{', outside of the windows' * (not case.in_windows)}."
     return {"verdict": verdict, "status": status, "approval": approval, "code": None, "sentence": sentence}
 
 def statement(form, signed, entry=None):
@@ -48,11 +49,11 @@ def of_form(case):
     require(len(case.data) <= LARGEST_FILE, "it is larger than 4 MiB")
     case.file = file = read(case.data.decode(), "Evidence")
     case.deployment, case.policy = read(file["deployment"], "Deployment"), read(file["policy"], "Policy")
-    case.entries = list(map(signatures.Entry, file["entries"]))
+    case.entries = list(map(signatures.read_entry, file["entries"]))
     case.keys = [Namespace(**one, **one["sign_in"], recorded={}) for one in file["credentials"]]
     for key in case.keys:
-        key.entered, key.ended = signatures.Entry(key.entry), signatures.Entry(key.revoked) if "revoked" in vars(key) else None
-        key.endorsed = [statement("Endorsed", one["signed"], signatures.Entry(one["entry"])) for one in key.endorsements]
+        key.entered, key.ended = signatures.read_entry(key.entry), signatures.read_entry(key.revoked) if "revoked" in vars(key) else None
+        key.endorsed = [statement("Endorsed", one["signed"], signatures.read_entry(one["entry"])) for one in key.endorsements]
     case.decisions = [statement("Decided", one) for one in file["decisions"]]
     intervened = [entry for entry in case.entries if entry.record["kind"] == "rollout.intervened"]
     case.interventions = [statement("Intervening", one.record["data"]["signed"], one) for one in intervened]
@@ -74,12 +75,11 @@ def of_log(case):
     yield "not_witnessed"
     require(len({*witnesses} & {*case.trust.get("witnesses", [])}) >= case.trust.get("witnesses_required", 0))
     yield "entry_not_included"
-    entries = case.entries + [entry for key in case.keys for entry in (key.entered, key.ended) if entry]
-    entries += [one.entry for one in case.endorsements]
+    entries = case.entries + [entry for key in case.keys for entry in (key.entered, key.ended) if entry] + [one.entry for one in case.endorsements]
     require(all(signatures.root_of_path(entry.leaf, entry.index, size, entry.inclusion) == root for entry in entries))
     yield "entry_signature_invalid"
     for entry in entries:
-        entry.require_signed_by(log)
+        signatures.require_signature(signatures.read_verifier_key(log)[2], "EdDSA", *entry.signed)
     yield "chain_broken"
     before, case.recorded, facts = None, [], case.deployment | {"deployment": case.file["deployment"]}
     for version, entry in enumerate(case.entries, 1):
@@ -128,7 +128,6 @@ def of_signature(token, key, pinned):
     signatures.require_token_signature(token, key)
 
 def may_ask(asked, policy):
-    """Whether the policy lets this requester ask for this service and image, this tool, this run or this change."""
     if asked["schema"] == RUN:
         said = {"repository_id": str(asked["repository"]["id"]), "workflow": asked["workflow"].partition("@")[0]}
         said |= {name: asked[name] for name in ("branch", "event")}
@@ -159,8 +158,8 @@ def of_keys(case):
         require(has_form(claims, "EnrolmentClaims", vars(one)), "its sign-in is for another registration")
         vars(one).update(said, person={"issuer": claims["iss"], "subject": claims["sub"]}, kept=kept(vars(one)))
         require(has_form(one.entered.record, "Registered", vars(one)), "another one was recorded")
-        is_end = one.ended and one.ended.index > one.entered.index and has_form(one.ended.record, "Revocation", vars(one))
-        require(is_end or not one.ended, "it was revoked by another entry")
+        is_end = not one.ended or one.ended.index > one.entered.index and has_form(one.ended.record, "Revocation", vars(one))
+        require(is_end, "it was revoked by another entry")
     # A decision that was not recorded is left to the next check, an endorsement and its record too.
     for one in case.keys + case.endorsements + case.interventions + case.decisions:
         yield "sign_in_invalid"
@@ -171,16 +170,14 @@ def of_keys(case):
         require(has_form(one.recorded, "SignedIn", vars(one)) and ("gate_groups" not in vars(one) or login.get("gate_groups")))
 
 def require_statement(one, form, subjects, facts):
-    """Its statement is of this form, about these subjects, with these facts."""
-    is_ours = has_form(one.document, form, facts | {"subjects": subjects})
-    require(is_ours and one.credential_id in one.said["credentials"], "it says something else")
+    is_ours = has_form(one.document, form, facts | {"subjects": subjects}) and one.credential_id in one.said["credentials"]
+    require(is_ours, "it says something else")
     one.assertion = canonical({name: value for name, value in vars(one).items() if name in ASSERTION})
 
 def of_statements(case):
     yield "endorsement_invalid"
     deployment, last = case.deployment, {}
-    is_once = all(all_differ(canonical(one.person) for one in [key, *key.endorsed]) for key in case.keys)
-    require(is_once, "by the owner of a key, or by one person twice")
+    require(all(all_differ(canonical(one.person) for one in [key, *key.endorsed]) for key in case.keys), "by its owner, or by one person twice")
     for key, one in [(key, one) for key in case.keys for one in key.endorsed]:
         require_statement(one, "OurEndorsement", [subject(key.credential, digest_of(key.entry["record"]))], deployment)
         require(has_form(one.entry.record, "Endorsing", vars(one) | {"credential": key.credential}), "another one was recorded")
@@ -203,8 +200,8 @@ def of_statements(case):
     for one in case.statements:
         issued, expires = nanoseconds(one.said["issued_at"]), nanoseconds(one.said["expires_at"])
         ends = nanoseconds(deployment["expires_at"]) if "decision" in one.said else expires
-        require(issued <= one.entry.at < expires <= min(issued + LONGEST_STATEMENT, ends))
-        require(one.recorded.get("decided_at") in (None, one.entry.record["at"]))
+        is_in_time = issued <= one.entry.at < expires <= min(issued + LONGEST_STATEMENT, ends)
+        require(is_in_time and one.recorded.get("decided_at") in (None, one.entry.record["at"]))
     yield "sign_in_mismatch"
     for one in case.statements:
         require(has_form(one.said, "OnSignIn", {"kept": kept(vars(one))}) and has_form(one.claims, "RecentClaims", one.person))
@@ -242,13 +239,14 @@ def of_signing_keys(case):
     yield "key_not_accepted"
     rules, others = case.policy.get("keys", {}), []
     is_over = lambda begin, end, name: end.at - begin.at >= rules.get(name, 0) * 10**9
+    is_of_kind = lambda key: key.model in rules.get("allow", [key.model]) and key.model not in rules.get("deny", []) and key.kind == rules.get("kind", key.kind)
     for one in [one for one in case.decisions if "keys" in case.policy and one.said["decision"] != "withdraw"]:
         now, by, least = one.entry, one.by, max(rules.get("minimum_keys", 1), 1)
         has_ended = lambda key: key.ended and key.ended.index < now.index
         is_replaced = lambda key: key.ended.index > by.entered.index and not is_over(key.ended, now, "replacement_grace_seconds")
-        require(is_of_kind(by, rules) and is_over(by.entered, now, "cool_down_seconds") and not has_ended(by))
+        require(is_of_kind(by) and is_over(by.entered, now, "cool_down_seconds") and not has_ended(by))
         # Others of its owner: in use, or given up a short time before together with it.
-        own = [key for key in case.keys if key.person == one.person and key.begins < now.index and is_of_kind(key, rules)]
+        own = [key for key in case.keys if key.person == one.person and key.begins < now.index and is_of_kind(key)]
         held = [key.credential for key in own if key is not by and (not has_ended(key) or is_replaced(key))]
         require(len(held) + 1 >= least, "its owner has too few")
         others += held[:least - 1]
@@ -264,15 +262,11 @@ def of_signing_keys(case):
     signed, endorsed = ([one.credential_id for one in some] for some in (case.decisions + case.interventions, case.endorsements))
     require([key.credential for key in case.keys] == [*dict.fromkeys(signed + others + endorsed)])
 
-def is_of_kind(key, rules):
-    model, kind = str(uuid.UUID(key.aaguid)), "synced" if key.backup_eligible else "device_bound"
-    return model in rules.get("allow", [model]) and model not in rules.get("deny", []) and rules.get("kind", kind) == kind
-
 def of_outcome(case):
     yield "state_mismatch"
     *before, last = [{"verdict": None}, *case.recorded]
-    require("reject" not in [one["verdict"] for one in before])
-    require(has_form(case.state, "Refused" if last["verdict"] == "reject" else "NotRefused", last))
+    form = "Refused" if last["verdict"] == "reject" else "NotRefused"
+    require("reject" not in [one["verdict"] for one in before] and has_form(case.state, form, last))
     yield "quorum_not_met"
     # They count for nothing: who issued the credential of an agent, whom it acts for, who started a run, who shipped it.
     asked, policy, rules = case.deployment, case.policy, case.policy["rules"]
@@ -288,11 +282,13 @@ def of_outcome(case):
     own = lambda person, account: {one for one in accounts if accounts[one] == person["subject"]} | {str(account)} - {"None"}
     is_free = "separation" not in policy or {"image", "run"}.isdisjoint(asked)
     is_apart = lambda *who: is_free or said[:2] == place and said[2] in hands and own(*who) and own(*who).isdisjoint(hands)
-    for approval in [entry.record["approval"] for entry in case.entries]:
+    for entry, approval in [(entry, entry.record["approval"]) for entry in case.entries]:
         last = {canonical(one["person"]): one for one in approval["decisions"] if not has_asked(one["person"])}
         signed = lambda verdict: [one for one in last.values() if one["verdict"] == verdict and is_apart(one["person"], one.get("github_id"))]
         case.by_glass = is_met(policy.get("break_glass", {}).get("rules", []), signed("break_glass"))
         require(approval["state"]["status"] not in APPROVED or case.by_glass or is_met(rules, signed("approve")))
+        is_forward = has_form(entry.record, "Forward") and not has_form(entry.record, "WayBack")
+        case.in_windows &= case.by_glass or not is_forward or is_open(policy.get("windows", {}), entry.at)
     for one in case.interventions:
         is_listed = has_form(one.groups, "text*") and any(names_of(one.person, one.groups) & {*rule["from"]} for rule in rules)
         may_go_on = one.said["act"] == "restore" or is_apart(one.person, one.account)
@@ -306,3 +302,17 @@ def is_met(rules, people):
     return bool(rules) and all(rule["count"] for rule in rules) and all(
         sum(rule["count"] for rule in some) <= sum(any(person & {*rule["from"]} for rule in some) for person in people)
         for some in chosen)
+
+def is_open(windows, at):
+    """Whether it is open at a moment, by the clocks of the places that the windows and closed times name."""
+    opened, closed = windows.get("open", []), windows.get("closed", [])
+    if not {one["time_zone"] for one in opened + closed} <= zoneinfo.available_timezones():
+        return False
+    shown = lambda one: datetime.datetime.fromtimestamp(at // 10**9, zoneinfo.ZoneInfo(one["time_zone"]))
+    # In minutes, around the week.
+    minutes = lambda clock: int(clock[:2]) * 60 + int(clock[3:])
+    begins = lambda one, day: DAYS.index(day) * 1440 + minutes(one["from"])
+    since = lambda one, day: (shown(one).weekday() * 1440 + minutes(shown(one).isoformat()[11:16]) - begins(one, day)) % 10080
+    lasts = lambda one: (minutes(one["to"]) - minutes(one["from"])) % 1440 or 1440
+    is_closed = any(one["from"] <= shown(one).isoformat()[:16] < one["to"] for one in closed)
+    return not is_closed and (not opened or any(since(one, day) < lasts(one) for one in opened for day in one["days"]))

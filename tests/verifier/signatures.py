@@ -1,6 +1,7 @@
 """What keys sign: tokens (RFC 7515 to 7518, 7638, 8037), checkpoints and entries of the log (RFC 6962)."""
 
 import functools, re
+from types import SimpleNamespace as Namespace
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from .documents import from_base64url, has_form, nanoseconds, read, read_json, require, sha256
@@ -81,15 +82,10 @@ def root_of_path(leaf, index, size, path):
         return sha256(b"\1", root_of_path(leaf, index, split, path[:-1]), sibling)
     return sha256(b"\1", sibling, root_of_path(leaf, index - split, size - split, path[:-1]))
 
-class Entry:
-    def __init__(self, member):
-        self.index, self.record = member["index"], read(member["record"], "Record")
-        self.at, names = nanoseconds(self.record["at"]), ("previous_root", "signature", "salt")
-        self.previous_root, self.signature, salt = (bytes.fromhex(member[name]) for name in names)
-        self.inclusion = [bytes.fromhex(node) for node in member["inclusion"]]
-        self.hash = sha256(salt, member["record"].encode())
-        self.leaf = sha256(b"\0", self.hash)
-
-    def require_signed_by(self, verifier_key):
-        message = b"countersign ledger entry v1\0" + self.index.to_bytes(8) + self.previous_root + self.leaf
-        require_signature(read_verifier_key(verifier_key)[2], "EdDSA", self.signature, message)
+def read_entry(member):
+    """An entry of the log, with what leads from it to the root and what is signed of it."""
+    index, record, nodes = member["index"], read(member["record"], "Record"), [*map(bytes.fromhex, member["inclusion"])]
+    salt, previous_root, signature = (bytes.fromhex(member[name]) for name in ("salt", "previous_root", "signature"))
+    leaf = sha256(b"\0", hashed := sha256(salt, member["record"].encode()))
+    message = b"countersign ledger entry v1\0" + index.to_bytes(8) + previous_root + leaf
+    return Namespace(index=index, record=record, at=nanoseconds(record["at"]), hash=hashed, leaf=leaf, inclusion=nodes, signed=(signature, message))

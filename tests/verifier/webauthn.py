@@ -1,6 +1,6 @@
 """Registrations and assertions, strictly (WebAuthn Level 3, sections 7.1 and 7.2), and the CBOR in them."""
 
-import io
+import io, uuid
 from .documents import from_base64url, has_form, read_json, require, sha256, to_base64url
 from .signatures import ALGORITHMS, public_key, require_signature
 
@@ -58,8 +58,7 @@ def read_cose_key(data):
     return algorithm, material
 
 def check_client_data(data, form, facts):
-    is_said = has_form(read_json(data.decode()), form, facts) and len(data) <= LONGEST_CLIENT_DATA
-    require(is_said, "the client data is malformed, framed, or of another type, origin or challenge")
+    require(has_form(read_json(data.decode()), form, facts) and len(data) <= LONGEST_CLIENT_DATA, "the client data is malformed, or of another use")
 
 def read_registration(text, origin, rp_id):
     """The key of a browser's answer, and what the log records of it."""
@@ -73,13 +72,12 @@ def read_registration(text, origin, rp_id):
     is_eligible = IS_ELIGIBLE.get(flags & ~EXTENDED ^ ATTESTED)
     require(is_eligible is not None, "nobody was verified, or unsound flags")
     credential_id, begin = take(stream, length), stream.tell()
-    is_named = answer["id"] == answer["rawId"] == to_base64url(credential_id)
-    require(is_named and 1 <= length <= LONGEST_CREDENTIAL_ID, "it names another credential")
+    require(answer["id"] == answer["rawId"] == to_base64url(credential_id) and 1 <= length <= LONGEST_CREDENTIAL_ID, "it names another credential")
     read_cbor(stream)
     cose_key = stream.getvalue()[begin:stream.tell()]
     require((not flags & EXTENDED or isinstance(read_cbor(stream), dict)) and not stream.read(), "bytes are left over")
-    said = {"credential": answer["id"], "aaguid": aaguid.hex(), "backup_eligible": is_eligible}
-    return (*read_cose_key(cose_key), is_eligible), said | {"public_key": to_base64url(cose_key)}
+    said = {"credential": answer["id"], "aaguid": aaguid.hex(), "backup_eligible": is_eligible, "public_key": to_base64url(cose_key)}
+    return (*read_cose_key(cose_key), is_eligible), said | {"model": str(uuid.UUID(bytes=aaguid)), "kind": ("device_bound", "synced")[is_eligible]}
 
 def check_assertion(key, data, client_data, signature, challenge, origin, rp_id):
     check_client_data(client_data, "GetData", {"origin": origin, "challenge": to_base64url(challenge)})

@@ -9,6 +9,7 @@ differ, or that there are fewer than LEAST. A JSON file is one of these:
 - Damaged copies of one file that verifies: {"trust", "base": text, "count", "damage": [[code, edits], ...]}.
 - Damaged copies of one assertion that verifies: {"key": the COSE key, "challenge", "origin", "rp_id", "assertion":
   [authenticator data, client data, signature], "count", "damage": [[the part, edits], ...]}, bytes in base64url.
+- Windows, and whether they are open at some moments: {"windows", "moments": [[seconds since 1970, open], ...]}.
 
 An edit is [where, how many bytes are removed there, the bytes that are put there in base64url]; edits follow each other.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 
 from verifier.documents import from_base64url
-from verifier.evidence import read_trust, verify
+from verifier.evidence import is_open, read_trust, verify
 from verifier.webauthn import check_assertion, read_cose_key
 
 
@@ -87,14 +88,22 @@ def damaged_assertions_of(content):
         yield f"part {part}, damage {edits}", "refused", *found
 
 
+def moments_of(content):
+    for at, first in content["moments"]:
+        yield f"{content['windows']} at {at}", first, is_open(content["windows"], at * 10**9), ""
+
+
 def compare(folder):
     """How many cases of each kind there are, and a line for every one on which the verifiers disagree."""
     counts, disagreements = collections.Counter(), []
     for path in sorted(Path(folder).glob("*.json")):
         content = json.loads(path.read_bytes())
         is_damage = isinstance(content, dict) and "damage" in content
-        kind = "damaged" if is_damage else "bundles"
-        read = cases_of if not is_damage else damaged_assertions_of if "assertion" in content else damaged_files_of
+        is_clock = isinstance(content, dict) and "moments" in content
+        kind = "damaged" if is_damage else "moments" if is_clock else "bundles"
+        read = moments_of if is_clock else cases_of
+        if is_damage:
+            read = damaged_assertions_of if "assertion" in content else damaged_files_of
         before = counts[kind]
         for name, first, second, sentence in read(content):
             counts[kind] += 1
@@ -116,6 +125,7 @@ def main():
     counts, disagreements = compare(given.folder)
     print(*disagreements, sep="\n", end="\n" if disagreements else "")
     print(f"{counts['bundles']} bundles: the verifiers disagree on {len(disagreements)} cases in all")
+    print(f"{counts['moments']} moments were looked at by the clocks of windows")
     print(f"{counts['damaged by the first']} damaged ones were refused by the first, {counts['damaged']} by the second")
     too_few = counts["bundles"] < given.bundles or counts["damaged"] < given.damaged
     if too_few:

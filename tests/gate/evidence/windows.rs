@@ -6,12 +6,14 @@ use countersign::domain::window::{ClosedTime, Window, Windows};
 use countersign::proof::verify::verify;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use crate::evidence::broken_glass::glass;
 use crate::evidence::codes::text;
 use crate::evidence::keys::Keys;
 use crate::evidence::maker::Maker;
 use crate::sample_approval;
+use crate::support::bundles::{case, leave};
 
 fn shows(at: Timestamp, minutes: i64, form: &str) -> String {
     let then = at + SignedDuration::from_mins(minutes);
@@ -75,5 +77,93 @@ fn what_began_outside_of_its_window_is_not_approved() {
         maker.policy.break_glass = glass("group:release-managers", 1);
         let found = verify(text(&maker.make()).as_bytes(), &keys.trust()).unwrap();
         assert!(!found.is_approved() && found.outside_windows().is_some());
+    }
+}
+
+/// Zones with halves of hours, one that is put by half an hour, one that is none, and one in another spelling.
+const ZONES: [&str; 6] = [
+    "Etc/UTC",
+    "Europe/Berlin",
+    "America/St_Johns",
+    "Australia/Lord_Howe",
+    "Europe/Atlantis",
+    "europe/berlin",
+];
+
+/// Windows over midnight and all day, and some in which the sample's rollout lies in one zone or another.
+const HOURS: [(&str, &str); 5] = [
+    ("00:00", "00:00"),
+    ("02:15", "15:01"),
+    ("22:30", "02:45"),
+    ("14:00", "14:01"),
+    ("15:00", "14:00"),
+];
+
+fn window_of(day: &str, (from, to): (&str, &str), time_zone: &str) -> Windows {
+    let days = vec![serde_json::from_value(day.into()).unwrap()];
+    let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+    let open = vec![Window { days, from, to, time_zone: time_zone.to_owned() }];
+    Windows { open, closed: Vec::new() }
+}
+
+fn closed_in(time_zone: &str, (from, to): (&str, &str)) -> Windows {
+    let (calendar, time_zone) = ("moves".to_owned(), time_zone.to_owned());
+    let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+    Windows {
+        open: Vec::new(),
+        closed: vec![ClosedTime { calendar, from, to, time_zone, reason: None }],
+    }
+}
+
+/// What an environment's windows could be, in every zone.
+fn many_windows(closed: [(&str, &str); 2]) -> Vec<Windows> {
+    let mut all = Vec::new();
+    for zone in ZONES {
+        for day in ["sun", "mon", "tue"] {
+            all.extend(HOURS.map(|hours| window_of(day, hours, zone)));
+        }
+        all.extend(closed.map(|times| closed_in(zone, times)));
+    }
+    all
+}
+
+#[test]
+fn both_verifiers_judge_rollouts_by_the_same_clocks() {
+    let keys = Keys::new();
+    let closed =
+        [("2026-11-24T14:00", "2026-11-24T14:01"), ("2026-11-24T15:00", "2026-11-25T00:00")];
+    let judged = many_windows(closed).into_iter().map(|windows| {
+        let mut maker = Maker::short(&keys);
+        let name = serde_json::to_string(&windows).unwrap();
+        maker.policy.windows = windows;
+        case(&name, text(&maker.make()).as_str(), &keys.trust())
+    });
+    let cases: Vec<Value> = judged.collect();
+    let approved = cases.iter().filter(|case| case["verdict"] == "approved").count();
+    assert!(approved >= 10 && cases.len() >= approved + 50, "{approved} of {}", cases.len());
+    leave("windows", &cases.into());
+}
+
+/// Every some minutes around the moments at which clocks are put forward and back.
+#[test]
+fn both_verifiers_read_the_same_clocks() {
+    let changes = [
+        "2026-03-29T01:00:00Z",
+        "2026-10-25T01:00:00Z",
+        "2026-04-04T15:00:00Z",
+        "2026-11-01T04:30:00Z",
+    ];
+    let around = |change: &str| {
+        let change: Timestamp = change.parse().unwrap();
+        (-40..40).map(move |place| change + SignedDuration::from_secs(place * 431))
+    };
+    let moments: Vec<Timestamp> = changes.into_iter().flat_map(around).collect();
+    for windows in many_windows([
+        ("2026-03-29T02:10", "2026-03-29T03:00"),
+        ("2026-10-25T02:00", "2026-10-25T02:59"),
+    ]) {
+        let judged = moments.iter().map(|at| json!([at.as_second(), windows.is_open(*at)]));
+        let judged: Vec<Value> = judged.collect();
+        leave("clocks", &json!({"windows": windows, "moments": judged}));
     }
 }
