@@ -1,4 +1,4 @@
-// Signing an explanation of a change that no approval explains.
+// Signing an explanation: of a change without approval, or of a glass that somebody else broke.
 
 import { post } from "./ceremony.js";
 import { canSign, showRefusal, signStatement } from "./signing.js";
@@ -12,12 +12,13 @@ async function explain(event) {
   const message = form.querySelector(".message");
   const entry = Number(form.dataset.entry);
   const explanation = form.elements.explanation.value.trim();
+  const place = `${form.getAttribute("action")}/${entry}`;
   button.disabled = true;
   try {
-    // Nothing is signed but the explanation that stands in the form.
+    // Nothing is signed but the words that stand in the form.
     const isShown = ({ predicate }) => predicate.entry === entry && predicate.explanation === explanation;
-    const { signed } = await signStatement(message, `/drift/${entry}/statements`, { explanation }, isShown);
-    await post(`/drift/${entry}/explanations`, signed);
+    const { signed } = await signStatement(message, `${place}/statements`, { explanation }, isShown);
+    await post(`${place}/${form.closest("[data-signed]").dataset.signed}`, signed);
     location.reload();
   } catch (error) {
     showRefusal(message, error, "sign an explanation", page.dataset.signIn);

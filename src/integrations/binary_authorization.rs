@@ -173,19 +173,21 @@ impl BinaryAuthorization {
         Self { settings, http, credentials }
     }
 
-    /// Has the image attested for this attestor, unless it is already: what its occurrence is called.
+    /// Has the image attested for the attestor of this environment, unless it is already: what its occurrence is called.
     ///
     /// # Errors
-    /// [`AttestationError::Refused`] where this gate has no such attestor any more, or Google refuses.
+    /// [`AttestationError::Refused`] where the environment has no such attestor any more, or Google refuses.
     pub async fn attest(
         &self,
+        environment: &str,
         note: &NoteName,
         image: &ImageReference,
     ) -> Result<String, AttestationError> {
-        let configured = self.settings.attestors.values().find(|one| one.note == *note);
+        // Two environments may share a note, each with a key of its own.
+        let configured = self.settings.attestors.get(environment).filter(|one| one.note == *note);
         let configured = configured.ok_or_else(|| {
             AttestationError::Refused(format!(
-                "what was signed asks for an attestation for {note}, and this gate's configuration has no such attestor: write it again as it was, and ask again"
+                "what was signed asks for an attestation for {note}, and this gate's configuration has no such attestor for {environment}: write it again as it was, and ask again"
             ))
         })?;
         let text = payload(image).map_err(|error| AttestationError::Refused(error.to_string()))?;

@@ -44,19 +44,14 @@ const ASSETS: [Asset; 15] = [
         content: include_str!("../../templates/batch.js"),
     },
     Asset {
-        name: "drift.js",
-        media_type: JAVASCRIPT,
-        content: include_str!("../../templates/drift.js"),
-    },
-    Asset {
         name: "environments.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/environments.js"),
     },
     Asset {
-        name: "exceptions.js",
+        name: "explain.js",
         media_type: JAVASCRIPT,
-        content: include_str!("../../templates/exceptions.js"),
+        content: include_str!("../../templates/explain.js"),
     },
     Asset {
         name: "intervene.js",

@@ -59,7 +59,9 @@ pub(super) async fn attest(
     authorised: &Authorised,
     note: &NoteName,
 ) -> Result<Turn, GateError> {
-    let attesting = worker.outside.attestors.attest(note, &authorised.deployment().image);
+    let deployment = authorised.deployment();
+    let attestors = &worker.outside.attestors;
+    let attesting = attestors.attest(&deployment.environment, note, &deployment.image);
     match keeping_the_lease(worker, job, attesting).await {
         Ok(occurrence) => {
             tracing::info!(approval = %job.approval, occurrence, "the image is attested");
