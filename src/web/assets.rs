@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 15] = [
+const ASSETS: [Asset; 14] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",

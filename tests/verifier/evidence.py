@@ -11,6 +11,7 @@ LARGEST_FILE, MOST_IN_BATCH, RUN, RULES = 4 * 1024**2, 32, "countersign/workflow
 LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN, DAYS = 30 * 10**9, 300 * 10**9, 900 * 10**9, "mon tue wed thu fri sat sun".split()
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
+TIME_ZONES = zoneinfo.available_timezones()
 CODES = dict(line.split(" ", 1) for line in pathlib.Path(__file__).with_name("codes.txt").read_text().splitlines())
 
 def read_trust(data):
@@ -96,7 +97,7 @@ def of_log(case):
 def of_requester(case):
     yield "requester_mismatch"
     asked, requester, is_rules = case.deployment, case.deployment["requester"], case.deployment["schema"] == RULES
-    (token, key), run = map(case.file["requester"].get, ("token", "key")), asked.get("repository", {"id": None})
+    token, key, run = *map(case.file["requester"].get, ("token", "key")), asked.get("repository", {"id": None})
     # Of a run and of a change of the rules the gate says who asked; nothing else is asked for without a token.
     require((asked["schema"] == RUN or is_rules) == (token is None), "a token is missing, or there where none can be")
     facts = asked | run | {"issuer_url": f"https://{asked.get('host')}", "key": f"github-webhook:{run['id']}"}
@@ -154,8 +155,7 @@ def of_keys(case):
     trust, login = case.trust, case.trust["login"]
     for one in case.keys:
         one.material, said = webauthn.read_registration(one.registration, trust["origin"], trust["rp_id"])
-        claims = signatures.part_of(one.id_token, 1)
-        require(has_form(claims, "EnrolmentClaims", vars(one)), "its sign-in is for another registration")
+        require(has_form(claims := signatures.part_of(one.id_token, 1), "EnrolmentClaims", vars(one)), "its sign-in is for another registration")
         vars(one).update(said, person={"issuer": claims["iss"], "subject": claims["sub"]}, kept=kept(vars(one)))
         require(has_form(one.entered.record, "Registered", vars(one)), "another one was recorded")
         is_end = not one.ended or one.ended.index > one.entered.index and has_form(one.ended.record, "Revocation", vars(one))
@@ -273,8 +273,8 @@ def of_outcome(case):
     requester, claims, accounts = asked["requester"], asked["requester"]["claims"], policy.get("github_accounts", {})
     acts_for = [rule["acts_for"] for rule in policy["requesters"] if "acts_for" in rule and admits(rule, requester)]
     behind = [{"issuer": one["directory"], "subject": claims[one["claim"]]} for one in acts_for]
-    issued = {"issuer": claims.get("issued_by_issuer"), "subject": claims.get("issued_by_subject")}
-    behind += [issued] * (requester["issuer"] == "agent-credential")
+    if requester["issuer"] == "agent-credential":
+        behind.append({"issuer": claims.get("issued_by_issuer"), "subject": claims.get("issued_by_subject")})
     started = [accounts.get(str(asked[name]["id"])) for name in ("actor", "triggering_actor") if name in asked]
     has_asked = lambda person: person in behind or person["subject"] in started
     shipped, said = asked.get("shipped", {"accounts": []}), [claims.get(name) for name in ("repository_id", "sha", "actor_id")]
@@ -306,13 +306,13 @@ def is_met(rules, people):
 def is_open(windows, at):
     """Whether it is open at a moment, by the clocks of the places that the windows and closed times name."""
     opened, closed = windows.get("open", []), windows.get("closed", [])
-    if not {one["time_zone"] for one in opened + closed} <= zoneinfo.available_timezones():
+    if not {one["time_zone"] for one in opened + closed} <= TIME_ZONES:
         return False
     shown = lambda one: datetime.datetime.fromtimestamp(at // 10**9, zoneinfo.ZoneInfo(one["time_zone"]))
     # In minutes, around the week.
     minutes = lambda clock: int(clock[:2]) * 60 + int(clock[3:])
-    begins = lambda one, day: DAYS.index(day) * 1440 + minutes(one["from"])
-    since = lambda one, day: (shown(one).weekday() * 1440 + minutes(shown(one).isoformat()[11:16]) - begins(one, day)) % 10080
+    now = lambda one: shown(one).weekday() * 1440 + minutes(shown(one).isoformat()[11:16])
+    since = lambda one, day: (now(one) - DAYS.index(day) * 1440 - minutes(one["from"])) % 10080
     lasts = lambda one: (minutes(one["to"]) - minutes(one["from"])) % 1440 or 1440
     is_closed = any(one["from"] <= shown(one).isoformat()[:16] < one["to"] for one in closed)
     return not is_closed and (not opened or any(since(one, day) < lasts(one) for one in opened for day in one["days"]))
