@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::freezing::{freeze, production};
-use crate::notices::scene::{calls_of, with};
+use crate::notices::scene::{calls_of, heard, with};
 use crate::support::gate::{Engine, Gate, on_both_engines};
 use crate::support::process::countersign;
 use crate::windows::{until_closed, window};
@@ -52,7 +52,7 @@ pub async fn review(person: &mut Approver, entry: u64, words: &str) -> Result<Va
 async fn the_glass_goes_through_freezes_and_windows(engine: Engine) {
     let hook = "[[webhook]]\nname = \"all\"\nurl = \"SANDBOX/receiver/all\"\nsecret_file = \"webhook-secret\"\nevents = [\"exception.opened\", \"exception.closed\"]\n";
     let gate =
-        Gate::start_with(engine, |config| with(hook, false)(glass(BOB)(config) + &window(30, 120)))
+        Gate::start_with(engine, |config| with(hook, true)(glass(BOB)(config) + &window(30, 120)))
             .await;
     gate.ready_delay(0).await;
     let mut alice = gate.approver("alice").await;
@@ -109,6 +109,16 @@ async fn the_glass_goes_through_freezes_and_windows(engine: Engine) {
     assert_eq!(events, ["exception.opened", "exception.closed"]);
     assert_eq!(told[0].payload["data"]["url"], gate.url("/exceptions"));
     assert_eq!(told[0].payload["data"]["person"]["subject"], "u-bob");
+    // The channel is told in words, with a link to where it is signed for.
+    let link = format!("<{}|Open it>", gate.url("/exceptions"));
+    for words in ["Bob Brandt broke the glass for", "Alice Adler signed for the glass"] {
+        gate.until(words, async || {
+            let told = heard(&gate, "slack").await;
+            let mut texts = told.iter().map(|one| one.payload["text"].as_str().unwrap());
+            texts.any(|text| text.contains(words) && text.contains(&link))
+        })
+        .await;
+    }
     gate.finish().await;
 }
 
