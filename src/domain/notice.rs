@@ -201,8 +201,10 @@ impl About<'_> {
         format!("{deployment} is {status}: {name} {word}.")
     }
 
+    /// Who it was, by the name of the directory where the entry has it: a subject is often a mere number.
     fn who(&self) -> String {
-        self.record.party().unwrap_or("Somebody").to_owned()
+        let name = self.record.data["by_name"].as_str().filter(|name| !name.is_empty());
+        name.or_else(|| self.record.party()).unwrap_or("Somebody").to_owned()
     }
 }
 

@@ -14,7 +14,6 @@ use std::time::Duration;
 use countersign::cli::demo::approver::Approver;
 use serde_json::{Value, json};
 
-use crate::support::cloud_run::fault_at;
 use crate::support::gate::{Answer, Engine, Gate, NEW_SERVICE, send};
 use crate::support::postgres;
 use crate::support::process::{GateProcess, free_port};
@@ -198,12 +197,12 @@ async fn refuses_and_goes_on(engine: Engine, fault: Fault) {
     let plan = scene.gate.signed(&rolling).await;
     let pending = scene.asked().await;
     scene.gate.clear_journal().await;
-    let held = json!({"kind": "delay", "milliseconds": 1500});
-    let held = scene.gate.fault(fault_at("GET", "/services/", 1, held)).await;
+    let held = scene.gate.hold("GET", 1).await;
     scene.alice.approve(&rolling).await.unwrap();
     scene.gate.until_hit(held).await;
     let signed = scene.sign(&pending).await;
     fault.begin(&mut scene).await;
+    scene.gate.no_faults().await;
 
     if fault == Fault::NoHead {
         // It is noticed at the next look, before which a decision may still be recorded.

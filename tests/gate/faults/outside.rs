@@ -136,11 +136,11 @@ async fn a_service_that_is_deleted(engine: Engine) {
             let refused = json!({"kind": "status", "code": 400, "message": "No."});
             scene.gate.fault(Write::Step(1).fault(refused)).await;
         }
-        let slow = json!({"kind": "delay", "milliseconds": 1000});
-        let held = scene.gate.fault(write.fault(slow)).await;
+        let held = scene.gate.fault(write.fault(json!({"kind": "hold"}))).await;
         scene.alice.approve(&id).await.unwrap();
         scene.gate.until_hit(held).await;
         scene.delete(SERVICE).await;
+        scene.gate.no_faults().await;
         let ended = scene.ended(&id, signed).await;
         ended.assert(status, words);
         scene.finish().await;
