@@ -4,10 +4,9 @@ import base64, datetime, decimal, functools, hashlib, json, pathlib, re
 
 encode_scalar = json.JSONEncoder(ensure_ascii=False).encode
 sha256 = lambda *parts: hashlib.sha256(b"".join(parts)).digest()
-digest_of = lambda text: sha256(text.encode()).hex()
+digest_of = lambda fact: sha256((fact if isinstance(fact, str) else canonical(fact)).encode()).hex()
 to_base64url = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 all_differ = lambda values: len({*(values := list(values))}) == len(values)
-thumbprint = lambda key_text: to_base64url(sha256(key_text.encode()))
 
 def require(holds, detail=""):
     """Raises a ValueError if something does not hold: the check that has begun, has failed."""
@@ -33,11 +32,10 @@ def canonical(value, deepest=127):
     if type(value) not in (int, float):
         return encode_scalar(value)
     # As ECMAScript writes it (Number::toString). Python gives the same shortest digits.
-    number = float(value)
+    number = float(value) or 0.0
     require(abs(number) < float("inf"), "a number is beyond every double")
-    if not 1e-6 <= abs(number) < 1e21:
-        return repr(number).replace("e-0", "e-") if number else "0"
-    return format(decimal.Decimal(repr(number)).normalize(), "f")
+    is_plain = number == 0 or 1e-6 <= abs(number) < 1e21
+    return format(decimal.Decimal(repr(number)).normalize(), "f") if is_plain else repr(number).replace("e-0", "e-")
 
 def from_base64url(text, form="base64url"):
     """The bytes of base64url without padding, or of another form of base64, in its one spelling."""
@@ -46,23 +44,19 @@ def from_base64url(text, form="base64url"):
 
 def nanoseconds(text):
     """A time in its one spelling: no offset but Z, no zero at the end of a fraction."""
-    parts = re.fullmatch(r"((?!0000|9999)\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,8}[1-9]))?Z", text, re.ASCII)
-    require(parts, "this is no time")
-    since = datetime.datetime(*map(int, parts.groups()[:6])) - datetime.datetime(1970, 1, 1)
-    return (since.days * 86400 + since.seconds) * 10**9 + int((parts[7] or "0").ljust(9, "0"))
+    require(parts := re.fullmatch(r"((?!0000|9999)\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,8}[1-9]))?Z", text, re.ASCII), "this is no time")
+    whole = datetime.datetime(*map(int, parts.groups()[:6]), tzinfo=datetime.UTC).timestamp()
+    return int(whole) * 10**9 + int((parts[7] or "0").ljust(9, "0"))
 
 # A form is a function, or each kind of object that it may be: the forms of its members, and those that it needs.
 FORMS = {"any": lambda value: True, "given": lambda value: value is not None, "text": str.__instancecheck__, "bytes": bytes.__instancecheck__}
 FORMS["time"] = lambda value: type(value) is str and nanoseconds(value) is not None
-OF_FACT = {"$": lambda fact: fact, "#": digest_of, "%": thumbprint}
-is_in = lambda numbers: lambda value: type(value) is int and value in numbers
-is_like = lambda pattern: lambda value: isinstance(value, str | int | float | None) and bool(pattern.fullmatch(canonical(value)))
-for line in pathlib.Path(__file__).with_name("shapes.txt").read_text().splitlines():
-    name, *words = line.split()
+OF_FACT = {"$": lambda fact: fact, "#": digest_of, "%": lambda text: to_base64url(sha256(text.encode()))}
+for name, *words in map(str.split, pathlib.Path(__file__).with_name("shapes.txt").read_text().splitlines()):
     if words[0] == "from":
-        FORMS[name] = is_in(range(int(words[1]), int(words[3]) + 1))
+        FORMS[name] = lambda value, numbers=range(int(words[1]), int(words[3]) + 1): type(value) is int and value in numbers
     elif words[0] == "=":
-        FORMS[name] = is_like(re.compile(words[1], re.ASCII | re.DOTALL))
+        FORMS[name] = lambda value, like=re.compile(words[1], re.A | re.S): isinstance(value, str | int | float | None) and bool(like.fullmatch(canonical(value)))
     elif name != "#":
         members = {"...?": "never"} | dict(word.split(":", 1) for word in words)
         FORMS.setdefault(name, []).append(({member.rstrip("?"): form for member, form in members.items()}, {member for member in members if member[-1] != "?"}))
@@ -87,6 +81,5 @@ def has_form(value, form, facts={}):
 @functools.lru_cache(maxsize=256)
 def read(text, form):
     """The value of a JSON text that is in its canonical spelling and of this form. Nobody changes it."""
-    value = read_json(text)
-    require(canonical(value) == text and has_form(value, form), f"the {form.lower()} has another form or spelling")
+    require(canonical(value := read_json(text)) == text and has_form(value, form), f"the {form.lower()} has another form or spelling")
     return value

@@ -1,7 +1,6 @@
 """What keys sign: tokens (RFC 7515 to 7518, 7638, 8037), checkpoints and entries of the log (RFC 6962)."""
 
-import functools, re
-from types import SimpleNamespace as Namespace
+import functools, re, types
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from .documents import from_base64url, has_form, nanoseconds, read, read_json, require, sha256
@@ -77,15 +76,14 @@ def root_of_path(leaf, index, size, path):
     require(index < size and (size > 1) == bool(path), "its inclusion proof is of another place")
     if size == 1:
         return leaf
-    split, sibling = 1 << ((size - 1).bit_length() - 1), path[-1]
+    split, sibling = 1 << (size - 1).bit_length() - 1, path[-1]
     if index < split:
         return sha256(b"\1", root_of_path(leaf, index, split, path[:-1]), sibling)
     return sha256(b"\1", sibling, root_of_path(leaf, index - split, size - split, path[:-1]))
 
 def read_entry(member):
-    """An entry of the log, with what leads from it to the root and what is signed of it."""
-    index, record, nodes = member["index"], read(member["record"], "Record"), [*map(bytes.fromhex, member["inclusion"])]
+    index, record, inclusion = member["index"], read(member["record"], "Record"), [*map(bytes.fromhex, member["inclusion"])]
     salt, previous_root, signature = (bytes.fromhex(member[name]) for name in ("salt", "previous_root", "signature"))
     leaf = sha256(b"\0", hashed := sha256(salt, member["record"].encode()))
-    message = b"countersign ledger entry v1\0" + index.to_bytes(8) + previous_root + leaf
-    return Namespace(index=index, record=record, at=nanoseconds(record["at"]), hash=hashed, leaf=leaf, inclusion=nodes, signed=(signature, message))
+    signed = signature, b"countersign ledger entry v1\0" + index.to_bytes(8) + previous_root + leaf
+    return types.SimpleNamespace(index=index, record=record, at=nanoseconds(record["at"]), hash=hashed, leaf=leaf, inclusion=inclusion, signed=signed)
