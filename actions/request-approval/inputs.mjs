@@ -12,8 +12,7 @@ export function readInputs(environment) {
   const request = withoutAbsent({
     environment: required('environment'),
     subject: withoutAbsent({
-      kind: 'deployment',
-      service: required('service'),
+      ...readTarget(optional, required),
       image: required('image'),
       template: readTemplate(optional('template')),
       steps: readSteps(optional('steps')),
@@ -38,7 +37,7 @@ export function readInputs(environment) {
 }
 
 /**
- * One attempt of one job asks once for one image on one service. A re-run is a
+ * One attempt of one job asks once for one image on one service or Cloud Run job. A re-run is a
  * new attempt and asks anew; a step repeated within the attempt finds the
  * approval that the first one made. The texts are left out on purpose: the gate
  * answers 422 when they differ, rather than asking people twice.
@@ -54,11 +53,21 @@ function deriveKey(environment, request) {
     attempt,
     environment.GITHUB_JOB ?? '',
     request.environment,
-    request.subject.service,
+    request.subject.service ?? request.subject.job,
     request.subject.image,
   ];
   const digest = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
   return `github-${run}-${attempt}-${digest.slice(0, 32)}`;
+}
+
+/** A service to roll out to, or a job of Cloud Run to run once. */
+function readTarget(optional, required) {
+  const job = optional('job');
+  if (job === undefined) return { kind: 'deployment', service: required('service') };
+  for (const name of ['service', 'steps', 'after']) {
+    if (optional(name) !== undefined) throw wrong('job', `stands beside ${name}, which a job has not: give one of them.`);
+  }
+  return { kind: 'job_execution', job };
 }
 
 function readTemplate(text) {

@@ -22,7 +22,7 @@ export function announce(approval, request) {
   annotate('notice', 'Approval asked for', `${approval.url} (short code ${approval.short_code ?? 'none'})`);
   appendSummary(block('Approval asked for', link(approval), [
     ['Environment', html(request.environment)],
-    ['Service', code(request.subject.service)],
+    request.subject.job ? ['Job', code(request.subject.job)] : ['Service', code(request.subject.service)],
     ['Image', code(request.subject.image)],
     ['Reason', html(request.reason)],
     ['Deployment digest', code(approval.deployment_digest)],
@@ -58,6 +58,7 @@ export async function conclude(gate, approval, signal) {
     revision: rollout.revision,
     'service-url': rollout.uri,
     traffic: rollout.traffic ? JSON.stringify(rollout.traffic) : '',
+    ...(approval.execution && { execution: approval.execution.execution }),
     'decided-by': decidedBy,
     'decided-at': decidedAt,
     evidence,
@@ -69,6 +70,7 @@ export async function conclude(gate, approval, signal) {
     ['Revision', code(rollout.revision)],
     ['Service address', html(rollout.uri)],
     ['Traffic', html((rollout.traffic ?? []).map(({ revision, percent }) => `${revision}: ${percent} %`).join(', '))],
+    ['Execution', code(approval.execution?.execution)],
     ['Evidence', code(evidence)],
   ]));
   if (approval.status !== 'succeeded') {

@@ -6,25 +6,24 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::api::body::{Object, read_body};
+use crate::api::freeze::{freeze, freeze_action, freeze_job};
 use crate::api::problem::{Problem, sentence};
-use crate::api::shipped::shipped_by;
 use crate::app::App;
 use crate::domain::action_request::ActionRequest;
 use crate::domain::batch::AskedBatch;
 use crate::domain::canonical::to_canonical_json;
-use crate::domain::deployment::Commit;
 use crate::domain::digest::Digest;
-use crate::domain::ids::ApprovalId;
+use crate::domain::image::ImageReference;
+use crate::domain::job::JobRequest;
 use crate::domain::plan::{AskedStep, InvalidSteps, OnFailure, StepPlan};
 use crate::domain::policy::Policy;
-use crate::domain::request::{DeploymentRequest, Occasion, RequestRefusal};
-use crate::domain::subject::{FrozenSubject, Link};
+use crate::domain::request::{DeploymentRequest, RequestRefusal};
+use crate::domain::subject::Link;
 use crate::domain::words::Words;
-use crate::gate::request::{Attempt, create, find_earlier, requester_of};
+use crate::gate::request::{Attempt, create, find_earlier};
 use crate::gate::{GateError, refusals};
-use crate::integrations::cloud_run::check_template;
+use crate::integrations::cloud_run::{TemplateError, check_execution_template, check_template};
 use crate::integrations::workload_oidc::VerifiedRequester;
-use crate::randomness;
 use crate::storage::{CommitAtGitHub, StoredApproval};
 
 /// The longest idempotency key, in bytes.
@@ -94,6 +93,20 @@ enum AskSubject {
         #[schema(example = "apr_i5u27zvtvwpxjhobtsxw5mzxxm")]
         after: Option<String>,
     },
+    /// One execution of a Cloud Run job.
+    JobExecution {
+        /// `projects/P/locations/R/jobs/J`.
+        #[schema(example = "projects/demo/locations/europe-west1/jobs/migrate")]
+        job: String,
+        /// The image by digest, which the job has from then on.
+        #[schema(
+            example = "europe-docker.pkg.dev/demo/app/web@sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
+        )]
+        image: String,
+        /// Changes of the execution template, as the Cloud Run Admin API v2 writes it.
+        #[schema(value_type = Option<Object>)]
+        template: Option<Value>,
+    },
     /// An act of whoever asks, with a tool that the environment declares.
     Action {
         /// The tool, by its declared name.
@@ -115,6 +128,8 @@ enum AskSubject {
 pub enum Asked {
     /// A rollout.
     Deployment(DeploymentRequest),
+    /// One execution of a job.
+    JobExecution(JobRequest),
     /// An act.
     Action(ActionRequest),
 }
@@ -124,6 +139,7 @@ impl Asked {
     pub fn check_contents(&self, policy: &Policy) -> Result<(), RequestRefusal> {
         match self {
             Self::Deployment(request) => request.check_contents(policy),
+            Self::JobExecution(request) => request.check_contents(policy),
             Self::Action(request) => request.check_contents(policy),
         }
     }
@@ -168,6 +184,7 @@ pub async fn ask(
     }
     let subject = match request_of(body)? {
         Asked::Deployment(request) => freeze(app, &request, policy, verified).await?,
+        Asked::JobExecution(request) => freeze_job(app, &request, policy, verified).await?,
         Asked::Action(request) => freeze_action(app, &request, policy, verified)?,
     };
     let (stored, is_new) = create(&app.storage, &attempt, subject, policy, app.now()).await?;
@@ -248,42 +265,46 @@ fn request_of(ask: AskBody) -> Result<Asked, Problem> {
         links: links.map(|Object(AskLink { title, url })| Link { title, url }).collect(),
         expires_in: ask.expires_in.map(|value| duration_of(&value)).transpose()?,
     };
-    let (service, image, template, steps, on_failure, after) = match ask.subject.0 {
+    let image_of = |image: String| {
+        image.parse::<ImageReference>().map_err(|error| invalid("image_not_by_digest", &error))
+    };
+    let checked = |template: Option<Value>, check: TemplateCheck| {
+        let checked = template.map(|template| check(&template)).transpose();
+        checked.map_err(|error| invalid("invalid_template", &error))
+    };
+    Ok(match ask.subject.0 {
         AskSubject::Deployment { service, image, template, steps, on_failure, after } => {
-            (service, image, template, steps, on_failure, after)
+            let steps: Option<Result<Vec<StepPlan>, InvalidSteps>> =
+                steps.map(|steps| steps.into_iter().map(AskedStep::plan).collect());
+            let template = checked(template, check_template)?;
+            let after = after.map(|id| id.parse()).transpose();
+            Asked::Deployment(DeploymentRequest {
+                service: service.parse().map_err(|error| invalid("invalid_service", &error))?,
+                image: image_of(image)?,
+                template,
+                steps: steps.transpose().map_err(|error| invalid("invalid_steps", &error))?,
+                on_failure,
+                after: after.map_err(|error| invalid("invalid_after", &error))?,
+                words,
+            })
+        }
+        AskSubject::JobExecution { job, image, template } => {
+            let template = checked(template, check_execution_template)?;
+            Asked::JobExecution(JobRequest {
+                job: job.parse().map_err(|error| invalid("invalid_job", &error))?,
+                image: image_of(image)?,
+                template,
+                words,
+            })
         }
         AskSubject::Action { tool, arguments, summary, effect, undo } => {
-            return Ok(Asked::Action(ActionRequest {
-                tool,
-                arguments,
-                summary,
-                effect,
-                undo,
-                words,
-            }));
+            Asked::Action(ActionRequest { tool, arguments, summary, effect, undo, words })
         }
-    };
-    let steps: Option<Result<Vec<StepPlan>, InvalidSteps>> =
-        steps.map(|steps| steps.into_iter().map(AskedStep::plan).collect());
-    let template = match template {
-        Some(template) => {
-            Some(check_template(&template).map_err(|error| invalid("invalid_template", &error))?)
-        }
-        None => None,
-    };
-    Ok(Asked::Deployment(DeploymentRequest {
-        service: service.parse().map_err(|error| invalid("invalid_service", &error))?,
-        image: image.parse().map_err(|error| invalid("image_not_by_digest", &error))?,
-        template,
-        steps: steps.transpose().map_err(|error| invalid("invalid_steps", &error))?,
-        on_failure,
-        after: after
-            .map(|id| id.parse())
-            .transpose()
-            .map_err(|error| invalid("invalid_after", &error))?,
-        words,
-    }))
+    })
 }
+
+/// Reads a template of the kind that the subject has.
+type TemplateCheck = fn(&Value) -> Result<Value, TemplateError>;
 
 /// Whole seconds as a number, or a duration as text: `8h`, `30m`, `PT8H`.
 fn duration_of(value: &Value) -> Result<SignedDuration, Problem> {
@@ -306,56 +327,6 @@ fn days_of(text: &str) -> Option<SignedDuration> {
     span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
 }
 
-/// Reads the running service and freezes the request against it. Nothing is stored here.
-async fn freeze(
-    app: &App,
-    request: &DeploymentRequest,
-    policy: &Policy,
-    verified: &VerifiedRequester,
-) -> Result<FrozenSubject, Problem> {
-    let requester = requester_of(verified);
-    request.check(policy, &requester)?;
-    let observed = app.cloud_run.observe_service(&request.service).await?;
-    let id = ApprovalId::from_random(randomness::bytes());
-    let place = (&request.service, observed.as_ref());
-    let shipped = shipped_by(app, policy, place, verified).await?;
-    let commit = commit_of(app, verified).await;
-    let audience = &app.relying_party.origin;
-    let occasion = Occasion { id, audience, commit, shipped, requested_at: verified.verified_at() };
-    let frozen = request
-        .freeze(policy, observed.as_ref(), requester, occasion)
-        .map_err(|error| Problem::from(GateError::from(error)))?;
-    if let Some(deployment) = frozen.deployment() {
-        check_template(&deployment.proposed).map_err(|error| {
-            Problem::from(RequestRefusal::Template {
-                field: error.path,
-                problem: format!("{} (in the template with your changes merged in)", error.problem),
-            })
-        })?;
-    }
-    Ok(frozen)
-}
-
-/// Freezes an act. Nothing outside is asked: what it does is not the gate's to look at.
-fn freeze_action(
-    app: &App,
-    request: &ActionRequest,
-    policy: &Policy,
-    verified: &VerifiedRequester,
-) -> Result<FrozenSubject, Problem> {
-    let id = ApprovalId::from_random(randomness::bytes());
-    let audience = &app.relying_party.origin;
-    let occasion = Occasion {
-        id,
-        audience,
-        commit: None,
-        shipped: None,
-        requested_at: verified.verified_at(),
-    };
-    let frozen = request.freeze(policy, requester_of(verified), &occasion);
-    frozen.map_err(|error| GateError::from(error).into())
-}
-
 /// The commit at which GitHub is shown what becomes of a request: that of a job of GitHub's own, whose
 /// repository is pinned.
 fn commit_at_github(app: &App, verified: &VerifiedRequester) -> Option<CommitAtGitHub> {
@@ -365,19 +336,4 @@ fn commit_at_github(app: &App, verified: &VerifiedRequester) -> Option<CommitAtG
     let run = claim("run_id").and_then(|run| run.parse().ok());
     let is_of_github = app.workloads.is_github(verified.issuer_name());
     (is_of_github && github.knows(repository)).then_some(CommitAtGitHub { repository, sha, run })
-}
-
-/// What GitHub says of the commit that the token names. Context only: without an answer the
-/// deployment is frozen without it.
-async fn commit_of(app: &App, verified: &VerifiedRequester) -> Option<Commit> {
-    let github = app.github.as_ref()?;
-    let claim = |name: &str| verified.claim(name).and_then(Value::as_str);
-    let (repository_id, sha) = claim("repository_id").zip(claim("sha"))?;
-    match github.commit(repository_id, sha).await {
-        Ok(commit) => Some(commit),
-        Err(error) => {
-            tracing::warn!(%error, repository_id, sha, "the commit could not be read; the page shows none");
-            None
-        }
-    }
 }

@@ -10,6 +10,7 @@ pub mod environments;
 pub mod events;
 pub mod evidence;
 pub mod exceptions;
+mod freeze;
 pub mod github;
 pub mod grants;
 pub mod health;

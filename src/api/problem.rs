@@ -136,6 +136,8 @@ impl From<RequestRefusal> for Problem {
                 StatusCode::CONFLICT
             }
             RequestRefusal::ServiceNotCovered { .. }
+            | RequestRefusal::JobNotCovered { .. }
+            | RequestRefusal::JobMissing(_)
             | RequestRefusal::ImageNotAllowed { .. }
             | RequestRefusal::CommitsUnknown { .. }
             | RequestRefusal::Text { .. }

@@ -17,6 +17,14 @@ use crate::gate::served::served_commit;
 use crate::integrations::github::commits::{Range, Unattributed};
 use crate::integrations::workload_oidc::VerifiedRequester;
 
+/// What ran before, as far as an approval can say which commit that was.
+pub(super) enum Before<'a> {
+    /// These revisions of a service serve.
+    Serves(&'a ServiceName, &'a ObservedService),
+    /// No approval says it, and why.
+    Unsaid(String),
+}
+
 /// Who had a hand in what this request ships; none where nobody asks.
 ///
 /// # Errors
@@ -24,7 +32,7 @@ use crate::integrations::workload_oidc::VerifiedRequester;
 pub(super) async fn shipped_by(
     app: &App,
     policy: &Policy,
-    (service, observed): (&ServiceName, Option<&ObservedService>),
+    before: Before<'_>,
     verified: &VerifiedRequester,
 ) -> Result<Option<Shipped>, Problem> {
     if policy.separation.is_none() {
@@ -38,7 +46,7 @@ pub(super) async fn shipped_by(
     let (github, job) = named.ok_or_else(|| {
         unknown("the token is of no job of GitHub Actions: ask from one".to_owned())
     })?;
-    let since = since(app, policy, (service, observed), job.repository).await?;
+    let since = since(app, policy, before, job.repository).await?;
     let range = Range { since, ..job };
     match github.shipped(&range).await {
         Ok(shipped) => Ok(Some(shipped)),
@@ -77,7 +85,7 @@ fn is_commit(sha: &str) -> bool {
 async fn since(
     app: &App,
     policy: &Policy,
-    (service, observed): (&ServiceName, Option<&ObservedService>),
+    before: Before<'_>,
     repository: u64,
 ) -> Result<BTreeSet<String>, Problem> {
     let bases = policy.separation.as_ref().map(|rules| &rules.bases);
@@ -89,10 +97,12 @@ async fn since(
         environment: policy.environment.clone(),
         why,
     };
-    let Some(observed) = observed else {
-        let why =
-            || format!("{service} is new, so that all commits before this one would count: {say}");
-        return Ok(BTreeSet::from([base.cloned().ok_or_else(|| unknown(why()))?]));
+    let (service, observed) = match before {
+        Before::Serves(service, observed) => (service, observed),
+        Before::Unsaid(why) => {
+            let base = base.cloned().ok_or_else(|| unknown(format!("{why}: {say}")))?;
+            return Ok(BTreeSet::from([base]));
+        }
     };
     let mut since = BTreeSet::new();
     for share in observed.serving.iter().filter(|share| share.percent > 0) {

@@ -17,8 +17,8 @@ use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Requester;
 
 pub use environment::{EnvironmentList, EnvironmentView, RulesInForceView};
-use rollout::rollout_of;
-pub use rollout::{CheckView, RolloutView, Share};
+pub use rollout::{CheckView, ExecutionView, RolloutView, Share};
+use rollout::{execution_of, rollout_of};
 pub use subject::{RuleChangeView, StepView, SubjectView};
 
 /// One approval.
@@ -76,6 +76,9 @@ pub struct ApprovalView {
     pub decisions: Vec<DecisionView>,
     /// How the rollout goes or went; absent until it begins.
     pub rollout: Option<RolloutView>,
+    /// The execution of a job; absent until it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionView>,
     /// What keeps the rollout from beginning or going on; absent while nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldView>,
@@ -208,6 +211,7 @@ impl ApprovalView {
             rules: rules_of(&approval.policy, Some(approval)),
             decisions: decisions_of(approval),
             rollout: rollout_of(approval),
+            execution: execution_of(approval),
             grant: None,
             grant_refused: None,
             hold: hold_now(approval, freezes, now).as_ref().map(HoldView::from),

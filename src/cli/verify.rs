@@ -20,7 +20,7 @@ use crate::domain::subject::{FrozenSubject, Subject};
 use crate::domain::text::one_line as shown;
 use crate::proof::evidence::Trust;
 use crate::proof::verify::{Cosigned, Decider, Failure, Verified, verify};
-use subject::{describe_action, describe_rollout, describe_rules, describe_run};
+use subject::{describe_action, describe_job, describe_rollout, describe_rules, describe_run};
 
 /// The options of `countersign verify`.
 #[derive(clap::Args)]
@@ -273,6 +273,7 @@ fn describe_subject(lines: &mut Lines, verified: &Verified) {
     lines.add("short code", &asked.short_code());
     match asked.subject() {
         Subject::Deployment(deployment) => describe_rollout(lines, deployment),
+        Subject::JobExecution(execution) => describe_job(lines, execution),
         Subject::Action(action) => describe_action(lines, action),
         Subject::WorkflowRun(run) => describe_run(lines, run),
         Subject::RuleChange(change) => describe_rules(lines, change),
@@ -286,7 +287,7 @@ fn describe_subject(lines: &mut Lines, verified: &Verified) {
             lines.add(name, value);
         }
     }
-    if let Some(commit) = asked.deployment().and_then(|deployment| deployment.commit.as_ref()) {
+    if let Some(commit) = asked.subject().commit() {
         lines.add("headline", &format!("{:?} (as GitHub's API said)", commit.headline));
     }
     lines.add("reason", &format!("{:?} (the requester's words)", asked.reason));
@@ -383,13 +384,22 @@ fn describe_course(lines: &mut Lines, verified: &Verified) {
                 image.unwrap_or_default()
             ));
         }
-        State::Failed { at, reason } | State::RolledBack { at, reason } => {
+        State::Failed { at, reason, .. } | State::RolledBack { at, reason } => {
             lines.item(&format!("{at} ended: {reason}"));
         }
         State::NeedsAttention { at, reason, .. } => {
             lines.item(&format!("{at} stopped, a person has to look: {reason}"));
         }
-        State::Succeeded { at, serving: None } => lines.item(&format!("{at} its grant was used")),
+        State::Succeeded { execution: Some(seen), .. } => lines.item(&format!(
+            "{} the execution {} succeeded with image sha256:{}: {}",
+            seen.observed_at,
+            seen.name,
+            seen.image_digest,
+            seen.in_words()
+        )),
+        State::Succeeded { at, serving: None, execution: None } => {
+            lines.item(&format!("{at} its grant was used"))
+        }
         State::Pending {}
         | State::Approved { .. }
         | State::Executing { .. }

@@ -41,7 +41,7 @@ const PLATFORMS: [Platform; 5] = [
 ];
 
 /// The key of this request of this job: the platform's name and a digest of run, job, environment,
-/// service and image; of an action, of its tool and arguments. None where no platform is known.
+/// service or job, and image; of an action, of its tool and arguments. None where no platform is known.
 ///
 /// The texts are left out on purpose: when they differ, the gate refuses (422) rather than have people
 /// asked twice for one rollout.
@@ -50,8 +50,11 @@ pub fn derived_key(environment: &BTreeMap<String, String>, body: &Value) -> Opti
     let platform = PLATFORMS.iter().find(|platform| !value(platform.run).is_empty())?;
     let job: Vec<&str> = platform.job.iter().map(|name| value(name)).collect();
     let subject = &body["subject"];
-    let is_action = subject["kind"] == "action";
-    let [what, exactly] = if is_action { ["tool", "arguments"] } else { ["service", "image"] };
+    let [what, exactly] = match subject["kind"].as_str() {
+        Some("action") => ["tool", "arguments"],
+        Some("job_execution") => ["job", "image"],
+        _ => ["service", "image"],
+    };
     let parts =
         json!([value(platform.run), job, body["environment"], subject[what], subject[exactly]]);
     let digest = Digest::of(parts.to_string()).to_string();

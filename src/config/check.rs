@@ -130,7 +130,7 @@ impl Check {
         let roles = roles::roles(&mut self, file.roles, &environments);
         let anonymous = google_account::anonymous(&account, &accounts);
         loopback::check(&mut self, listen, &anonymous);
-        let accounts_of_services = google_account::of_services(&accounts, &environments);
+        let accounts_by_name = google_account::by_name(&accounts, &environments);
         let (
             Some(public_origin),
             Some(listen),
@@ -160,7 +160,7 @@ impl Check {
             drift,
             reach,
             attestors,
-            cloud_run: CloudRunSettings { endpoint, account, accounts_of_services },
+            cloud_run: CloudRunSettings { endpoint, account, accounts_by_name },
             github,
             proxies,
             audit_readers: file.audit.readers,

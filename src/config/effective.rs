@@ -102,7 +102,7 @@ fn value(config: &Config) -> Value {
         "cloud_run": {
             "endpoint": cloud_run.endpoint.as_ref().map(ToString::to_string),
             "account": cloud_run.account.to_string(),
-            "accounts": cloud_run.accounts_of_services.iter().map(|(service, account)| json!({
+            "accounts": cloud_run.accounts_by_name.iter().map(|(service, account)| json!({
                 "service": service,
                 "account": account.to_string(),
             })).collect::<Vec<_>>(),

@@ -17,6 +17,7 @@ use crate::config::{
 use crate::domain::action::ActionType;
 use crate::domain::check::MetricsKind;
 use crate::domain::image::ImageReference;
+use crate::domain::job::JobName;
 use crate::domain::person::Person;
 use crate::domain::plan::PlanRules;
 use crate::domain::policy::{
@@ -76,13 +77,15 @@ pub(super) fn policies(
             (name, policy)
         })
         .collect();
-    let mut covered: BTreeMap<&ServiceName, &str> = BTreeMap::new();
+    let mut covered: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, policy) in &policies {
-        for service in &policy.services {
-            if let Some(other) = covered.insert(service, name) {
+        let services = policy.services.iter().map(|service| ("services", service.as_str()));
+        let jobs = policy.jobs.iter().map(|job| ("jobs", job.as_str()));
+        for (key, one) in services.chain(jobs) {
+            if let Some(other) = covered.insert(one, name) {
                 check.problem(
-                    &format!("environment.{name}.services"),
-                    format!("{service} is also listed in environment.{other}, and the weaker rules would count: list it once"),
+                    &format!("environment.{name}.{key}"),
+                    format!("{one} is also listed in environment.{other}, and the weaker rules would count: list it once"),
                 );
             }
         }
@@ -105,8 +108,10 @@ impl Environment<'_> {
     fn policy(mut self, section: EnvironmentSection) -> Policy {
         let (around, name) = (self.around, self.name);
         self.check_name();
-        let asks_nothing = section.actions.is_empty() && section.workflow_runs.is_empty();
-        let deploys = asks_nothing || !section.services.is_empty();
+        let has_jobs = !section.jobs.is_empty();
+        let asks_nothing =
+            section.actions.is_empty() && section.workflow_runs.is_empty() && !has_jobs;
+        let deploys = asks_nothing || has_jobs || !section.services.is_empty();
         let has_no_images = deploys && section.images.is_empty();
         for (key, is_empty, consequence) in [
             (
@@ -131,6 +136,7 @@ impl Environment<'_> {
         }
         let services: Vec<ServiceName> =
             section.services.iter().filter_map(|text| self.service(text)).collect();
+        let jobs: Vec<JobName> = section.jobs.iter().filter_map(|text| self.job(text)).collect();
         let metrics = self.around.metrics;
         let mut plans = Plans { problem: &mut |key, text| self.problem(key, text), metrics };
         let steps = plans.steps(section.steps);
@@ -140,6 +146,7 @@ impl Environment<'_> {
             schema: POLICY_SCHEMA.to_owned(),
             environment: self.name.to_owned(),
             services,
+            jobs,
             images: section.images,
             requesters: requesters::requesters(
                 &mut |text| self.problem("requesters", text),
@@ -208,6 +215,10 @@ impl Environment<'_> {
 
     fn service(&mut self, text: &str) -> Option<ServiceName> {
         text.parse().map_err(|error| self.problem("services", format!("{error}"))).ok()
+    }
+
+    fn job(&mut self, text: &str) -> Option<JobName> {
+        text.parse().map_err(|error| self.problem("jobs", format!("{error}"))).ok()
     }
 
     fn check_image(&mut self, image: &str) {
@@ -332,6 +343,7 @@ fn people_suffice(environment: &str, rules: &[Rule]) -> bool {
         schema: POLICY_SCHEMA.to_owned(),
         environment: environment.to_owned(),
         services: Vec::new(),
+        jobs: Vec::new(),
         images: Vec::new(),
         requesters: Vec::new(),
         rules,

@@ -220,6 +220,9 @@ pub struct EnvironmentSection {
     /// The services that it covers.
     #[serde(default)]
     pub services: Vec<String>,
+    /// The jobs that it covers.
+    #[serde(default)]
+    pub jobs: Vec<String>,
     /// The image repositories that may be deployed.
     #[serde(default)]
     pub images: Vec<String>,

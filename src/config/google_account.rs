@@ -10,7 +10,6 @@ use url::{Host, Url};
 use crate::config::check::Check;
 use crate::config::file::{CloudRunSection, EnvironmentSection};
 use crate::domain::policy::Policy;
-use crate::domain::service::ServiceName;
 use crate::integrations::cloud_credentials::{
     CredentialSource, GoogleAccount, read_credentials_file,
 };
@@ -79,16 +78,18 @@ pub(super) fn anonymous(
         .collect()
 }
 
-/// A service is covered by one environment alone, so it says whose account is used.
-pub(super) fn of_services(
+/// A service or a job is covered by one environment alone, so it says whose account is used.
+pub(super) fn by_name(
     accounts: &BTreeMap<String, GoogleAccount>,
     environments: &BTreeMap<String, Policy>,
-) -> BTreeMap<ServiceName, GoogleAccount> {
+) -> BTreeMap<String, GoogleAccount> {
     let with_account =
         accounts.iter().filter_map(|(name, account)| Some((environments.get(name)?, account)));
     with_account
         .flat_map(|(policy, account)| {
-            policy.services.iter().map(|service| (service.clone(), account.clone()))
+            let services = policy.services.iter().map(ToString::to_string);
+            let jobs = policy.jobs.iter().map(ToString::to_string);
+            services.chain(jobs).map(|name| (name, account.clone()))
         })
         .collect()
 }

@@ -111,7 +111,7 @@ fn cloud_run(config: &Config) -> Vec<String> {
     let endpoint = config.cloud_run.endpoint.as_ref();
     let endpoint = endpoint.map_or_else(|| "at Google".to_owned(), |url| format!("at {url}"));
     let own = format!("{endpoint}, {}", config.cloud_run.account);
-    let others = config.cloud_run.accounts_of_services.iter();
+    let others = config.cloud_run.accounts_by_name.iter();
     std::iter::once(own)
         .chain(others.map(|(service, account)| format!("{service} {account}")))
         .collect()
@@ -222,6 +222,7 @@ fn plan(lines: &mut Lines, policy: &Policy) {
 fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     lines.0.push_str(&format!("\nenvironment {name}\n"));
     lines.list("  services", policy.services.iter().map(ToString::to_string));
+    lines.list("  jobs", policy.jobs.iter().map(ToString::to_string));
     lines.list("  images", policy.images.iter().cloned());
     lines.list("  may ask", policy.requesters.iter().map(RequesterMatch::in_words));
     lines.list("  runs signed for", policy.workflow_runs.iter().map(run_in_words));

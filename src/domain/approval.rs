@@ -304,7 +304,7 @@ impl Approval {
         if now >= self.runs_out_at() {
             return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
-        self.state = State::Succeeded { at: now, serving: None };
+        self.state = State::Succeeded { at: now, serving: None, execution: None };
         Ok(self.next(Event::Consumed, false))
     }
 
@@ -316,7 +316,7 @@ impl Approval {
         if now >= self.runs_out_at() {
             return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
-        self.state = State::Succeeded { at: now, serving: None };
+        self.state = State::Succeeded { at: now, serving: None, execution: None };
         Ok(self.next(Event::LetOn, false))
     }
 
@@ -332,7 +332,7 @@ impl Approval {
         if now >= self.runs_out_at() {
             return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
-        self.state = State::Succeeded { at: now, serving: None };
+        self.state = State::Succeeded { at: now, serving: None, execution: None };
         Ok(Transition { data, ..self.next(Event::RulesInForce, false) })
     }
 
@@ -367,8 +367,16 @@ impl Approval {
             _ => return Err(TransitionRefusal::Closed(self.status())),
         };
         self.state = match outcome {
-            Outcome::Succeeded(serving) => State::Succeeded { at: now, serving: Some(serving) },
-            Outcome::Failed(reason) => State::Failed { at: now, reason },
+            Outcome::Succeeded(serving) => {
+                State::Succeeded { at: now, serving: Some(serving), execution: None }
+            }
+            Outcome::Ran(execution) => {
+                State::Succeeded { at: now, serving: None, execution: Some(execution) }
+            }
+            Outcome::Failed(reason) => State::Failed { at: now, reason, execution: None },
+            Outcome::RunFailed(reason, execution) => {
+                State::Failed { at: now, reason, execution: Some(execution) }
+            }
             Outcome::RolledBack(reason) => State::RolledBack { at: now, reason },
             Outcome::NeedsAttention(reason) => State::NeedsAttention { at: now, reason, progress },
         };

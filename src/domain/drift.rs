@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn failed() -> State {
-        State::Failed { at: Timestamp::UNIX_EPOCH, reason: String::new() }
+        State::Failed { at: Timestamp::UNIX_EPOCH, reason: String::new(), execution: None }
     }
 
     fn rolled_back() -> State {

@@ -249,7 +249,10 @@ pub fn hold_now(approval: &Approval, freezes: &Freezes, now: Timestamp) -> Optio
     match &approval.state {
         State::Pending {} => hold_of(approval, freezes, now),
         State::Approved { .. } if now < approval.runs_out_at() => hold_of(approval, freezes, now),
-        State::Executing { progress, .. } if progress.restoring.is_none() => {
+        // What a job does, nothing holds once it runs.
+        State::Executing { progress, .. }
+            if progress.restoring.is_none() && progress.execution.is_none() =>
+        {
             hold_of(approval, freezes, now)
         }
         _ => None,

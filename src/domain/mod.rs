@@ -23,6 +23,7 @@ pub mod hold;
 pub mod ids;
 pub mod image;
 pub mod intervention;
+pub mod job;
 pub mod json_schema;
 pub mod key_rules;
 pub mod ledger;

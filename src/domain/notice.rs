@@ -72,7 +72,7 @@ const EVENTS: &[Told] = &[
     Told { event: "approval.cancelled", kind: "approval.cancelled", when: always, says: |about| about.taken_back() },
     Told { event: "approval.superseded", kind: "approval.superseded", when: always, says: |about| format!("{} was superseded by a newer request.", about.deployment()) },
     Told { event: "approval.expired", kind: "approval.expired", when: always, says: |about| format!("{} expired.", about.deployment()) },
-    Told { event: "rollout.succeeded", kind: "rollout.ended", when: succeeded, says: |about| format!("{} was rolled out.", about.deployment()) },
+    Told { event: "rollout.succeeded", kind: "rollout.ended", when: succeeded, says: |about| about.done() },
     Told { event: "rollout.failed", kind: "rollout.ended", when: did_not_succeed, says: |about| format!("{} ended as {}. Somebody should look at it.", about.deployment(), about.status()) },
     Told { event: "run.let_on", kind: "run.let_on", when: always, says: |about| format!("{} goes on at GitHub.", about.deployment()) },
     Told { event: "key.added", kind: "credential.registered", when: always, says: |about| format!("{} registered a key. Somebody who knows nothing of it should have it revoked.", about.who()) },
@@ -128,6 +128,10 @@ impl About<'_> {
                 let (one, all) = (deployment.service.service(), &deployment.service);
                 format!("The deployment of {one} ({}, {})", all.project(), all.location())
             }
+            Some(Subject::JobExecution(execution)) => {
+                let (one, all) = (execution.job.job(), &execution.job);
+                format!("The job {one} ({}, {})", all.project(), all.location())
+            }
             Some(Subject::Action(action)) => format!("The call of {}", action.tool),
             Some(Subject::WorkflowRun(run)) => {
                 format!("The run {} of {}", run.run, run.repository.name)
@@ -135,6 +139,12 @@ impl About<'_> {
             Some(Subject::RuleChange(_)) => "A change of the rules".to_owned(),
             None => "The deployment".to_owned(),
         }
+    }
+
+    fn done(&self) -> String {
+        let job = self.approval.and_then(|approval| approval.subject.job_execution());
+        let was = if job.is_some() { "ran once, as signed" } else { "was rolled out" };
+        format!("{} {was}.", self.deployment())
     }
 
     /// The same within a sentence.
@@ -323,6 +333,10 @@ fn facts(approval: &Approval, record: &Record) -> Value {
         Subject::Deployment(deployment) => {
             facts["service"] = json!(deployment.service);
             facts["image"] = json!(deployment.image);
+        }
+        Subject::JobExecution(execution) => {
+            facts["job"] = json!(execution.job);
+            facts["image"] = json!(execution.image);
         }
         Subject::Action(action) => facts["tool"] = json!(action.tool),
         Subject::WorkflowRun(run) => {

@@ -101,3 +101,51 @@ pub struct ListedRevision {
     /// Who created it.
     pub creator: String,
 }
+
+/// A job as one GET showed it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ObservedJob {
+    /// Cloud Run's own identifier: another one means that the job was deleted and made anew.
+    pub uid: String,
+    /// Counts the changes of what is asked of the job.
+    pub generation: i64,
+    /// The version that a conditional change must name.
+    pub etag: String,
+    /// Whether the latest change took effect.
+    pub readiness: Readiness,
+    /// The execution template, in the API's JSON.
+    pub template: Value,
+    /// The job's own annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Who changed it last.
+    pub last_modifier: String,
+    /// Everything that stands in it, in the API's JSON: a change of a job replaces all of it.
+    pub whole: Value,
+}
+
+/// An execution of a job as one GET showed it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ObservedExecution {
+    /// Its short name.
+    pub name: String,
+    /// The image of its main container, as Cloud Run names it.
+    pub image: String,
+    /// Whether it still runs, succeeded, or failed.
+    pub readiness: Readiness,
+    /// What it runs, in the form of an execution template.
+    pub template: Value,
+    /// Its annotations, ours among them.
+    pub annotations: BTreeMap<String, String>,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// How many have succeeded.
+    pub succeeded: u32,
+    /// How many have failed.
+    pub failed: u32,
+    /// How many were cancelled.
+    pub cancelled: u32,
+    /// When it began to run.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+}

@@ -27,6 +27,19 @@ pub fn same_template(observed: &Value, signed: &Value) -> bool {
     template_difference(observed, signed).is_none()
 }
 
+/// The first difference between what an execution runs and the signed execution template. Labels and
+/// annotations are not compared: Cloud Run adds its own to those of an execution. Where the signed template leaves the number of
+/// tasks at once to Cloud Run, whatever it chose is the same.
+pub fn execution_difference(observed: &Value, signed: &Value) -> Option<String> {
+    let numbers = ["taskCount", "parallelism"].into_iter().find(|name| {
+        let signed = signed.get(name);
+        signed.is_some() && signed != observed.get(name)
+    });
+    let nothing = Value::Null;
+    let task = |template: &Value| template.get("template").unwrap_or(&nothing).clone();
+    numbers.map(str::to_owned).or_else(|| difference(&task(observed), &task(signed), "task"))
+}
+
 fn difference(observed: &Value, signed: &Value, path: &str) -> Option<String> {
     match (observed, signed) {
         (Value::Object(observed), Value::Object(signed)) => members(observed, signed, path),
@@ -83,7 +96,13 @@ fn is_platform_default(path: &str, value: &Value) -> bool {
             })
         })
     };
+    // A job's task has the containers of a revision.
+    let path = &*path.replacen("task.containers", "template.containers", 1);
     match path {
+        "task.timeout" => value == "600s",
+        "task.maxRetries" => value == 3,
+        "task.serviceAccount" => value.as_str().is_some_and(is_default_account),
+        "task.executionEnvironment" => value == "EXECUTION_ENVIRONMENT_GEN2",
         "template.timeout" => value == "300s",
         "template.maxInstanceRequestConcurrency" => value == 80 || value == 1,
         "template.serviceAccount" => value.as_str().is_some_and(is_default_account),

@@ -20,6 +20,7 @@ use crate::domain::attestation::NoteName;
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
+use crate::domain::job::JobName;
 use crate::domain::key_rules::KeyRules;
 use crate::domain::person::Person;
 use crate::domain::plan::{PlanRules, StepPlan};
@@ -51,6 +52,9 @@ pub struct Policy {
     pub environment: String,
     /// The services that it covers.
     pub services: Vec<ServiceName>,
+    /// The jobs that it covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobName>,
     /// The image repositories that may be deployed, without tag or digest.
     pub images: Vec<String>,
     /// Who may ask.
@@ -326,6 +330,7 @@ mod tests {
             schema: POLICY_SCHEMA.into(),
             environment: "production".into(),
             services: vec![],
+            jobs: vec![],
             images: vec![],
             requesters: vec![],
             rules,

@@ -57,6 +57,16 @@ pub enum RequestRefusal {
         "the environment {environment} does not cover the service {service}: name one of its services, or have it added to the gate's configuration"
     )]
     ServiceNotCovered { environment: String, service: String },
+    /// The environment does not cover the job.
+    #[error(
+        "the environment {environment} does not cover the job {job}: name one of its jobs, or have it added to the gate's configuration"
+    )]
+    JobNotCovered { environment: String, job: String },
+    /// A job that runs has to be there.
+    #[error(
+        "the job {0} does not exist: create it first, with whatever image, since people sign what changes of it"
+    )]
+    JobMissing(String),
     /// The environment does not allow the image's repository.
     #[error(
         "the environment {environment} does not allow images of {repository}; it allows {allowed}"
@@ -159,6 +169,8 @@ impl RequestRefusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::ServiceNotCovered { .. } => "service_not_covered",
+            Self::JobNotCovered { .. } => "job_not_covered",
+            Self::JobMissing(_) => "job_missing",
             Self::ImageNotAllowed { .. } => "image_not_allowed",
             Self::RequesterNotAllowed { .. } => "requester_not_allowed",
             Self::Text { .. } => "invalid_text",
@@ -187,23 +199,12 @@ impl DeploymentRequest {
 
     /// Checks what is asked for, whoever asks.
     pub fn check_contents(&self, policy: &Policy) -> Result<(), RequestRefusal> {
-        let environment = || policy.environment.clone();
         if !policy.services.contains(&self.service) {
-            let service = self.service.to_string();
-            return Err(RequestRefusal::ServiceNotCovered { environment: environment(), service });
+            let (environment, service) = (policy.environment.clone(), self.service.to_string());
+            return Err(RequestRefusal::ServiceNotCovered { environment, service });
         }
         check_trust(policy)?;
-        // Containers beside the main one run with the same rights, so the rule is the same.
-        let beside = self.template.as_ref().map(images).unwrap_or_default();
-        if let Some(image) =
-            beside.iter().chain([&self.image]).find(|one| !policy.admits_image(one))
-        {
-            return Err(RequestRefusal::ImageNotAllowed {
-                environment: environment(),
-                repository: image.repository().to_owned(),
-                allowed: policy.images.join(", "),
-            });
-        }
+        check_images(policy, self.template.as_ref(), &self.image)?;
         self.words.check()?;
         self.check_plan(policy)?;
         self.words.lifetime(policy).map(|_| ())
@@ -319,12 +320,7 @@ impl DeploymentRequest {
         if total != 100 {
             return Err(busy("its traffic shares do not sum to 100"));
         }
-        refuse_credentials(&observed.template).map_err(|refusal| match refusal {
-            RequestRefusal::PlainCredential { place } => {
-                RequestRefusal::PlainCredential { place: format!("{place} of the running service") }
-            }
-            other => other,
-        })?;
+        credentials_that_run(&observed.template, "running service")?;
         Ok(Preconditions::Present {
             uid: observed.uid.clone(),
             generation: observed.generation,
@@ -334,8 +330,38 @@ impl DeploymentRequest {
     }
 }
 
+/// The policy allows every image. Containers beside the main one run with the same rights, so the rule is the same.
+pub(super) fn check_images(
+    policy: &Policy,
+    template: Option<&serde_json::Value>,
+    image: &ImageReference,
+) -> Result<(), RequestRefusal> {
+    let beside = template.map(images).unwrap_or_default();
+    match beside.iter().chain([image]).find(|one| !policy.admits_image(one)) {
+        None => Ok(()),
+        Some(image) => Err(RequestRefusal::ImageNotAllowed {
+            environment: policy.environment.clone(),
+            repository: image.repository().to_owned(),
+            allowed: policy.images.join(", "),
+        }),
+    }
+}
+
+/// Refuses what looks like a credential in a template that runs, since it would be signed and shown as well.
+pub(super) fn credentials_that_run(
+    template: &serde_json::Value,
+    whose: &str,
+) -> Result<(), RequestRefusal> {
+    refuse_credentials(template).map_err(|refusal| match refusal {
+        RequestRefusal::PlainCredential { place } => {
+            RequestRefusal::PlainCredential { place: format!("{place} of the {whose}") }
+        }
+        other => other,
+    })
+}
+
 /// Where nobody signs for their own commits, it is known whose they are, of exactly the commit that the token names.
-fn check_shipped(
+pub(super) fn check_shipped(
     policy: &Policy,
     requester: &Requester,
     shipped: Option<&Shipped>,

@@ -11,12 +11,14 @@ use crate::domain::attestation::Attested;
 use crate::domain::check::CheckResult;
 use crate::domain::digest::Digest;
 use crate::domain::intervention::Orders;
+use crate::domain::job::Execution;
 use crate::domain::observation::TrafficShare;
 use crate::domain::plan::{Plan, Step};
 use crate::domain::time;
 
 pub use calls::{RecordedCall, recorded_calls, recorded_checks};
 pub use next_action::{Action, Change, World, next_action};
+pub(in crate::domain) use next_action::{RECONCILE_PATIENCE, first_call};
 use trouble::after_failure;
 pub use trouble::{after_exhaustion, after_refusal};
 
@@ -46,6 +48,9 @@ pub struct Progress {
     /// What the checks of these steps found, step after step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckResult>,
+    /// The execution of a job, once it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<Box<Execution>>,
     /// Why the signed shares from before are being restored, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restoring: Option<String>,
@@ -197,13 +202,15 @@ pub enum Call {
     },
     /// Restores the shares that the plan signed as the way back.
     Restore {},
+    /// Gives a job what was signed and starts its execution.
+    RunJob {},
 }
 
 impl Call {
     /// Whether it brings an image into Cloud Run that was not there before.
     pub fn brings_an_image(self) -> bool {
         match self {
-            Self::CreateService {} | Self::CreateRevision {} => true,
+            Self::CreateService {} | Self::CreateRevision {} | Self::RunJob {} => true,
             Self::MoveTraffic { .. } | Self::Restore {} => false,
         }
     }
@@ -215,6 +222,7 @@ impl Call {
             Self::CreateRevision {} => "create the revision".to_owned(),
             Self::MoveTraffic { step } => format!("move the traffic to step {}", step + 1),
             Self::Restore {} => "restore the traffic from before".to_owned(),
+            Self::RunJob {} => "update the job and start its execution".to_owned(),
         }
     }
 }
@@ -253,6 +261,10 @@ pub enum Outcome {
     Failed(String),
     /// The world is not as anybody signed; a person has to look.
     NeedsAttention(String),
+    /// The execution of a job succeeded.
+    Ran(Execution),
+    /// The execution of a job failed, and why.
+    RunFailed(String, Execution),
 }
 
 /// The exact shares when the new revision has `percent`: the others keep their proportions.

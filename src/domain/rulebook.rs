@@ -73,11 +73,12 @@ impl Rulebook {
     }
 
     /// Whether `other` differs in nothing but what single environments say of what they cover already.
-    /// A service that an environment takes over was anybody's or nobody's before, so that is not its own affair.
+    /// A service or a job that an environment takes over was anybody's or nobody's before, so that is not its own affair.
     fn is_confined(&self, other: &Self) -> bool {
         let services = |book: &Self| -> Vec<_> {
             let environments = book.environments.iter();
-            environments.map(|(name, policy)| (name.clone(), policy.services.clone())).collect()
+            let covered = |policy: &Policy| (policy.services.clone(), policy.jobs.clone());
+            environments.map(|(name, policy)| (name.clone(), covered(policy))).collect()
         };
         (&self.roles, &self.anchors, &self.settings)
             == (&other.roles, &other.anchors, &other.settings)
@@ -116,6 +117,7 @@ impl Rulebook {
             schema: POLICY_SCHEMA.to_owned(),
             environment: RULES_ENVIRONMENT.to_owned(),
             services: Vec::new(),
+            jobs: Vec::new(),
             images: Vec::new(),
             requesters: Vec::new(),
             rules,

@@ -1,5 +1,7 @@
 //! One sentence for every state of an approval: who has to do what next.
 
+mod job;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::{Approval, State};
@@ -30,7 +32,10 @@ pub fn status_sentence(approval: &Approval, freezes: &Freezes, now: Timestamp) -
             Words::of(approval.subject.subject()).held,
             moment(approval.runs_out_at())
         ),
-        _ => format!("The rollout stands still: {hold} It goes on by itself then."),
+        _ => format!(
+            "{} stands still: {hold} It goes on by itself then.",
+            if approval.subject.job_execution().is_some() { "The job" } else { "The rollout" }
+        ),
     }
 }
 
@@ -54,6 +59,7 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
         State::Succeeded { serving: Some(serving), .. } => {
             succeeded(approval.subject.subject(), serving)
         }
+        State::Succeeded { execution: Some(execution), .. } => job::succeeded(execution),
         State::Succeeded { serving: None, .. } if approval.subject.workflow_run().is_some() => {
             "Everybody who has to sign has signed, and GitHub is told to let the run on. Nothing is \
              left to do here."
@@ -79,6 +85,9 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
                 "{name} rejected it{} The old rules stay in force. Put the configuration file right; the gate asks again tomorrow if it still says the same.",
                 why.unwrap_or_else(|| ".".to_owned())
             )
+        }
+        State::Failed { reason, .. } if approval.subject.job_execution().is_some() => {
+            job::failed(reason, requester)
         }
         State::Failed { reason, .. } => format!(
             "The rollout failed: {}. {requester} has to remove the cause and ask again.",
@@ -119,7 +128,7 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
         State::Superseded { by, .. } if approval.subject.rule_change().is_some() => {
             format!("The configuration file says something else by now: decide on {by} instead.")
         }
-        State::Superseded { by, .. } => superseded(by),
+        State::Superseded { by, .. } => superseded(approval.subject.subject(), by),
         State::Withdrawn { .. } => format!(
             "A signature was taken back before the rollout began. Nothing was changed; \
              {requester} may ask again."
@@ -141,6 +150,11 @@ impl Words {
                 not_begun: "the rollout did not begin",
                 missed: "The rollout did not begin",
                 held: "the rollout",
+            },
+            Subject::JobExecution(_) => Self {
+                not_begun: "the job was not started",
+                missed: "The job was not started",
+                held: "the job",
             },
             Subject::Action(_) => Self {
                 not_begun: "its grant was not used",
@@ -182,6 +196,11 @@ fn approved(approval: &Approval) -> String {
                 moment(approval.runs_out_at())
             ),
         },
+        Subject::JobExecution(_) => {
+            "Everybody who has to sign has signed. The gate starts the job by \
+             itself; nobody has to do anything."
+                .to_owned()
+        }
         Subject::WorkflowRun(_) => {
             "Everybody who has to sign has signed. The gate tells GitHub by \
              itself; nobody has to do anything."
@@ -224,8 +243,12 @@ fn pending(approval: &Approval, now: Timestamp) -> String {
 }
 
 fn executing(subject: &Subject, progress: &Progress, orders: &Orders, now: Timestamp) -> String {
-    let Subject::Deployment(deployment) = subject else {
-        return "It is under way. Nobody has to do anything.".to_owned();
+    let deployment = match subject {
+        Subject::Deployment(deployment) => deployment,
+        Subject::JobExecution(execution) => return job::executing(execution, progress),
+        Subject::Action(_) | Subject::WorkflowRun(_) | Subject::RuleChange(_) => {
+            return "It is under way. Nobody has to do anything.".to_owned();
+        }
     };
     let (plan, service) = (&deployment.plan, subject.target_name());
     if let Some(reason) = &orders.restore {
@@ -325,8 +348,9 @@ fn expired(approval: &Approval, at: Timestamp) -> String {
     )
 }
 
-fn superseded(by: &ApprovalId) -> String {
-    format!("A newer request for the same service took its place: decide on {by} instead.")
+fn superseded(subject: &Subject, by: &ApprovalId) -> String {
+    let target = if subject.job_execution().is_some() { "job" } else { "service" };
+    format!("A newer request for the same {target} took its place: decide on {by} instead.")
 }
 
 /// A time as sentences say it: `24 November 2026, 14:32 UTC`.

@@ -97,15 +97,15 @@ impl Policy {
         github_id: Option<u64>,
     ) -> Option<Separated> {
         self.separation.as_ref()?;
-        let deployment = match subject {
-            Subject::Deployment(deployment) => deployment,
+        match subject {
+            Subject::Deployment(_) | Subject::JobExecution(_) => {}
             // Nothing is shipped.
             Subject::Action(_) | Subject::RuleChange(_) => return None,
             // What a run ships where the gate does not roll it out, nobody tells.
             Subject::WorkflowRun(_) => return Some(Separated::CommitsUnknown),
-        };
-        let shipped = deployment.shipped.as_ref();
-        let Some(shipped) = shipped.filter(|shipped| shipped.is_of(&deployment.requester)) else {
+        }
+        let requester = &subject.facts().requester;
+        let Some(shipped) = subject.shipped().filter(|shipped| shipped.is_of(requester)) else {
             return Some(Separated::CommitsUnknown);
         };
         let listed = self.github_accounts.iter().filter(|(_, owner)| **owner == person.subject);

@@ -57,30 +57,32 @@ impl FromStr for ServiceName {
 
     fn from_str(text: &str) -> Result<Self, InvalidServiceName> {
         let invalid = || InvalidServiceName(text.chars().take(200).collect());
-        let parts: Vec<&str> = text.split('/').collect();
-        let ["projects", project, "locations", location, "services", service] = parts[..] else {
-            return Err(invalid());
-        };
-        let plain = |part: &str| {
-            part.len() <= 63
-                && part
-                    .starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-                && !part.ends_with('-')
-                && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        };
-        // Old project ids may carry a domain: example.com:project.
-        let project_is_plain = project.split(':').all(|part| part.split('.').all(plain));
-        if !project_is_plain
-            || !plain(location)
-            || !plain(service)
-            || service.len() > LONGEST_SERVICE_ID
-        {
-            return Err(invalid());
-        }
-        let project_end = "projects/".len() + project.len();
-        let location_end = project_end + "/locations/".len() + location.len();
+        let (project_end, location_end) =
+            ends_of_name(text, "services", LONGEST_SERVICE_ID).ok_or_else(invalid)?;
         Ok(Self { full: text.to_owned(), project_end, location_end })
     }
+}
+
+/// Where the project and the location end in `projects/P/locations/R/COLLECTION/ID`, if a text is such a name.
+pub(super) fn ends_of_name(
+    text: &str,
+    collection: &str,
+    longest_id: usize,
+) -> Option<(usize, usize)> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let ["projects", project, "locations", location, named, id] = parts[..] else { return None };
+    let plain = |part: &str| {
+        part.len() <= 63
+            && part.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && !part.ends_with('-')
+            && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    // Old project ids may carry a domain: example.com:project.
+    let project_is_plain = project.split(':').all(|part| part.split('.').all(plain));
+    let is_one = named == collection && project_is_plain && plain(location) && plain(id);
+    let project_end = "projects/".len() + project.len();
+    let location_end = project_end + "/locations/".len() + location.len();
+    (is_one && id.len() <= longest_id).then_some((project_end, location_end))
 }
 
 impl TryFrom<String> for ServiceName {

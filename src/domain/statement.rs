@@ -38,7 +38,7 @@ pub struct Statement<P = Predicate> {
     /// [`STATEMENT_TYPE`].
     #[serde(rename = "_type")]
     pub statement_type: String,
-    /// What the statement is about, each by digest: of a deployment the image too. Of a batch, those of
+    /// What the statement is about, each by digest: the image too, where one is to run. Of a batch, those of
     /// its deployments, one after the other.
     pub subject: Vec<Subject>,
     /// [`PREDICATE_TYPE`], [`WITHDRAWAL_TYPE`], [`BREAK_GLASS_TYPE`] or [`BATCH_TYPE`].
@@ -336,10 +336,10 @@ fn type_of(predicate: &Predicate) -> &'static str {
     }
 }
 
-/// The image of a deployment, and whatever is asked for under its approval's id.
+/// The image that is to run, if one is, and whatever is asked for under its approval's id.
 pub(super) fn subjects_of(asked: &FrozenSubject) -> Vec<Subject> {
     let subject = |name: String, sha256| Subject { name, digest: SubjectDigest { sha256 } };
-    let image = asked.deployment().map(|deployment| &deployment.image);
+    let image = asked.subject().image();
     let image = image.map(|image| subject(image.repository().to_owned(), *image.digest()));
     let whole = subject(asked.approval.to_string(), *asked.digest());
     image.into_iter().chain([whole]).collect()

@@ -9,11 +9,14 @@ use serde_json::{Map, Value};
 
 use crate::domain::action::Action;
 use crate::domain::canonical::{CanonicalError, from_canonical_json, to_canonical_json};
-use crate::domain::deployment::Deployment;
+use crate::domain::deployment::{Commit, Deployment};
 use crate::domain::digest::Digest;
 use crate::domain::ids::{ApprovalId, short_code};
+use crate::domain::image::ImageReference;
+use crate::domain::job::JobExecution;
 use crate::domain::rule_change::RuleChange;
 use crate::domain::rulebook::RULES_ENVIRONMENT;
+use crate::domain::separation::Shipped;
 use crate::domain::time;
 use crate::domain::workflow_run::WorkflowRun;
 
@@ -26,6 +29,9 @@ pub enum Subject {
     /// A rollout of a Cloud Run service, which the gate itself carries out.
     #[serde(rename = "countersign/deployment/v1")]
     Deployment(Box<Deployment>),
+    /// One execution of a Cloud Run job, which the gate itself starts.
+    #[serde(rename = "countersign/job_execution/v1")]
+    JobExecution(Box<JobExecution>),
     /// An act of whoever asks, for which the gate gives a grant.
     #[serde(rename = "countersign/action/v1")]
     Action(Box<Action>),
@@ -123,6 +129,7 @@ impl Subject {
     pub fn facts(&self) -> &Facts {
         match self {
             Self::Deployment(deployment) => &deployment.facts,
+            Self::JobExecution(execution) => &execution.facts,
             Self::Action(action) => &action.facts,
             Self::WorkflowRun(run) => &run.facts,
             Self::RuleChange(change) => &change.facts,
@@ -133,27 +140,30 @@ impl Subject {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Deployment(_) => "deployment",
+            Self::JobExecution(_) => "job_execution",
             Self::Action(_) => "action",
             Self::WorkflowRun(_) => "workflow_run",
             Self::RuleChange(_) => "policy_change",
         }
     }
 
-    /// What it is about, for lists: the whole name of a service, the tool of an action, the repository of a run;
+    /// What it is about, for lists: the whole name of a service or a job, the tool of an action, the repository of a run;
     /// the rules, of a change of them.
     pub fn target(&self) -> &str {
         match self {
             Self::Deployment(deployment) => deployment.service.as_str(),
+            Self::JobExecution(execution) => execution.job.as_str(),
             Self::Action(action) => &action.tool,
             Self::WorkflowRun(run) => &run.repository.name,
             Self::RuleChange(_) => RULES_ENVIRONMENT,
         }
     }
 
-    /// The same as people call it: a service by its last name.
+    /// The same as people call it: a service or a job by its last name.
     pub fn target_name(&self) -> &str {
         match self {
             Self::Deployment(deployment) => deployment.service.service(),
+            Self::JobExecution(execution) => execution.job.job(),
             Self::Action(action) => &action.tool,
             Self::WorkflowRun(run) => &run.repository.name,
             Self::RuleChange(_) => RULES_ENVIRONMENT,
@@ -162,33 +172,58 @@ impl Subject {
 
     /// The rollout, if it is one.
     pub fn deployment(&self) -> Option<&Deployment> {
-        match self {
-            Self::Deployment(deployment) => Some(deployment),
-            Self::Action(_) | Self::WorkflowRun(_) | Self::RuleChange(_) => None,
-        }
+        if let Self::Deployment(deployment) = self { Some(deployment) } else { None }
+    }
+
+    /// The execution of a job, if it is one.
+    pub fn job_execution(&self) -> Option<&JobExecution> {
+        if let Self::JobExecution(execution) = self { Some(execution) } else { None }
     }
 
     /// The action, if it is one.
     pub fn action(&self) -> Option<&Action> {
-        match self {
-            Self::Action(action) => Some(action),
-            Self::Deployment(_) | Self::WorkflowRun(_) | Self::RuleChange(_) => None,
-        }
+        if let Self::Action(action) = self { Some(action) } else { None }
     }
 
     /// The run, if it is one.
     pub fn workflow_run(&self) -> Option<&WorkflowRun> {
-        match self {
-            Self::WorkflowRun(run) => Some(run),
-            Self::Deployment(_) | Self::Action(_) | Self::RuleChange(_) => None,
-        }
+        if let Self::WorkflowRun(run) = self { Some(run) } else { None }
     }
 
     /// The change of the rules, if it is one.
     pub fn rule_change(&self) -> Option<&RuleChange> {
+        if let Self::RuleChange(change) = self { Some(change) } else { None }
+    }
+
+    /// The image that it brings into Cloud Run, if it does.
+    pub fn image(&self) -> Option<&ImageReference> {
         match self {
-            Self::RuleChange(change) => Some(change),
-            Self::Deployment(_) | Self::Action(_) | Self::WorkflowRun(_) => None,
+            Self::Deployment(deployment) => Some(&deployment.image),
+            Self::JobExecution(execution) => Some(&execution.image),
+            Self::Action(_) | Self::WorkflowRun(_) | Self::RuleChange(_) => None,
+        }
+    }
+
+    /// Whether the gate itself carries it out at Cloud Run.
+    pub fn is_carried_out(&self) -> bool {
+        self.image().is_some()
+    }
+
+    /// What GitHub says of the commit that it was asked for from, where that is known.
+    pub fn commit(&self) -> Option<&Commit> {
+        match self {
+            Self::Deployment(deployment) => deployment.commit.as_ref(),
+            Self::JobExecution(execution) => execution.commit.as_ref(),
+            Self::Action(_) | Self::WorkflowRun(_) | Self::RuleChange(_) => None,
+        }
+    }
+
+    /// What it ships and who had a hand in it, where that was asked.
+    pub fn shipped(&self) -> Option<&Shipped> {
+        match self {
+            Self::Deployment(deployment) => deployment.shipped.as_ref(),
+            Self::JobExecution(execution) => execution.shipped.as_ref(),
+            Self::Action(_) | Self::WorkflowRun(_) | Self::RuleChange(_) => None,
         }
     }
 }
@@ -196,6 +231,12 @@ impl Subject {
 impl From<Deployment> for Subject {
     fn from(deployment: Deployment) -> Self {
         Self::Deployment(Box::new(deployment))
+    }
+}
+
+impl From<JobExecution> for Subject {
+    fn from(execution: JobExecution) -> Self {
+        Self::JobExecution(Box::new(execution))
     }
 }
 
@@ -248,6 +289,11 @@ impl FrozenSubject {
     /// The rollout, if it is one.
     pub fn deployment(&self) -> Option<&Deployment> {
         self.subject.deployment()
+    }
+
+    /// The execution of a job, if it is one.
+    pub fn job_execution(&self) -> Option<&JobExecution> {
+        self.subject.job_execution()
     }
 
     /// The action, if it is one.

@@ -28,8 +28,47 @@ pub fn propose(
         refuse_reserved(changes)?;
         merge(&mut proposed, changes, "");
     }
+    put_image(&mut proposed, image)?;
+    mark(&mut proposed, approval);
+    proposed["revision"] = revision.into();
+    refuse_imageless(&proposed)?;
+    refuse_unsignable(proposed)
+}
+
+/// The same of a job, whose containers stand one level deeper, and whose executions the gate names elsewhere.
+pub fn propose_execution(
+    running: &Value,
+    changes: Option<&Value>,
+    image: &ImageReference,
+    approval: &str,
+) -> Result<Value, RequestRefusal> {
+    let mut proposed = running.clone();
+    if let Some(changes) = changes {
+        refuse_reserved(changes)?;
+        if let Some(task) = changes.get("template") {
+            refuse_reserved(task)?;
+        }
+        merge(&mut proposed, changes, "");
+    }
     let template =
         proposed.as_object_mut().ok_or_else(|| invalid("template", "is not an object"))?;
+    let task = template.entry("template").or_insert_with(|| Value::Object(Map::new()));
+    put_image(task, image)?;
+    refuse_imageless(task)?;
+    mark(&mut proposed, approval);
+    refuse_unsignable(proposed)
+}
+
+fn refuse_unsignable(proposed: Value) -> Result<Value, RequestRefusal> {
+    refuse_mutable(&proposed)?;
+    refuse_credentials(&proposed)?;
+    Ok(proposed)
+}
+
+/// Gives the main container this image.
+fn put_image(template: &mut Value, image: &ImageReference) -> Result<(), RequestRefusal> {
+    let template =
+        template.as_object_mut().ok_or_else(|| invalid("template", "is not an object"))?;
     let containers = template.entry("containers").or_insert_with(|| Value::Array(Vec::new()));
     let containers =
         containers.as_array_mut().ok_or_else(|| invalid("template.containers", "is not a list"))?;
@@ -41,15 +80,16 @@ pub fn propose(
         .as_object_mut()
         .ok_or_else(|| invalid("template.containers", "holds something that is not an object"))?;
     main.insert("image".to_owned(), image.to_string().into());
+    Ok(())
+}
+
+/// Writes the approval's id down in a template.
+fn mark(template: &mut Value, approval: &str) {
+    let Some(template) = template.as_object_mut() else { return };
     let annotations = template.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
     if let Some(annotations) = annotations.as_object_mut() {
         annotations.insert(APPROVAL_ANNOTATION.to_owned(), approval.into());
     }
-    template.insert("revision".to_owned(), revision.into());
-    refuse_imageless(&proposed)?;
-    refuse_mutable(&proposed)?;
-    refuse_credentials(&proposed)?;
-    Ok(proposed)
 }
 
 /// The images that a template, or a change of one, names by digest, in whatever container.

@@ -17,7 +17,7 @@ use crate::domain::ledger::{ApprovalRecord, CREDENTIAL_REVOKED, Record};
 use crate::domain::loss::LossReport;
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
-use crate::domain::rollout::{Answer, Call, Progress};
+use crate::domain::rollout::{Answer, Progress};
 use crate::domain::rulebook::RULES_IN_FORCE;
 use crate::domain::workflow_run::RUN_WAITS;
 
@@ -107,7 +107,7 @@ fn announced(state: &State) -> String {
     };
     call.map_or_else(
         || "A call to Cloud Run was announced.".to_owned(),
-        |call| format!("A call to Cloud Run was announced: {}.", call_in_words(call)),
+        |call| format!("A call to Cloud Run was announced: {}.", call.in_words()),
     )
 }
 
@@ -121,7 +121,7 @@ fn answered(state: &State) -> String {
     else {
         return "Cloud Run answered a call.".to_owned();
     };
-    let call = call_in_words(call);
+    let call = call.in_words();
     let because = |why: &str| why.trim_end_matches('.').to_owned();
     match answer {
         Answer::Accepted { .. } => format!("Cloud Run accepted the call: {call}."),
@@ -135,16 +135,6 @@ fn answered(state: &State) -> String {
             "What became of the call ({call}) is not known: {}. The gate looks before it does anything else.",
             because(reason)
         ),
-    }
-}
-
-/// What a call to Cloud Run does.
-pub fn call_in_words(call: Call) -> String {
-    match call {
-        Call::CreateService {} => "create the service".to_owned(),
-        Call::CreateRevision {} => "create the revision".to_owned(),
-        Call::MoveTraffic { step } => format!("move the traffic to step {}", step + 1),
-        Call::Restore {} => "restore the traffic from before".to_owned(),
     }
 }
 
@@ -166,6 +156,9 @@ fn observed(state: &State) -> String {
         State::Executing { progress, .. } if progress.revision_ready => {
             "Cloud Run was seen to have the revision ready.".to_owned()
         }
+        State::Executing { progress: Progress { execution: Some(execution), .. }, .. } => {
+            format!("The execution {} was seen to run.", execution.name)
+        }
         _ => "Cloud Run was observed.".to_owned(),
     }
 }
@@ -174,6 +167,12 @@ fn ended(state: &State, status: &str) -> String {
     match state {
         State::Succeeded { serving: Some(serving), .. } => {
             format!("The rollout succeeded: {} serves at {}.", serving.revision, serving.uri)
+        }
+        State::Succeeded { execution: Some(execution), .. } => {
+            format!("The execution {} succeeded: {}.", execution.name, execution.in_words())
+        }
+        State::Failed { reason, execution: Some(_), .. } => {
+            format!("The job failed: {}.", reason.trim_end_matches('.'))
         }
         State::Failed { reason, .. }
         | State::RolledBack { reason, .. }

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::domain::approval::{Approval, Status};
 use crate::domain::canonical::{CanonicalError, to_canonical_json};
-use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
 use crate::domain::statement::{STATEMENT_TYPE, Subject, SubjectDigest};
 use crate::domain::subject::FrozenSubject;
@@ -103,10 +102,10 @@ pub fn summarise(
     })
 }
 
-/// The image of a deployment; of anything else what was asked for itself.
+/// The image that is to run; of anything else what was asked for itself.
 fn about(asked: &FrozenSubject) -> Subject {
-    let (name, sha256) = match asked.deployment() {
-        Some(Deployment { image, .. }) => (image.repository().to_owned(), *image.digest()),
+    let (name, sha256) = match asked.subject().image() {
+        Some(image) => (image.repository().to_owned(), *image.digest()),
         None => (asked.approval.to_string(), *asked.digest()),
     };
     Subject { name, digest: SubjectDigest { sha256 } }

@@ -14,6 +14,7 @@ use crate::domain::approval::State;
 use crate::domain::attestation::NoteName;
 use crate::domain::deployment::Deployment;
 use crate::domain::digest::Digest;
+use crate::domain::job::JobExecution;
 use crate::domain::json_schema::fits;
 use crate::domain::ledger::{CALL_ANNOUNCED, ROLLOUT_BEGUN, RUN_LET_ON};
 use crate::domain::policy::TrustLevel;
@@ -43,6 +44,26 @@ impl Authorised {
     /// What may be rolled out.
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
+    }
+
+    /// For which attestor its image is attested first, as the policy says under which people signed.
+    pub fn attestor(&self) -> Option<&NoteName> {
+        self.attestor.as_ref()
+    }
+}
+
+/// The execution of a job whose evidence was verified just now. Only [`authorise_job`] makes one, and nothing
+/// starts a job without one.
+#[derive(Debug)]
+pub struct AuthorisedJob {
+    execution: JobExecution,
+    attestor: Option<NoteName>,
+}
+
+impl AuthorisedJob {
+    /// What may run.
+    pub fn execution(&self) -> &JobExecution {
+        &self.execution
     }
 
     /// For which attestor its image is attested first, as the policy says under which people signed.
@@ -126,10 +147,27 @@ pub async fn authorise(
             deployment: (**deployment).clone(),
             attestor: verified.policy().attestor.clone(),
         }),
-        other @ (Subject::Action(_) | Subject::WorkflowRun(_) | Subject::RuleChange(_)) => {
-            Err(NotAuthorised::OtherKind(other.kind()))
-        }
+        other @ (Subject::JobExecution(_)
+        | Subject::Action(_)
+        | Subject::WorkflowRun(_)
+        | Subject::RuleChange(_)) => Err(NotAuthorised::OtherKind(other.kind())),
     }
+}
+
+/// An execution of a job that may be started, because the evidence of its approval holds.
+///
+/// # Errors
+/// As [`authorise`].
+pub async fn authorise_job(
+    storage: &Storage,
+    trust: &Trust,
+    stored: &StoredApproval,
+) -> Result<AuthorisedJob, NotAuthorised> {
+    let verified = verify_approved(storage, trust, stored).await?;
+    let subject = verified.subject().subject();
+    let execution = subject.job_execution().ok_or(NotAuthorised::OtherKind(subject.kind()))?;
+    let attestor = verified.policy().attestor.clone();
+    Ok(AuthorisedJob { execution: execution.clone(), attestor })
 }
 
 /// An action that may be done, because the evidence of its approval holds and its arguments fit what the

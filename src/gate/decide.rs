@@ -233,9 +233,9 @@ async fn give_way(
     approval: Approval,
     now: Timestamp,
 ) -> Result<Approval, GateError> {
-    // Two acts of one tool are two acts: only a rollout takes another's place.
+    // Two acts of one tool are two acts: only what the gate carries out takes another's place.
     let yields = approval.status() == Status::Pending
-        && approval.subject.deployment().is_some()
+        && approval.subject.subject().is_carried_out()
         && approval.policy.newer_request == NewerRequest::Supersede;
     let newer = if yields { writer.newer_open(&approval).await? } else { None };
     match newer {

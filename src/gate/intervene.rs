@@ -134,11 +134,11 @@ async fn refuse_beside(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<(), GateError> {
-    let deployment = approval.subject.deployment().ok_or(GateError::NotFound)?;
     for other in writer.rollouts_beside(approval, now).await? {
         let beside = writer.approval(&other).await?.ok_or(GateError::NotFound)?.approval;
         if beside.status() == Status::Executing {
-            return Err(Crowding::OtherRollout(deployment.service.clone()).into());
+            let target = approval.subject.subject().target().to_owned();
+            return Err(Crowding::OtherRollout(target).into());
         }
     }
     Ok(())

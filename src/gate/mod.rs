@@ -47,7 +47,6 @@ use crate::domain::exception::ReviewRefusal;
 use crate::domain::ids::ApprovalId;
 use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
-use crate::domain::service::ServiceName;
 use crate::gate::grants::GrantRefusal;
 use crate::proof::assertion::AssertionRefusal;
 use crate::proof::public_key::PublicKeyRefusal;
@@ -186,14 +185,14 @@ impl Repetition {
 /// Requests that still wait for people and leave no room for another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Crowding {
-    /// The environment takes one request for a service at a time.
+    /// The environment takes one request for a service or a job at a time.
     #[error(
         "an older request for {0} still waits for people, and this environment takes one at a time (newer_request = \"refuse\"): wait until it is decided, or cancel it"
     )]
-    OlderWaits(ServiceName),
+    OlderWaits(String),
     /// Another rollout of the service runs.
     #[error("another rollout of {0} runs: wait for its end, or stop that one")]
-    OtherRollout(ServiceName),
+    OtherRollout(String),
     /// One requester asks faster than the environment allows.
     #[error(
         "{requester} asked {most} times for {environment} within an hour, as often as its requests_per_hour allows: ask again in {wait_seconds} seconds, and not for the same thing"

@@ -163,8 +163,8 @@ async fn slow_down(
     Err(Crowding::TooFast { requester, environment, most, wait_seconds }.into())
 }
 
-/// What a rollout is to come after must be a rollout that the same requester asked for, and one that can still
-/// succeed.
+/// What a rollout is to come after must be a rollout or a job that the same requester asked for, and one that
+/// can still succeed.
 ///
 /// # Errors
 /// [`RequestRefusal::After`].
@@ -174,10 +174,12 @@ async fn look_before(writer: &mut Writer, subject: &FrozenSubject) -> Result<(),
         |problem: &str| Err(RequestRefusal::After(after.clone(), problem.to_owned()).into());
     let before = writer.approval(&after).await?.map(|stored| stored.approval);
     let is_own = |one: &Approval| {
-        one.subject.requester.key == subject.requester.key && one.subject.deployment().is_some()
+        one.subject.requester.key == subject.requester.key && one.subject.subject().is_carried_out()
     };
     let Some(before) = before.filter(is_own) else {
-        return refused("you asked for no deployment of this name. Ask for that one first");
+        return refused(
+            "you asked for no deployment and no job of this name. Ask for that one first",
+        );
     };
     match before.status() {
         Status::Pending
@@ -192,7 +194,7 @@ async fn look_before(writer: &mut Writer, subject: &FrozenSubject) -> Result<(),
     }
 }
 
-/// The older requests for the same service whose place the new one takes.
+/// The older requests for the same service or job whose place the new one takes.
 ///
 /// # Errors
 /// [`Crowding`] if the environment's policy lets no more wait.
@@ -203,14 +205,15 @@ async fn make_room(
 ) -> Result<Vec<Approval>, GateError> {
     let environment = &policy.environment;
     // Two acts of one tool are two acts; two rollouts of one service are not both what people want.
-    let service = subject.deployment().map(|deployment| &deployment.service);
-    let older: Vec<Approval> = match (policy.newer_request, service) {
+    let asked = subject.subject();
+    let target = asked.is_carried_out().then(|| asked.target());
+    let older: Vec<Approval> = match (policy.newer_request, target) {
         // Not looked at where it would change nothing: there may be many.
         (NewerRequest::Queue, _) | (_, None) => Vec::new(),
-        (NewerRequest::Supersede | NewerRequest::Refuse, Some(service)) => {
-            let pending = writer.pending_for(environment, service).await?;
+        (NewerRequest::Supersede | NewerRequest::Refuse, Some(target)) => {
+            let pending = writer.pending_for(environment, target).await?;
             if policy.newer_request == NewerRequest::Refuse && !pending.is_empty() {
-                return Err(Crowding::OlderWaits(service.clone()).into());
+                return Err(Crowding::OlderWaits(target.to_owned()).into());
             }
             pending.into_iter().map(|stored| stored.approval).collect()
         }

@@ -177,7 +177,10 @@ pub fn were_in_force(
     let Some(in_force) = history.at(index) else { return true };
     match subject.subject() {
         Subject::RuleChange(_) => is_change(subject, policy, &in_force.rules),
-        Subject::Deployment(_) | Subject::Action(_) | Subject::WorkflowRun(_) => {
+        Subject::Deployment(_)
+        | Subject::JobExecution(_)
+        | Subject::Action(_)
+        | Subject::WorkflowRun(_) => {
             in_force.rules.environments.get(&subject.environment) == Some(policy)
         }
     }

@@ -188,7 +188,7 @@ impl RunsAsked {
 /// The repository and the run that signed bytes name.
 fn run_of(subject: &FrozenSubject) -> Option<(u64, u64)> {
     match subject.subject() {
-        Subject::Deployment(_) => {
+        Subject::Deployment(_) | Subject::JobExecution(_) => {
             let number = |claim| subject.requester.claim(claim)?.parse::<u64>().ok();
             Some((number("repository_id")?, number("run_id")?))
         }

@@ -5,6 +5,7 @@
 //! the service again. Only the worker decides to try again, and it looks first.
 
 mod error;
+mod job;
 mod observed;
 mod revision_template;
 mod template;
@@ -19,7 +20,7 @@ use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::error::Error;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_gax::retry_policy::NeverRetry;
-use google_cloud_run_v2::client::{Revisions, Services};
+use google_cloud_run_v2::client::{Executions, Jobs, Revisions, Services};
 use google_cloud_run_v2::model::{Service, TrafficTarget, TrafficTargetAllocationType};
 use google_cloud_wkt::FieldMask;
 use jiff::{SignedDuration, Timestamp};
@@ -28,7 +29,7 @@ use url::Url;
 
 pub use self::error::CloudRunError;
 use self::error::{Attempt, Request};
-pub use self::template::{TemplateError, check_template};
+pub use self::template::{TemplateError, check_execution_template, check_template};
 use crate::domain::deployment::Deployment;
 use crate::domain::observation::{
     ListedRevision, ObservedRevision, ObservedService, TrafficShare, TrafficTag,
@@ -55,14 +56,15 @@ pub struct CloudRunSettings {
     pub endpoint: Option<Url>,
     /// Whose rights are used where nothing else is said.
     pub account: GoogleAccount,
-    /// Whose rights are used for the services of environments that have an account of their own.
-    pub accounts_of_services: BTreeMap<ServiceName, GoogleAccount>,
+    /// Whose rights are used for the services and jobs, by their whole names, of environments that have an
+    /// account of their own.
+    pub accounts_by_name: BTreeMap<String, GoogleAccount>,
 }
 
 impl CloudRunSettings {
-    /// Whose rights are used for a service.
-    pub fn account_of(&self, service: &ServiceName) -> &GoogleAccount {
-        self.accounts_of_services.get(service).unwrap_or(&self.account)
+    /// Whose rights are used for a service or a job.
+    pub fn account_of(&self, resource: &str) -> &GoogleAccount {
+        self.accounts_by_name.get(resource).unwrap_or(&self.account)
     }
 }
 
@@ -88,12 +90,14 @@ const GOOGLE_ENDPOINT: &str = "https://run.googleapis.com/";
 struct Clients {
     services: Services,
     revisions: Revisions,
+    jobs: Jobs,
+    executions: Executions,
 }
 
 impl CloudRun {
     /// Touches neither the network nor the credentials: they are looked for at the first call.
     pub fn new(settings: CloudRunSettings) -> Self {
-        let accounts = settings.accounts_of_services.values().chain([&settings.account]);
+        let accounts = settings.accounts_by_name.values().chain([&settings.account]);
         let clients = accounts.map(|account| (account.clone(), OnceCell::new())).collect();
         let clock_ahead = Mutex::default();
         Self { shared: Arc::new(Shared { settings, clients, clock_ahead }) }
@@ -125,7 +129,7 @@ impl CloudRun {
         &self,
         name: &ServiceName,
     ) -> Result<Option<ObservedService>, CloudRunError> {
-        let attempt = Attempt { request: Request::ReadService, service: name };
+        let attempt = Attempt { request: Request::ReadService, resource: name.as_str() };
         let clients = self.clients(&attempt).await?;
         let call = clients.services.get_service().set_name(name.as_str()).send();
         let Some(found) = found(call_once(&attempt, call).await?, &attempt)? else {
@@ -143,7 +147,7 @@ impl CloudRun {
         name: &ServiceName,
         revision: &str,
     ) -> Result<Option<ObservedRevision>, CloudRunError> {
-        let attempt = Attempt { request: Request::ReadRevision(revision), service: name };
+        let attempt = Attempt { request: Request::ReadRevision(revision), resource: name.as_str() };
         let clients = self.clients(&attempt).await?;
         let full_name = format!("{name}/revisions/{revision}");
         let call = clients.revisions.get_revision().set_name(full_name).send();
@@ -159,7 +163,7 @@ impl CloudRun {
         &self,
         name: &ServiceName,
     ) -> Result<Vec<ListedRevision>, CloudRunError> {
-        let attempt = Attempt { request: Request::ListRevisions, service: name };
+        let attempt = Attempt { request: Request::ListRevisions, resource: name.as_str() };
         let clients = self.clients(&attempt).await?;
         let mut revisions = Vec::new();
         let mut page = String::new();
@@ -186,7 +190,8 @@ impl CloudRun {
     /// # Errors
     /// [`CloudRunError::NotNow`] if the service exists by now: whoever looks again sees whose it is.
     pub async fn create_service(&self, deployment: &Deployment) -> Result<(), CloudRunError> {
-        let attempt = Attempt { request: Request::CreateService, service: &deployment.service };
+        let attempt =
+            Attempt { request: Request::CreateService, resource: deployment.service.as_str() };
         let everything =
             [TrafficShare { revision: deployment.plan.revision.clone(), percent: 100 }];
         let service = Service::new()
@@ -216,7 +221,7 @@ impl CloudRun {
         observed: &ObservedService,
     ) -> Result<(), CloudRunError> {
         let request = Request::CreateRevision(&deployment.plan.revision);
-        let attempt = Attempt { request, service: &deployment.service };
+        let attempt = Attempt { request, resource: deployment.service.as_str() };
         let service = Service::new()
             .set_template(template_of(deployment, &attempt)?)
             .set_traffic(traffic_targets(&observed.serving, &observed.tags, &attempt)?)
@@ -237,7 +242,8 @@ impl CloudRun {
         traffic: &[TrafficShare],
         tag: Option<&str>,
     ) -> Result<(), CloudRunError> {
-        let attempt = Attempt { request: Request::MoveTraffic, service: &deployment.service };
+        let attempt =
+            Attempt { request: Request::MoveTraffic, resource: deployment.service.as_str() };
         let ours = traffic.iter().find(|share| share.revision == deployment.plan.revision);
         let revision = &deployment.plan.revision;
         let mut tags = observed.tags.clone();
@@ -263,7 +269,7 @@ impl CloudRun {
             return Err(attempt.refused("the change would be unconditional: no etag was observed"));
         }
         let clients = self.clients(attempt).await?;
-        let service = service.set_name(attempt.service.as_str()).set_etag(&observed.etag);
+        let service = service.set_name(attempt.resource).set_etag(&observed.etag);
         let mask = FieldMask::default().set_paths(mask.iter().copied());
         let call = clients.services.update_service().set_service(service).set_update_mask(mask);
         call_once(attempt, call.send()).await?.map_err(|error| attempt.failed(&error))?;
@@ -272,9 +278,9 @@ impl CloudRun {
 
     async fn clients(&self, attempt: &Attempt<'_>) -> Result<&Clients, CloudRunError> {
         let settings = &self.shared.settings;
-        let account = settings.account_of(attempt.service);
+        let account = settings.account_of(attempt.resource);
         let Some(clients) = self.shared.clients.get(account) else {
-            return Err(attempt.refused("there is no connection for the service's account"));
+            return Err(attempt.refused("there is no connection for its account"));
         };
         let connecting = clients.get_or_try_init(async || {
             let credentials = account.credentials(EVERYTHING);
@@ -297,13 +303,20 @@ async fn connect(
 ) -> Result<Clients, google_cloud_gax::client_builder::Error> {
     let mut services = Services::builder().with_retry_policy(NeverRetry);
     let mut revisions = Revisions::builder().with_retry_policy(NeverRetry);
+    let mut jobs = Jobs::builder().with_retry_policy(NeverRetry);
+    let mut executions = Executions::builder().with_retry_policy(NeverRetry);
     if let Some(endpoint) = &settings.endpoint {
         services = services.with_endpoint(endpoint.as_str());
         revisions = revisions.with_endpoint(endpoint.as_str());
+        jobs = jobs.with_endpoint(endpoint.as_str());
+        executions = executions.with_endpoint(endpoint.as_str());
     }
-    services = services.with_credentials(credentials.clone());
-    revisions = revisions.with_credentials(credentials);
-    Ok(Clients { services: services.build().await?, revisions: revisions.build().await? })
+    Ok(Clients {
+        services: services.with_credentials(credentials.clone()).build().await?,
+        revisions: revisions.with_credentials(credentials.clone()).build().await?,
+        jobs: jobs.with_credentials(credentials.clone()).build().await?,
+        executions: executions.with_credentials(credentials).build().await?,
+    })
 }
 
 /// Makes one call within the time that its kind may take.

@@ -33,6 +33,8 @@ use witness::Witnesses;
 
 /// The service that the sandbox starts with.
 pub const DEMO_SERVICE: &str = "projects/demo/locations/europe-west1/services/web";
+/// The job that is there from the beginning.
+pub const DEMO_JOB: &str = "projects/demo/locations/europe-west1/jobs/migrate";
 /// The image repository of the demo.
 pub const DEMO_REPOSITORY: &str = "europe-docker.pkg.dev/demo/app/web";
 /// What the demo's service runs before anything is approved.
@@ -78,6 +80,7 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
     cloud_run.set_ready_delay(ready_delay);
     cloud_run.serve_tags_at(&base_url);
     cloud_run.seed_service(DEMO_SERVICE, &first_template())?;
+    cloud_run.seed_job(DEMO_JOB, &first_execution_template())?;
     let witnesses = Witnesses::new(clock.clone());
     let github = GitHub::new(clock.clone());
     let receivers = Receivers::new(clock.clone());
@@ -101,6 +104,22 @@ pub fn routes(settings: SandboxSettings) -> Result<Router, SandboxError> {
         .merge(attestations.levers())
         .merge(github.levers())
         .merge(journal.router()))
+}
+
+fn first_execution_template() -> serde_json::Value {
+    json!({
+        "template": {
+            "containers": [{
+                "image": format!("{DEMO_REPOSITORY}@sha256:{FIRST_DIGEST}"),
+                "command": ["./migrate"],
+                "resources": {"limits": {"cpu": "1", "memory": "512Mi"}},
+            }],
+            "maxRetries": 0,
+            "timeout": "600s",
+            "serviceAccount": "web@demo.iam.gserviceaccount.com",
+        },
+        "taskCount": 1,
+    })
 }
 
 fn first_template() -> serde_json::Value {

@@ -181,12 +181,12 @@ pub(super) async fn hold(connection: &mut AnyConnection, job: &Job) -> Result<bo
     Ok(touched == 1)
 }
 
-/// Whether an approval of this subject with this status has a job. Rollouts are the gate's to do, and changes
-/// of its rules.
+/// Whether an approval of this subject with this status has a job. Rollouts and executions are the gate's to do,
+/// and changes of its rules.
 pub(crate) fn needs_job(subject: &Subject, status: Status) -> bool {
     match status {
-        Status::Approved => subject.deployment().is_some() || subject.rule_change().is_some(),
-        Status::Executing => subject.deployment().is_some(),
+        Status::Approved => subject.is_carried_out() || subject.rule_change().is_some(),
+        Status::Executing => subject.is_carried_out(),
         _ => false,
     }
 }

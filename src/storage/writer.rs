@@ -12,7 +12,6 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Frontier, Record};
 use crate::domain::person::Person;
-use crate::domain::service::ServiceName;
 use crate::randomness;
 use crate::storage::approvals::{self, NewApproval, StoredApproval};
 use crate::storage::ceremonies::{self, Ceremony};
@@ -129,13 +128,13 @@ impl Writer {
         step!(self, approvals::count_pending(&mut self.transaction, environment))
     }
 
-    /// The approvals of an environment that wait for people to decide on this service, the oldest first.
+    /// The approvals of an environment that wait for people to decide on this service or job, the oldest first.
     pub async fn pending_for(
         &mut self,
         environment: &str,
-        service: &ServiceName,
+        target: &str,
     ) -> Result<Vec<StoredApproval>> {
-        step!(self, approvals::pending_for(&mut self.transaction, environment, service))
+        step!(self, approvals::pending_for(&mut self.transaction, environment, target))
     }
 
     /// The newest approval of the same environment and service that was asked for later and has not ended.

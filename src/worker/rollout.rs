@@ -1,6 +1,8 @@
-//! One rollout: observe, ask the domain what to do next, announce it, do it, observe again.
+//! One rollout, or one execution of a job: observe, ask the domain what to do next, announce it, do it, observe again.
 
 mod before;
+mod calls;
+mod job_execution;
 mod rules;
 
 use std::time::Duration;
@@ -11,10 +13,8 @@ use crate::domain::approval::State;
 use crate::domain::deployment::Deployment;
 use crate::domain::hold::{Hold, hold_of};
 use crate::domain::intervention::Orders;
-use crate::domain::observation::ObservedService;
 use crate::domain::rollout::{
-    Action, Answer, Call, Change, Intent, Outcome, Progress, World, after_exhaustion,
-    after_refusal, next_action,
+    Action, Change, Outcome, Progress, World, after_exhaustion, next_action,
 };
 use crate::gate::GateError;
 use crate::gate::authorise::{Authorised, NotAuthorised, authorise};
@@ -27,8 +27,6 @@ use crate::worker::{PAUSE_AFTER_ERROR, Step, Worker, checks};
 /// still for as long. A worker that sleeps through it loses the job, and what it still sends then
 /// names an etag that is gone.
 pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(30);
-/// How often the lease is kept while a call takes its time: three tries before it runs out.
-const KEEP_LEASE: Duration = Duration::from_secs(9);
 /// Cloud Run is asked again this soon after a change, since most are in effect within seconds,
 const SOON: Duration = Duration::from_millis(300);
 /// and this soon when it takes longer.
@@ -116,9 +114,9 @@ async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
             _ => Ok(Turn::Over),
         };
     }
-    if stored.approval.subject.deployment().is_none() {
+    if !stored.approval.subject.subject().is_carried_out() {
         // The gate writes no such job: whoever wrote this one gets nothing by it.
-        tracing::error!(approval = %job.approval, "ALARM: there is a job for what is no rollout; nothing is done");
+        tracing::error!(approval = %job.approval, "ALARM: there is a job for what the gate does not carry out; nothing is done");
         return Ok(Turn::Later(LONGEST_PAUSE, None));
     }
     match &stored.approval.state {
@@ -153,7 +151,11 @@ async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Tu
         return Ok(turn);
     }
     // Since when it is approved is the row's word until it is verified.
-    if let Err(finding) = verified(worker, stored).await? {
+    let finding = match stored.approval.subject.job_execution() {
+        None => verified(worker, stored).await?.err(),
+        Some(_) => job_execution::verified(worker, stored).await?.err(),
+    };
+    if let Some(finding) = finding {
         return refuse(worker, job, &finding).await;
     }
     if now >= stored.approval.runs_out_at() {
@@ -190,6 +192,9 @@ async fn go_on(
     stored: &StoredApproval,
     (progress, orders): (&Progress, &Orders),
 ) -> Result<Turn, GateError> {
+    if let Some(asked) = stored.approval.subject.job_execution() {
+        return job_execution::go_on(worker, job, stored, asked, progress).await;
+    }
     let Some(deployment) = stored.approval.subject.deployment() else { return Ok(Turn::Over) };
     let mut world = match observe(worker, deployment).await {
         Ok(world) => world,
@@ -198,7 +203,7 @@ async fn go_on(
     let mut action = next_action(deployment, progress, orders, &world);
     if let Action::Check { step } = action {
         let asking = checks::ask(worker, deployment, step, world.service.as_ref());
-        let found = keeping_the_lease(worker, job, asking).await;
+        let found = calls::keeping_the_lease(worker, job, asking).await;
         // It says something only of what serves then and serves still.
         world = match observe(worker, deployment).await {
             Ok(after) => World { checks: Some(found), ..after },
@@ -208,7 +213,7 @@ async fn go_on(
     }
     match action {
         Action::Make(call) => {
-            make(worker, job, stored, progress, call, world.service.as_ref()).await
+            calls::make(worker, job, stored, progress, call, world.service.as_ref()).await
         }
         Action::Check { .. } => Ok(Turn::Later(SOON, None)),
         Action::Wait => Ok(Turn::Later(look_again(progress, world.now), None)),
@@ -230,119 +235,6 @@ async fn observe(worker: &Worker, deployment: &Deployment) -> Result<World, Clou
         .await?;
     let service = worker.outside.cloud_run.observe_service(&deployment.service).await?;
     Ok(World { service, revision, checks: None, now: worker.clock.now() })
-}
-
-/// Verifies, announces, calls.
-async fn make(
-    worker: &Worker,
-    job: &Job,
-    stored: &StoredApproval,
-    progress: &Progress,
-    call: Call,
-    observed: Option<&ObservedService>,
-) -> Result<Turn, GateError> {
-    let authorised = match verified(worker, stored).await? {
-        Ok(authorised) => authorised,
-        Err(finding) => return refuse(worker, job, &finding).await,
-    };
-    if let (Some(note), true, None) =
-        (authorised.attestor(), call.brings_an_image(), &progress.attested)
-    {
-        return before::attest(worker, job, stored, progress, &authorised, note).await;
-    }
-    let now = worker.clock.now();
-    let etag = observed.map(|service| service.etag.clone());
-    let intent = Intent { call, etag, at: now, answer: None };
-    let announced = Progress { intent: Some(intent.clone()), ..progress.clone() };
-    match rollout::announce(&worker.storage, job, now, call, announced).await? {
-        Begun::Now => {}
-        other => return Ok(not_now(job, other)),
-    }
-    // The announcement is outside the database too before the call is made: no backup undoes it.
-    worker.log.secure().await?;
-    tracing::info!(approval = %job.approval, ?call, "calling Cloud Run");
-    // The point of no return. A crash before the call, in it or after it leaves the announcement,
-    // and whoever goes on observes first. The call itself can take effect only once: it names an
-    // etag, a revision or a service that no second call finds again.
-    let calling = call_cloud_run(worker, &authorised, call, observed);
-    let came_back = keeping_the_lease(worker, job, calling).await;
-    // The record of what came back. A crash before it leaves a call without an answer, which says
-    // exactly what is known then.
-    let now = worker.clock.now();
-    let answered = Progress {
-        intent: Some(Intent { answer: Some(answer(&came_back, now)), ..intent }),
-        ..progress.clone()
-    };
-    let written =
-        change(&worker.storage, job, now, |approval| approval.advance(answered.clone())).await?;
-    if written.is_none() {
-        return Ok(Turn::Over);
-    }
-    match came_back {
-        Ok(()) => Ok(Turn::Again),
-        Err(CloudRunError::Refused(why)) => {
-            let on_failure = authorised.deployment().plan.on_failure;
-            write_down(worker, job, stored, after_refusal(on_failure, progress, call, &why)).await
-        }
-        Err(error) => trouble(worker, job, stored, &answered, &error).await,
-    }
-}
-
-fn answer(came_back: &Result<(), CloudRunError>, at: Timestamp) -> Answer {
-    match came_back {
-        Ok(()) => Answer::Accepted { at },
-        Err(CloudRunError::Refused(why)) => Answer::Refused { at, reason: why.clone() },
-        Err(CloudRunError::NotNow(why)) => Answer::NotNow { at, reason: why.clone() },
-        Err(CloudRunError::Unknown(why)) => Answer::Unknown { at, reason: why.clone() },
-    }
-}
-
-/// Waits for a call and keeps the lease meanwhile. A lease that is lost does not stop the call: what
-/// was sent cannot be taken back, and whoever has the job now observes first.
-async fn keeping_the_lease<T>(worker: &Worker, job: &Job, call: impl Future<Output = T>) -> T {
-    let mut call = std::pin::pin!(call);
-    loop {
-        tokio::select! {
-            done = &mut call => return done,
-            () = tokio::time::sleep(KEEP_LEASE) => {
-                if let Err(error) = worker.storage.renew_job(job, worker.clock.now(), LEASE).await {
-                    tracing::warn!(%error, "the lease of a rollout could not be kept");
-                }
-            }
-        }
-    }
-}
-
-/// The only place that changes Cloud Run: what it does is read from the verified deployment.
-async fn call_cloud_run(
-    worker: &Worker,
-    authorised: &Authorised,
-    call: Call,
-    observed: Option<&ObservedService>,
-) -> Result<(), CloudRunError> {
-    let deployment = authorised.deployment();
-    let cloud_run = &worker.outside.cloud_run;
-    let plan = &deployment.plan;
-    match (call, observed) {
-        (Call::CreateService {}, None) => cloud_run.create_service(deployment).await,
-        (Call::CreateRevision {}, Some(service)) => {
-            cloud_run.create_revision(deployment, service).await
-        }
-        (Call::MoveTraffic { step }, Some(service)) => match plan.steps.get(step) {
-            Some(step) => {
-                let tag = step.tag.as_deref();
-                cloud_run.move_traffic(deployment, service, &step.traffic, tag).await
-            }
-            None => Err(CloudRunError::Refused(format!("the signed plan has no step {step}"))),
-        },
-        (Call::Restore {}, Some(service)) => {
-            cloud_run.move_traffic(deployment, service, &plan.rollback, None).await
-        }
-        (Call::CreateService {}, Some(_)) => {
-            Err(CloudRunError::Refused("the service exists already".to_owned()))
-        }
-        (_, None) => Err(CloudRunError::Refused("the service does not exist".to_owned())),
-    }
 }
 
 /// Writes an observation or the end into the ledger.
@@ -377,6 +269,10 @@ fn tell(stored: &StoredApproval, outcome: &Outcome) {
             tracing::warn!(%approval, reason, "the rollout failed and was rolled back");
         }
         Outcome::Failed(reason) => tracing::warn!(%approval, reason, "the rollout failed"),
+        Outcome::Ran(execution) => {
+            tracing::info!(%approval, execution = execution.name, "the job ran as signed");
+        }
+        Outcome::RunFailed(reason, _) => tracing::warn!(%approval, reason, "the job failed"),
         Outcome::NeedsAttention(reason) => {
             tracing::error!(%approval, reason, "the rollout needs a person's attention");
         }

@@ -126,6 +126,7 @@ for (const [name, value, sentence] of [
   ['gate-url', 'https://user:secret@gate.example.com', /bare address/],
   ['environment', '', /is missing/],
   ['service', '', /is missing/],
+  ['job', 'projects/demo/locations/europe-west1/jobs/migrate', /stands beside service/],
   ['image', '', /is missing/],
   ['reason', ' ', /is missing/],
   ['mode', 'hope', /wait, ask or rule/],

@@ -31,6 +31,13 @@ test('mode ask ends after posting, with the id as output and nothing to clean up
   assert.equal(gate.approval.status, 'pending');
 });
 
+test('a job is asked for in the place of a service', async () => {
+  const job = 'projects/demo/locations/europe-west1/jobs/migrate';
+  await runStep(gate, { inputs: { mode: 'ask', service: '', job } });
+  const { subject } = gate.requests('POST /v1/approvals')[0].body;
+  assert.deepEqual(subject, { kind: 'job_execution', job, image: IMAGE });
+});
+
 test('an absent optional input is absent in the request', async () => {
   await runStep(gate, { inputs: { mode: 'ask', steps: '', title: '  ' } });
   assert.deepEqual(Object.keys(gate.requests('POST /v1/approvals')[0].body).sort(), ['environment', 'reason', 'subject']);

@@ -27,7 +27,7 @@ fn client_of(address: &str) -> CloudRun {
     CloudRun::new(CloudRunSettings {
         endpoint: Some(format!("http://{address}").parse().unwrap()),
         account: GoogleAccount::ANONYMOUS,
-        accounts_of_services: BTreeMap::new(),
+        accounts_by_name: BTreeMap::new(),
     })
 }
 
@@ -49,6 +49,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
         schema: POLICY_SCHEMA.to_owned(),
         environment: "production".to_owned(),
         services: vec![DEMO_SERVICE.parse().unwrap()],
+        jobs: vec![],
         images: vec![DEMO_REPOSITORY.to_owned()],
         requesters: vec![RequesterMatch {
             issuer: "github".to_owned(),

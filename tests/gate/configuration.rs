@@ -229,6 +229,7 @@ fn the_example_is_a_configuration() {
     environment production
       services        projects/example-prod/locations/europe-west1/services/web
                       projects/example-prod/locations/europe-west1/services/checkout
+      jobs            projects/example-prod/locations/europe-west1/jobs/migrate
       images          europe-docker.pkg.dev/example-prod/app/web
                       europe-docker.pkg.dev/example-prod/app/checkout
       may ask         github with environment production, ref refs/heads/main or refs/tags/v*, repository_id 512345678

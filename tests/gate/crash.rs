@@ -5,6 +5,7 @@
 //! call of a kind names a moment: it is held at the sandbox, and the process is killed.
 
 mod between;
+mod jobs;
 
 use std::time::Duration;
 

@@ -36,6 +36,7 @@ mod grants;
 mod identity_server;
 mod instances;
 mod intervening;
+mod jobs;
 mod ledger_page;
 mod log_followed;
 mod losing;

@@ -198,7 +198,7 @@ fn hostile_text_is_shown_and_does_nothing() {
     let by = crate::sample_approval::person("eve");
     let ends = [
         State::Rejected { at: now(), by, name: HOSTILE.into(), reason: Some(HOSTILE.into()) },
-        State::Failed { at: now(), reason: HOSTILE.into() },
+        State::Failed { at: now(), reason: HOSTILE.into(), execution: None },
         State::Succeeded {
             at: now(),
             serving: Some({
@@ -207,6 +207,7 @@ fn hostile_text_is_shown_and_does_nothing() {
                 serving.traffic = vec![share(HOSTILE, 100)];
                 serving
             }),
+            execution: None,
         },
     ];
     pages.extend(ends.map(|state| page(&Approval { state, ..hostile.clone() }, Some(&eve))));

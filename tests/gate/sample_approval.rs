@@ -88,6 +88,7 @@ pub fn policy() -> Policy {
         schema: POLICY_SCHEMA.into(),
         environment: "production".into(),
         services: vec![],
+        jobs: vec![],
         images: vec![],
         requesters: vec![],
         rules: vec![rule(&["group:release-managers"], 2), rule(&["group:security"], 1)],
@@ -402,8 +403,8 @@ pub fn after_pending() -> Vec<(&'static str, Approval)> {
         ("moving", executing(progress(true, 1, Some(Call::MoveTraffic { step: 1 })))),
         ("checking", executing(progress(true, 3, None))),
         ("restoring", executing(Progress { restoring: Some(reason()), ..progress(true, 1, None) })),
-        ("succeeded", in_state(State::Succeeded { at, serving: Some(serving()) })),
-        ("failed", in_state(State::Failed { at, reason: reason() })),
+        ("succeeded", in_state(State::Succeeded { at, serving: Some(serving()), execution: None })),
+        ("failed", in_state(State::Failed { at, reason: reason(), execution: None })),
         ("rolled_back", in_state(State::RolledBack { at, reason: reason() })),
         (
             "needs_attention",

@@ -96,7 +96,7 @@ def of_requester(case):
 
 def rules_of(before, after):
     """Those of a change of the rules: of each environment that it touches, and of all if it touches more."""
-    general = lambda book: [*map(book.get, ("roles", "anchors", "settings")), {name: one["services"] for name, one in book["environments"].items()}]
+    general = lambda book: [*map(book.get, ("roles", "anchors", "settings")), {name: (one["services"], one.get("jobs")) for name, one in book["environments"].items()}]
     return [rule | {"environment": name} for name, one in sorted(before["environments"].items())
         if general(before) != general(after) or one != after["environments"][name] for rule in one["rules"]]
 
@@ -112,7 +112,7 @@ def may_ask(asked, policy):
     if "before" in asked:
         return policy["rules"] == rules_of(asked["before"], asked["after"])
     is_tool = asked.get("tool") in [one["tool"] for one in policy.get("actions", [])]
-    is_image = asked.get("image", "").partition("@")[0] in policy["images"] and asked["service"] in policy["services"]
+    is_image = asked.get("image", "").partition("@")[0] in policy["images"] and asked.get("service", asked.get("job")) in policy["services"] + policy.get("jobs", [])
     return (is_tool or is_image) and any(admits(rule, asked["requester"]) for rule in policy["requesters"])
 
 def admits(rule, requester):

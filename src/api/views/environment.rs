@@ -63,6 +63,9 @@ pub struct EnvironmentView {
     pub hold: Option<HoldView>,
     /// The services it covers.
     pub services: Vec<String>,
+    /// The jobs it covers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
     /// The image repositories it allows.
     pub images: Vec<String>,
     /// Who must sign.
@@ -102,6 +105,7 @@ impl EnvironmentView {
             name: policy.environment.clone(),
             hold: hold.as_ref().map(HoldView::from),
             services: policy.services.iter().map(ToString::to_string).collect(),
+            jobs: policy.jobs.iter().map(ToString::to_string).collect(),
             images: policy.images.clone(),
             rules: rules_of(policy, None),
             windows: policy.windows.in_words(now),

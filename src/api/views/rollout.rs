@@ -41,6 +41,47 @@ pub struct RolloutView {
     pub observed_at: Option<Timestamp>,
 }
 
+/// The execution of a job, as it was last recorded.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ExecutionView {
+    /// Its short name.
+    pub execution: String,
+    /// The digest of the image that it was seen to run, `sha256:…`.
+    pub observed_digest: String,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// How many of them have succeeded.
+    pub succeeded: u32,
+    /// How many have failed.
+    pub failed: u32,
+    /// How many were cancelled.
+    pub cancelled: u32,
+    /// When it began to run.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub completed_at: Option<Timestamp>,
+    /// When it was seen so.
+    #[schema(value_type = String, format = DateTime)]
+    pub observed_at: Timestamp,
+}
+
+pub(super) fn execution_of(approval: &Approval) -> Option<ExecutionView> {
+    let seen = approval.state.execution()?;
+    Some(ExecutionView {
+        execution: seen.name.clone(),
+        observed_digest: format!("sha256:{}", seen.image_digest),
+        tasks: seen.tasks,
+        succeeded: seen.succeeded,
+        failed: seen.failed,
+        cancelled: seen.cancelled,
+        started_at: seen.started_at,
+        completed_at: seen.completed_at,
+        observed_at: seen.observed_at,
+    })
+}
+
 /// What one check found.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct CheckView {

@@ -27,6 +27,15 @@ pub enum SubjectView {
         /// The approval after whose success it begins.
         after: Option<String>,
     },
+    /// One execution of a Cloud Run job.
+    JobExecution {
+        /// `projects/P/locations/R/jobs/J`.
+        job: String,
+        /// The image by digest.
+        image: String,
+        /// The short name of the execution.
+        execution: String,
+    },
     /// An act of whoever asks.
     Action {
         /// The declared name of the tool.
@@ -117,6 +126,11 @@ impl SubjectView {
                 plan: deployment.plan.steps.iter().map(StepView::from).collect(),
                 on_failure: deployment.plan.on_failure,
                 after: deployment.after.as_ref().map(ToString::to_string),
+            },
+            Subject::JobExecution(execution) => Self::JobExecution {
+                job: execution.job.to_string(),
+                image: execution.image.to_string(),
+                execution: execution.execution.clone(),
             },
             Subject::Action(action) => {
                 Self::Action { tool: action.tool.clone(), arguments: action.arguments.clone() }

@@ -19,13 +19,16 @@ pub struct Wanted {
     /// The Cloud Run service, projects/P/locations/R/services/S.
     #[arg(long)]
     service: Option<String>,
+    /// Or the Cloud Run job that is to run once with the image, projects/P/locations/R/jobs/J.
+    #[arg(long, conflicts_with_all = ["service", "steps", "after"])]
+    job: Option<String>,
     /// The image by digest, …@sha256:….
     #[arg(long)]
     image: Option<String>,
     /// Why it should go out, in a sentence that the approver reads.
     #[arg(long)]
     reason: Option<String>,
-    /// Fields of the revision template to change, as a JSON object.
+    /// Fields of the revision template, or of the job's execution template, to change, as a JSON object.
     #[arg(long, value_name = "JSON")]
     template: Option<String>,
     /// Percent of traffic at each step, 10,50,100; the environment's own if absent.
@@ -81,14 +84,20 @@ impl Wanted {
             Some(Value::Object(subject)) => subject,
             Some(_) => return Err("the member subject of the request is no object".to_owned()),
         };
-        subject.entry("kind").or_insert_with(|| "deployment".into());
+        let kind = if self.job.is_some() { "job_execution" } else { "deployment" };
+        subject.entry("kind").or_insert_with(|| kind.into());
         put(&mut subject, "service", self.service);
+        put(&mut subject, "job", self.job);
         put(&mut subject, "image", self.image);
         put(&mut subject, "steps", self.steps);
         put(&mut subject, "after", self.after);
         put(&mut subject, "template", self.template.as_deref().map(template).transpose()?);
         if subject["kind"] == "deployment" {
             need(&subject, "service", "--service")?;
+            need(&subject, "image", "--image")?;
+        }
+        if subject["kind"] == "job_execution" {
+            need(&subject, "job", "--job")?;
             need(&subject, "image", "--image")?;
         }
         body.insert("subject".to_owned(), subject.into());

@@ -3,6 +3,7 @@
 use super::{Lines, shares};
 use crate::domain::action::Action;
 use crate::domain::deployment::Deployment;
+use crate::domain::job::JobExecution;
 use crate::domain::policy::PolicyChange;
 use crate::domain::rule_change::RuleChange;
 use crate::domain::rulebook::rulebook_changes;
@@ -26,6 +27,12 @@ pub(super) fn describe_rollout(lines: &mut Lines, deployment: &Deployment) {
             lines.add("after", &format!("{before} has succeeded"));
         }
     }
+}
+
+pub(super) fn describe_job(lines: &mut Lines, execution: &JobExecution) {
+    lines.add("job", execution.job.as_str());
+    lines.add("image", &execution.image.to_string());
+    lines.add("execution", &execution.execution);
 }
 
 pub(super) fn describe_action(lines: &mut Lines, action: &Action) {

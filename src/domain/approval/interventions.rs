@@ -62,6 +62,13 @@ impl Approval {
 
     fn is_possible(&self, act: Act, now: Timestamp) -> Result<(), TransitionRefusal> {
         let impossible = || Err(TransitionRefusal::NotPossible(act, self.status()));
+        if self.subject.job_execution().is_some() {
+            // What ran has run: there is no way back from it.
+            return match (act, &self.state) {
+                (Act::ObserveAgain | Act::Accept, State::NeedsAttention { .. }) => Ok(()),
+                _ => impossible(),
+            };
+        }
         let Some(plan) = self.plan() else { return impossible() };
         let can_go_back = !plan.rollback.is_empty();
         match (act, &self.state) {
@@ -146,6 +153,7 @@ impl Approval {
             (Act::Accept, State::NeedsAttention { reason, .. }) => State::Failed {
                 at: now,
                 reason: format!("{reason}; {name} signed that it stays as it is{because}"),
+                execution: None,
             },
             // Ruled out above.
             _ => return Err(TransitionRefusal::NotPossible(act, was)),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::ApprovalId;
 use crate::domain::intervention::Orders;
+use crate::domain::job::Execution;
 use crate::domain::person::Person;
 use crate::domain::rollout::{Progress, Serving};
 use crate::domain::time;
@@ -28,18 +29,22 @@ pub enum State {
         #[serde(default, skip_serializing_if = "Orders::is_empty")]
         orders: Orders,
     },
-    /// The service serves what was signed; or, of an action, its grant was used.
+    /// The service serves what was signed, or the job ran; of an action, its grant was used.
     Succeeded {
         #[serde(deserialize_with = "time::deserialize")]
         at: Timestamp,
         #[serde(skip_serializing_if = "Option::is_none")]
         serving: Option<Serving>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        execution: Option<Execution>,
     },
     /// It failed.
     Failed {
         #[serde(deserialize_with = "time::deserialize")]
         at: Timestamp,
         reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        execution: Option<Execution>,
     },
     /// It failed, and what served before serves again.
     RolledBack {
@@ -164,6 +169,26 @@ impl Status {
 }
 
 impl State {
+    /// The execution of a job, as it was last recorded.
+    pub fn execution(&self) -> Option<&Execution> {
+        match self {
+            Self::Executing { progress, .. } | Self::NeedsAttention { progress, .. } => {
+                progress.execution.as_deref()
+            }
+            Self::Succeeded { execution, .. } | Self::Failed { execution, .. } => {
+                execution.as_ref()
+            }
+            Self::Pending {}
+            | Self::Approved { .. }
+            | Self::RolledBack { .. }
+            | Self::Rejected { .. }
+            | Self::Expired { .. }
+            | Self::Cancelled { .. }
+            | Self::Superseded { .. }
+            | Self::Withdrawn { .. } => None,
+        }
+    }
+
     /// The name of this state.
     pub fn status(&self) -> Status {
         match self {

@@ -12,6 +12,9 @@ impl Policy {
             Subject::Deployment(deployment) => {
                 self.services.contains(&deployment.service) && self.admits_image(&deployment.image)
             }
+            Subject::JobExecution(execution) => {
+                self.jobs.contains(&execution.job) && self.admits_image(&execution.image)
+            }
             Subject::Action(action) => self.action(&action.tool).is_some(),
             Subject::WorkflowRun(run) => self.admits_run(run),
             Subject::RuleChange(change) => change.is_ruled_by(self),
@@ -23,7 +26,7 @@ impl Policy {
     pub fn admits(&self, subject: &Subject) -> bool {
         let requester = &subject.facts().requester;
         match subject {
-            Subject::Deployment(_) | Subject::Action(_) => {
+            Subject::Deployment(_) | Subject::JobExecution(_) | Subject::Action(_) => {
                 self.admits_requester(&requester.issuer, &requester.claims)
             }
             Subject::WorkflowRun(run) => self.admits_run(run),

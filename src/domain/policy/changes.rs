@@ -96,6 +96,7 @@ impl Changes {
 
     fn of_environment(&mut self, old: &Policy, new: &Policy) {
         self.of_lists(&old.services, &new.services, "the service", ("is", "covered"));
+        self.of_lists(&old.jobs, &new.jobs, "the job", ("is", "covered"));
         self.of_lists(&old.images, &new.images, "images of", ("may", "be deployed"));
         let tools = |policy: &Policy| -> Vec<String> {
             policy.actions.iter().map(|action| action.tool.clone()).collect()

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Policy;
 use crate::domain::approval::{Approval, Status};
 use crate::domain::decision::{Verdict, standing};
+use crate::domain::image::ImageReference;
 use crate::domain::subject::Subject;
 
 /// How far people's part of an approval came.
@@ -83,10 +84,13 @@ fn play(approval: &Approval, policy: &Policy) -> Ending {
     if !policy.covers(subject) {
         return Ending::Refused(match subject {
             Subject::Deployment(deployment) if policy.services.contains(&deployment.service) => {
-                let repository = deployment.image.repository();
-                format!("images of {repository} may not be deployed")
+                not_deployed(&deployment.image)
+            }
+            Subject::JobExecution(execution) if policy.jobs.contains(&execution.job) => {
+                not_deployed(&execution.image)
             }
             Subject::Deployment(_)
+            | Subject::JobExecution(_)
             | Subject::Action(_)
             | Subject::WorkflowRun(_)
             | Subject::RuleChange(_) => {
@@ -119,6 +123,10 @@ fn play(approval: &Approval, policy: &Policy) -> Ending {
         .map(|(rule, progress)| format!("{}, of which {} signed", rule.in_words(), progress.met))
         .collect();
     Ending::NotApproved(missing.join("; "))
+}
+
+fn not_deployed(image: &ImageReference) -> String {
+    format!("images of {} may not be deployed", image.repository())
 }
 
 /// Rules that keep requests open for less long cut them off sooner; longer ones change nothing, since

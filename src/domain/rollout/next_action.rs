@@ -17,7 +17,7 @@ use crate::domain::template::APPROVAL_ANNOTATION;
 
 /// How long Cloud Run may work on one change. Its own limit for a container to start is four
 /// minutes (startup probe); what takes twice that is stuck.
-const RECONCILE_PATIENCE: SignedDuration = SignedDuration::from_mins(8);
+pub(in crate::domain) const RECONCILE_PATIENCE: SignedDuration = SignedDuration::from_mins(8);
 
 /// What Cloud Run shows at one moment. The revision is read before the service, so that the service
 /// is never older than a revision that is there.
@@ -35,6 +35,7 @@ pub struct World {
 
 /// What to do next.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is used at once")]
 pub enum Action {
     /// Announce this call and make it.
     Make(Call),
@@ -99,23 +100,8 @@ impl Rollout<'_> {
         self.first_call(Call::CreateService {})
     }
 
-    /// The first change of the world. Its outcome may be unknown from an earlier attempt; what
-    /// makes the repetition harmless is that Cloud Run lets a name be taken and an etag be used
-    /// only once.
     fn first_call(&self, call: Call) -> Action {
-        let expires_at = self.deployment.expires_at;
-        if self.world.now >= expires_at && self.progress.intent.is_none() {
-            return end(Outcome::Failed(format!(
-                "the approval expired at {expires_at} before the first change could be made"
-            )));
-        }
-        if self.world.now >= expires_at {
-            return end(Outcome::NeedsAttention(format!(
-                "the approval expired at {expires_at}, and whether the first change will still \
-                 arrive at Cloud Run is not known"
-            )));
-        }
-        Action::Make(call)
+        first_call(call, self.progress, self.deployment.expires_at, self.world.now)
     }
 
     fn of_service(&self, service: &ObservedService) -> Action {
@@ -288,6 +274,28 @@ impl Rollout<'_> {
             Outcome::NeedsAttention(format!("{service} is not as this approval left it: {what}"))
         })
     }
+}
+
+/// The first change of the world. Its outcome may be unknown from an earlier attempt; what makes the
+/// repetition harmless is that Cloud Run lets a name be taken and an etag be used only once.
+pub(in crate::domain) fn first_call(
+    call: Call,
+    progress: &Progress,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Action {
+    if now < expires_at {
+        return Action::Make(call);
+    }
+    end(match progress.intent {
+        None => Outcome::Failed(format!(
+            "the approval expired at {expires_at} before the first change could be made"
+        )),
+        Some(_) => Outcome::NeedsAttention(format!(
+            "the approval expired at {expires_at}, and whether the first change will still \
+             arrive at Cloud Run is not known"
+        )),
+    })
 }
 
 fn end(outcome: Outcome) -> Action {

@@ -7,13 +7,15 @@ use crate::domain::rollout::{Call, Change, Outcome, Progress};
 /// attempt whose outcome is unknown still may: `progress` is what was recorded before this attempt.
 pub fn after_refusal(on_failure: OnFailure, progress: &Progress, call: Call, why: &str) -> Change {
     match call {
-        Call::CreateService {} | Call::CreateRevision {} if progress.intent.is_some() => {
+        Call::CreateService {} | Call::CreateRevision {} | Call::RunJob {}
+            if progress.intent.is_some() =>
+        {
             Change::End(Outcome::NeedsAttention(format!(
                 "Cloud Run refused the change: {why}; and whether an earlier attempt of it will \
                  still arrive is not known"
             )))
         }
-        Call::CreateService {} | Call::CreateRevision {} => {
+        Call::CreateService {} | Call::CreateRevision {} | Call::RunJob {} => {
             Change::End(Outcome::Failed(format!("Cloud Run refused the change: {why}")))
         }
         Call::MoveTraffic { .. } => {

@@ -6,7 +6,6 @@ use google_cloud_gax::client_builder;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_gax::error::{CredentialsError, Error};
 
-use crate::domain::service::ServiceName;
 use crate::integrations::cloud_credentials::NoCredentials;
 
 /// How much of an answer is repeated: a proxy's page would drown the sentence.
@@ -46,6 +45,9 @@ pub(super) enum Request<'a> {
     CreateService,
     CreateRevision(&'a str),
     MoveTraffic,
+    ReadJob,
+    ReadExecution(&'a str),
+    RunJob,
     TestPermissions,
     TryChange,
 }
@@ -54,13 +56,14 @@ pub(super) enum Request<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt<'a> {
     pub request: Request<'a>,
-    pub service: &'a ServiceName,
+    /// The whole name of the service or the job.
+    pub resource: &'a str,
 }
 
 impl Attempt<'_> {
     /// What the call would have done, after "to".
     fn aim(&self) -> String {
-        let service = self.service;
+        let service = self.resource;
         match self.request {
             Request::ReadService => format!("read {service}"),
             Request::ReadRevision(revision) => format!("read revision {revision} of {service}"),
@@ -68,6 +71,9 @@ impl Attempt<'_> {
             Request::CreateService => format!("create {service}"),
             Request::CreateRevision(revision) => format!("create revision {revision} of {service}"),
             Request::MoveTraffic => format!("move the traffic of {service}"),
+            Request::ReadJob => format!("read {service}"),
+            Request::ReadExecution(name) => format!("read execution {name} of {service}"),
+            Request::RunJob => format!("update {service} and start an execution of it"),
             Request::TestPermissions => format!("tell the gate's rights on {service}"),
             Request::TryChange => format!("accept a change of {service} that is only tried"),
         }
@@ -78,9 +84,14 @@ impl Attempt<'_> {
             Request::ReadService
             | Request::ReadRevision(_)
             | Request::ListRevisions
+            | Request::ReadJob
+            | Request::ReadExecution(_)
             | Request::TestPermissions
             | Request::TryChange => false,
-            Request::CreateService | Request::CreateRevision(_) | Request::MoveTraffic => true,
+            Request::CreateService
+            | Request::CreateRevision(_)
+            | Request::MoveTraffic
+            | Request::RunJob => true,
         }
     }
 
@@ -94,13 +105,16 @@ impl Attempt<'_> {
             Request::CreateRevision(_) | Request::MoveTraffic | Request::TryChange => {
                 "run.services.update"
             }
+            Request::ReadJob => "run.jobs.get",
+            Request::ReadExecution(_) => "run.executions.get",
+            Request::RunJob => "run.jobs.update and run.jobs.run",
         }
     }
 
     /// Nobody knows whether it took effect.
     pub(super) fn unknown(&self, why: &str) -> CloudRunError {
         let consequence = if self.is_write() {
-            "it may or may not have taken effect; the service must be read before anything else is done"
+            "it may or may not have taken effect; what is there must be read before anything else is done"
         } else {
             "nothing was changed; try again"
         };
@@ -112,8 +126,7 @@ impl Attempt<'_> {
 
     /// It did not take effect, and may another time.
     pub(super) fn not_now(&self, why: &str) -> CloudRunError {
-        let advice =
-            if self.is_write() { "read the service again, then try again" } else { "try again" };
+        let advice = if self.is_write() { "look again, then try again" } else { "try again" };
         CloudRunError::NotNow(format!("Cloud Run does not {} now: {why} ({advice})", self.aim()))
     }
 
@@ -185,7 +198,7 @@ impl Attempt<'_> {
     }
 
     fn missing_permission(&self) -> String {
-        let (permission, service) = (self.permission(), self.service);
+        let (permission, service) = (self.permission(), self.resource);
         let changes = self.is_write() || self.request == Request::TryChange;
         let acting = if changes {
             ", and iam.serviceAccounts.actAs on the service account that it runs as"

@@ -147,7 +147,7 @@ fn revision_readiness(revision: &Revision) -> Readiness {
 }
 
 /// The readiness that a terminal condition tells; without one that ended, the change goes on.
-fn readiness(terminal: Option<&Condition>, all: &[Condition]) -> Readiness {
+pub(super) fn readiness(terminal: Option<&Condition>, all: &[Condition]) -> Readiness {
     match terminal.map(|condition| (&condition.state, condition)) {
         Some((State::ConditionSucceeded, _)) => Readiness::Ready,
         Some((State::ConditionFailed, condition)) => {
@@ -164,11 +164,11 @@ fn readiness(terminal: Option<&Condition>, all: &[Condition]) -> Readiness {
 }
 
 /// Without the platform's own, which no caller may write back.
-fn annotations(all: &HashMap<String, String>) -> BTreeMap<String, String> {
+pub(super) fn annotations(all: &HashMap<String, String>) -> BTreeMap<String, String> {
     let own = all.iter().filter(|(key, _)| !is_reserved(key));
     own.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-fn short_name(name: &str) -> &str {
+pub(super) fn short_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }

@@ -1,4 +1,4 @@
-//! The members of a revision template, as Google publishes them for the Cloud Run Admin API v2.
+//! The members of a revision template and of a job's execution template, as Google publishes them for the Cloud Run Admin API v2.
 //!
 //! Written down here, and compared with the published description by a test, because the official
 //! client keeps members that it does not know without a word.
@@ -86,14 +86,7 @@ pub(super) const REVISION_TEMPLATE: Message = &[
         Choice(&["ENCRYPTION_KEY_REVOCATION_ACTION_UNSPECIFIED", "PREVENT_NEW", "SHUTDOWN"]),
     ),
     member("encryptionKeyShutdownDuration", Duration),
-    member(
-        "executionEnvironment",
-        Choice(&[
-            "EXECUTION_ENVIRONMENT_UNSPECIFIED",
-            "EXECUTION_ENVIRONMENT_GEN1",
-            "EXECUTION_ENVIRONMENT_GEN2",
-        ]),
-    ),
+    member("executionEnvironment", EXECUTION_ENVIRONMENT),
     with_presence("gpuZonalRedundancyDisabled", Flag),
     member("healthCheckDisabled", Flag),
     member("labels", Texts),
@@ -110,6 +103,39 @@ pub(super) const REVISION_TEMPLATE: Message = &[
     member("vpcAccess", Nested(VPC_ACCESS)),
     member("workloadIdentityConfig", Nested(WORKLOAD_IDENTITY_CONFIG)),
 ];
+
+/// `GoogleCloudRunV2ExecutionTemplate`.
+pub(super) const EXECUTION_TEMPLATE: Message = &[
+    member("annotations", Texts),
+    member("client", Text),
+    member("clientVersion", Text),
+    member("delayExecution", Flag),
+    member("labels", Texts),
+    member("parallelism", Int32),
+    member("taskCount", Int32),
+    member("template", Nested(TASK_TEMPLATE)),
+];
+
+const TASK_TEMPLATE: Message = &[
+    member("containers", List(&Nested(CONTAINER))),
+    member("encryptionKey", Text),
+    member("executionEnvironment", EXECUTION_ENVIRONMENT),
+    with_presence("gpuZonalRedundancyDisabled", Flag),
+    with_presence("maxRetries", Int32),
+    member("nodeSelector", Nested(NODE_SELECTOR)),
+    member("sandboxes", Nested(SANDBOX_CONFIGURATION)),
+    member("serviceAccount", Text),
+    member("timeout", Duration),
+    member("volumes", List(&Nested(VOLUME))),
+    member("vpcAccess", Nested(VPC_ACCESS)),
+    member("workloadIdentityConfig", Nested(WORKLOAD_IDENTITY_CONFIG)),
+];
+
+const EXECUTION_ENVIRONMENT: Shape = Choice(&[
+    "EXECUTION_ENVIRONMENT_UNSPECIFIED",
+    "EXECUTION_ENVIRONMENT_GEN1",
+    "EXECUTION_ENVIRONMENT_GEN2",
+]);
 
 const AMBIENT_NETWORKING: Message = &[
     member(
@@ -349,5 +375,7 @@ mod tests {
         let schemas = &description["schemas"];
         let published = &schemas["GoogleCloudRunV2RevisionTemplate"]["properties"];
         assert_same_members(REVISION_TEMPLATE, published, schemas, "template");
+        let published = &schemas["GoogleCloudRunV2ExecutionTemplate"]["properties"];
+        assert_same_members(EXECUTION_TEMPLATE, published, schemas, "template");
     }
 }

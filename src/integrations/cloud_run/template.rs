@@ -4,10 +4,14 @@
 //! name, whole numbers of 32 bits as numbers, durations without idle zeros, members that say nothing
 //! left out, and nothing that Cloud Run alone writes.
 
-use google_cloud_run_v2::model::RevisionTemplate;
+use google_cloud_run_v2::model::{ExecutionTemplate, RevisionTemplate};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::revision_template::{Kind, Member, Message, REVISION_TEMPLATE, Shape};
+use super::revision_template::{
+    EXECUTION_TEMPLATE, Kind, Member, Message, REVISION_TEMPLATE, Shape,
+};
 
 /// Namespaces of labels and annotations that the v2 API keeps for itself: it refuses them in what a
 /// caller writes, and shows what they stand for in members of their own.
@@ -40,16 +44,28 @@ pub struct TemplateError {
 /// The first member that the API does not know, that only Cloud Run writes, or that has a value of
 /// another type than the API's.
 pub fn check_template(template: &Value) -> Result<Value, TemplateError> {
+    check::<RevisionTemplate>(REVISION_TEMPLATE, template)
+}
+
+/// The same for the execution template of a job.
+///
+/// # Errors
+/// As [`check_template`].
+pub fn check_execution_template(template: &Value) -> Result<Value, TemplateError> {
+    check::<ExecutionTemplate>(EXECUTION_TEMPLATE, template)
+}
+
+fn check<T: DeserializeOwned>(message: Message, template: &Value) -> Result<Value, TemplateError> {
     let mut reading = Reading { removals: Removals::AsNull, problems: Vec::new() };
     let Value::Object(members) = template else {
         return Err(TemplateError::new("template", "is not an object"));
     };
-    let normal = reading.object(REVISION_TEMPLATE, members, "template");
+    let normal = reading.object(message, members, "template");
     if let Some(problem) = reading.problems.into_iter().next() {
         return Err(problem);
     }
     // The client's own model knows which members exclude each other.
-    to_model(&without_nulls(&normal))?;
+    to_model::<T>(&without_nulls(&normal))?;
     Ok(normal)
 }
 
@@ -58,20 +74,31 @@ pub fn check_template(template: &Value) -> Result<Value, TemplateError> {
 /// Members that Google added after this gate was built are kept as they came: they run, so they
 /// belong to what is shown, and [`check_template`] refuses to build on them.
 pub(super) fn observed_template(template: &RevisionTemplate) -> Result<Value, serde_json::Error> {
-    let json = serde_json::to_value(template)?;
-    let mut reading = Reading { removals: Removals::LeftOut, problems: Vec::new() };
-    let members = json.as_object().cloned().unwrap_or_default();
-    let mut normal = reading.object(REVISION_TEMPLATE, &members, "template");
+    let mut normal = observed(REVISION_TEMPLATE, template)?;
     if let Some(members) = normal.as_object_mut() {
         members.remove("revision");
     }
     Ok(normal)
 }
 
+/// A job's execution template in normal form, or what an execution shows in that form.
+pub(super) fn observed_execution_template(
+    template: &ExecutionTemplate,
+) -> Result<Value, serde_json::Error> {
+    observed(EXECUTION_TEMPLATE, template)
+}
+
+fn observed(message: Message, template: &impl Serialize) -> Result<Value, serde_json::Error> {
+    let json = serde_json::to_value(template)?;
+    let mut reading = Reading { removals: Removals::LeftOut, problems: Vec::new() };
+    let members = json.as_object().cloned().unwrap_or_default();
+    Ok(reading.object(message, &members, "template"))
+}
+
 /// The template as the official client sends it.
-pub(super) fn to_model(template: &Value) -> Result<RevisionTemplate, TemplateError> {
+pub(super) fn to_model<T: DeserializeOwned>(template: &Value) -> Result<T, TemplateError> {
     serde_json::from_value(template.clone()).map_err(|error| {
-        let problem = format!("is not one revision template: {error}");
+        let problem = format!("is not one template: {error}");
         TemplateError::new("template", problem)
     })
 }

@@ -17,7 +17,7 @@ impl CloudRun {
         name: &ServiceName,
         wanted: &[&'static str],
     ) -> Result<Vec<&'static str>, CloudRunError> {
-        let attempt = Attempt { request: Request::TestPermissions, service: name };
+        let attempt = Attempt { request: Request::TestPermissions, resource: name.as_str() };
         let clients = self.clients(&attempt).await?;
         let call = clients
             .services
@@ -37,7 +37,7 @@ impl CloudRun {
     /// # Errors
     /// What Cloud Run says against it.
     pub async fn try_change(&self, name: &ServiceName) -> Result<bool, CloudRunError> {
-        let attempt = Attempt { request: Request::TryChange, service: name };
+        let attempt = Attempt { request: Request::TryChange, resource: name.as_str() };
         let clients = self.clients(&attempt).await?;
         let reading = clients.services.get_service().set_name(name.as_str()).send();
         let Some(mut service) = found(call_once(&attempt, reading).await?, &attempt)? else {

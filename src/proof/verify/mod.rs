@@ -327,7 +327,7 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
     }
     if was_approved(status) {
         held.push(sufficed(form, chain));
-        let shipped = form.subject.deployment().and_then(|one| one.shipped.as_ref());
+        let shipped = form.subject.subject().shipped();
         if let Some(shipped) = shipped.filter(|_| form.policy.separation.is_some()) {
             held.push(format!(
                 "None of them is one of the {} that had a hand in what ships, by GitHub's word when it was asked for.",
@@ -370,7 +370,7 @@ fn sufficed(form: &Form<'_>, chain: &Chain<'_>) -> String {
 fn asked(form: &Form<'_>) -> String {
     let requester = &form.subject.requester;
     match form.subject.subject() {
-        Subject::Deployment(_) | Subject::Action(_) => format!(
+        Subject::Deployment(_) | Subject::JobExecution(_) | Subject::Action(_) => format!(
             "The requester's token is of {}, its signature holds, and the policy lets it ask for this.",
             requester.issuer_url
         ),

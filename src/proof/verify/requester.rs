@@ -23,7 +23,10 @@ fn mismatch(sentence: impl Into<String>) -> Failure {
 
 pub(super) fn check(form: &Form<'_>, trust: &Trust, judge: &impl Judge) -> Result<(), Failure> {
     match (form.requester, form.subject.subject()) {
-        (Asker::Token(token), Subject::Deployment(_) | Subject::Action(_)) => {
+        (
+            Asker::Token(token),
+            Subject::Deployment(_) | Subject::JobExecution(_) | Subject::Action(_),
+        ) => {
             let issuer = check_token(form, token, trust, judge)?;
             let SignedToken { token, key } = token;
             judge.pass(check_key("the requester", key, &issuer.issuer, &issuer.keys))?;
@@ -32,7 +35,10 @@ pub(super) fn check(form: &Form<'_>, trust: &Trust, judge: &impl Judge) -> Resul
         (Asker::Said(_), Subject::WorkflowRun(run)) => check_run(form, run, judge)?,
         (Asker::Said(_), Subject::RuleChange(change)) => check_rules(form, change, judge)?,
         // Nothing but a run and a change of the rules is asked for without a token, whatever the file says.
-        (Asker::Said(_), Subject::Deployment(_) | Subject::Action(_)) => {
+        (
+            Asker::Said(_),
+            Subject::Deployment(_) | Subject::JobExecution(_) | Subject::Action(_),
+        ) => {
             return Err(mismatch("the file holds no token of a requester"));
         }
         (Asker::Token(_), Subject::WorkflowRun(_) | Subject::RuleChange(_)) => {
@@ -129,6 +135,9 @@ fn check_policy(form: &Form<'_>) -> Result<(), Failure> {
     let asked = match subject.subject() {
         Subject::Deployment(deployment) => {
             format!("{} with images of {}", deployment.service, deployment.image.repository())
+        }
+        Subject::JobExecution(execution) => {
+            format!("{} with images of {}", execution.job, execution.image.repository())
         }
         Subject::Action(action) => format!("the tool {}", action.tool),
         Subject::WorkflowRun(run) => format!("the run {}", run.run),

@@ -232,7 +232,12 @@ fn start(
     deletes: bool,
 ) -> String {
     let mut operations = service.pending.take().map_or_else(Vec::new, |pending| pending.operations);
-    let name = operation::begin(state, &service.name, circumstances.now);
+    let name = operation::begin(
+        state,
+        &service.name.parent(),
+        &service.name.to_string(),
+        circumstances.now,
+    );
     operations.push(name.clone());
     let due = circumstances.delay.map(|delay| circumstances.now + delay);
     service.pending = Some(Pending { due, operations, deletes });

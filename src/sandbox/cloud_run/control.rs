@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::change::{self, Patch};
 use super::faults::{Injected, Rule};
+use super::jobs::{self, JobName};
 use super::permissions::Denied;
 use super::refusal::{Code, Refusal};
 use super::state::{Health, ServiceName, State as SandboxState};
@@ -22,7 +23,7 @@ use super::{CloudRun, render};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutsideEdit {
-    /// The service's resource name; within a fault, the service that the call addresses.
+    /// The resource name of the service or the job; within a fault, the one that the call addresses.
     pub service: Option<String>,
     /// Who edits; somebody unknown, if left out.
     pub modifier: Option<String>,
@@ -84,6 +85,7 @@ async fn clear_faults(State(run): State<CloudRun>) -> Result<Json<Value>, Refusa
                 pending.due.get_or_insert(now);
             }
         }
+        jobs::unstick(state, now);
         Ok(())
     })?;
     Ok(Json(json!({})))
@@ -99,8 +101,7 @@ async fn outside_edit(
     State(run): State<CloudRun>,
     Json(edit): Json<OutsideEdit>,
 ) -> Result<Json<Value>, Refusal> {
-    let service = edit.service.as_deref().and_then(ServiceName::parse);
-    edit_from_outside(&run, service.as_ref(), &edit).map(Json)
+    edit_from_outside(&run, edit.service.as_deref(), &edit).map(Json)
 }
 
 async fn ready_delay(State(run): State<CloudRun>, Json(delay): Json<ReadyDelay>) -> Json<Value> {
@@ -131,13 +132,17 @@ async fn revision_health(
     })
 }
 
-/// Edits a service as somebody else would, in effect after the usual delay, and answers with it.
+/// Edits a service or a job as somebody else would, in effect after the usual delay, and answers with it.
 pub fn edit_from_outside(
     run: &CloudRun,
-    service: Option<&ServiceName>,
+    resource: Option<&str>,
     edit: &OutsideEdit,
 ) -> Result<Value, Refusal> {
-    let name = required(service)?;
+    if let Some(job) = resource.and_then(JobName::parse) {
+        return jobs::edit_from_outside(run, &job, edit);
+    }
+    let service = resource.and_then(ServiceName::parse);
+    let name = required(service.as_ref())?;
     let mut circumstances = run.circumstances(&Injected::default());
     let modifier = edit.modifier.clone();
     circumstances.modifier = modifier.or_else(|| Some("somebody.else@example.com".to_owned()));

@@ -67,9 +67,9 @@ pub enum Fault {
     /// What the call starts never comes into effect, until another write or until the faults are
     /// deleted.
     StuckReconciling {},
-    /// The revision that the call makes does not start.
+    /// The revision that the call makes does not start, or the execution that it starts fails.
     RevisionFails { message: Option<String> },
-    /// Somebody else edits the service just before the call.
+    /// Somebody else edits the service or the job just before the call.
     OutsideEdit(OutsideEdit),
     /// A revision of the service disappears just before the call.
     VanishRevision { revision: String },
@@ -231,9 +231,8 @@ async fn before_call(
             Fault::Delay { milliseconds, after: false } => pause(*milliseconds).await,
             Fault::Hold {} => drop(cleared.changed().await),
             Fault::OutsideEdit(edit) => {
-                let service = edit.service.as_deref().and_then(ServiceName::parse);
-                let service = service.or_else(|| addressed_service(path));
-                edit_from_outside(run, service.as_ref(), edit)?;
+                let addressed = addressed(path);
+                edit_from_outside(run, edit.service.as_deref().or(Some(&addressed)), edit)?;
             }
             Fault::VanishRevision { revision } => {
                 vanish_revision(run, addressed_service(path).as_ref(), revision)?;
@@ -270,8 +269,13 @@ fn mark(mut response: Response, faults: &[Fault]) -> Response {
 }
 
 fn addressed_service(path: &str) -> Option<ServiceName> {
+    ServiceName::parse(&addressed(path))
+}
+
+/// The resource name of the service or the job that a call is about.
+fn addressed(path: &str) -> String {
     let parts: Vec<&str> = path.trim_start_matches("/v2/").split('/').take(6).collect();
-    ServiceName::parse(&parts.join("/"))
+    parts.join("/")
 }
 
 async fn pause(milliseconds: u64) {

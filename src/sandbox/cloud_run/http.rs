@@ -15,7 +15,7 @@ use super::operation;
 use super::query::Query;
 use super::refusal::{Code, Refusal};
 use super::state::{Kind, ServiceName, State as SandboxState};
-use super::{CloudRun, knative, permissions, render, schema};
+use super::{CloudRun, jobs, knative, permissions, render, schema};
 
 /// How often a wait looks whether its operation is done.
 const WAIT_STEP: Duration = Duration::from_millis(20);
@@ -23,8 +23,8 @@ const WAIT_STEP: Duration = Duration::from_millis(20);
 /// The longest wait for an operation.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-type Answer = Result<Json<Value>, Refusal>;
-type Run = State<CloudRun>;
+pub(super) type Answer = Result<Json<Value>, Refusal>;
+pub(super) type Run = State<CloudRun>;
 
 /// The routes of the API, with the faults around them.
 pub fn router(run: &CloudRun) -> Router {
@@ -38,7 +38,11 @@ pub fn router(run: &CloudRun) -> Router {
         .fallback(unknown);
     let revision = get(get_revision).delete(delete_revision).fallback(unknown);
     let operation = get(get_operation).post(wait_operation).fallback(unknown);
-    Router::new()
+    let mut router = Router::new();
+    for (path, methods) in jobs::routes() {
+        router = router.route(&under_parent(path), methods);
+    }
+    router
         .route(&under_parent("/services"), services)
         .route(&under_parent("/services/{service}"), service)
         .route(
@@ -55,7 +59,7 @@ pub fn router(run: &CloudRun) -> Router {
         .with_state(run.clone())
 }
 
-async fn unknown(request: axum::extract::Request) -> Refusal {
+pub(super) async fn unknown(request: axum::extract::Request) -> Refusal {
     let (method, path) = (request.method(), request.uri().path());
     let message = format!("The sandbox has no method {method} {path}.");
     Refusal::new(if path.contains(':') { Code::Unimplemented } else { Code::NotFound }, message)
@@ -213,7 +217,7 @@ async fn delete_revision(
         }
         let rendered = render::revision(service, revision);
         service.revisions.remove(&id);
-        let operation = operation::begin(state, &name, now);
+        let operation = operation::begin(state, &name.parent(), &name.to_string(), now);
         operation::keep_resource(state, &operation, Kind::Revision, rendered.clone());
         operation::end(state, &operation, &rendered, None);
         Ok(operation)
@@ -285,7 +289,7 @@ fn look_at_operation(run: &CloudRun, query: &Query, name: &str) -> Result<(Value
 }
 
 /// Makes a change and answers with its operation; with `validateOnly` nothing is kept.
-fn start(
+pub(super) fn start(
     run: &CloudRun,
     query: &Query,
     change: impl FnOnce(&mut SandboxState) -> Result<String, Refusal>,

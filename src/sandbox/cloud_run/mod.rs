@@ -2,18 +2,19 @@
 //!
 //! What is true of the published API is true here: masks, etags, validation against the
 //! description, long-running operations, revisions, traffic, reconciling, errors in Google's
-//! shape. What is not there: authentication (every caller is the project's deployer), policies of IAM, jobs,
+//! shape. What is not there: authentication (every caller is the project's deployer), policies of IAM,
 //! worker pools, and anything that runs a container.
 //!
 //! `schema` checks and normalises JSON, `mask` `template` `traffic` know the rules, `change`
 //! accepts changes, `reconcile` puts them into effect, `render` and `operation` show them, `state`
-//! keeps them, `tags` answers for revisions, `http` and `query` are the API itself, `knative` is the older one that `gcloud` speaks, `faults`
+//! keeps them, `jobs` are a world of their own, `tags` answers for revisions, `http` and `query` are the API itself, `knative` is the older one that `gcloud` speaks, `faults`
 //! `permissions` and `control` are the sandbox's own.
 
 mod change;
 mod control;
 pub mod faults;
 mod http;
+mod jobs;
 mod knative;
 mod mask;
 mod operation;
@@ -38,6 +39,7 @@ use serde_json::{Value, json};
 
 use self::change::Circumstances;
 use self::faults::{Faults, Injected};
+use self::jobs::JobName;
 use self::permissions::Denied;
 use self::refusal::{Code, Refusal};
 pub use self::state::StateError;
@@ -72,12 +74,14 @@ struct Shared {
     tag_answers: Mutex<TagAnswers>,
 }
 
-/// A service that the demo starts with cannot be made.
+/// A service or a job that the demo starts with cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     #[error("'{0}' is no service name; write projects/P/locations/R/services/S")]
     Name(String),
-    #[error("the sandbox refuses the service {name}: {reason}")]
+    #[error("'{0}' is no job name; write projects/P/locations/R/jobs/J")]
+    JobName(String),
+    #[error("the sandbox refuses {name}: {reason}")]
     Refused { name: String, reason: String },
 }
 
@@ -143,6 +147,20 @@ impl CloudRun {
             }
             Ok(())
         });
+        seeded.map_err(|refusal| SeedError::Refused {
+            name: name.to_owned(),
+            reason: refusal.to_string(),
+        })
+    }
+
+    /// A job with this execution template that never ran. One that exists already is left as it is.
+    ///
+    /// # Errors
+    /// If the name is no job's name or the API would refuse the template.
+    pub fn seed_job(&self, name: &str, template: &Value) -> Result<(), SeedError> {
+        let job = JobName::parse(name).ok_or_else(|| SeedError::JobName(name.to_owned()))?;
+        let circumstances = self.circumstances(&Injected::default());
+        let seeded = self.change(|state| jobs::seed(state, &job, template, &circumstances));
         seeded.map_err(|refusal| SeedError::Refused {
             name: name.to_owned(),
             reason: refusal.to_string(),
@@ -216,7 +234,8 @@ impl CloudRun {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now: Timestamp = self.clock.now();
         let tags = self.shared.tag_base.get().map(String::as_str);
-        if reconcile::settle(&mut state, now, tags) {
+        let is_changed = reconcile::settle(&mut state, now, tags);
+        if jobs::settle(&mut state, now) || is_changed {
             self.save(&state)?;
         }
         Ok(state)

@@ -5,17 +5,16 @@ use serde_json::{Map, Value, json};
 
 use super::refusal::Code;
 use super::schema;
-use super::state::{Kind, Operation, Outcome, Resource, ServiceName, State};
+use super::state::{Kind, Operation, Outcome, Resource, State};
 
 /// The operations kept; the oldest finished ones are forgotten, because the state is written whole
 /// after every change.
 const KEPT: usize = 200;
 
-/// Begins an operation on a service and answers with its resource name.
-pub fn begin(state: &mut State, service: &ServiceName, now: Timestamp) -> String {
+/// Begins an operation on a service or a job of this location and answers with its resource name.
+pub fn begin(state: &mut State, parent: &str, resource: &str, now: Timestamp) -> String {
     let serial = state.next();
-    let name =
-        format!("{}/operations/{}", service.parent(), unique(&format!("{service}@{serial}")));
+    let name = format!("{parent}/operations/{}", unique(&format!("{resource}@{serial}")));
     let resource = Resource { kind: Kind::Service, value: Value::Null };
     let operation = Operation { created: now, resource, outcome: Outcome::Running };
     state.operations.insert(name.clone(), operation);
@@ -74,6 +73,7 @@ fn typed(resource: &Resource, integer_enums: bool) -> Value {
     let (schema, name) = match resource.kind {
         Kind::Service => (schema::SERVICE, "Service"),
         Kind::Revision => (schema::REVISION, "Revision"),
+        Kind::Job => (schema::JOB, "Job"),
     };
     let value = if integer_enums {
         schema::with_integer_enums(schema, &resource.value)

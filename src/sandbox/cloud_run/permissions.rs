@@ -89,6 +89,10 @@ fn needed(method: &Method, path: &str) -> Vec<&'static str> {
         ("GET", ["services", _, "revisions"]) => vec!["run.revisions.list"],
         ("GET", ["services", _, "revisions", _]) => vec!["run.revisions.get"],
         ("DELETE", ["services", _, "revisions", _]) => vec!["run.revisions.delete"],
+        ("GET", ["jobs", _]) => vec!["run.jobs.get"],
+        ("PATCH", ["jobs", _]) => vec!["run.jobs.update", "run.jobs.run", ACT_AS],
+        ("GET", ["jobs", _, "executions"]) => vec!["run.executions.list"],
+        ("GET", ["jobs", _, "executions", _]) => vec!["run.executions.get"],
         _ => Vec::new(),
     }
 }

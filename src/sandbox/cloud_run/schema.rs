@@ -16,6 +16,10 @@ use super::refusal::{Code, Refusal};
 pub const SERVICE: &str = "GoogleCloudRunV2Service";
 /// The schema of a revision.
 pub const REVISION: &str = "GoogleCloudRunV2Revision";
+/// The schema of a job.
+pub const JOB: &str = "GoogleCloudRunV2Job";
+/// The schema of an execution.
+pub const EXECUTION: &str = "GoogleCloudRunV2Execution";
 
 static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
     let text = include_str!("../../../tests/data/cloud-run-v2-discovery.json");
@@ -29,7 +33,8 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
 
 /// Fields whose default value means something else than their absence (`optional` or `oneof` in
 /// the protobuf definition), so that it is kept.
-const PRESENCE: [&str; 3] = ["value", "manualInstanceCount", "gpuZonalRedundancyDisabled"];
+const PRESENCE: [&str; 4] =
+    ["value", "manualInstanceCount", "gpuZonalRedundancyDisabled", "maxRetries"];
 
 /// Enum values whose number is not their place in the description's list.
 const NUMBERS: [(&str, u64); 21] = [

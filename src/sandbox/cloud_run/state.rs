@@ -7,10 +7,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Everything: services and operations by resource name.
+use super::jobs::Job;
+
+/// Everything: services, jobs and operations by resource name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     pub services: BTreeMap<String, Service>,
+    #[serde(default)]
+    pub jobs: BTreeMap<String, Job>,
     pub operations: BTreeMap<String, Operation>,
     /// Counts every change; etags, uids, generated names and operation names come from it.
     pub serial: u64,
@@ -97,6 +101,7 @@ pub struct Resource {
 pub enum Kind {
     Service,
     Revision,
+    Job,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -29,25 +29,40 @@ pub fn complete(
     };
     refuse_reserved(template, "service.template")?;
     check_revision_name(template, service)?;
-    let containers = template.get_mut("containers").and_then(Value::as_array_mut);
-    let Some(containers) = containers.filter(|containers| !containers.is_empty()) else {
-        let problem = "a template needs at least one container.";
-        return Err(Refusal::field("service.template.containers", problem));
-    };
-    let alone = containers.len() == 1;
-    for (index, container) in containers.iter_mut().enumerate() {
-        let path = format!("service.template.containers[{index}]");
-        complete_container(container, &path, alone)?;
-    }
+    complete_containers(template, "service.template.containers", true)?;
     fill(template, "timeout", json!("300s"));
     fill(template, "maxInstanceRequestConcurrency", json!(80));
-    let account = format!("{}-compute@developer.gserviceaccount.com", project_number(project));
-    fill(template, "serviceAccount", json!(account));
+    fill(template, "serviceAccount", json!(default_account(project)));
     let scaling = template.entry("scaling").or_insert(json!({}));
     if let Some(scaling) = scaling.as_object_mut() {
         fill(scaling, "maxInstanceCount", json!(100));
     }
     Ok(())
+}
+
+/// Checks the containers of a template and fills in their defaults. Of those that serve, a single one gets a port.
+///
+/// # Errors
+/// As [`complete`].
+pub fn complete_containers(
+    template: &mut Map<String, Value>,
+    path: &str,
+    serve: bool,
+) -> Result<(), Refusal> {
+    let containers = template.get_mut("containers").and_then(Value::as_array_mut);
+    let Some(containers) = containers.filter(|containers| !containers.is_empty()) else {
+        return Err(Refusal::field(path, "a template needs at least one container."));
+    };
+    let alone = serve && containers.len() == 1;
+    for (index, container) in containers.iter_mut().enumerate() {
+        complete_container(container, &format!("{path}[{index}]"), alone)?;
+    }
+    Ok(())
+}
+
+/// The account of a project that runs what names none.
+pub fn default_account(project: &str) -> String {
+    format!("{}-compute@developer.gserviceaccount.com", project_number(project))
 }
 
 /// The number that stands for a project: constant for its name.
@@ -111,7 +126,11 @@ fn check_environment(container: &Map<String, Value>, path: &str) -> Result<(), R
     Ok(())
 }
 
-fn refuse_reserved(holder: &Map<String, Value>, path: &str) -> Result<(), Refusal> {
+/// Refuses labels and annotations that Cloud Run keeps for itself.
+///
+/// # Errors
+/// As [`complete`].
+pub fn refuse_reserved(holder: &Map<String, Value>, path: &str) -> Result<(), Refusal> {
     for kind in ["labels", "annotations"] {
         let entries = holder.get(kind).and_then(Value::as_object).into_iter().flatten();
         for (key, _) in entries {

@@ -8,7 +8,6 @@ use crate::domain::approval::Approval;
 use crate::domain::decision::SignedDecision;
 use crate::domain::ids::ApprovalId;
 use crate::domain::person::Person;
-use crate::domain::service::ServiceName;
 use crate::storage::column::{Row, big_int, json_text};
 use crate::storage::error::{Result, StorageError};
 
@@ -152,13 +151,13 @@ pub(in crate::storage) async fn insert_decision(
 pub(in crate::storage) async fn pending_for(
     connection: &mut AnyConnection,
     environment: &str,
-    service: &ServiceName,
+    target: &str,
 ) -> Result<Vec<StoredApproval>> {
     const SQL: &str = approval_columns!(
         "WHERE a.environment = $1 AND a.service = $2 AND a.status = 'pending' ORDER BY a.first_entry"
     );
     let rows: Vec<ApprovalRow> =
-        sqlx::query_as(SQL).bind(environment).bind(service.as_str()).fetch_all(connection).await?;
+        sqlx::query_as(SQL).bind(environment).bind(target).fetch_all(connection).await?;
     rows.into_iter().map(StoredApproval::try_from).collect()
 }
 

@@ -21,6 +21,7 @@ use super::decisions::{
     DecisionView, GlassView, RuleView, Turn, decisions, glass, rules as rules_of, turn,
 };
 use super::interventions::{InterventionsView, interventions};
+use super::job::{self, JobView};
 use super::requester::{RequesterView, Words};
 use super::rollout::{self, RolloutView};
 use super::rules::{self, RuleChangeView};
@@ -42,6 +43,7 @@ pub struct ApprovalPage {
     headline: Inert,
     environment: Inert,
     rollout: Option<RolloutView>,
+    job: Option<JobView>,
     action: Option<ActionView>,
     run: Option<RunView>,
     change: Option<RuleChangeView>,
@@ -94,6 +96,15 @@ struct Predecessor {
 }
 
 impl StatusView {
+    /// Of an approval: a job does not roll out.
+    pub(crate) fn of(approval: &Approval) -> Self {
+        let view = Self::new(approval.status());
+        match (approval.subject.job_execution(), approval.status()) {
+            (Some(_), Status::Executing) => Self { words: "Running", ..view },
+            _ => view,
+        }
+    }
+
     pub(crate) fn new(status: Status) -> Self {
         let (words, tone) = match status {
             Status::Pending => ("Waiting for signatures", "waiting"),
@@ -125,7 +136,7 @@ impl ApprovalPage {
         let asked = &approval.subject;
         let headline = headline_of(approval);
         let rollout = asked.deployment().map(|it| RolloutView::new(approval, it, recorded, around));
-        let status = StatusView::new(approval.status());
+        let status = StatusView::of(approval);
         let here = paths::approval(approval.id());
         let is_held = hold_now(approval, around.freezes, around.now).is_some();
         Self {
@@ -145,6 +156,7 @@ impl ApprovalPage {
             headline: Inert::new(&headline),
             environment: Inert::new(&asked.environment),
             rollout,
+            job: asked.job_execution().map(|it| JobView::new(approval, it, recorded, around)),
             earlier: None,
             run: asked.workflow_run().map(|run| RunView::new(run, &approval.policy)),
             change: asked.rule_change().map(RuleChangeView::new),
@@ -230,6 +242,7 @@ impl ApprovalPage {
 pub(crate) fn headline_of(approval: &Approval) -> String {
     match approval.subject.subject() {
         Subject::Deployment(deployment) => rollout::headline(deployment),
+        Subject::JobExecution(execution) => job::headline(execution),
         Subject::Action(action) => action::headline(action, &approval.policy),
         Subject::WorkflowRun(run) => run::headline(run),
         Subject::RuleChange(change) => rules::headline(change),
@@ -240,6 +253,7 @@ pub(crate) fn headline_of(approval: &Approval) -> String {
 fn kind_of(subject: &Subject) -> &'static str {
     match subject {
         Subject::Deployment(_) => "Deployment",
+        Subject::JobExecution(_) => "Execution",
         Subject::Action(_) => "Action",
         Subject::WorkflowRun(_) => "Run",
         Subject::RuleChange(_) => "Change",
@@ -262,6 +276,14 @@ fn next_words(subject: &Subject, is_held: bool) -> [&'static str; 2] {
                 }
             },
             "Nothing rolls out yet if you approve: others have to sign as well.",
+        ],
+        Subject::JobExecution(_) => [
+            if is_held {
+                "Your approval is the last that is needed: the job starts by itself as soon as nothing holds it any more."
+            } else {
+                "Your approval is the last that is needed: the job starts right after it, by itself."
+            },
+            "The job does not start yet if you approve: others have to sign as well.",
         ],
         Subject::Action(_) => [
             "Your approval is the last that is needed: the requester may do it once, right after it.",

@@ -181,7 +181,7 @@ fn other(approval: &Approval, why: &Option<String>, around: Surroundings<'_>) ->
     OtherView {
         href: paths::approval(approval.id()),
         headline: Inert::new(&headline_of(approval)),
-        status: StatusView::new(approval.status()),
+        status: StatusView::of(approval),
         sentence: Inert::new(&status_sentence(approval, around.freezes, around.now)),
         why: why.as_deref().map(Inert::new),
     }

@@ -186,7 +186,10 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
                 Subject::WorkflowRun(_) => {
                     "You started this run, so you count as its requester. Somebody else has to decide."
                 }
-                Subject::Deployment(_) | Subject::Action(_) | Subject::RuleChange(_) => {
+                Subject::Deployment(_)
+                | Subject::JobExecution(_)
+                | Subject::Action(_)
+                | Subject::RuleChange(_) => {
                     "This was asked for on your behalf, so you count as its requester. Somebody else has to decide."
                 }
             }),

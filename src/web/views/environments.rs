@@ -70,6 +70,8 @@ struct EnvironmentView {
     times: String,
     newer: &'static str,
     services: Vec<ServiceView>,
+    /// Its jobs, each with its place.
+    jobs: Vec<(String, String)>,
     freezes: Vec<FreezeView>,
     switch: Option<Switch>,
     recent: Vec<RecentView>,
@@ -188,6 +190,7 @@ fn view(
             NewerRequest::Refuse => "While a request for a service waits, no other one is taken.",
         },
         services: policy.services.iter().zip(&listing.serving).map(service).collect(),
+        jobs: policy.jobs.iter().map(job).collect(),
         freezes: freezes(Some(name), may_freeze, around),
         switch: may_freeze(&own).then(|| Switch {
             id: format!("of-{name}"),
@@ -235,6 +238,10 @@ pub(super) fn span(seconds: u64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
+fn job(name: &crate::domain::job::JobName) -> (String, String) {
+    (name.job().to_owned(), format!("{}, {}", name.project(), name.location()))
+}
+
 fn service((name, serving): (&crate::domain::service::ServiceName, &Serving)) -> ServiceView {
     let (shares, why) = match serving {
         Serving::Seen(shares) if shares.is_empty() => {
@@ -268,7 +275,7 @@ fn recent(approval: &Approval, around: Surroundings<'_>) -> RecentView {
     RecentView {
         href: paths::approval(approval.id()),
         headline: Inert::new(&headline_of(approval)),
-        status: StatusView::new(approval.status()),
+        status: StatusView::of(approval),
         requested: Moment::new(approval.subject.requested_at, around.now),
     }
 }

@@ -110,12 +110,15 @@ fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
     Item {
         href: paths::approval(approval.id()),
         headline: Inert::new(&headline_of(approval)),
-        status: StatusView::new(approval.status()),
+        status: StatusView::of(approval),
         sentence: Inert::new(&status_sentence(approval, around.freezes, around.now)),
         title: asked.title.as_deref().map(Inert::new),
         place: match asked.subject() {
             Subject::Deployment(deployment) => {
                 format!("{}, {}", deployment.service.project(), deployment.service.location())
+            }
+            Subject::JobExecution(execution) => {
+                format!("{}, {}", execution.job.project(), execution.job.location())
             }
             Subject::Action(action) => format!("Tool {}", action.tool),
             Subject::WorkflowRun(run) => format!("GitHub Actions, {}", run.host),

@@ -34,13 +34,15 @@ pub fn interventions(approval: &Approval, around: Surroundings<'_>) -> Option<In
     let viewer = around.viewer.filter(|viewer| !viewer.is_auditor)?;
     let profile = &viewer.profile;
     let may = |act: &Act| approval.may_intervene(*act, profile, around.now).is_ok();
-    let acts: Vec<ActView> = Act::ALL.into_iter().filter(may).map(view).collect();
+    let acts: Vec<ActView> =
+        Act::ALL.into_iter().filter(may).map(|act| view(act, approval)).collect();
     let until = approval.returns_until().map(|until| Moment::new(until, around.now));
     let (steps_done, has_key) = (approval.steps_done(), !viewer.keys.is_empty());
     (!acts.is_empty()).then_some(InterventionsView { acts, steps_done, until, has_key })
 }
 
-fn view(act: Act) -> ActView {
+fn view(act: Act, approval: &Approval) -> ActView {
+    let is_job = approval.subject.job_execution().is_some();
     let (button, consequence, is_grave) = match act {
         Act::GoOn => (
             "Go on",
@@ -52,13 +54,18 @@ fn view(act: Act) -> ActView {
             "What served before serves again, as it was signed. Nobody else has to sign. To go forward after that, somebody has to ask again.",
             true,
         ),
+        Act::ObserveAgain if is_job => (
+            "Look again and go on",
+            "The gate looks at the job and its execution again, and goes on from what it finds. An execution that was started is never started again.",
+            false,
+        ),
         Act::ObserveAgain => (
             "Look again and go on",
             "The gate looks at the service again. If the traffic is as the last step left it, the rollout goes on from there.",
             false,
         ),
         Act::Accept => {
-            ("Leave it as it is", "The rollout ends here, and the gate changes nothing more.", true)
+            ("Leave it as it is", "It ends here, and the gate changes nothing more.", true)
         }
     };
     ActView { name: act.as_str(), button, consequence, is_grave }

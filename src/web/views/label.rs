@@ -54,6 +54,10 @@ fn container_member(parts: &[&str]) -> Words {
 
 fn template_member(parts: &[&str]) -> Words {
     match parts {
+        ["taskTimeout"] => (13, "Timeout of a task", None),
+        ["taskCount"] => (13, "Tasks", None),
+        ["parallelism"] => (13, "Tasks at once, at most", None),
+        ["maxRetries"] => (13, "Retries of a failed task", None),
         ["serviceAccount"] => (13, "Service account", None),
         ["scaling", "minInstanceCount"] => (14, "Fewest instances", None),
         ["scaling", "maxInstanceCount"] => (15, "Most instances", None),

@@ -15,6 +15,7 @@ pub mod exceptions;
 pub mod inbox;
 mod inert;
 pub mod interventions;
+mod job;
 pub mod keys;
 mod label;
 mod moment;

@@ -69,7 +69,7 @@ pub struct LinkView {
 impl RequesterView {
     pub(crate) fn new(subject: &Subject, policy: &Policy) -> Self {
         let requester = &subject.facts().requester;
-        let shipped = subject.deployment().and_then(|deployment| deployment.shipped.as_ref());
+        let shipped = subject.shipped();
         let mut facts = facts(requester, policy);
         facts.extend(shipped.into_iter().flat_map(of_shipped));
         let claims = requester
@@ -94,7 +94,7 @@ fn is_long(text: &str) -> bool {
 impl Words {
     pub(crate) fn new(subject: &Subject) -> Self {
         let asked = subject.facts();
-        let commit = subject.deployment().and_then(|deployment| deployment.commit.as_ref());
+        let commit = subject.commit();
         let optional = |text: &Option<String>| text.as_deref().map(Inert::new);
         Self {
             title: optional(&asked.title),

@@ -29,6 +29,7 @@ pub struct RolloutView {
     pub calls: Vec<CallView>,
     pub is_rolling: bool,
     pub before_words: &'static str,
+    pub unchanged_words: &'static str,
     pub result: Option<ResultView>,
 }
 
@@ -36,6 +37,19 @@ pub struct RolloutView {
 pub struct AttestedView {
     pub occurrence: Inert,
     pub at: Moment,
+}
+
+/// The attestation that something under way has.
+pub(super) fn attested(approval: &Approval, around: Surroundings<'_>) -> Option<AttestedView> {
+    let (State::Executing { progress, .. } | State::NeedsAttention { progress, .. }) =
+        &approval.state
+    else {
+        return None;
+    };
+    progress.attested.as_ref().map(|one| AttestedView {
+        occurrence: Inert::new(&one.occurrence),
+        at: Moment::new(one.at, around.now),
+    })
 }
 
 /// What serves after a rollout that succeeded.
@@ -66,29 +80,23 @@ impl RolloutView {
             on_failure: deployment.plan.on_failure.in_words(),
             after: deployment.after.as_ref().map(ToString::to_string),
             attestor: approval.policy.attestor.as_ref().map(|note| Inert::new(note.as_str())),
-            attested: match &approval.state {
-                State::Executing { progress, .. } | State::NeedsAttention { progress, .. } => {
-                    progress.attested.as_ref().map(|one| AttestedView {
-                        occurrence: Inert::new(&one.occurrence),
-                        at: Moment::new(one.at, around.now),
-                    })
-                }
-                _ => None,
-            },
+            attested: attested(approval, around),
             calls: calls(recorded, approval.status(), around),
             // While something moves, how far it is comes first.
             is_rolling: matches!(approval.status(), Status::Executing | Status::NeedsAttention),
-            before_words: if approval.status() == Status::Pending {
-                "running now"
-            } else {
-                "running before"
-            },
+            before_words: before_words(approval),
+            unchanged_words: "Nothing. The new revision has exactly the settings of the running one.",
             result: match &approval.state {
                 State::Succeeded { serving: Some(serving), .. } => Some(result(serving, around)),
                 _ => None,
             },
         }
     }
+}
+
+/// What the settings are called that something new is compared with.
+pub(super) fn before_words(approval: &Approval) -> &'static str {
+    if approval.status() == Status::Pending { "running now" } else { "running before" }
 }
 
 fn running(deployment: &Deployment) -> Option<&Value> {

@@ -18,7 +18,7 @@ use crate::domain::decision::Verdict;
 use crate::domain::ids::ApprovalId;
 use crate::domain::subject::Subject;
 use crate::domain::workflow_run::RunWaits;
-use crate::gate::authorise::{NotAuthorised, authorise, authorise_run};
+use crate::gate::authorise::{NotAuthorised, authorise, authorise_job, authorise_run};
 use crate::gate::rule::{self, Announced};
 use crate::integrations::github::app::AppError;
 use crate::integrations::github::runs::Run;
@@ -205,7 +205,7 @@ impl Voice {
         let requester = &subject.requester;
         let says = |claim: &str, number: u64| requester.claim(claim) == Some(&number.to_string());
         let is_it = match subject.subject() {
-            Subject::Deployment(_) => {
+            Subject::Deployment(_) | Subject::JobExecution(_) => {
                 self.terms.issuers.contains(&requester.issuer)
                     && says("repository_id", waiting.repository)
                     && says("run_id", waiting.run)
@@ -228,10 +228,16 @@ impl Voice {
         for _ in 0..MOST_READS {
             let stored = self.storage.approval(id).await?;
             let stored = stored.ok_or_else(|| Unsaid::Unproved("its row is gone".to_owned()))?;
-            let is_run = stored.approval.subject.workflow_run().is_some();
-            let finding = match is_run {
-                true => authorise_run(&self.storage, &self.trust, &stored).await.err(),
-                false => authorise(&self.storage, &self.trust, &stored).await.err(),
+            let finding = match stored.approval.subject.subject() {
+                Subject::WorkflowRun(_) => {
+                    authorise_run(&self.storage, &self.trust, &stored).await.err()
+                }
+                Subject::JobExecution(_) => {
+                    authorise_job(&self.storage, &self.trust, &stored).await.err()
+                }
+                Subject::Deployment(_) | Subject::Action(_) | Subject::RuleChange(_) => {
+                    authorise(&self.storage, &self.trust, &stored).await.err()
+                }
             };
             match finding.map_or(Ok(()), Err) {
                 Ok(()) => return Ok(None),

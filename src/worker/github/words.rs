@@ -18,8 +18,8 @@ const LONGEST_QUOTE: usize = 300;
 /// What a deployment is called.
 pub(super) fn deployment_title(approval: &Approval) -> String {
     let subject = approval.subject.subject();
-    match subject.deployment() {
-        Some(deployment) => cut(&format!("{} to {}", deployment.image, subject.target_name())),
+    match subject.image() {
+        Some(image) => cut(&format!("{image} to {}", subject.target_name())),
         None => cut(&one_line(subject.target_name())),
     }
 }
@@ -131,6 +131,7 @@ fn title(approval: &Approval) -> String {
     let words = approval.status().as_str().replace('_', " ");
     match &approval.state {
         State::Pending {} => "waits for signatures".to_owned(),
+        State::Executing { .. } if approval.subject.job_execution().is_some() => "runs".to_owned(),
         State::Executing { progress, .. } => {
             let steps = approval.subject.deployment().map_or(0, |one| one.plan.steps.len());
             format!("step {} of {steps}", progress.steps_done)
@@ -153,6 +154,10 @@ fn summary(approval: &Approval, origin: &str, freezes: &Freezes, now: Timestamp)
             row("Traffic", steps.join(", "));
         }
         None => row("What", code(subject.subject().target())),
+    }
+    if let Some(execution) = subject.job_execution() {
+        row("Image", code(&execution.image.to_string()));
+        row("Execution", code(&execution.execution));
     }
     if let Some(run) = subject.workflow_run() {
         row("Run", format!("{}, attempt {}", run.run, run.attempt));

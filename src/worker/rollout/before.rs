@@ -3,14 +3,16 @@
 
 use crate::domain::approval::Status;
 use crate::domain::attestation::{Attested, NoteName};
+use crate::domain::image::ImageReference;
 use crate::domain::rollout::{Change, Outcome, Progress};
 use crate::gate::GateError;
-use crate::gate::authorise::{Authorised, NotAuthorised, prove};
+use crate::gate::authorise::{NotAuthorised, prove};
 use crate::integrations::binary_authorization::AttestationError;
 use crate::storage::{Job, StoredApproval};
 use crate::worker::Worker;
 
-use super::{MOST_ATTEMPTS, Turn, keeping_the_lease, pause_after, refuse, write_down};
+use super::calls::keeping_the_lease;
+use super::{MOST_ATTEMPTS, Turn, pause_after, refuse, write_down};
 
 /// What is to be done instead of beginning, where the rollout before has not succeeded.
 ///
@@ -56,12 +58,11 @@ pub(super) async fn attest(
     job: &Job,
     stored: &StoredApproval,
     progress: &Progress,
-    authorised: &Authorised,
+    image: &ImageReference,
     note: &NoteName,
 ) -> Result<Turn, GateError> {
-    let deployment = authorised.deployment();
-    let attestors = &worker.outside.attestors;
-    let attesting = attestors.attest(&deployment.environment, note, &deployment.image);
+    let environment = &stored.approval.subject.environment;
+    let attesting = worker.outside.attestors.attest(environment, note, image);
     match keeping_the_lease(worker, job, attesting).await {
         Ok(occurrence) => {
             tracing::info!(approval = %job.approval, occurrence, "the image is attested");

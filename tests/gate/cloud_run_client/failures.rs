@@ -179,6 +179,6 @@ async fn the_sentences_say_what_to_do() {
     insta::assert_snapshot!([read, written, lost].join("\n"), @"
     Cloud Run refuses to read projects/demo/locations/europe-west1/services/web: said Google (403 PERMISSION_DENIED). Grant the gate's service account run.services.get on projects/demo/locations/europe-west1/services/web (roles/run.viewer has it)
     Cloud Run refuses to create revision web-a4dqobyha4dq of projects/demo/locations/europe-west1/services/web: said Google (403 PERMISSION_DENIED). Grant the gate's service account run.services.update on projects/demo/locations/europe-west1/services/web (roles/run.developer has it), and iam.serviceAccounts.actAs on the service account that it runs as
-    Cloud Run gave no clear answer when asked to move the traffic of projects/demo/locations/europe-west1/services/web: client error (SendRequest): connection closed before message completed (it may or may not have taken effect; the service must be read before anything else is done)
+    Cloud Run gave no clear answer when asked to move the traffic of projects/demo/locations/europe-west1/services/web: client error (SendRequest): connection closed before message completed (it may or may not have taken effect; what is there must be read before anything else is done)
     ");
 }

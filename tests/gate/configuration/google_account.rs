@@ -24,8 +24,8 @@ fn folder(account: &str, file: &str) -> Folder {
 fn an_environment_may_have_an_account_of_its_own() {
     let of_file = folder("credentials_file = \"credentials.json\"", FILE);
     let settings = of_file.accepted().cloud_run;
-    let [web, staging] = ["web", "staging"]
-        .map(|name| format!("projects/p/locations/r/services/{name}").parse().unwrap());
+    let [web, staging] =
+        ["web", "staging"].map(|name| format!("projects/p/locations/r/services/{name}"));
     let path = of_file.path("credentials.json");
     let source = CredentialSource::File(path.clone());
     assert_eq!(settings.account_of(&web), &GoogleAccount { source, impersonates: None });

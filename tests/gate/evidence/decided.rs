@@ -13,6 +13,7 @@ pub fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transit
     let mut of_nobody = asked.subject().clone();
     match &mut of_nobody {
         Subject::Deployment(deployment) => deployment.requester.issuer.clear(),
+        Subject::JobExecution(execution) => execution.requester.issuer.clear(),
         Subject::Action(action) => action.requester.issuer.clear(),
         // It is the policy that says whose the accounts are.
         Subject::WorkflowRun(run) => {

@@ -109,6 +109,7 @@ impl Rollout<'_> {
                 generation: Some(service.generation),
                 served_at: step.has_wait().then_some(self.world.now),
                 checks: self.progress.checks.clone(),
+                execution: None,
                 restoring: None,
                 intent: None,
             }),

@@ -79,6 +79,9 @@ pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Valu
             Preconditions::Absent {} => changes(&Value::Null, &deployment.proposed),
             Preconditions::Present { running, .. } => changes(running, &deployment.proposed),
         },
+        Subject::JobExecution(execution) => {
+            changes(&execution.preconditions.running, &execution.proposed)
+        }
         Subject::Action(action) => changes(&Value::Null, &json!(action.arguments)),
         Subject::WorkflowRun(_) => Vec::new(),
         Subject::RuleChange(change) => changes(&json!(change.before), &json!(change.after)),
@@ -87,7 +90,7 @@ pub(super) fn approval(verified: &Verified, population: &Population) -> Vec<Valu
         json!(asked.approval),
         json!(asked.environment),
         json!(asked.subject().target()),
-        json!(deployment.map(|it| &it.image)),
+        json!(asked.subject().image()),
         json!(deployment.map(|it| &it.plan.revision)),
         json!(asked.requested_at),
         json!(requester.issuer_url),
