@@ -41,6 +41,7 @@ fn value(config: &Config) -> Value {
                 login_keys,
                 workload_keys,
                 witnesses_required,
+                attestation_roots,
             },
         witnesses,
         receivers,
@@ -78,6 +79,7 @@ fn value(config: &Config) -> Value {
             "login_keys": login_keys,
             "workload_keys": workload_keys,
             "witnesses_required": witnesses_required,
+            "attestation_roots": attestation_roots,
         },
         "witnesses": witnesses.iter().map(witness).collect::<Vec<_>>(),
         "drift": drift.as_ref().map(|drift| json!({

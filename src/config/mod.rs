@@ -201,6 +201,7 @@ impl Config {
             workload_issuers: own.into_iter().collect(),
             witnesses: Vec::new(),
             witnesses_required: 0,
+            attestation_roots: Vec::new(),
         };
         bare.under(&rulebook::anchors(self))
     }

@@ -165,6 +165,7 @@ pub(super) fn anchors_of(
         login_keys: _,
         workload_keys,
         witnesses_required,
+        attestation_roots,
     } = pins;
     let issuer = |issuer: &WorkloadIssuer| TrustedIssuer {
         name: issuer.name.clone(),
@@ -180,6 +181,7 @@ pub(super) fn anchors_of(
         workload_issuers: workload_issuers.iter().map(issuer).collect(),
         witnesses: witnesses.iter().map(|witness| witness.key.clone()).collect(),
         witnesses_required: *witnesses_required,
+        attestation_roots: attestation_roots.clone(),
     }
 }
 
@@ -321,6 +323,7 @@ pub(super) fn under(mut config: Config, rules: &Rulebook) -> Result<Config, Cano
         workload_issuers,
         witnesses: _,
         witnesses_required,
+        attestation_roots,
     } = rules.anchors.clone();
     config.environments.clone_from(&rules.environments);
     config.roles.clone_from(&rules.roles);
@@ -335,6 +338,7 @@ pub(super) fn under(mut config: Config, rules: &Rulebook) -> Result<Config, Cano
             .map(|issuer| (issuer.name, issuer.keys))
             .collect(),
         witnesses_required,
+        attestation_roots,
     };
     config.login = LoginSettings {
         issuer: login.issuer,

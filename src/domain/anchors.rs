@@ -23,6 +23,9 @@ pub struct Anchors {
     pub witnesses: Vec<String>,
     /// How many of them must have signed the log before a rollout begins.
     pub witnesses_required: u8,
+    /// The makers of authenticators: their roots, as DER in base64url.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestation_roots: Vec<String>,
 }
 
 /// The directory that says who people are.

@@ -12,6 +12,7 @@ use crate::domain::ledger::Record;
 use crate::domain::policy::TrustLevel;
 use crate::domain::recovery::{lineage, successor};
 use crate::proof::base64url;
+use crate::proof::certificate::unusable_root;
 use crate::proof::checkpoint::TrustedLog;
 pub use crate::proof::cosignature::unusable_witness;
 use crate::proof::jwk::is_canonical_key;
@@ -240,6 +241,9 @@ pub struct Trust {
     /// How many of them must have signed the tree head.
     #[serde(default, skip_serializing_if = "is_none")]
     pub witnesses_required: u8,
+    /// The makers of authenticators who are believed: the certificates of their roots, as DER in base64url.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestation_roots: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the member over like this")]
@@ -282,6 +286,11 @@ pub enum InvalidTrust {
         "witness {0} is no verifier key of a witness (NAME+HASH+BASE64, type 4), or its key is listed twice"
     )]
     Witness(usize),
+    /// A pinned maker cannot be read.
+    #[error(
+        "attestation root {0} is no certificate of an authority (DER in base64url), or is listed twice"
+    )]
+    AttestationRoot(usize),
     /// More witnesses are asked for than there are.
     #[error("it asks for {0} witnesses and pins {1}")]
     WitnessesRequired(u8, usize),
@@ -311,6 +320,9 @@ impl Trust {
         }
         if let Some(place) = unusable_witness(&trust.witnesses) {
             return Err(InvalidTrust::Witness(place));
+        }
+        if let Some(place) = unusable_root(&trust.attestation_roots) {
+            return Err(InvalidTrust::AttestationRoot(place));
         }
         if usize::from(trust.witnesses_required) > trust.witnesses.len() {
             let (required, pinned) = (trust.witnesses_required, trust.witnesses.len());
@@ -350,6 +362,7 @@ impl Trust {
             workload_issuers: others.chain(own).cloned().collect(),
             witnesses: anchors.witnesses.clone(),
             witnesses_required: anchors.witnesses_required,
+            attestation_roots: anchors.attestation_roots.clone(),
             ..self.clone()
         }
     }

@@ -1,9 +1,11 @@
 //! Bytes in, verdict out. The server, the worker and `countersign verify` call the same code.
 
 pub mod assertion;
+pub mod attestation;
 pub mod authenticator_data;
 pub mod base64url;
 mod cbor;
+pub mod certificate;
 pub mod checkpoint;
 pub mod client_data;
 pub mod cosignature;

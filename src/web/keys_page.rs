@@ -13,7 +13,7 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::short_code;
 use crate::domain::person::{Person, Profile};
 use crate::gate::decide::encode;
-use crate::gate::keys::{AcceptedKeys, accepted_keys};
+use crate::gate::keys::{AcceptedKeys, accepted_keys, facts_of};
 use crate::gate::loss::{self, lost_since};
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::proof::base64url;
@@ -210,7 +210,9 @@ impl<'a> Book<'a> {
         };
         let waits_for_viewer =
             matches!(status, KeyStatus::Waiting { .. }) && !is_theirs && !has_endorsed;
+        let vouching = facts_of(&credential, &app.trust).vouching;
         Ok(KeyListing {
+            vouching,
             public_key: encode(&credential.public_key),
             aaguid: aaguid_text(&credential.aaguid),
             code: enrolment.map(|entry| short_code(&Digest::of(&entry.record))).unwrap_or_default(),

@@ -5,6 +5,8 @@ mod accepted_keys;
 mod agents;
 mod asking;
 mod assertions;
+mod attestations;
+mod attested_keys;
 mod attesting;
 mod batches;
 mod break_glass;

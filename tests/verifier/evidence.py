@@ -3,7 +3,7 @@
 import itertools, pathlib, uuid
 from types import SimpleNamespace as Namespace
 from cryptography.exceptions import InvalidSignature
-from . import signatures, webauthn
+from . import attestation, signatures, webauthn
 from .documents import all_differ, canonical, digest_of, from_base64url, has_form, nanoseconds, read, read_json, require
 from .documents import sha256, to_base64url
 
@@ -18,8 +18,9 @@ def read_trust(data):
     require(has_form(trust, "Trust"), "the trust anchors have members that are missing, unknown or malformed")
     signatures.read_verifier_key(trust["log"])
     list(map(webauthn.read_cose_key, map(from_base64url, trust["endorsers"])))
+    list(map(attestation.read_certificate, map(from_base64url, trust.get("attestation_roots", []))))
     witnesses = [signatures.read_verifier_key(one, 4)[2] for one in trust.get("witnesses", [])]
-    is_once = all(map(all_differ, ([one["name"] for one in trust["workload_issuers"]], trust["endorsers"], witnesses)))
+    is_once = all(map(all_differ, ([one["name"] for one in trust["workload_issuers"]], trust["endorsers"], witnesses, trust.get("attestation_roots", []))))
     require(is_once and trust.get("witnesses_required", 0) <= len(witnesses), "something is there twice, or too few witnesses")
     return trust
 
@@ -159,6 +160,7 @@ def of_keys(case):
         require(has_form(claims, "EnrolmentClaims", vars(one)), "its sign-in is for another registration")
         vars(one).update(said, person={"issuer": claims["iss"], "subject": claims["sub"]}, kept=kept(vars(one)))
         require(has_form(one.entered.record, "Registered", vars(one)), "another one was recorded")
+        one.meets = attestation.met_by(one, trust.get("attestation_roots", []))
         is_end = one.ended and one.ended.index > one.entered.index and has_form(one.ended.record, "Revocation", vars(one))
         require(is_end or not one.ended, "it was revoked by another entry")
     # A decision that was not recorded is left to the next check, an endorsement and its record too.
@@ -266,7 +268,7 @@ def of_signing_keys(case):
 
 def is_of_kind(key, rules):
     model, kind = str(uuid.UUID(key.aaguid)), "synced" if key.backup_eligible else "device_bound"
-    return model in rules.get("allow", [model]) and model not in rules.get("deny", []) and rules.get("kind", kind) == kind
+    return model in rules.get("allow", [model]) and model not in rules.get("deny", []) and rules.get("kind", kind) == kind and rules.get("attestation") in key.meets
 
 def of_outcome(case):
     yield "state_mismatch"

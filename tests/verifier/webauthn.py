@@ -66,7 +66,7 @@ def read_registration(text, origin, rp_id):
     require(has_form(answer := read_json(text), "Registration"), "this is no browser's answer to a registration")
     check_client_data(from_base64url(answer["response"]["clientDataJSON"]), "CreateData", {"origin": origin})
     attestation = read_whole_cbor(from_base64url(answer["response"]["attestationObject"]))
-    # No attestation roots are pinned, and whose key it is says the directory: a statement is not judged.
+    # Whose key it is says the directory. Who vouches for its authenticator, attestation.py says where a policy asks for it.
     require(has_form(attestation, "Attestation"), "the attestation is malformed")
     require(take(stream := io.BytesIO(attestation["authData"]), 32) == sha256(rp_id.encode()), "it is for another RP id")
     flags, _, aaguid, length = take(stream, 1)[0], take(stream, 4), take(stream, 16), int.from_bytes(take(stream, 2))

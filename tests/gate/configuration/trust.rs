@@ -1,8 +1,11 @@
 //! `[trust]` and `[enrolment]`: what can be pinned, and what cannot be meant.
 
 use countersign::domain::policy::TrustLevel;
+use countersign::proof::base64url;
+use countersign::sandbox::authenticator::certificates::Form;
 
 use super::{Folder, GOOD};
+use crate::support::attestations::root;
 
 /// A COSE key of P-256, and a JSON Web Key.
 const ENDORSER: &str = "pQECAyYgASFYIOQvvHPjgfyDCiE9ti_KFp_FJNV17KzObN3uFRiUoEzBIlggGVg3K-rR53IJX9zrmJUU_Vci7CGeQVFUXmC0W1670PM";
@@ -114,4 +117,46 @@ fn pins_that_cannot_be_meant_are_refused() {
         let said = with(&trust).load().unwrap_err().to_string();
         assert!(said.contains(words), "{trust}: {said}");
     }
+}
+
+/// Makers of security keys are pinned by the certificates in files, beside the configuration or elsewhere.
+#[test]
+fn makers_are_pinned_by_their_roots() {
+    let (one, other) = (root("One Root"), root("Other Root"));
+    let text = "[trust]\nattestation_roots = [\"roots/one.pem\", \"roots/more.pem\"]";
+    let keys = "expires_in = \"8h\"\nkeys = { attestation = \"trusted\" }";
+    let config = GOOD.replacen("expires_in = \"8h\"", keys, 1);
+    let folder = Folder::new(&format!("{config}\n{text}\n"));
+    folder.write("roots/one.pem", &one.pem());
+    let refused = |more: &str, says: &str| {
+        folder.write("roots/more.pem", more);
+        let problems = folder.refused();
+        let is_told =
+            |line: &String| line.contains("trust.attestation_roots") && line.contains(says);
+        assert!(problems.iter().any(is_told), "{problems:?}");
+    };
+    let missing = folder.refused();
+    assert!(missing[0].contains("roots/more.pem cannot be used"), "{missing:?}");
+    refused("", "holds no certificate");
+    refused(&one.pem(), "certificate 2 of all is there twice");
+    refused(&one.issue(Form::authenticator([7; 16])).unwrap().pem(), "may issue others");
+    folder.write("roots/more.pem", &other.pem());
+    let config = folder.accepted();
+    let roots = [&one, &other].map(|root| base64url::encode(&root.certificate));
+    assert_eq!(config.trust().attestation_roots, roots);
+    assert_eq!(config.rulebook().unwrap().anchors.attestation_roots, roots);
+    let summary = config.summary();
+    for name in ["One Root", "Other Root"] {
+        assert!(summary.contains(name), "{summary}");
+    }
+    // Who believes other makers has other rules.
+    folder.write("roots/more.pem", &root("Other Root").pem());
+    let changed = folder.accepted();
+    assert_ne!(changed.rulebook().unwrap(), config.rulebook().unwrap());
+    assert_ne!(changed.digest().unwrap(), config.digest().unwrap());
+    let under = changed.under(&config.rulebook().unwrap()).unwrap();
+    assert_eq!(under.trust().attestation_roots, roots);
+    // Without a root nobody could sign.
+    let nobody = Folder::new(&GOOD.replacen("expires_in = \"8h\"", keys, 1)).refused();
+    assert!(nobody[0].contains("keys.attestation") && nobody[0].contains("no key could sign"));
 }

@@ -1,5 +1,6 @@
 //! A gate with its sandbox over real HTTP, spoken to in the words of the domain.
 
+pub mod attestations;
 pub mod balancer;
 pub mod bundles;
 pub mod cloud_run;
