@@ -77,7 +77,8 @@ pub async fn serve(
         Some(listener) => listener,
         None => listen(config.listen).await?,
     };
-    for warning in &config.warnings {
+    let overdue = config.metadata.as_ref().and_then(|known| known.overdue(clock.now()));
+    for warning in config.warnings.iter().chain(&overdue) {
         tracing::warn!("{warning}");
     }
     let (mut known, mut listener) = (RuleHistory::default(), listener);

@@ -42,7 +42,9 @@ fn value(config: &Config) -> Value {
                 workload_keys,
                 witnesses_required,
                 attestation_roots,
+                metadata_root,
             },
+        metadata,
         witnesses,
         receivers,
         drift,
@@ -80,6 +82,8 @@ fn value(config: &Config) -> Value {
             "workload_keys": workload_keys,
             "witnesses_required": witnesses_required,
             "attestation_roots": attestation_roots,
+            "metadata_root": metadata_root,
+            "metadata": metadata.as_ref().map(|known| known.number()),
         },
         "witnesses": witnesses.iter().map(witness).collect::<Vec<_>>(),
         "drift": drift.as_ref().map(|drift| json!({

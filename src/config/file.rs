@@ -129,6 +129,10 @@ pub struct TrustSection {
     pub witnesses_required: i64,
     /// Files with the roots of makers of authenticators, as PEM.
     pub attestation_roots: Vec<PathBuf>,
+    /// The file of FIDO's metadata of authenticators.
+    pub metadata: Option<PathBuf>,
+    /// The file with the root under which it is signed, as PEM.
+    pub metadata_root: Option<PathBuf>,
 }
 
 /// `[enrolment]`

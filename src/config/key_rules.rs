@@ -56,6 +56,7 @@ pub(super) fn rules(
         },
         allow,
         deny,
+        suspended: Vec::new(),
         attestation: match section.attestation {
             AttestationOrNone::None => None,
             AttestationOrNone::Any => Some(AttestationAsked::Any),

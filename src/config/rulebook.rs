@@ -166,6 +166,7 @@ pub(super) fn anchors_of(
         workload_keys,
         witnesses_required,
         attestation_roots,
+        metadata_root,
     } = pins;
     let issuer = |issuer: &WorkloadIssuer| TrustedIssuer {
         name: issuer.name.clone(),
@@ -182,6 +183,7 @@ pub(super) fn anchors_of(
         witnesses: witnesses.iter().map(|witness| witness.key.clone()).collect(),
         witnesses_required: *witnesses_required,
         attestation_roots: attestation_roots.clone(),
+        metadata_root: metadata_root.clone(),
     }
 }
 
@@ -244,6 +246,8 @@ pub(super) fn of(config: &Config) -> Result<Rulebook, CanonicalError> {
         login,
         workload_issuers,
         pins: _,
+        // What it says takes rights away and waits for nobody. Under which root, the anchors say.
+        metadata: _,
         witnesses,
         receivers: _,
         drift: _,
@@ -324,6 +328,7 @@ pub(super) fn under(mut config: Config, rules: &Rulebook) -> Result<Config, Cano
         witnesses: _,
         witnesses_required,
         attestation_roots,
+        metadata_root,
     } = rules.anchors.clone();
     config.environments.clone_from(&rules.environments);
     config.roles.clone_from(&rules.roles);
@@ -339,6 +344,7 @@ pub(super) fn under(mut config: Config, rules: &Rulebook) -> Result<Config, Cano
             .collect(),
         witnesses_required,
         attestation_roots,
+        metadata_root,
     };
     config.login = LoginSettings {
         issuer: login.issuer,

@@ -136,7 +136,16 @@ fn trust(config: &Config) -> Vec<String> {
     );
     let makers = pins.attestation_roots.iter().map(|root| name_of_root(root));
     let makers = makers.map(|maker| format!("a maker of security keys is believed: {maker}"));
-    [level.to_owned(), needs, keys].into_iter().chain(makers).collect()
+    let metadata = config.metadata.as_ref().map(|known| {
+        format!(
+            "FIDO's metadata number {}, to be replaced by {}; models: {}, suspended: {}",
+            known.number(),
+            known.next_update(),
+            known.len(),
+            known.suspended().count()
+        )
+    });
+    [level.to_owned(), needs, keys].into_iter().chain(makers).chain(metadata).collect()
 }
 
 fn witnesses(config: &Config) -> Vec<String> {

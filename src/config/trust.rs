@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::check::Check;
 use crate::config::file::{EnrolmentSection, TrustSection};
+use crate::config::metadata;
 use crate::domain::policy::TrustLevel;
 use crate::proof::certificate::{roots_of_pem, unusable_root};
 use crate::proof::evidence::unusable_endorser;
@@ -30,6 +31,8 @@ pub struct Pins {
     pub witnesses_required: u8,
     /// The roots of makers of authenticators, as DER in base64url.
     pub attestation_roots: Vec<String>,
+    /// The root under which FIDO signs its metadata, in the same form.
+    pub metadata_root: Option<String>,
 }
 
 impl Pins {
@@ -72,6 +75,7 @@ pub(super) fn pins<'a>(
         );
     }
     let attestation_roots = attestation_roots(check, &trust.attestation_roots);
+    let metadata_root = metadata::root(check, &trust);
     let issuers: Vec<&String> = issuers.collect();
     for (name, keys) in &trust.workload_keys {
         let key = format!("trust.workload_keys.{name}");
@@ -100,6 +104,7 @@ pub(super) fn pins<'a>(
         workload_keys: trust.workload_keys,
         witnesses_required: witnesses_required.unwrap_or_default(),
         attestation_roots,
+        metadata_root,
     }
 }
 

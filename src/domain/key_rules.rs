@@ -30,6 +30,11 @@ pub struct KeyRules {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub deny: Vec<Aaguid>,
+    /// The models that may not sign because of what FIDO's metadata said of them when something was asked for.
+    /// No configuration and no rulebook lists them: that a model is suspended waits for nobody's signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub suspended: Vec<Aaguid>,
     /// Who must vouch for the authenticator; nobody if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attestation: Option<AttestationAsked>,
@@ -86,6 +91,8 @@ pub struct KeyFacts {
     pub aaguid: Aaguid,
     /// Who vouches for that.
     pub vouching: Vouching,
+    /// What FIDO's metadata says against the model now, as far as whoever looks knows it.
+    pub suspended: Option<String>,
     /// When it was enrolled.
     pub enrolled_at: Timestamp,
 }
@@ -100,6 +107,7 @@ impl KeyRules {
             kind,
             allow,
             deny,
+            suspended,
             attestation,
             cool_down_seconds,
             minimum_keys,
@@ -112,6 +120,7 @@ impl KeyRules {
         let either = || one.allow.iter().chain(allow).copied().collect();
         let both: BTreeSet<Aaguid> = if both.is_empty() { either() } else { both };
         let denied: BTreeSet<Aaguid> = one.deny.iter().chain(deny).copied().collect();
+        let suspended: BTreeSet<Aaguid> = one.suspended.iter().chain(suspended).copied().collect();
         let grace = |seconds: &Option<u64>| seconds.unwrap_or_default();
         let shortest = grace(&one.replacement_grace_seconds).min(grace(replacement_grace_seconds));
         Some(Self {
@@ -121,6 +130,7 @@ impl KeyRules {
             },
             allow: both.into_iter().collect(),
             deny: denied.into_iter().collect(),
+            suspended: suspended.into_iter().collect(),
             cool_down_seconds: one.cool_down_seconds.max(*cool_down_seconds),
             attestation: one.attestation.max(*attestation),
             minimum_keys: one.minimum_keys.max(*minimum_keys),
@@ -154,6 +164,13 @@ impl KeyRules {
         }
         if self.deny.contains(&key.aaguid) {
             return Err(KeyRefusal::ModelDenied(key.aaguid));
+        }
+        if let Some(status) = &key.suspended {
+            return Err(KeyRefusal::ModelSuspended(key.aaguid, status.clone()));
+        }
+        if self.suspended.contains(&key.aaguid) {
+            let then = "so when this was asked for".to_owned();
+            return Err(KeyRefusal::ModelSuspended(key.aaguid, then));
         }
         match (self.attestation, &key.vouching) {
             (None, _)
@@ -228,6 +245,10 @@ impl KeyRules {
         if !self.deny.is_empty() {
             words.push(format!("these models do not sign: {}", names(&self.deny)));
         }
+        if !self.suspended.is_empty() {
+            words
+                .push(format!("FIDO's metadata suspends these models: {}", names(&self.suspended)));
+        }
         match self.attestation {
             Some(AttestationAsked::Any) => words
                 .push("only keys sign that show a certificate of their authenticator".to_owned()),
@@ -263,7 +284,8 @@ mod tests {
     fn key(aaguid: u8, backup_eligible: bool) -> KeyFacts {
         let enrolled_at = "2026-11-24T14:00:00Z".parse().unwrap();
         let vouching = Vouching::Nobody("none".to_owned());
-        KeyFacts { backup_eligible, aaguid: Aaguid([aaguid; 16]), vouching, enrolled_at }
+        let (aaguid, suspended) = (Aaguid([aaguid; 16]), None);
+        KeyFacts { backup_eligible, aaguid, vouching, suspended, enrolled_at }
     }
 
     #[test]
@@ -286,6 +308,11 @@ mod tests {
                 false,
                 "key_model_denied",
             ),
+            (
+                KeyRules { suspended: vec![Aaguid([2; 16])], ..KeyRules::default() },
+                false,
+                "key_model_suspended",
+            ),
         ];
         for (rules, backup_eligible, code) in cases {
             let refusal = rules.accept(&key(2, backup_eligible)).unwrap_err();
@@ -296,6 +323,10 @@ mod tests {
             assert_eq!(rules.accept(&other), Ok(()), "{rules:?}");
         }
         assert!(KeyRules::default().accept(&key(0, true)).is_ok());
+        // What is known now refuses as well, whatever the rules say.
+        let suspended = KeyFacts { suspended: Some("REVOKED".to_owned()), ..key(0, true) };
+        let refusal = KeyRules::default().accept(&suspended).unwrap_err();
+        assert!(refusal.to_string().contains("REVOKED"), "{refusal}");
     }
 
     #[test]

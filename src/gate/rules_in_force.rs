@@ -178,7 +178,8 @@ pub fn were_in_force(
     match subject.subject() {
         Subject::RuleChange(_) => is_change(subject, policy, &in_force.rules),
         Subject::Deployment(_) | Subject::Action(_) | Subject::WorkflowRun(_) => {
-            in_force.rules.environments.get(&subject.environment) == Some(policy)
+            let rules = in_force.rules.environments.get(&subject.environment);
+            rules == Some(&policy.without_suspensions())
         }
     }
 }

@@ -7,13 +7,16 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA512, VerificationAlgorithm,
 };
 use jiff::Timestamp;
+use serde_json::json;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name, X509Version};
 
 use crate::proof::base64url;
+use crate::proof::jwk::canonical_key;
 
 /// More certificates than this no maker needs to say whose an authenticator is.
 const LONGEST_CHAIN: usize = 6;
@@ -40,7 +43,7 @@ pub enum CertificateRefusal {
     #[error("the certificate of {0:?} stands in its chain twice")]
     Twice(String),
     /// It was not valid then.
-    #[error("the certificate of {0:?} was not valid when the key was registered")]
+    #[error("the certificate of {0:?} was not valid at that time")]
     NotValid(String),
     /// The one behind it did not issue it.
     #[error("the certificate of {0:?} was not issued by the one that follows it")]
@@ -155,6 +158,33 @@ impl<'a> Certificate<'a> {
         let validity = self.inner.validity();
         let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
         (from..=to).contains(&at.as_second())
+    }
+
+    /// The last second in which it is valid, since 1970.
+    pub fn valid_until(&self) -> i64 {
+        self.inner.validity().not_after.timestamp()
+    }
+
+    /// Its key as a JSON Web Key in the form that RFC 7638 hashes: of RSA or of P-256.
+    pub fn json_web_key(&self) -> Option<String> {
+        let key = self.inner.public_key();
+        let is_p256 = self.verification(ECDSA_SHA256).is_some();
+        let numbers = |one: &[u8]| {
+            base64url::encode(&one[one.iter().take_while(|byte| **byte == 0).count()..])
+        };
+        let members = match key.parsed().ok()? {
+            PublicKey::RSA(key) => {
+                json!({"kty": "RSA", "n": numbers(key.modulus), "e": numbers(key.exponent)})
+            }
+            // An uncompressed point: the byte 4, then both coordinates.
+            PublicKey::EC(point) if is_p256 && point.data().len() == 65 => {
+                let (x, y) = point.data()[1..].split_at(32);
+                let (x, y) = (base64url::encode(x), base64url::encode(y));
+                json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})
+            }
+            _ => return None,
+        };
+        canonical_key(&members)
     }
 
     /// What WebAuthn asks of the certificate of an authenticator (Level 3, section 8.2.1), whose model is this.

@@ -2,12 +2,14 @@
 //! nor its database. `tests/data/evidence/README.md` describes every member and every check.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::agent_credential::AGENT_ISSUER;
 pub use crate::domain::anchors::{Anchors, TrustedIssuer, TrustedLogin};
 use crate::domain::intervention::INTERVENED;
+use crate::domain::key_rules::Aaguid;
 use crate::domain::ledger::Record;
 use crate::domain::policy::TrustLevel;
 use crate::domain::recovery::{lineage, successor};
@@ -16,6 +18,7 @@ use crate::proof::certificate::unusable_root;
 use crate::proof::checkpoint::TrustedLog;
 pub use crate::proof::cosignature::unusable_witness;
 use crate::proof::jwk::is_canonical_key;
+use crate::proof::metadata::Metadata;
 use crate::proof::public_key::PublicKey;
 
 /// Names the form of the file.
@@ -244,6 +247,10 @@ pub struct Trust {
     /// The makers of authenticators who are believed: the certificates of their roots, as DER in base64url.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attestation_roots: Vec<String>,
+    /// What FIDO says against models of authenticators, as a running gate knows it, for what is to be signed or begun
+    /// now. It is in no file of anchors: evidence is judged by what its policy says was known then.
+    #[serde(skip)]
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the member over like this")]
@@ -377,6 +384,11 @@ impl Trust {
     pub fn is_anchor(&self, public_key: &[u8]) -> bool {
         let key = base64url::encode(public_key);
         self.endorsers.contains(&key)
+    }
+
+    /// What FIDO says against a model now, if its keys sign nothing because of it.
+    pub fn against(&self, model: Aaguid) -> Option<&str> {
+        self.metadata.as_ref()?.against(model)
     }
 
     /// What these anchors leave open, in sentences.

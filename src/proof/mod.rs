@@ -16,6 +16,7 @@ pub mod exported;
 pub mod grant;
 pub mod jwk;
 pub mod log_head;
+pub mod metadata;
 pub mod public_key;
 pub mod recovery;
 pub mod registration;

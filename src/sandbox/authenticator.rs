@@ -21,7 +21,7 @@ use crate::randomness;
 pub use attestation::Attestation;
 use signing::SigningKey;
 
-/// The model this authenticator says it is: its own, so that nobody takes it for hardware.
+/// The model this authenticator says it is, if nothing else is said: its own, so that nobody takes it for hardware.
 pub const AAGUID: [u8; 16] = *b"countersign-soft";
 
 /// The algorithm of the keys to make.
@@ -111,6 +111,8 @@ pub struct SoftwareAuthenticator {
     pub backed_up: bool,
     /// Whether its keys count their signatures; a key that does not says 0 for ever.
     pub counts_signatures: bool,
+    /// The model it says it is.
+    pub model: [u8; 16],
     /// What it says of its maker, where it is asked.
     pub attestation: Attestation,
 }
@@ -130,6 +132,7 @@ impl SoftwareAuthenticator {
             backup_eligible: false,
             backed_up: false,
             counts_signatures: true,
+            model: AAGUID,
             attestation: Attestation::None,
         }
     }
@@ -297,7 +300,7 @@ impl SoftwareAuthenticator {
         data.push(flags);
         data.extend_from_slice(&sign_count.to_be_bytes());
         if attested {
-            data.extend_from_slice(&AAGUID);
+            data.extend_from_slice(&self.model);
             // The ids made here are 32 bytes long.
             data.extend_from_slice(&[0, 32]);
             data.extend_from_slice(&credential.id);

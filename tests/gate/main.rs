@@ -41,6 +41,7 @@ mod intervening;
 mod ledger_page;
 mod log_followed;
 mod losing;
+mod metadata;
 mod newer_requests;
 mod next_action;
 mod notices;

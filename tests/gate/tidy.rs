@@ -43,6 +43,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "proof::evidence",
             "proof::grant",
             "proof::jwk",
+            "proof::metadata",
             "gate::decide::RelyingParty",
             "gate::evidence::log_name",
             "web::proxy",

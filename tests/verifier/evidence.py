@@ -268,7 +268,7 @@ def of_signing_keys(case):
 
 def is_of_kind(key, rules):
     model, kind = str(uuid.UUID(key.aaguid)), "synced" if key.backup_eligible else "device_bound"
-    return model in rules.get("allow", [model]) and model not in rules.get("deny", []) and rules.get("kind", kind) == kind and rules.get("attestation") in key.meets
+    return model in rules.get("allow", [model]) and model not in rules.get("deny", []) + rules.get("suspended", []) and rules.get("kind", kind) == kind and rules.get("attestation") in key.meets
 
 def of_outcome(case):
     yield "state_mismatch"

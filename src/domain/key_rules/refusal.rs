@@ -24,6 +24,11 @@ pub enum KeyRefusal {
     /// Its model may not sign.
     #[error("its model ({0}) may not sign here: use a key of another one")]
     ModelDenied(Aaguid),
+    /// FIDO's metadata says something against its model.
+    #[error(
+        "its model ({0}) is suspended, since FIDO's metadata says of it: {1}. Use a key of another model"
+    )]
+    ModelSuspended(Aaguid, String),
     /// Nobody vouches for its authenticator, for this reason.
     #[error(
         "no maker vouches for its authenticator ({0}), and only keys sign here that one vouches for: register a security key of such a maker, and let the browser pass its attestation on"
@@ -57,6 +62,7 @@ impl KeyRefusal {
             Self::NotSynced => "key_not_synced",
             Self::ModelNotAllowed(..) => "key_model_not_allowed",
             Self::ModelDenied(_) => "key_model_denied",
+            Self::ModelSuspended(..) => "key_model_suspended",
             Self::NotAttested(_) => "key_not_attested",
             Self::MakerUnknown(_) => "key_maker_unknown",
             Self::CoolingDown(_) => "key_cooling_down",

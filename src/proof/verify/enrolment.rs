@@ -57,6 +57,7 @@ impl Enrolled {
             backup_eligible: self.attested.flags.backup_eligible(),
             aaguid: Aaguid(self.attested.aaguid),
             vouching: self.vouching.clone(),
+            suspended: None,
             enrolled_at: self.enrolled_at,
         }
     }

@@ -54,8 +54,7 @@ impl Attestation {
             Self::Certified { key, chain } => {
                 let chain = chain.iter().map(|one| Cbor::Bytes(one.clone())).collect();
                 let members = vec![
-                    // A maker's keys here are all of P-256.
-                    member("alg", Cbor::from(-7)),
+                    member("alg", Cbor::from(key.algorithm().cose())),
                     member("sig", key.sign(signed)?.into()),
                     member("x5c", Cbor::Array(chain)),
                 ];

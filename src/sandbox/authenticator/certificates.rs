@@ -1,11 +1,10 @@
 //! Certificates of made makers of authenticators, right ones and wrong ones, written as DER by hand (RFC 5280,
 //! section 4.1): a test says what stands in them, and no library corrects it.
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use data_encoding::BASE64;
 
-use super::AuthenticatorError;
+use super::signing::SigningKey;
+use super::{AuthenticatorError, KeyAlgorithm};
 use crate::randomness;
 
 /// The names that a subject is made of.
@@ -24,6 +23,8 @@ pub enum NameOf {
 /// What stands in a certificate.
 #[derive(Clone, Debug)]
 pub struct Form {
+    /// The algorithm of the key that it is of. No certificate here is of one of EdDSA.
+    pub algorithm: KeyAlgorithm,
     /// Whose it is.
     pub subject: Vec<(NameOf, String)>,
     /// Whether it may issue others; it does not say if absent.
@@ -47,13 +48,19 @@ const KEY_USAGE: [u8; 3] = [0x55, 0x1d, 0x0f];
 const ALTERNATIVE_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
 const EC_PUBLIC_KEY: [u8; 7] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 const P256: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+const P384: [u8; 5] = [0x2b, 0x81, 4, 0, 0x22];
+const RSA: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 const ECDSA_WITH_SHA256: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+const ECDSA_WITH_SHA384: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3];
+const RSA_WITH_SHA256: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 0x0b];
 
 const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
+/// A value of no content, where RSA has its parameters.
+const NOTHING: [u8; 2] = [0x05, 0];
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
 const UTC_TIME: u8 = 0x17;
@@ -73,10 +80,16 @@ fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     [header, content].concat()
 }
 
+/// An algorithm with its parameters.
+fn kind(name: &[u8], parameters: &[u8]) -> Vec<u8> {
+    value(SEQUENCE, &[&value(OBJECT_IDENTIFIER, &[name]), parameters])
+}
+
 impl Form {
     /// Of an authority of this name: a root, or one that a root issues.
     pub fn authority(name: &str) -> Self {
         Self {
+            algorithm: KeyAlgorithm::Es256,
             subject: vec![(NameOf::Common, name.to_owned())],
             is_authority: Some(true),
             path_length: None,
@@ -101,6 +114,12 @@ impl Form {
             model: Some(model),
             ..Self::authority("")
         }
+    }
+
+    /// Of a server of this name.
+    pub fn server(name: &str) -> Self {
+        let server = Some(name.to_owned());
+        Self { is_authority: Some(false), server, ..Self::authority(name) }
     }
 
     fn name(&self) -> Vec<u8> {
@@ -148,9 +167,9 @@ impl Form {
     }
 }
 
-/// Somebody with a key of P-256 and a certificate.
+/// Somebody with a key and a certificate.
 pub struct Issuer {
-    key: EcdsaKeyPair,
+    key: SigningKey,
     form: Form,
     /// The certificate, as DER.
     pub certificate: Vec<u8>,
@@ -173,13 +192,17 @@ impl Issuer {
         Self::new(form, Some(self))
     }
 
-    /// The key's signature over a message: ECDSA with SHA-256, in DER.
+    /// The key's signature over a message: PKCS #1 1.5, or ECDSA in DER, with the hash of its algorithm.
     ///
     /// # Errors
     /// If the cryptographic library does not sign.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthenticatorError> {
-        let signed = self.key.sign(&SystemRandom::new(), message);
-        Ok(signed.map_err(|_| AuthenticatorError::Cryptography)?.as_ref().to_vec())
+        self.key.sign(message)
+    }
+
+    /// The algorithm of its key.
+    pub fn algorithm(&self) -> KeyAlgorithm {
+        self.form.algorithm
     }
 
     /// The certificate as a file has it.
@@ -191,11 +214,15 @@ impl Issuer {
     }
 
     fn new(form: Form, issuer: Option<&Self>) -> Result<Self, AuthenticatorError> {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
-            .map_err(|_| AuthenticatorError::Cryptography)?;
+        let key = SigningKey::generate(form.algorithm)?;
         let mut made = Self { key, form, certificate: Vec::new() };
         let issuer = issuer.unwrap_or(&made);
-        let algorithm = value(SEQUENCE, &[&value(OBJECT_IDENTIFIER, &[&ECDSA_WITH_SHA256])]);
+        let algorithm = match issuer.algorithm() {
+            KeyAlgorithm::Es256 => kind(&ECDSA_WITH_SHA256, &[]),
+            KeyAlgorithm::Es384 => kind(&ECDSA_WITH_SHA384, &[]),
+            KeyAlgorithm::Rs256 => kind(&RSA_WITH_SHA256, &NOTHING),
+            KeyAlgorithm::EdDsa => return Err(AuthenticatorError::Algorithm),
+        };
         let said = made.said(&issuer.form.name(), &algorithm);
         let signature = value(BIT_STRING, &[&[0], &issuer.sign(&said)?]);
         made.certificate = value(SEQUENCE, &[&said, &algorithm, &signature]);
@@ -209,10 +236,13 @@ impl Issuer {
         let serial = value(INTEGER, &[&[0x40], &randomness::bytes::<15>()]);
         let [from, to] = self.form.valid.map(|time| value(UTC_TIME, &[time.as_bytes()]));
         let valid = value(SEQUENCE, &[&from, &to]);
-        let kind =
-            [value(OBJECT_IDENTIFIER, &[&EC_PUBLIC_KEY]), value(OBJECT_IDENTIFIER, &[&P256])];
-        let key = value(BIT_STRING, &[&[0], self.key.public_key().as_ref()]);
-        let key = value(SEQUENCE, &[&value(SEQUENCE, &[&kind.concat()]), &key]);
+        let kind = match self.algorithm() {
+            KeyAlgorithm::Es384 => kind(&EC_PUBLIC_KEY, &value(OBJECT_IDENTIFIER, &[&P384])),
+            KeyAlgorithm::Rs256 => kind(&RSA, &NOTHING),
+            _ => kind(&EC_PUBLIC_KEY, &value(OBJECT_IDENTIFIER, &[&P256])),
+        };
+        let key = value(BIT_STRING, &[&[0], self.key.public_key()]);
+        let key = value(SEQUENCE, &[&kind, &key]);
         let (subject, extensions) = (self.form.name(), self.form.extensions());
         let parts: [&[u8]; 8] =
             [&version, &serial, algorithm, issuer, &valid, &subject, &key, &extensions];

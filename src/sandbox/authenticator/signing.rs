@@ -46,6 +46,15 @@ impl SigningKey {
         }
     }
 
+    /// The public key as certificates have it: a point, or the numbers of RSA (RFC 8017, appendix A.1.1).
+    pub(super) fn public_key(&self) -> &[u8] {
+        match self {
+            Self::Ecdsa(key) => key.public_key().as_ref(),
+            Self::Ed25519(key) => key.public_key().as_ref(),
+            Self::Rsa(key) => key.public_key().as_ref(),
+        }
+    }
+
     /// The public key as a COSE key in canonical CBOR.
     pub(super) fn cose(&self, algorithm: KeyAlgorithm) -> Result<Vec<u8>, AuthenticatorError> {
         let (kind, parameters) = match self {

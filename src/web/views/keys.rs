@@ -65,6 +65,8 @@ pub enum KeyStatus {
     },
     /// The gate stopped it: its counter went backwards.
     Suspended,
+    /// FIDO's metadata says this against its model.
+    ModelSuspended(String),
     /// Its owner reported that it is lost, since when and when.
     Lost {
         /// Since when.
@@ -296,6 +298,7 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
                 .to_owned(),
             "bad",
         ),
+        KeyStatus::ModelSuspended(status) => ("Suspended", model_suspended(status), "bad"),
         KeyStatus::Lost { since, reported } => ("Lost", lost(*since, *reported, now), "over"),
         KeyStatus::Revoked(None) => ("Revoked", "It signs nothing any more.".to_owned(), "over"),
         KeyStatus::Revoked(Some(by)) => ("Revoked", revoked_by(by, now), "over"),
@@ -324,6 +327,12 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
         revocations: (!is_revoked).then(|| paths::revocations(&key.id)),
         is_last: false,
     }
+}
+
+fn model_suspended(status: &str) -> String {
+    format!(
+        "FIDO’s metadata says of its model: {status}. Keys of this model sign nothing here, whoever has them: register one of another model, and then revoke this one."
+    )
 }
 
 fn waits(missing: usize) -> String {

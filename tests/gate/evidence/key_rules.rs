@@ -47,6 +47,9 @@ pub fn add_bad(add: &mut Add<'_>) {
     add("a key of a model that may not sign", refused, &|maker| {
         rules(maker).deny = vec![Aaguid([7; 16]), Aaguid(AAGUID)];
     });
+    add("a key of a model that was suspended", refused, &|maker| {
+        rules(maker).suspended = vec![Aaguid([7; 16]), Aaguid(AAGUID)];
+    });
     add("a key that signed before it was old enough", refused, &|maker| {
         // The first decision comes a minute after the request.
         maker.enrolled_before = HOUR;
@@ -121,6 +124,12 @@ pub fn add_bad(add: &mut Add<'_>) {
         maker.attestation = attestations::of(&attestations::root("Eve"));
         rules(maker).attestation = Some(AttestationAsked::Trusted);
     });
+    add("an empty list of suspended models", Code::Malformed, &|maker| {
+        two_keys(maker);
+        maker.edit_evidence = |evidence| {
+            evidence.policy = evidence.policy.replace("\"keys\":{", "\"keys\":{\"suspended\":[],");
+        };
+    });
     add("an empty list of models", Code::Malformed, &|maker| {
         two_keys(maker);
         maker.edit_evidence = |evidence| {
@@ -149,6 +158,7 @@ fn keys_that_are_what_is_asked_for_sign() {
             kind: Some(KeyKind::DeviceBound),
             allow: vec![Aaguid(AAGUID)],
             deny: vec![Aaguid([7; 16])],
+            suspended: vec![Aaguid([8; 16])],
             cool_down_seconds: Some(3_660),
             ..KeyRules::default()
         };

@@ -171,6 +171,7 @@ impl Keys {
             witnesses: self.witnesses[..2].iter().map(WitnessKey::verifier_key).collect(),
             witnesses_required: 1,
             attestation_roots: vec![base64url::encode(&self.maker.certificate)],
+            metadata: None,
         }
     }
 }

@@ -46,6 +46,14 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
             ..key("New key", KeyStatus::Waiting { missing: 1 }, true)
         },
         key("Old key", KeyStatus::Suspended, true),
+        KeyListing {
+            vouching: Vouching::Stranger("Eve Root".into()),
+            ..key(
+                "Key of a model",
+                KeyStatus::ModelSuspended("REVOKED since 2026-01-05".into()),
+                true,
+            )
+        },
         key(
             "Given up",
             KeyStatus::Revoked(Some(revoked_by("Carol Nakamura", "left in a taxi"))),

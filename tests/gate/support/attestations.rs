@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ciborium::Value as Cbor;
 use countersign::sandbox::authenticator::certificates::{Form, Issuer, MODEL, NameOf};
-use countersign::sandbox::authenticator::{AAGUID, Attestation};
+use countersign::sandbox::authenticator::{AAGUID, Attestation, KeyAlgorithm};
 
 /// A forgery: what it is, the attestation, and what is said of it where a pinned root is asked for.
 pub type Forgery = (&'static str, Attestation, &'static str);
@@ -36,7 +36,15 @@ pub fn of(maker: &Issuer) -> Attestation {
 /// Everything that this maker may have them say.
 pub fn all_good(maker: &Issuer) -> Vec<(&'static str, Attestation)> {
     let batch = maker.issue(Form { path_length: Some(0), ..Form::authority("Batch") }).unwrap();
+    let rsa = Form { algorithm: KeyAlgorithm::Rs256, ..Form::authority("Batch") };
+    let rsa = maker.issue(rsa).unwrap();
+    let of_rsa = leaf(&rsa, |form| form.algorithm = KeyAlgorithm::Es384);
+    let p384 = Form { algorithm: KeyAlgorithm::Es384, ..Form::authority("Batch") };
+    let p384 = maker.issue(p384).unwrap();
+    let of_p384 = leaf(&p384, |form| form.algorithm = KeyAlgorithm::Rs256);
     vec![
+        ("with an authority of RSA and a key of P-384", Attestation::by(of_rsa, &[&rsa])),
+        ("with an authority of P-384 and a key of RSA", Attestation::by(of_p384, &[&p384])),
         ("issued by the root", of(maker)),
         ("with the root behind it", Attestation::by(leaf(maker, |_| {}), &[maker])),
         ("with an authority between", Attestation::by(leaf(&batch, |_| {}), &[&batch])),
@@ -131,8 +139,8 @@ fn of_certificates(maker: &Issuer) -> Vec<Forgery> {
             }),
             "critical that is not understood",
         ),
-        ("expired", valid("200101000000Z", "200201000000Z"), "was not valid when"),
-        ("not valid yet", valid("480101000000Z", "491231235959Z"), "was not valid when"),
+        ("expired", valid("200101000000Z", "200201000000Z"), "was not valid at that time"),
+        ("not valid yet", valid("480101000000Z", "491231235959Z"), "was not valid at that time"),
         (
             "of an authority",
             changed(maker, |form| form.is_authority = Some(true)),
@@ -198,7 +206,7 @@ fn of_chains(maker: &Issuer) -> Vec<Forgery> {
         (
             "with an authority between that had expired",
             Attestation::by(leaf(&old, |_| {}), &[&old]),
-            "was not valid when",
+            "was not valid at that time",
         ),
         (
             "with a long chain",

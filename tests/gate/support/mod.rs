@@ -8,6 +8,7 @@ pub mod database;
 pub mod gate;
 pub mod github;
 pub mod job;
+pub mod metadata;
 pub mod object;
 pub mod postgres;
 pub mod process;
