@@ -115,6 +115,8 @@
 //! [`gate::enrol`]: webauthn-rs checks the registration; then the person signs in once more with the OpenID
 //! nonce set to the digest of the browser's answer, so that the directory's own signature says whose key it is.
 //! The digest waits in a cookie of the browser that made the key: rows alone make no directory sign.
+//! Where an environment asks whose authenticator it is, [`proof::attestation`] says it from the browser's answer.
+//! [`proof::metadata`] is what FIDO says against models of them: frozen into each policy, and no rule.
 //! [`gate::own_key`]: whoever has keys signs with one of them for the new one in between.
 //! [`gate::endorse`]: where `[enrolment]` asks for it, other approvers sign the record of the enrolment, in chains
 //! that end at the keys of `[trust]`; [`gate::first_key`] and [`cli::keys`] lead to the first of these.

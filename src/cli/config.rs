@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::failed;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::integrations::log_head::LogHead;
 use crate::integrations::outbound::OutboundHttp;
@@ -30,7 +31,8 @@ pub async fn check(path: &Path, live: bool) -> ExitCode {
             "\nrules digest {digest}: what /v1/environments says once these rules are in force"
         );
     }
-    for warning in &config.warnings {
+    let overdue = config.metadata.as_ref().and_then(|known| known.overdue(Clock::system().now()));
+    for warning in config.warnings.iter().chain(&overdue) {
         eprintln!("countersign: warning: {warning}");
     }
     if !live {

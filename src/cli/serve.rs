@@ -77,7 +77,8 @@ pub async fn serve(
         Some(listener) => listener,
         None => listen(config.listen).await?,
     };
-    for warning in &config.warnings {
+    let overdue = config.metadata.as_ref().and_then(|known| known.overdue(clock.now()));
+    for warning in config.warnings.iter().chain(&overdue) {
         tracing::warn!("{warning}");
     }
     let (mut known, mut listener) = (RuleHistory::default(), listener);
@@ -349,7 +350,7 @@ pub fn build(
     let github_app = github_app.map(|(github, app)| GitHubApp::new(&github.api, app)).transpose();
     let github_app = github_app.map_err(|error| error.to_string())?;
     Ok(App::new(Parts {
-        passkeys: Passkeys::new(&config.relying_party.id, &config.public_origin, "Countersign"),
+        passkeys: passkeys(config),
         relying_party: config.relying_party.clone(),
         audit_readers: config.audit_readers.clone(),
         authority: config.authority(),
@@ -376,6 +377,15 @@ pub fn build(
         rules_wait: ruled.proposed.is_some(),
         notice: config.notice.clone(),
     }))
+}
+
+/// Browsers are asked who made an authenticator only where somebody wants to know: it is a question about the
+/// person's belongings.
+fn passkeys(config: &Config) -> Passkeys {
+    let passkeys = Passkeys::new(&config.relying_party.id, &config.public_origin, "Countersign");
+    let mut rules = config.environments.values().filter_map(|policy| policy.keys.as_ref());
+    let is_asked = rules.any(|keys| keys.attestation.is_some());
+    if is_asked { passkeys.with_attestation() } else { passkeys }
 }
 
 /// Reads issuers' keys before the first token needs them, and compares clocks on the way.

@@ -14,7 +14,8 @@ use crate::config::error::Problem;
 use crate::config::file::{ConfigFile, Header, ProxySection, WorkloadIssuerSection};
 use crate::config::{
     Config, actions, attestors, database, drift, environments, github, google_account, log_head,
-    login, loopback, metrics, receivers, roles, runs, secret, separation, trust, windows, witness,
+    login, loopback, metadata, metrics, receivers, roles, runs, secret, separation, trust, windows,
+    witness,
 };
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::log_key::LogKey;
@@ -105,8 +106,11 @@ impl Check {
         let github = file.github.map(|section| github::settings(&mut self, section));
         let proxies = self.proxies(&file.proxy);
         let witnesses = witness::witnesses(&mut self, file.witness);
+        let metadata_file = file.trust.metadata.clone();
         let pins =
             trust::pins(&mut self, file.trust, &file.enrolment, kinds.keys(), witnesses.len());
+        let root = pins.metadata_root.as_deref();
+        let metadata = metadata::read(&mut self, metadata_file.as_deref(), root);
         let reach = receivers::reach(public_origin.as_ref());
         let receivers = receivers::receivers(&mut self, file.webhook, &file.environment, reach);
         let drift = drift::settings(&mut self, file.drift, &origin);
@@ -155,6 +159,7 @@ impl Check {
             login,
             workload_issuers,
             pins,
+            metadata,
             witnesses,
             receivers,
             drift,

@@ -161,7 +161,11 @@ impl Environment<'_> {
             max_pending: self.max_pending(section.max_pending),
             default_steps: steps.iter().map(|step| step.percent).collect(),
             plan,
-            keys: key_rules::rules(&mut |key, text| self.problem(key, text), section.keys),
+            keys: key_rules::rules(
+                &mut |key, text| self.problem(key, text),
+                section.keys,
+                &around.pins.attestation_roots,
+            ),
             enrolment: EnrolmentRules {
                 endorsements: around.pins.endorsements,
                 trust: around.pins.level(),

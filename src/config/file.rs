@@ -127,6 +127,12 @@ pub struct TrustSection {
     pub workload_keys: BTreeMap<String, Vec<String>>,
     /// How many witnesses must have signed the log before a rollout begins.
     pub witnesses_required: i64,
+    /// Files with the roots of makers of authenticators, as PEM.
+    pub attestation_roots: Vec<PathBuf>,
+    /// The file of FIDO's metadata of authenticators.
+    pub metadata: Option<PathBuf>,
+    /// The file with the root under which it is signed, as PEM.
+    pub metadata_root: Option<PathBuf>,
 }
 
 /// `[enrolment]`
@@ -297,6 +303,8 @@ pub struct KeysSection {
     pub allow: Vec<String>,
     /// The models that may not.
     pub deny: Vec<String>,
+    /// Who must vouch for the authenticator.
+    pub attestation: AttestationOrNone,
     /// How long after its enrolment a key signs nothing.
     pub cool_down: String,
     /// How many such keys whoever signs must have.
@@ -318,12 +326,26 @@ pub enum KeyKindOrAny {
     Synced,
 }
 
+/// The values of `keys.attestation`.
+#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum AttestationOrNone {
+    /// Nobody.
+    #[default]
+    None,
+    /// A certificate, whoever made it.
+    Any,
+    /// A maker whose root is pinned.
+    Trusted,
+}
+
 impl Default for KeysSection {
     fn default() -> Self {
         Self {
             kind: KeyKindOrAny::Any,
             allow: Vec::new(),
             deny: Vec::new(),
+            attestation: AttestationOrNone::None,
             cool_down: "0s".to_owned(),
             // With one key, its loss stops a person, and what they register in a hurry is what an
             // attacker would register.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use crate::config::environments::seconds_of;
-use crate::config::file::{KeyKindOrAny, KeysSection};
-use crate::domain::key_rules::{Aaguid, KeyKind, KeyRules};
+use crate::config::file::{AttestationOrNone, KeyKindOrAny, KeysSection};
+use crate::domain::key_rules::{Aaguid, AttestationAsked, KeyKind, KeyRules};
 
 /// More keys than this of one person nobody keeps apart.
 const MOST_KEYS: u8 = 8;
@@ -16,10 +16,11 @@ const LONGEST_COOL_DOWN: SignedDuration = SignedDuration::from_hours(30 * 24);
 const LONGEST_GRACE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// The rules of a section, and nothing where it asks for nothing: then the policy's bytes say nothing of it.
-/// What must be changed goes to `problem`, with its key.
+/// What must be changed goes to `problem`, with its key. `roots` are those of makers that are pinned.
 pub(super) fn rules(
     problem: &mut dyn FnMut(&str, String),
     section: KeysSection,
+    roots: &[String],
 ) -> Option<KeyRules> {
     let minimum = u8::try_from(section.minimum_keys).ok();
     let minimum = minimum.filter(|count| (1..=MOST_KEYS).contains(count));
@@ -41,6 +42,12 @@ pub(super) fn rules(
             format!("lists {model}, which allow lists as well: remove it from one of them"),
         );
     }
+    if section.attestation == AttestationOrNone::Trusted && roots.is_empty() {
+        problem(
+            "keys.attestation",
+            "is \"trusted\", and no root is pinned, so that no key could sign: name the roots of makers in trust.attestation_roots".to_owned(),
+        );
+    }
     let rules = KeyRules {
         kind: match section.kind {
             KeyKindOrAny::Any => None,
@@ -49,6 +56,12 @@ pub(super) fn rules(
         },
         allow,
         deny,
+        suspended: Vec::new(),
+        attestation: match section.attestation {
+            AttestationOrNone::None => None,
+            AttestationOrNone::Any => Some(AttestationAsked::Any),
+            AttestationOrNone::Trusted => Some(AttestationAsked::Trusted),
+        },
         cool_down_seconds: cool_down.filter(|seconds| *seconds > 0),
         // Whoever needs one key has nothing to replace.
         replacement_grace_seconds: grace.filter(|_| minimum_keys.is_some()),

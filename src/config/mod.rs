@@ -20,6 +20,7 @@ mod key_rules;
 mod log_head;
 mod login;
 mod loopback;
+mod metadata;
 mod metrics;
 pub mod overrides;
 mod plans;
@@ -46,6 +47,7 @@ use url::Url;
 use crate::domain::agent_credential::AGENT_ISSUER;
 use crate::domain::canonical::CanonicalError;
 use crate::domain::digest::Digest;
+use crate::domain::key_rules::Aaguid;
 use crate::domain::log_key::LogKey;
 use crate::domain::policy::{Policy, Principal};
 use crate::domain::role::{Authority, Roles};
@@ -65,6 +67,7 @@ use crate::integrations::workload_oidc::{TokenAlgorithm, WorkloadIssuer, Workloa
 use crate::proof::evidence::{TRUST_SCHEMA, Trust, TrustedIssuer, TrustedLogin};
 use crate::proof::grant::GrantKeys;
 use crate::proof::jwk::ed25519_key;
+use crate::proof::metadata::Metadata;
 use crate::web::proxy::TrustedProxies;
 
 pub use drift::DriftSettings;
@@ -94,6 +97,8 @@ pub struct Config {
     pub workload_issuers: Vec<WorkloadIssuer>,
     /// The anchors that chains end at, and how long chains must be.
     pub pins: Pins,
+    /// What FIDO says of models of authenticators, where the gate is to know it.
+    pub metadata: Option<Arc<Metadata>>,
     /// The witnesses of the log.
     pub witnesses: Vec<WitnessSettings>,
     /// Who is told what happened.
@@ -201,6 +206,8 @@ impl Config {
             workload_issuers: own.into_iter().collect(),
             witnesses: Vec::new(),
             witnesses_required: 0,
+            attestation_roots: Vec::new(),
+            metadata: self.metadata.clone(),
         };
         bare.under(&rulebook::anchors(self))
     }
@@ -221,9 +228,15 @@ impl Config {
         rulebook::under(self, rules)
     }
 
-    /// Who may freeze what, and who signs nothing: rules and roles together.
+    /// Who may freeze what, and who signs nothing: rules and roles together, the rules with what is known
+    /// against models of keys, as they are frozen into whatever is asked for.
     pub fn authority(&self) -> Authority {
-        Authority { roles: self.roles.clone(), policies: self.environments.clone() }
+        let suspended: Vec<Aaguid> =
+            self.metadata.iter().flat_map(|known| known.suspended()).collect();
+        let environments = self.environments.iter();
+        let policies = environments
+            .map(|(name, policy)| (name.clone(), policy.suspending(suspended.iter().copied())));
+        Authority { roles: self.roles.clone(), policies: policies.collect() }
     }
 
     /// The gate itself as the issuer of what agents with its credentials ask with, where an environment

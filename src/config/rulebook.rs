@@ -165,6 +165,8 @@ pub(super) fn anchors_of(
         login_keys: _,
         workload_keys,
         witnesses_required,
+        attestation_roots,
+        metadata_root,
     } = pins;
     let issuer = |issuer: &WorkloadIssuer| TrustedIssuer {
         name: issuer.name.clone(),
@@ -180,6 +182,8 @@ pub(super) fn anchors_of(
         workload_issuers: workload_issuers.iter().map(issuer).collect(),
         witnesses: witnesses.iter().map(|witness| witness.key.clone()).collect(),
         witnesses_required: *witnesses_required,
+        attestation_roots: attestation_roots.clone(),
+        metadata_root: metadata_root.clone(),
     }
 }
 
@@ -242,6 +246,8 @@ pub(super) fn of(config: &Config) -> Result<Rulebook, CanonicalError> {
         login,
         workload_issuers,
         pins: _,
+        // What it says takes rights away and waits for nobody. Under which root, the anchors say.
+        metadata: _,
         witnesses,
         receivers: _,
         drift: _,
@@ -321,6 +327,8 @@ pub(super) fn under(mut config: Config, rules: &Rulebook) -> Result<Config, Cano
         workload_issuers,
         witnesses: _,
         witnesses_required,
+        attestation_roots,
+        metadata_root,
     } = rules.anchors.clone();
     config.environments.clone_from(&rules.environments);
     config.roles.clone_from(&rules.roles);
@@ -335,6 +343,8 @@ pub(super) fn under(mut config: Config, rules: &Rulebook) -> Result<Config, Cano
             .map(|issuer| (issuer.name, issuer.keys))
             .collect(),
         witnesses_required,
+        attestation_roots,
+        metadata_root,
     };
     config.login = LoginSettings {
         issuer: login.issuer,

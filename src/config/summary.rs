@@ -10,6 +10,7 @@ use crate::domain::window::{ClosedTime, Window};
 use crate::domain::workflow_run::run_in_words;
 use crate::integrations::log_head::LogHeadPlace;
 use crate::integrations::login_oidc::GroupsFrom;
+use crate::proof::certificate::name_of_root;
 use crate::web::proxy::ForwardingHeader;
 
 /// Where values begin, so that they stand below each other.
@@ -133,7 +134,18 @@ fn trust(config: &Config) -> Vec<String> {
     let keys = format!(
         "keys pinned: {endorsers} of endorsers, {login} of the directory, {workloads} of workload issuers"
     );
-    vec![level.to_owned(), needs, keys]
+    let makers = pins.attestation_roots.iter().map(|root| name_of_root(root));
+    let makers = makers.map(|maker| format!("a maker of security keys is believed: {maker}"));
+    let metadata = config.metadata.as_ref().map(|known| {
+        format!(
+            "FIDO's metadata number {}, to be replaced by {}; models: {}, suspended: {}",
+            known.number(),
+            known.next_update(),
+            known.len(),
+            known.suspended().count()
+        )
+    });
+    [level.to_owned(), needs, keys].into_iter().chain(makers).chain(metadata).collect()
 }
 
 fn witnesses(config: &Config) -> Vec<String> {

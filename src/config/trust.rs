@@ -1,10 +1,13 @@
 //! `[trust]` and `[enrolment]`: where chains end, and how long they must be.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::config::check::Check;
 use crate::config::file::{EnrolmentSection, TrustSection};
+use crate::config::metadata;
 use crate::domain::policy::TrustLevel;
+use crate::proof::certificate::{roots_of_pem, unusable_root};
 use crate::proof::evidence::unusable_endorser;
 use crate::proof::jwk::is_canonical_key;
 
@@ -26,6 +29,10 @@ pub struct Pins {
     pub workload_keys: BTreeMap<String, Vec<String>>,
     /// How many of the configured witnesses must have signed the log before a rollout begins.
     pub witnesses_required: u8,
+    /// The roots of makers of authenticators, as DER in base64url.
+    pub attestation_roots: Vec<String>,
+    /// The root under which FIDO signs its metadata, in the same form.
+    pub metadata_root: Option<String>,
 }
 
 impl Pins {
@@ -67,6 +74,8 @@ pub(super) fn pins<'a>(
             format!("is {}, and there are {witnesses} [[witness]] sections: write how many of them must have signed before a rollout begins, 0 for none", trust.witnesses_required),
         );
     }
+    let attestation_roots = attestation_roots(check, &trust.attestation_roots);
+    let metadata_root = metadata::root(check, &trust);
     let issuers: Vec<&String> = issuers.collect();
     for (name, keys) in &trust.workload_keys {
         let key = format!("trust.workload_keys.{name}");
@@ -94,6 +103,8 @@ pub(super) fn pins<'a>(
         login_keys: trust.login_keys,
         workload_keys: trust.workload_keys,
         witnesses_required: witnesses_required.unwrap_or_default(),
+        attestation_roots,
+        metadata_root,
     }
 }
 
@@ -119,6 +130,29 @@ fn recovery_signatures(check: &mut Check, trust: &TrustSection) -> u8 {
             1
         }
     }
+}
+
+/// The certificates of these files. One that cannot be used has left a problem behind.
+fn attestation_roots(check: &mut Check, files: &[PathBuf]) -> Vec<String> {
+    let key = "trust.attestation_roots";
+    let mut roots = Vec::new();
+    for file in files {
+        let path = check.folder.join(file);
+        let shown = path.display().to_string();
+        let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        match read.and_then(|text| roots_of_pem(&text)) {
+            Ok(some) => roots.extend(some),
+            Err(why) => check.problem(
+                key,
+                format!("{shown} cannot be used: {why}. Name a file with the root certificates of a maker of security keys, as PEM"),
+            ),
+        }
+    }
+    if let Some(place) = unusable_root(&roots) {
+        check
+            .problem(key, format!("certificate {place} of all is there twice: remove one of them"));
+    }
+    roots
 }
 
 fn check_keys(check: &mut Check, name: &str, keys: &[String]) {

@@ -23,6 +23,13 @@ pub struct Anchors {
     pub witnesses: Vec<String>,
     /// How many of them must have signed the log before a rollout begins.
     pub witnesses_required: u8,
+    /// The makers of authenticators: their roots, as DER in base64url.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestation_roots: Vec<String>,
+    /// The root under which FIDO signs what is known against models of authenticators, as DER in base64url, where
+    /// it is asked. What it says is no rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_root: Option<String>,
 }
 
 /// The directory that says who people are.

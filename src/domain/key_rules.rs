@@ -1,14 +1,16 @@
 //! What a key must be so that its signatures count in an environment. That its owner was verified (PIN or
 //! biometry) is asked of every key and stands in no rule.
 
+mod model;
+mod refusal;
+
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::sentence::moment;
+pub use model::{Aaguid, InvalidAaguid};
+pub use refusal::KeyRefusal;
 
 /// What the keys of an environment must be. What is absent is not asked for.
 ///
@@ -28,6 +30,14 @@ pub struct KeyRules {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub deny: Vec<Aaguid>,
+    /// The models that may not sign because of what FIDO's metadata said of them when something was asked for.
+    /// No configuration and no rulebook lists them: that a model is suspended waits for nobody's signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub suspended: Vec<Aaguid>,
+    /// Who must vouch for the authenticator; nobody if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<AttestationAsked>,
     /// How long after its enrolment a key signs nothing yet, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cool_down_seconds: Option<u64>,
@@ -49,53 +59,27 @@ pub enum KeyKind {
     Synced,
 }
 
-/// The model of an authenticator, which all of one make and version share (WebAuthn: AAGUID).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Aaguid(pub [u8; 16]);
-
-/// The text is no AAGUID.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no AAGUID: write 32 digits of hexadecimal in the form 01234567-89ab-cdef-0123-456789abcdef"
+/// Who must vouch for the authenticator of a key, so that not everything is one that says so.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema,
 )]
-pub struct InvalidAaguid(String);
-
-impl fmt::Display for Aaguid {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, byte) in self.0.iter().enumerate() {
-            let hyphen = if matches!(place, 4 | 6 | 8 | 10) { "-" } else { "" };
-            write!(formatter, "{hyphen}{byte:02x}")?;
-        }
-        Ok(())
-    }
+#[serde(rename_all = "snake_case")]
+pub enum AttestationAsked {
+    /// A certificate. Anybody can make one: it tells models apart that mean well.
+    Any,
+    /// A maker whose root is pinned.
+    Trusted,
 }
 
-impl FromStr for Aaguid {
-    type Err = InvalidAaguid;
-
-    fn from_str(text: &str) -> Result<Self, InvalidAaguid> {
-        let invalid = || InvalidAaguid(text.to_owned());
-        let bytes = data_encoding::HEXLOWER.decode(text.replace('-', "").as_bytes());
-        let bytes = bytes.ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(invalid)?;
-        let aaguid = Self(bytes);
-        // One spelling alone, so that rules have one digest.
-        if aaguid.to_string() == text { Ok(aaguid) } else { Err(invalid()) }
-    }
-}
-
-impl TryFrom<String> for Aaguid {
-    type Error = InvalidAaguid;
-
-    fn try_from(text: String) -> Result<Self, InvalidAaguid> {
-        text.parse()
-    }
-}
-
-impl From<Aaguid> for String {
-    fn from(aaguid: Aaguid) -> Self {
-        aaguid.to_string()
-    }
+/// Who vouches for the authenticator that made a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Vouching {
+    /// Nobody, for this reason.
+    Nobody(String),
+    /// A certificate that ends at no pinned root, but at one that calls itself so.
+    Stranger(String),
+    /// The maker with this pinned root.
+    Maker(String),
 }
 
 /// What a key is, as its registration and the entry of its enrolment say.
@@ -105,56 +89,12 @@ pub struct KeyFacts {
     pub backup_eligible: bool,
     /// The authenticator's model; all zero when it does not say.
     pub aaguid: Aaguid,
+    /// Who vouches for that.
+    pub vouching: Vouching,
+    /// What FIDO's metadata says against the model now, as far as whoever looks knows it.
+    pub suspended: Option<String>,
     /// When it was enrolled.
     pub enrolled_at: Timestamp,
-}
-
-/// Why a key does not count in an environment. Each names what would do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyRefusal {
-    /// It may be copied.
-    #[error(
-        "copies of it can exist on other devices, and only keys that never leave their authenticator sign here: use a security key or a device-bound passkey"
-    )]
-    NotDeviceBound,
-    /// It cannot be copied.
-    #[error(
-        "it exists on one authenticator only, and only synced passkeys sign here: use a passkey of your phone's or computer's account"
-    )]
-    NotSynced,
-    /// Its model is not one of those that may sign.
-    #[error("its model ({0}) is not one of those that may sign here: use one of {1}")]
-    ModelNotAllowed(Aaguid, String),
-    /// Its model may not sign.
-    #[error("its model ({0}) may not sign here: use a key of another one")]
-    ModelDenied(Aaguid),
-    /// It is too young.
-    #[error("it was registered a short time ago and signs from {} on", moment(*.0))]
-    CoolingDown(Timestamp),
-    /// Its owner has too few keys.
-    #[error(
-        "whoever signs here has at least {needed} such keys, so that losing one is no emergency, and there are {has}: register another one on the keys page"
-    )]
-    TooFewKeys {
-        /// How many it takes.
-        needed: u8,
-        /// How many there are.
-        has: usize,
-    },
-}
-
-impl KeyRefusal {
-    /// The stable name of the reason.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotDeviceBound => "key_not_device_bound",
-            Self::NotSynced => "key_not_synced",
-            Self::ModelNotAllowed(..) => "key_model_not_allowed",
-            Self::ModelDenied(_) => "key_model_denied",
-            Self::CoolingDown(_) => "key_cooling_down",
-            Self::TooFewKeys { .. } => "too_few_keys",
-        }
-    }
 }
 
 impl KeyRules {
@@ -163,8 +103,16 @@ impl KeyRules {
     pub fn strictest(one: Option<Self>, other: Option<&Self>) -> Option<Self> {
         let (Some(one), Some(other)) = (&one, other) else { return one.or_else(|| other.cloned()) };
         // Named one by one, so that a new requirement does not compile before it was thought of here.
-        let Self { kind, allow, deny, cool_down_seconds, minimum_keys, replacement_grace_seconds } =
-            other;
+        let Self {
+            kind,
+            allow,
+            deny,
+            suspended,
+            attestation,
+            cool_down_seconds,
+            minimum_keys,
+            replacement_grace_seconds,
+        } = other;
         let both: BTreeSet<Aaguid> = match (one.allow.is_empty(), allow.is_empty()) {
             (false, false) => one.allow.iter().filter(|it| allow.contains(it)).copied().collect(),
             _ => BTreeSet::new(),
@@ -172,6 +120,7 @@ impl KeyRules {
         let either = || one.allow.iter().chain(allow).copied().collect();
         let both: BTreeSet<Aaguid> = if both.is_empty() { either() } else { both };
         let denied: BTreeSet<Aaguid> = one.deny.iter().chain(deny).copied().collect();
+        let suspended: BTreeSet<Aaguid> = one.suspended.iter().chain(suspended).copied().collect();
         let grace = |seconds: &Option<u64>| seconds.unwrap_or_default();
         let shortest = grace(&one.replacement_grace_seconds).min(grace(replacement_grace_seconds));
         Some(Self {
@@ -181,7 +130,9 @@ impl KeyRules {
             },
             allow: both.into_iter().collect(),
             deny: denied.into_iter().collect(),
+            suspended: suspended.into_iter().collect(),
             cool_down_seconds: one.cool_down_seconds.max(*cool_down_seconds),
+            attestation: one.attestation.max(*attestation),
             minimum_keys: one.minimum_keys.max(*minimum_keys),
             replacement_grace_seconds: (shortest > 0).then_some(shortest),
         })
@@ -214,7 +165,22 @@ impl KeyRules {
         if self.deny.contains(&key.aaguid) {
             return Err(KeyRefusal::ModelDenied(key.aaguid));
         }
-        Ok(())
+        if let Some(status) = &key.suspended {
+            return Err(KeyRefusal::ModelSuspended(key.aaguid, status.clone()));
+        }
+        if self.suspended.contains(&key.aaguid) {
+            let then = "so when this was asked for".to_owned();
+            return Err(KeyRefusal::ModelSuspended(key.aaguid, then));
+        }
+        match (self.attestation, &key.vouching) {
+            (None, _)
+            | (Some(_), Vouching::Maker(_))
+            | (Some(AttestationAsked::Any), Vouching::Stranger(_)) => Ok(()),
+            (Some(_), Vouching::Nobody(why)) => Err(KeyRefusal::NotAttested(why.clone())),
+            (Some(AttestationAsked::Trusted), Vouching::Stranger(root)) => {
+                Err(KeyRefusal::MakerUnknown(root.clone()))
+            }
+        }
     }
 
     /// Whether a key that is accepted has waited long enough at `at`.
@@ -279,6 +245,19 @@ impl KeyRules {
         if !self.deny.is_empty() {
             words.push(format!("these models do not sign: {}", names(&self.deny)));
         }
+        if !self.suspended.is_empty() {
+            words
+                .push(format!("FIDO's metadata suspends these models: {}", names(&self.suspended)));
+        }
+        match self.attestation {
+            Some(AttestationAsked::Any) => words
+                .push("only keys sign that show a certificate of their authenticator".to_owned()),
+            Some(AttestationAsked::Trusted) => words.push(
+                "only keys sign whose authenticator a maker with a pinned root vouches for"
+                    .to_owned(),
+            ),
+            None => {}
+        }
         if let Some(seconds) = self.cool_down_seconds {
             words.push(format!("a new key signs {} after its enrolment", time(seconds)));
         }
@@ -304,7 +283,9 @@ mod tests {
 
     fn key(aaguid: u8, backup_eligible: bool) -> KeyFacts {
         let enrolled_at = "2026-11-24T14:00:00Z".parse().unwrap();
-        KeyFacts { backup_eligible, aaguid: Aaguid([aaguid; 16]), enrolled_at }
+        let vouching = Vouching::Nobody("none".to_owned());
+        let (aaguid, suspended) = (Aaguid([aaguid; 16]), None);
+        KeyFacts { backup_eligible, aaguid, vouching, suspended, enrolled_at }
     }
 
     #[test]
@@ -327,6 +308,11 @@ mod tests {
                 false,
                 "key_model_denied",
             ),
+            (
+                KeyRules { suspended: vec![Aaguid([2; 16])], ..KeyRules::default() },
+                false,
+                "key_model_suspended",
+            ),
         ];
         for (rules, backup_eligible, code) in cases {
             let refusal = rules.accept(&key(2, backup_eligible)).unwrap_err();
@@ -337,6 +323,35 @@ mod tests {
             assert_eq!(rules.accept(&other), Ok(()), "{rules:?}");
         }
         assert!(KeyRules::default().accept(&key(0, true)).is_ok());
+        // What is known now refuses as well, whatever the rules say.
+        let suspended = KeyFacts { suspended: Some("REVOKED".to_owned()), ..key(0, true) };
+        let refusal = KeyRules::default().accept(&suspended).unwrap_err();
+        assert!(refusal.to_string().contains("REVOKED"), "{refusal}");
+    }
+
+    #[test]
+    fn who_vouches_must_be_who_is_asked_for() {
+        let key = |vouching| KeyFacts { vouching, ..key(1, false) };
+        let nobody = key(Vouching::Nobody("self-made".to_owned()));
+        let stranger = key(Vouching::Stranger("Eve".to_owned()));
+        let maker = key(Vouching::Maker("Acme".to_owned()));
+        let rules = |attestation| KeyRules { attestation, ..KeyRules::default() };
+        let (any, trusted) = (Some(AttestationAsked::Any), Some(AttestationAsked::Trusted));
+        let (not_attested, unknown) = (Err("key_not_attested"), Err("key_maker_unknown"));
+        for (asked, expected) in [
+            (None, [Ok(()), Ok(()), Ok(())]),
+            (any, [not_attested, Ok(()), Ok(())]),
+            (trusted, [not_attested, unknown, Ok(())]),
+        ] {
+            for (key, expected) in [&nobody, &stranger, &maker].into_iter().zip(expected) {
+                let found = rules(asked).accept(key).map_err(|refusal| refusal.code());
+                assert_eq!(found, expected, "{asked:?} {key:?}");
+            }
+        }
+        let strictest = KeyRules::strictest(Some(rules(any)), Some(&rules(trusted)));
+        assert_eq!(strictest, Some(rules(trusted)));
+        let strictest = KeyRules::strictest(Some(rules(any)), Some(&rules(None)));
+        assert_eq!(strictest, Some(rules(any)));
     }
 
     #[test]
@@ -360,19 +375,5 @@ mod tests {
         assert!(!KeyRules::default().counts_still(after(0), after(0)));
         let for_ever = KeyRules { cool_down_seconds: Some(u64::MAX), ..KeyRules::default() };
         assert!(for_ever.accept_age(&key, Timestamp::MAX).is_err());
-    }
-
-    #[test]
-    fn a_model_has_one_spelling() {
-        let text = "cb69481e-8ff7-4039-93ec-0a2729a154a8";
-        assert_eq!(text.parse::<Aaguid>().unwrap().to_string(), text);
-        for bad in [
-            "",
-            "cb69481e8ff7403993ec0a2729a154a8",
-            "CB69481E-8FF7-4039-93EC-0A2729A154A8",
-            "cb69481e-8ff7-4039-93ec-0a2729a154",
-        ] {
-            assert!(bad.parse::<Aaguid>().is_err(), "{bad}");
-        }
     }
 }

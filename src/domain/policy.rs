@@ -9,7 +9,7 @@ mod principal;
 mod quorum;
 mod replay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::domain::canonical::{CanonicalError, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::domain::image::ImageReference;
 use crate::domain::job::JobName;
-use crate::domain::key_rules::KeyRules;
+use crate::domain::key_rules::{Aaguid, KeyRules};
 use crate::domain::person::Person;
 use crate::domain::plan::{PlanRules, StepPlan};
 use crate::domain::separation::SeparationRules;
@@ -253,6 +253,19 @@ pub struct RuleProgress {
 }
 
 impl Policy {
+    /// The same rules, where the keys of these models sign nothing because of what is known against them.
+    pub fn suspending(&self, models: impl IntoIterator<Item = Aaguid>) -> Self {
+        let mut keys = self.keys.clone().unwrap_or_default();
+        keys.suspended = models.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        Self { keys: (!keys.is_nothing()).then_some(keys), ..self.clone() }
+    }
+
+    /// The rules alone, without what was known against models of keys: what rulebooks hold. Suspending takes
+    /// rights away and waits for nobody, so it is no change of the rules.
+    pub fn without_suspensions(&self) -> Self {
+        self.suspending([])
+    }
+
     /// The canonical text and its digest.
     pub fn canonical(&self) -> Result<(String, Digest), CanonicalError> {
         let text = to_canonical_json(self)?;

@@ -65,7 +65,7 @@ impl RuleChange {
     /// Whether `policy` is what the rules in force ask for, and what is said of who asks is what the gate
     /// says of itself.
     pub fn is_ruled_by(&self, policy: &Policy) -> bool {
-        self.before.quorum(&self.after) == *policy
+        self.before.quorum(&self.after) == policy.without_suspensions()
             && self.facts.requester == Self::requester(&self.facts.audience)
     }
 }

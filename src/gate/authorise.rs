@@ -5,6 +5,7 @@
 
 mod finding;
 mod given_up;
+mod suspended;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -277,6 +278,7 @@ async fn verify_approved(
         return Err(NotAuthorised::UnsignedOrder(entry));
     }
     given_up::refuse(storage, trust, &evidence, &verified).await?;
+    suspended::refuse(trust, &verified)?;
     let last = evidence.entries.last().map_or(0, |entry| entry.index);
     let log = TrustedLog::parse(&trust.log)
         .ok_or_else(|| NotAuthorised::Incomplete("the pinned log key cannot be read".to_owned()))?;

@@ -277,7 +277,7 @@ impl Others<'_> {
     async fn counts(&self, key: &Credential, before: u64) -> Result<bool, GateError> {
         let enrolled = self.storage.enrolment_of(&key.id).await?;
         if enrolled.is_none_or(|entry| entry.index >= before)
-            || self.rules.accept(&facts_of(key)).is_err()
+            || self.rules.accept(&facts_of(key, self.trust)).is_err()
         {
             return Ok(false);
         }

@@ -3,13 +3,15 @@
 
 use jiff::Timestamp;
 
-use crate::domain::key_rules::{Aaguid, KeyFacts, KeyRefusal, KeyRules};
+use crate::domain::key_rules::{Aaguid, KeyFacts, KeyRefusal, KeyRules, Vouching};
 use crate::domain::person::Person;
 use crate::domain::policy::Policy;
 use crate::gate::decide::encode;
 use crate::gate::endorse::{missing, signing_keys};
 use crate::gate::{CeremonyRefusal, GateError};
+use crate::proof::attestation::vouching;
 use crate::proof::evidence::Trust;
+use crate::proof::registration;
 use crate::storage::{Credential, RecordedRevocation, Storage};
 
 /// The keys with which a person may sign now under the rules of an environment.
@@ -21,13 +23,26 @@ pub struct AcceptedKeys {
     pub until: Option<Timestamp>,
 }
 
-/// What rules ask about a key.
-pub fn facts_of(key: &Credential) -> KeyFacts {
+/// What rules ask about a key, under these anchors.
+pub fn facts_of(key: &Credential, trust: &Trust) -> KeyFacts {
+    let registration = registration::read(key.registration.as_bytes(), &trust.origin, &trust.rp_id);
+    let vouching = match registration {
+        Ok(read) => vouching(&read, &trust.attestation_roots, key.created_at),
+        Err(why) => Vouching::Nobody(why.to_string()),
+    };
     KeyFacts {
         backup_eligible: key.backup_eligible,
         aaguid: Aaguid(key.aaguid),
+        vouching,
+        suspended: None,
         enrolled_at: key.created_at,
     }
+}
+
+/// The same with what is known against its model by now.
+pub fn facts_now(key: &Credential, trust: &Trust) -> KeyFacts {
+    let suspended = trust.against(Aaguid(key.aaguid)).map(str::to_owned);
+    KeyFacts { suspended, ..facts_of(key, trust) }
 }
 
 /// The keys of a person that may sign now under `policy`.
@@ -44,21 +59,23 @@ pub async fn accepted_keys(
 ) -> Result<AcceptedKeys, GateError> {
     let needed = policy.enrolment.endorsements.max(trust.endorsements);
     let usable = signing_keys(storage, trust, needed, person).await?;
-    let Some(rules) = &policy.keys else { return Ok(AcceptedKeys { keys: usable, until: None }) };
+    let rules = &policy.keys.clone().unwrap_or_default();
     let refused = |key: &Credential, refusal: KeyRefusal| {
         let name = key.name.clone();
         GateError::from(CeremonyRefusal::KeyNotAccepted { name, refusal })
     };
     let (accepted, others): (Vec<_>, Vec<_>) =
-        usable.into_iter().partition(|key| rules.accept(&facts_of(key)).is_ok());
+        usable.into_iter().partition(|key| rules.accept(&facts_now(key, trust)).is_ok());
     if accepted.is_empty()
         && let Some(key) = others.first()
-        && let Err(refusal) = rules.accept(&facts_of(key))
+        && let Err(refusal) = rules.accept(&facts_now(key, trust))
     {
         return Err(refused(key, refusal));
     }
-    let (ready, young): (Vec<_>, Vec<_>) =
-        accepted.iter().cloned().partition(|key| rules.accept_age(&facts_of(key), now).is_ok());
+    let (ready, young): (Vec<_>, Vec<_>) = accepted
+        .iter()
+        .cloned()
+        .partition(|key| rules.accept_age(&facts_now(key, trust), now).is_ok());
     let until = match rules.accept_number(accepted.len()) {
         Ok(()) => None,
         Err(refusal) => {
@@ -71,7 +88,7 @@ pub async fn accepted_keys(
         }
     };
     match (ready.is_empty(), young.first()) {
-        (true, Some(key)) => match rules.accept_age(&facts_of(key), now) {
+        (true, Some(key)) => match rules.accept_age(&facts_now(key, trust), now) {
             Err(refusal) => Err(refused(key, refusal)),
             Ok(()) => Err(CeremonyRefusal::NoCredential.into()),
         },
@@ -96,7 +113,7 @@ async fn graced(
         let Some(found) = revocation_of(&revocations, &key) else { continue };
         let counts = found.at > with
             && rules.counts_still(found.at, now)
-            && rules.accept(&facts_of(&key)).is_ok()
+            && rules.accept(&facts_now(&key, trust)).is_ok()
             && missing(storage, trust, needed, &key).await? == 0;
         if counts {
             ends.push(rules.grace_ends(found.at));

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::approval::{Approval, Status};
 use crate::domain::canonical::CanonicalError;
 use crate::domain::ids::ApprovalId;
+use crate::domain::policy::Policy;
 use crate::domain::rollout::Outcome;
 use crate::domain::rule_change::RuleChange;
 use crate::domain::rulebook::{RULES_ENVIRONMENT, RULES_IN_FORCE, Rulebook};
@@ -13,6 +14,7 @@ use crate::domain::subject::{Facts, FrozenSubject};
 use crate::gate::GateError;
 use crate::gate::authorise::AuthorisedRuleChange;
 use crate::gate::rules_in_force::data_of;
+use crate::proof::evidence::Trust;
 use crate::randomness;
 use crate::storage::{
     ApprovalFilter, AskedWith, Job, NewApproval, Storage, StoredApproval, Writer,
@@ -28,7 +30,7 @@ const NO_STANDS: SignedDuration = SignedDuration::from_hours(24);
 /// If the ledger cannot be read or written.
 pub async fn ask(
     storage: &Storage,
-    origin: &str,
+    trust: &Trust,
     after: &Rulebook,
     now: Timestamp,
 ) -> Result<Option<ApprovalId>, GateError> {
@@ -44,7 +46,9 @@ pub async fn ask(
         return Ok(Some(stored.approval.id().clone()));
     }
     let last = latest.map_or_else(|| "none".to_owned(), |stored| stored.approval.id().to_string());
-    let subject = subject_of(origin, &in_force.rules, after, now)?;
+    let policy = in_force.rules.quorum(after);
+    let policy = policy.suspending(trust.metadata.iter().flat_map(|known| known.suspended()));
+    let subject = subject_of(&trust.origin, &in_force.rules, after, &policy, now)?;
     let change = subject.rule_change().ok_or(GateError::NotFound)?;
     let (from, to) = change.digests()?;
     let asked = NewApproval {
@@ -64,7 +68,6 @@ pub async fn ask(
         // Other rules come into force just now. It is looked at again.
         return Ok(None);
     }
-    let policy = change.before.quorum(&change.after);
     let stored = writer.create(Approval::request(subject, policy), &asked, now).await?;
     let id = stored.approval.id().clone();
     for older in open(storage).await? {
@@ -208,9 +211,9 @@ fn subject_of(
     origin: &str,
     before: &Rulebook,
     after: &Rulebook,
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<FrozenSubject, CanonicalError> {
-    let policy = before.quorum(after);
     let seconds = i64::try_from(policy.expires_in_seconds).unwrap_or(i64::MAX);
     let lifetime = SignedDuration::from_secs(seconds);
     FrozenSubject::freeze(RuleChange {

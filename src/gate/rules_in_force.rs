@@ -181,7 +181,8 @@ pub fn were_in_force(
         | Subject::JobExecution(_)
         | Subject::Action(_)
         | Subject::WorkflowRun(_) => {
-            in_force.rules.environments.get(&subject.environment) == Some(policy)
+            let rules = in_force.rules.environments.get(&subject.environment);
+            rules == Some(&policy.without_suspensions())
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Passkeys {
     core: WebauthnCore,
     rp_id: String,
     origin: String,
+    /// What browsers are asked to pass on.
+    attestation: AttestationConveyancePreference,
 }
 
 /// A ceremony that has begun.
@@ -122,7 +124,14 @@ impl Passkeys {
             Some(false),
         );
         let origin = origin.origin().ascii_serialization();
-        Self { core, rp_id: rp_id.to_owned(), origin }
+        let attestation = AttestationConveyancePreference::None;
+        Self { core, rp_id: rp_id.to_owned(), origin, attestation }
+    }
+
+    /// The same, where browsers are asked for the attestation of the authenticator's maker. Who they are is
+    /// theirs to ask: some show a question of their own then.
+    pub fn with_attestation(self) -> Self {
+        Self { attestation: AttestationConveyancePreference::Direct, ..self }
     }
 
     /// Begins the registration of a key for the person with `user_handle`
@@ -141,7 +150,7 @@ impl Passkeys {
             .core
             .new_challenge_register_builder(user_handle, user_name, display_name)
             .map_err(PasskeyError::Begin)?
-            .attestation(AttestationConveyancePreference::None)
+            .attestation(self.attestation.clone())
             .user_verification_policy(UserVerificationPolicy::Required)
             .credential_algorithms(ALGORITHMS.to_vec())
             .exclude_credentials(Some(excluded.to_vec()));

@@ -2,19 +2,23 @@
 //! nor its database. `tests/data/evidence/README.md` describes every member and every check.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::agent_credential::AGENT_ISSUER;
 pub use crate::domain::anchors::{Anchors, TrustedIssuer, TrustedLogin};
 use crate::domain::intervention::INTERVENED;
+use crate::domain::key_rules::Aaguid;
 use crate::domain::ledger::Record;
 use crate::domain::policy::TrustLevel;
 use crate::domain::recovery::{lineage, successor};
 use crate::proof::base64url;
+use crate::proof::certificate::unusable_root;
 use crate::proof::checkpoint::TrustedLog;
 pub use crate::proof::cosignature::unusable_witness;
 use crate::proof::jwk::is_canonical_key;
+use crate::proof::metadata::Metadata;
 use crate::proof::public_key::PublicKey;
 
 /// Names the form of the file.
@@ -240,6 +244,13 @@ pub struct Trust {
     /// How many of them must have signed the tree head.
     #[serde(default, skip_serializing_if = "is_none")]
     pub witnesses_required: u8,
+    /// The makers of authenticators who are believed: the certificates of their roots, as DER in base64url.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestation_roots: Vec<String>,
+    /// What FIDO says against models of authenticators, as a running gate knows it, for what is to be signed or begun
+    /// now. It is in no file of anchors: evidence is judged by what its policy says was known then.
+    #[serde(skip)]
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the member over like this")]
@@ -282,6 +293,11 @@ pub enum InvalidTrust {
         "witness {0} is no verifier key of a witness (NAME+HASH+BASE64, type 4), or its key is listed twice"
     )]
     Witness(usize),
+    /// A pinned maker cannot be read.
+    #[error(
+        "attestation root {0} is no certificate of an authority (DER in base64url), or is listed twice"
+    )]
+    AttestationRoot(usize),
     /// More witnesses are asked for than there are.
     #[error("it asks for {0} witnesses and pins {1}")]
     WitnessesRequired(u8, usize),
@@ -311,6 +327,9 @@ impl Trust {
         }
         if let Some(place) = unusable_witness(&trust.witnesses) {
             return Err(InvalidTrust::Witness(place));
+        }
+        if let Some(place) = unusable_root(&trust.attestation_roots) {
+            return Err(InvalidTrust::AttestationRoot(place));
         }
         if usize::from(trust.witnesses_required) > trust.witnesses.len() {
             let (required, pinned) = (trust.witnesses_required, trust.witnesses.len());
@@ -350,6 +369,7 @@ impl Trust {
             workload_issuers: others.chain(own).cloned().collect(),
             witnesses: anchors.witnesses.clone(),
             witnesses_required: anchors.witnesses_required,
+            attestation_roots: anchors.attestation_roots.clone(),
             ..self.clone()
         }
     }
@@ -364,6 +384,11 @@ impl Trust {
     pub fn is_anchor(&self, public_key: &[u8]) -> bool {
         let key = base64url::encode(public_key);
         self.endorsers.contains(&key)
+    }
+
+    /// What FIDO says against a model now, if its keys sign nothing because of it.
+    pub fn against(&self, model: Aaguid) -> Option<&str> {
+        self.metadata.as_ref()?.against(model)
     }
 
     /// What these anchors leave open, in sentences.

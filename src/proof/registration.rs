@@ -1,16 +1,18 @@
 //! Reads the response of a registration from its bytes, so that anybody can derive a credential's
 //! public key from the record of its enrolment (WebAuthn Level 3, sections 6.5 and 7.1).
 //!
-//! The attestation statement is named, not judged: that is the enrolling integration's task.
+//! The attestation statement is read, not judged: [`super::attestation`] does that, where somebody asks for it.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Deserialize;
 
+use super::attestation::Statement;
 use super::authenticator_data::{AuthenticatorData, Flags};
 use super::base64url;
 use super::cbor::{self, Value};
 use super::client_data::{self, Ceremony, ClientDataRefusal};
 use super::public_key::{PublicKey, PublicKeyRefusal};
+use crate::domain::digest::Digest;
 use crate::domain::unique_json::{self, NotUnique};
 
 /// The longest credential id that WebAuthn allows, in bytes (section 4, "Credential ID").
@@ -83,6 +85,10 @@ impl RegistrationRefusal {
 pub struct AttestedCredential {
     /// The attestation statement's format by its registered name: `none`, `packed`, ...
     pub format: String,
+    /// What stands in it.
+    pub statement: Statement,
+    /// What it is about, and what the authenticator signed of it.
+    pub authenticator_data: Vec<u8>,
     pub rp_id_hash: [u8; 32],
     pub flags: Flags,
     pub sign_count: u32,
@@ -97,6 +103,8 @@ pub struct AttestedCredential {
 pub struct Registration {
     /// The challenge that the browser was given.
     pub challenge: Vec<u8>,
+    /// SHA-256 of the client data, which an attestation is signed over as well.
+    pub client_data_hash: [u8; 32],
     pub credential: AttestedCredential,
     /// Hints on how to reach the authenticator (`usb`, `internal`, ...); unsigned.
     pub transports: Vec<String>,
@@ -160,7 +168,9 @@ pub fn read(
     if flags.backed_up() && !flags.backup_eligible() {
         return Err(RegistrationRefusal::BackedUpButNotEligible);
     }
-    Ok(Registration { challenge, credential, transports: json.response.transports })
+    let client_data_hash = *Digest::of(client_data).as_bytes();
+    let transports = json.response.transports;
+    Ok(Registration { challenge, client_data_hash, credential, transports })
 }
 
 /// Reads an attestation object: a CBOR map of exactly `fmt`, `attStmt` and `authData`, in the canonical
@@ -188,13 +198,14 @@ pub fn read_attestation_object(bytes: &[u8]) -> Result<AttestedCredential, Regis
     if *format == "none" && !statement.is_empty() {
         return Err(RegistrationRefusal::StatementOfNone);
     }
-    read_credential((*format).to_owned(), data)
+    read_credential(format, Statement::read(format, statement), data)
 }
 
 /// Attested credential data (section 6.5.2) follows the header: AAGUID (16), the id's length (2),
 /// the id, the COSE key; then extensions when the flag ED says so, and nothing more.
 fn read_credential(
-    format: String,
+    format: &str,
+    statement: Statement,
     bytes: &[u8],
 ) -> Result<AttestedCredential, RegistrationRefusal> {
     let malformed = |why: &str| RegistrationRefusal::Malformed(why.to_owned());
@@ -224,7 +235,9 @@ fn read_credential(
         return Err(RegistrationRefusal::LeftoverBytes(rest.len()));
     }
     Ok(AttestedCredential {
-        format,
+        format: format.to_owned(),
+        statement,
+        authenticator_data: bytes.to_vec(),
         rp_id_hash: data.rp_id_hash,
         flags: data.flags,
         sign_count: data.sign_count,

@@ -83,6 +83,15 @@ pub fn unverified_claims(token: &str) -> Result<Map<String, Value>, Unreadable> 
     object("payload", claims)
 }
 
+/// The header of a token, whoever signed it.
+///
+/// # Errors
+/// When it is not one JSON object, as [`CompactToken`] reads it.
+pub fn unverified_header(token: &str) -> Result<Map<String, Value>, Unreadable> {
+    let [header, _, _] = parts(token)?;
+    object("header", header)
+}
+
 /// A claim that is no time as tokens write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a whole number of seconds since 1970")]

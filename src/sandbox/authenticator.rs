@@ -5,22 +5,23 @@
 //! `PublicKeyCredential.parseCreationOptionsFromJSON`, `parseRequestOptionsFromJSON` and `toJSON`
 //! exchange (WebAuthn Level 3, sections 5.1.8 to 5.1.10).
 
+mod attestation;
+pub mod certificates;
+mod signing;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair, RSA_PKCS1_SHA256,
-};
 use ciborium::Value as Cbor;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value, json};
 
 use crate::randomness;
 
-/// The model this authenticator says it is: its own, so that nobody takes it for hardware.
+pub use attestation::Attestation;
+use signing::SigningKey;
+
+/// The model this authenticator says it is, if nothing else is said: its own, so that nobody takes it for hardware.
 pub const AAGUID: [u8; 16] = *b"countersign-soft";
 
 /// The algorithm of the keys to make.
@@ -89,12 +90,6 @@ pub enum AuthenticatorError {
     Cryptography,
 }
 
-enum SigningKey {
-    Ecdsa(EcdsaKeyPair),
-    Rsa(RsaKeyPair),
-    Ed25519(Ed25519KeyPair),
-}
-
 struct Credential {
     id: Vec<u8>,
     rp_id: String,
@@ -116,6 +111,10 @@ pub struct SoftwareAuthenticator {
     pub backed_up: bool,
     /// Whether its keys count their signatures; a key that does not says 0 for ever.
     pub counts_signatures: bool,
+    /// The model it says it is.
+    pub model: [u8; 16],
+    /// What it says of its maker, where it is asked.
+    pub attestation: Attestation,
 }
 
 impl Default for SoftwareAuthenticator {
@@ -133,6 +132,8 @@ impl SoftwareAuthenticator {
             backup_eligible: false,
             backed_up: false,
             counts_signatures: true,
+            model: AAGUID,
+            attestation: Attestation::None,
         }
     }
 
@@ -186,9 +187,14 @@ impl SoftwareAuthenticator {
             sign_count: 0,
         };
         let authenticator_data = self.authenticator_data(&credential, true, faults)?;
+        let signed = [&authenticator_data, digest(&SHA256, &client_data).as_ref()].concat();
+        // Browsers pass on only what the page asks for.
+        let is_asked = options.get("attestation").and_then(Value::as_str) == Some("direct");
+        let attestation = if is_asked { &self.attestation } else { &Attestation::None };
+        let (format, statement) = attestation.statement(&signed, &credential)?;
         let attestation_object = cbor(vec![
-            (Cbor::from("fmt"), Cbor::from("none")),
-            (Cbor::from("attStmt"), Cbor::Map(Vec::new())),
+            (Cbor::from("fmt"), Cbor::from(format)),
+            (Cbor::from("attStmt"), Cbor::Map(statement)),
             (Cbor::from("authData"), Cbor::Bytes(authenticator_data)),
         ])?;
         let id = BASE64URL_NOPAD.encode(&credential.id);
@@ -294,7 +300,7 @@ impl SoftwareAuthenticator {
         data.push(flags);
         data.extend_from_slice(&sign_count.to_be_bytes());
         if attested {
-            data.extend_from_slice(&AAGUID);
+            data.extend_from_slice(&self.model);
             // The ids made here are 32 bytes long.
             data.extend_from_slice(&[0, 32]);
             data.extend_from_slice(&credential.id);
@@ -308,61 +314,6 @@ impl SoftwareAuthenticator {
             }
         }
         Ok(data)
-    }
-}
-
-impl SigningKey {
-    fn generate(algorithm: KeyAlgorithm) -> Result<Self, AuthenticatorError> {
-        let key = match algorithm {
-            KeyAlgorithm::Es256 => {
-                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map(Self::Ecdsa)
-            }
-            KeyAlgorithm::Es384 => {
-                EcdsaKeyPair::generate(&ECDSA_P384_SHA384_ASN1_SIGNING).map(Self::Ecdsa)
-            }
-            KeyAlgorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048).map(Self::Rsa),
-            KeyAlgorithm::EdDsa => Ed25519KeyPair::generate().map(Self::Ed25519),
-        };
-        key.map_err(|_| AuthenticatorError::Cryptography)
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthenticatorError> {
-        let random = SystemRandom::new();
-        let failed = |_| AuthenticatorError::Cryptography;
-        match self {
-            Self::Ecdsa(key) => Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec()),
-            Self::Ed25519(key) => Ok(key.sign(message).as_ref().to_vec()),
-            Self::Rsa(key) => {
-                let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(failed)?;
-                Ok(signature)
-            }
-        }
-    }
-
-    /// The public key as a COSE key in canonical CBOR.
-    fn cose(&self, algorithm: KeyAlgorithm) -> Result<Vec<u8>, AuthenticatorError> {
-        let (kind, parameters) = match self {
-            Self::Ecdsa(key) => {
-                // An uncompressed point: the byte 4, then both coordinates.
-                let point = key.public_key().as_ref();
-                let (x, y) = point[1..].split_at(point.len() / 2);
-                let curve = if algorithm == KeyAlgorithm::Es384 { 2 } else { 1 };
-                (2, vec![(-1, Cbor::from(curve)), (-2, x.into()), (-3, y.into())])
-            }
-            Self::Ed25519(key) => {
-                (1, vec![(-1, Cbor::from(6)), (-2, key.public_key().as_ref().into())])
-            }
-            Self::Rsa(key) => {
-                let public = key.public_key();
-                let modulus = public.modulus().big_endian_without_leading_zero();
-                let exponent = public.exponent().big_endian_without_leading_zero();
-                (3, vec![(-1, modulus.into()), (-2, exponent.into())])
-            }
-        };
-        let mut members = vec![(1, Cbor::from(kind)), (3, Cbor::from(algorithm.cose()))];
-        members.extend(parameters);
-        cbor(members.into_iter().map(|(label, value)| (Cbor::from(label), value)).collect())
     }
 }
 

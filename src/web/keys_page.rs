@@ -13,7 +13,7 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::short_code;
 use crate::domain::person::{Person, Profile};
 use crate::gate::decide::encode;
-use crate::gate::keys::{AcceptedKeys, accepted_keys};
+use crate::gate::keys::{AcceptedKeys, accepted_keys, facts_now};
 use crate::gate::loss::{self, lost_since};
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::proof::base64url;
@@ -193,6 +193,7 @@ impl<'a> Book<'a> {
         let missing = if is_anchor { 0 } else { needed.saturating_sub(endorsements.len()) };
         let is_theirs = credential.person == *self.viewer;
         let has_endorsed = endorsements.iter().any(|kept| kept.endorser == *self.viewer);
+        let facts = facts_now(&credential, &app.trust);
         let lost = revocation.as_ref().and_then(|found| lost_since(found, &app.trust));
         let status = match (credential.status, revocation) {
             (_, Some(found)) => match lost {
@@ -205,12 +206,18 @@ impl<'a> Book<'a> {
             },
             (CredentialStatus::Revoked, None) => KeyStatus::Revoked(None),
             (CredentialStatus::Suspended, None) => KeyStatus::Suspended,
+            (CredentialStatus::Active, None) if facts.suspended.is_some() => {
+                KeyStatus::ModelSuspended(facts.suspended.unwrap_or_default())
+            }
             (CredentialStatus::Active, None) if missing > 0 => KeyStatus::Waiting { missing },
             (CredentialStatus::Active, None) => KeyStatus::Active,
         };
         let waits_for_viewer =
             matches!(status, KeyStatus::Waiting { .. }) && !is_theirs && !has_endorsed;
+        let metadata = app.trust.metadata.as_ref();
+        let model = metadata.and_then(|known| known.name(facts.aaguid)).map(str::to_owned);
         Ok(KeyListing {
+            vouching: facts.vouching,
             public_key: encode(&credential.public_key),
             aaguid: aaguid_text(&credential.aaguid),
             code: enrolment.map(|entry| short_code(&Digest::of(&entry.record))).unwrap_or_default(),
@@ -225,7 +232,7 @@ impl<'a> Book<'a> {
             endorse_at: waits_for_viewer.then(|| paths::endorsement(&id)),
             id,
             name: credential.name,
-            model: None,
+            model,
             is_device_bound: !credential.backup_eligible,
             created_at: credential.created_at,
             last_used_at: credential.last_used_at,

@@ -10,6 +10,7 @@ use countersign::domain::subject::FrozenSubject;
 use countersign::domain::unique_json;
 use countersign::proof::assertion::UnverifiedAssertion;
 use countersign::proof::authenticator_data::AuthenticatorData;
+use countersign::proof::certificate::Certificate;
 use countersign::proof::checkpoint::TrustedLog;
 use countersign::proof::client_data::{self, Ceremony};
 use countersign::proof::evidence::Trust;
@@ -60,6 +61,7 @@ pub fn assertion(data: &[u8]) {
 /// The attestation object of a registration: CBOR.
 pub fn attestation_object(data: &[u8]) {
     let _ = registration::read_attestation_object(data);
+    let _ = Certificate::read(data);
 }
 
 /// Authenticator data, as an authenticator signs it.

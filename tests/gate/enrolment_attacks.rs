@@ -5,11 +5,16 @@ use countersign::cli::demo::approver::Approver;
 use countersign::sandbox::authenticator::SoftwareAuthenticator;
 use serde_json::{Value, json};
 
+use crate::attested_keys::{asking, with_key};
 use crate::endorsing::endorsing;
 use crate::forgery::attacker::Attacker;
+use crate::support::attestations::{forgeries, of, root};
 use crate::support::gate::{Engine, Gate, on_both_engines};
 
-on_both_engines!(no_attack_on_enrolment_gives_a_usable_key);
+on_both_engines!(
+    no_attack_on_enrolment_gives_a_usable_key,
+    no_software_key_is_usable_where_a_maker_is_asked_for,
+);
 
 /// Who attacks, and with what in hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,4 +247,43 @@ async fn no_attack_on_enrolment_gives_a_usable_key(engine: Engine) {
     assert_eq!(usable, 0, "{table}");
     assert_eq!(gate.changes_of_cloud_run().await, 0, "{table}");
     gate.servers.stop().await;
+}
+
+/// Somebody of the directory has keys of software only, and everything is theirs but a maker's private key: each
+/// says of itself whatever it can.
+async fn no_software_key_is_usable_where_a_maker_is_asked_for(engine: Engine) {
+    let maker = root("Acme Root");
+    let (gate, _root) = asking(engine, &maker, "trusted").await;
+    let mut carol = gate.approver("carol").await;
+    let first = carol.authenticator.clone();
+    let (mut usable, mut table) = (0, String::new());
+    let ways = forgeries(&maker);
+    for (name, attestation, says) in &ways {
+        carol.authenticator = first.clone();
+        let registered = with_key(&mut carol, attestation.clone()).await;
+        let stopped = match registered {
+            Err(refused) => refused,
+            Ok(key) => {
+                carol.authenticator = key;
+                let page = carol.browser.open("/keys", "carol").await.unwrap();
+                let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
+                let stopped = carol.approve(&id).await.err();
+                usable += usize::from(stopped.is_none());
+                let told = page.contains("Not attested") || page.contains("root is not pinned");
+                assert!(told, "{name} {says}: {page}");
+                stopped.unwrap_or_default()
+            }
+        };
+        table += &format!("{name}: {}\n", stopped.chars().take(160).collect::<String>());
+    }
+    eprintln!("software keys: {}, usable: {usable}\n{table}", ways.len());
+    assert_eq!(usable, 0, "{table}");
+    assert_eq!(gate.changes_of_cloud_run().await, 0, "{table}");
+    // The maker's own is usable, so that it is the attestation that all the others lack.
+    carol.authenticator = first;
+    carol.authenticator = with_key(&mut carol, of(&maker)).await.unwrap();
+    let id = gate.asked(json!({"subject": {"steps": [100]}})).await;
+    carol.approve(&id).await.unwrap();
+    assert_eq!(gate.ended(&id).await["status"], "succeeded");
+    gate.finish().await;
 }

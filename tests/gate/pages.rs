@@ -241,8 +241,10 @@ fn every_page_is_well_made() {
     let html = own(&keys(now())).unwrap();
     assert_well_made("keys", &html);
     assert!(html.contains("Carol Nakamura revoked it on"), "{html}");
-    assert_eq!(html.matches("/revocations\"").count(), 4, "what is revoked cannot be revoked");
+    assert_eq!(html.matches("/revocations\"").count(), 5, "what is revoked cannot be revoked");
     assert!(html.contains("the only key"), "{html}");
+    assert!(html.contains("says of its model: REVOKED since 2026-01-05"), "{html}");
+    assert!(html.contains("Attested by Yubico U2F Root CA, whose root is pinned"), "{html}");
     let everybody = AllKeysPage::new(&people(now()), None, around(Some(&bob))).render().unwrap();
     assert_well_made("all keys", &everybody);
     let mut enrolled = enrolment();

@@ -142,6 +142,11 @@ fn differences_say_whose_rights_change() {
         ),
         (
             "expires_in = \"8h\"",
+            "expires_in = \"8h\"\nkeys = { attestation = \"any\" }",
+            "narrower  keys need a certificate of their authenticator; before, keys need nobody who vouches for their authenticator",
+        ),
+        (
+            "expires_in = \"8h\"",
             "expires_in = \"8h\"\nkeys = { minimum_keys = 1 }",
             "wider     keys that whoever signs must have: 1; before, 2",
         ),

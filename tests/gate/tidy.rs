@@ -39,9 +39,11 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
         &[
             "domain",
             "integrations",
+            "proof::certificate",
             "proof::evidence",
             "proof::grant",
             "proof::jwk",
+            "proof::metadata",
             "gate::decide::RelyingParty",
             "gate::evidence::log_name",
             "web::proxy",
@@ -96,7 +98,7 @@ const API_AND_WEB: &[&str] = &[
 ];
 
 /// The only place that knows each outside party's crate.
-const CRATES: [(&str, &str); 7] = [
+const CRATES: [(&str, &str); 8] = [
     ("webauthn_rs", "src/integrations/passkeys"),
     ("octocrab", "src/integrations/github"),
     ("jsonwebtoken", "src/integrations/workload_oidc"),
@@ -104,6 +106,7 @@ const CRATES: [(&str, &str); 7] = [
     ("openidconnect", "src/integrations/login_oidc"),
     ("sqlx", "src/storage/"),
     ("rmcp", "src/mcp/"),
+    ("x509_parser", "src/proof/certificate"),
 ];
 
 /// A file that needs more lines than this has more than one subject.

@@ -2,12 +2,12 @@
 
 import datetime, itertools, pathlib, types, zoneinfo
 from cryptography.exceptions import InvalidSignature
-from . import signatures, webauthn
+from . import attestation, signatures, webauthn
 from .documents import all_differ, canonical, digest_of, from_base64url, has_form, nanoseconds, read, read_json, require, sha256, to_base64url
 
 LARGEST_FILE, MOST_IN_BATCH, LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 4 * 1024**2, 32, 30 * 10**9, 300 * 10**9, 900 * 10**9
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
-TIME_ZONES, DAYS = zoneinfo.available_timezones(), "mon tue wed thu fri sat sun".split()
+TIME_ZONES, DAYS, OUTAGE = zoneinfo.available_timezones(), "mon tue wed thu fri sat sun".split(), "directory_unreachable_since"
 CODES = dict(line.split(" ", 1) for line in pathlib.Path(__file__).with_name("codes.txt").read_text().splitlines())
 
 def read_trust(data):
@@ -15,7 +15,8 @@ def read_trust(data):
     signatures.read_verifier_key(trust["log"])
     list(map(webauthn.read_cose_key, map(from_base64url, trust["endorsers"])))
     witnesses = [signatures.read_verifier_key(one, 4)[2] for one in trust.get("witnesses", [])]
-    is_once = all(map(all_differ, ([one["name"] for one in trust["workload_issuers"]], trust["endorsers"], witnesses)))
+    require(all(map(attestation.is_root, trust.get("attestation_roots", []))), "a root is no certificate that may issue others")
+    is_once = all(map(all_differ, ([one["name"] for one in trust["workload_issuers"]], trust["endorsers"], witnesses, trust.get("attestation_roots", []))))
     require(is_once and trust.get("witnesses_required", 0) <= len(witnesses), "something is there twice, or too few witnesses")
     return trust
 
@@ -134,6 +135,7 @@ def of_keys(case):
         require(has_form(claims := signatures.part_of(one.id_token, 1), "EnrolmentClaims", vars(one)), "its sign-in is for another registration")
         vars(one).update(said, person={"issuer": claims["iss"], "subject": claims["sub"]}, kept=kept(vars(one)))
         require(has_form(one.entered.record, "Registered", vars(one)), "another one was recorded")
+        one.meets = attestation.met_by(one, trust.get("attestation_roots", []))
         require(all(end.index > one.entered.index and has_form(end.record, "Revocation", vars(one)) for end in one.ended), "it was revoked by another entry")
     # A decision that was not recorded is left to the next check, an endorsement and its record too.
     for one in case.keys + case.endorsements + case.interventions + case.decisions:
@@ -157,7 +159,8 @@ def of_statements(case):
         is_listed = canonical(deployment) in map(canonical, listed) and all_differ(other["approval"] for other in listed)
         require(is_listed and ("deployment" in one.said or 2 <= len(listed) <= MOST_IN_BATCH), "its list is another")
         require_statement(one, "OurDecision", deployment | {"deployment": deployment, "withdraws": standing, "subjects": sum(map(subjects_of, listed), [])})
-        require(has_form(one.recorded, "DecidedNow", {"reason": None} | one.said | vars(one)), "another one was recorded")
+        is_it = one.recorded.get(OUTAGE) == one.said.get(OUTAGE) and has_form(one.recorded, "DecidedNow", {"reason": None} | one.said | vars(one))
+        require(is_it, "another one was recorded")
         last[canonical(one.person)] = None if "withdraws" in one.said else digest_of(one.statement)
     for one in case.interventions:
         require_statement(one, "OurIntervention", deployment | {"subjects": subjects_of(deployment)})
@@ -175,7 +178,9 @@ def of_statements(case):
         one.groups = signed if "groups_must_be_signed" in case.policy else vars(one).get("gate_groups", signed)
         account = one.claims.get(case.policy.get("separation", {}).get("github_id_claim"))
         one.account = int(account) if has_form(account, "account_number") else None
-        is_recent = -LEEWAY <= one.entry.at - one.claims["iat"] * 10**9 <= LONGEST_SIGN_IN + LEEWAY
+        require(OUTAGE not in one.said or has_form(case.policy, "Bridging"), "the policy bridges no outage")
+        longest = case.policy["break_glass"]["outage_grace_seconds"] * 10**9 if OUTAGE in one.said else LONGEST_SIGN_IN
+        is_recent = -LEEWAY <= one.entry.at - one.claims["iat"] * 10**9 <= longest + LEEWAY
         require(is_recent and (not one.recorded or (one.groups, one.account) == (one.recorded["groups"], one.recorded.get("github_id"))))
 
 require_statement = lambda one, form, facts: require(has_form(one.document, form, facts) and one.credential_id in one.said["credentials"], "it says something else")
@@ -199,7 +204,8 @@ def of_signing_keys(case):
     yield "key_not_accepted", True
     rules, others = case.policy.get("keys", {}), []
     is_over = lambda begin, end, name: end.at - begin.at >= rules.get(name, 0) * 10**9
-    is_of_kind = lambda key: key.model in rules.get("allow", [key.model]) and key.model not in rules.get("deny", []) and key.kind == rules.get("kind", key.kind)
+    is_model = lambda key: key.model in rules.get("allow", [key.model]) and key.model not in rules.get("deny", []) + rules.get("suspended", [])
+    is_of_kind = lambda key: is_model(key) and key.kind == rules.get("kind", key.kind) and rules.get("attestation") in key.meets
     for one in [one for one in case.decisions if "keys" in case.policy and one.said["decision"] != "withdraw"]:
         now, by, least = one.entry, one.by, max(rules.get("minimum_keys", 1) - 1, 0)
         before = lambda key: [end for end in key.ended if end.index < now.index]

@@ -57,7 +57,7 @@ def read_registration(text, origin, rp_id):
     require(has_form(answer := read_json(text), "Registration"), "this is no browser's answer to a registration")
     client_data, encoded = (from_base64url(answer["response"][name]) for name in ("clientDataJSON", "attestationObject"))
     is_ours = is_client_data(client_data, "CreateData", {"origin": origin})
-    # No attestation roots are pinned, and whose key it is says the directory: a statement is not judged.
+    # Whose key it is says the directory. Who vouches for its authenticator, attestation.py says where a policy asks for it.
     require(is_ours and has_form(attestation := read_whole_cbor(encoded), "Attestation"), "its client data are another's, or its attestation is malformed")
     rp_id_hash, flags, _, aaguid, length = struct.unpack(">32sBI16sH", take(stream := io.BytesIO(attestation["authData"]), 55))
     is_eligible = IS_ELIGIBLE.get(flags & ~EXTENDED ^ ATTESTED)

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, load_rules};
 use crate::domain::person::Person;
 use crate::domain::policy::{KeyOwner, Policy, PolicyFinding};
-use crate::gate::keys::facts_of;
+use crate::gate::keys::facts_now;
 use crate::proof::token::unverified_claims;
 use crate::storage::{CredentialStatus, Storage};
 
@@ -92,6 +92,7 @@ async fn known_signers(path: &Path) -> Result<Vec<KeyOwner>, String> {
     let credentials = storage.credentials().await;
     storage.close().await;
     let credentials = credentials.map_err(|error| format!("the keys cannot be read ({error})"))?;
+    let trust = config.trust();
     let mut known: BTreeMap<Person, KeyOwner> = BTreeMap::new();
     // The newest comes last and stays.
     for credential in credentials.into_iter().filter(|one| one.status == CredentialStatus::Active) {
@@ -105,7 +106,7 @@ async fn known_signers(path: &Path) -> Result<Vec<KeyOwner>, String> {
             keys: Vec::new(),
         });
         owner.groups = groups;
-        owner.keys.push(facts_of(&credential));
+        owner.keys.push(facts_now(&credential, &trust));
     }
     Ok(known.into_values().collect())
 }

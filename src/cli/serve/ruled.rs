@@ -52,6 +52,7 @@ pub async fn ruled(
         storage.run_with(digest);
         return Ok(Ruled::of_file(config, false));
     };
+    require_metadata(config, &in_force.rules)?;
     storage.run_with(in_force.digest);
     tell(in_force);
     if *in_force.rules == own {
@@ -80,6 +81,16 @@ pub async fn ruled(
     let notice = Some(notice.unwrap_or_else(|| WAITS.to_owned()));
     let config = Arc::new(Config { notice, ..config });
     Ok(Ruled { config, proposed: Some(Arc::new(own)), is_outdated: false })
+}
+
+/// Where the rules in force want to know what FIDO says against models of keys, a file that does not say it is
+/// none to start with: whoever edits it could make suspended keys sign.
+fn require_metadata(config: &Config, rules: &Rulebook) -> Result<(), String> {
+    let wanted = &rules.anchors.metadata_root;
+    if wanted.is_none() || *wanted == config.pins.metadata_root {
+        return Ok(());
+    }
+    Err("the rules in force ask for FIDO's metadata under a root that the configuration does not name: name it in trust.metadata_root, and the file in trust.metadata, until a change of that is signed".to_owned())
 }
 
 impl Ruled {
@@ -141,8 +152,7 @@ async fn ask_once(app: &App, proposed: Option<&Rulebook>) -> Result<(), GateErro
     match proposed {
         None => rule_changes::take_back(&app.storage, app.now()).await,
         Some(after) => {
-            let origin = &app.relying_party.origin;
-            rule_changes::ask(&app.storage, origin, after, app.now()).await.map(|_| ())
+            rule_changes::ask(&app.storage, &app.trust, after, app.now()).await.map(|_| ())
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What differs between two texts of the rules: who may do more than before, and who less.
 
 mod break_glass;
+mod keys;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,6 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::domain::check::Check;
-use crate::domain::key_rules::{Aaguid, KeyKind, KeyRules};
 use crate::domain::plan::PlanRules;
 use crate::domain::workflow_run::run_in_words;
 
@@ -313,56 +313,6 @@ impl Changes {
         }
     }
 
-    /// What the keys must be that sign.
-    fn of_keys(&mut self, old: Option<&KeyRules>, new: Option<&KeyRules>) {
-        let nothing = KeyRules::default();
-        let (old, new) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
-        let kind = |kind: Option<KeyKind>| match kind {
-            None => "keys of both kinds sign",
-            Some(KeyKind::DeviceBound) => "only device-bound keys sign",
-            Some(KeyKind::Synced) => "only synced keys sign",
-        };
-        if old.kind != new.kind {
-            let effect = match (old.kind, new.kind) {
-                (None, _) => Effect::Narrower,
-                (_, None) => Effect::Wider,
-                _ => Effect::Different,
-            };
-            self.add(effect, format!("{}; before, {}", kind(new.kind), kind(old.kind)));
-        }
-        match (old.allow.is_empty(), new.allow.is_empty()) {
-            (false, true) => self.add(Effect::Wider, "keys of every model may sign now"),
-            (true, false) => self.add(
-                Effect::Narrower,
-                format!("only keys of listed models sign now: {}", listed(&new.allow)),
-            ),
-            _ => self.of_lists(&old.allow, &new.allow, "keys of the model", ("may", "sign")),
-        }
-        self.of_lists(&new.deny, &old.deny, "keys of the model", ("may", "sign"));
-        for (old, new, effect, what) in [
-            (
-                old.cool_down_seconds,
-                new.cool_down_seconds,
-                Effect::Narrower,
-                "seconds that a new key waits before it signs",
-            ),
-            (
-                Some(old.needed().into()),
-                Some(new.needed().into()),
-                Effect::Narrower,
-                "keys that whoever signs must have",
-            ),
-            (
-                old.replacement_grace_seconds,
-                new.replacement_grace_seconds,
-                Effect::Wider,
-                "seconds that the others go on signing after the loss of a key",
-            ),
-        ] {
-            self.of_amount((old.unwrap_or_default(), new.unwrap_or_default()), effect, what);
-        }
-    }
-
     /// Members of a list that give somebody or something a right.
     fn of_lists<T: PartialEq + fmt::Display>(
         &mut self,
@@ -430,10 +380,6 @@ impl Changes {
             self.add(effect, format!("{what}: {new}; before, {old}"));
         }
     }
-}
-
-fn listed(models: &[Aaguid]) -> String {
-    models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn in_words(newer: NewerRequest) -> &'static str {

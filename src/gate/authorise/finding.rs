@@ -46,6 +46,11 @@ pub enum NotAuthorised {
         "{0} is said to have had the key {1} beside the one that they signed with, and it had been given up before: ask again, and have the new request signed when the key is replaced"
     )]
     OtherKeyGivenUp(String, String),
+    /// Something became known against the model of a key that signed.
+    #[error(
+        "the key with which {0} signed is of a model that is suspended by now, since FIDO's metadata says of it: {1}. Ask again, and have the new request signed with a key of another model"
+    )]
+    ModelSuspended(String, String),
     /// The rollout began after the approval had run out.
     #[error(
         "the rollout began at {begun}, and the approval ran out at {ran_out}: ask again and have it signed again"
@@ -104,6 +109,7 @@ impl NotAuthorised {
             Self::Revoked(_) => "credential_revoked",
             Self::Lost(_) => "credential_lost",
             Self::OtherKeyGivenUp(..) => "key_not_accepted",
+            Self::ModelSuspended(..) => "key_model_suspended",
             Self::BegunLate { .. } => "begun_late",
             Self::OutsideWindow(_) => "outside_window",
             Self::UnsignedOrder(_) => "order_unsigned",

@@ -12,9 +12,10 @@ use super::ledger::Moment;
 use super::sign_in::person_of;
 use crate::domain::decision::Decision;
 use crate::domain::digest::Digest;
-use crate::domain::key_rules::{Aaguid, KeyFacts};
+use crate::domain::key_rules::{Aaguid, KeyFacts, Vouching};
 use crate::domain::person::Person;
 use crate::proof::assertion::CredentialRecord;
+use crate::proof::attestation::vouching;
 use crate::proof::base64url;
 use crate::proof::evidence::Trust;
 use crate::proof::jwk::thumbprint;
@@ -35,6 +36,7 @@ pub(super) struct Enrolled {
     pub revoked: Option<Moment>,
     enrolled_at: Timestamp,
     attested: AttestedCredential,
+    vouching: Vouching,
 }
 
 impl Enrolled {
@@ -54,6 +56,8 @@ impl Enrolled {
         KeyFacts {
             backup_eligible: self.attested.flags.backup_eligible(),
             aaguid: Aaguid(self.attested.aaguid),
+            vouching: self.vouching.clone(),
+            suspended: None,
             enrolled_at: self.enrolled_at,
         }
     }
@@ -89,9 +93,9 @@ fn enrolled(
 ) -> Result<Enrolled, Failure> {
     let invalid = |why: String| Code::EnrolmentInvalid.because(why);
     let registration = unverified.registration;
-    let attested = registration::read(registration.as_bytes(), &trust.origin, &trust.rp_id)
-        .map_err(|error| invalid(format!("a registration does not hold: {error}")))?
-        .credential;
+    let read = registration::read(registration.as_bytes(), &trust.origin, &trust.rp_id)
+        .map_err(|error| invalid(format!("a registration does not hold: {error}")))?;
+    let attested = &read.credential;
     let id = base64url::encode(&attested.credential_id);
     let sign_in = unverified.sign_in;
     let claims = unverified_claims(&sign_in.id_token)
@@ -131,5 +135,7 @@ fn enrolled(
     })?;
     let revoked = revoked.map(|entry| Moment { index: entry.index, at: entry.record.at });
     let (index, enrolled_at) = (unverified.entry.index, record.at);
-    Ok(Enrolled { id, person, index, revoked, enrolled_at, attested })
+    let vouching = vouching(&read, &trust.attestation_roots, enrolled_at);
+    let attested = read.credential;
+    Ok(Enrolled { id, person, index, revoked, enrolled_at, attested, vouching })
 }

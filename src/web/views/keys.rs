@@ -4,6 +4,7 @@ use askama::Template;
 use askama_web::WebTemplate;
 use jiff::Timestamp;
 
+use crate::domain::key_rules::Vouching;
 use crate::web::paths;
 
 use super::{Frame, Inert, Moment, Surroundings};
@@ -19,6 +20,8 @@ pub struct KeyListing {
     pub model: Option<String>,
     /// The authenticator's AAGUID in its usual form, if it told one.
     pub aaguid: Option<String>,
+    /// Who vouches for the authenticator.
+    pub vouching: Vouching,
     /// Whether the private key can never leave the authenticator (WebAuthn's BE flag is not set).
     pub is_device_bound: bool,
     /// When it was registered.
@@ -62,6 +65,8 @@ pub enum KeyStatus {
     },
     /// The gate stopped it: its counter went backwards.
     Suspended,
+    /// FIDO's metadata says this against its model.
+    ModelSuspended(String),
     /// Its owner reported that it is lost, since when and when.
     Lost {
         /// Since when.
@@ -174,6 +179,7 @@ pub(super) struct KeyView {
     pub(super) id: String,
     pub(super) name: Inert,
     pub(super) model: Inert,
+    pub(super) maker: Inert,
     pub(super) kind: &'static str,
     pub(super) created: Moment,
     pub(super) last_used: Option<Moment>,
@@ -292,6 +298,7 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
                 .to_owned(),
             "bad",
         ),
+        KeyStatus::ModelSuspended(status) => ("Suspended", model_suspended(status), "bad"),
         KeyStatus::Lost { since, reported } => ("Lost", lost(*since, *reported, now), "over"),
         KeyStatus::Revoked(None) => ("Revoked", "It signs nothing any more.".to_owned(), "over"),
         KeyStatus::Revoked(Some(by)) => ("Revoked", revoked_by(by, now), "over"),
@@ -301,6 +308,7 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
         id: key.id.clone(),
         name: Inert::new(&key.name),
         model: Inert::new(&model),
+        maker: Inert::new(&vouched_for(&key.vouching)),
         kind: if key.is_device_bound {
             "Device-bound: it exists on this one authenticator only"
         } else {
@@ -321,6 +329,12 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
     }
 }
 
+fn model_suspended(status: &str) -> String {
+    format!(
+        "FIDO’s metadata says of its model: {status}. Keys of this model sign nothing here, whoever has them: register one of another model, and then revoke this one."
+    )
+}
+
 fn waits(missing: usize) -> String {
     let who = match missing {
         1 => "another approver endorses".to_owned(),
@@ -329,6 +343,14 @@ fn waits(missing: usize) -> String {
     format!(
         "It signs nothing until {who} it. They compare its code with the one that its owner sees."
     )
+}
+
+fn vouched_for(vouching: &Vouching) -> String {
+    match vouching {
+        Vouching::Maker(name) => format!("Attested by {name}, whose root is pinned"),
+        Vouching::Stranger(name) => format!("Attested by {name:?}, whose root is not pinned"),
+        Vouching::Nobody(why) => format!("Not attested: {why}"),
+    }
 }
 
 fn endorsed_by(by: &EndorsedBy) -> String {

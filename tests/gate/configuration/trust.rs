@@ -1,8 +1,13 @@
 //! `[trust]` and `[enrolment]`: what can be pinned, and what cannot be meant.
 
+use countersign::config::Config;
 use countersign::domain::policy::TrustLevel;
+use countersign::proof::base64url;
+use countersign::sandbox::authenticator::certificates::Form;
 
 use super::{Folder, GOOD};
+use crate::support::attestations::root;
+use crate::support::metadata::{Publisher, payload};
 
 /// A COSE key of P-256, and a JSON Web Key.
 const ENDORSER: &str = "pQECAyYgASFYIOQvvHPjgfyDCiE9ti_KFp_FJNV17KzObN3uFRiUoEzBIlggGVg3K-rR53IJX9zrmJUU_Vci7CGeQVFUXmC0W1670PM";
@@ -113,5 +118,102 @@ fn pins_that_cannot_be_meant_are_refused() {
     for (trust, words) in cases {
         let said = with(&trust).load().unwrap_err().to_string();
         assert!(said.contains(words), "{trust}: {said}");
+    }
+}
+
+/// Makers of security keys are pinned by the certificates in files, beside the configuration or elsewhere.
+#[test]
+fn makers_are_pinned_by_their_roots() {
+    let (one, other) = (root("One Root"), root("Other Root"));
+    let text = "[trust]\nattestation_roots = [\"roots/one.pem\", \"roots/more.pem\"]";
+    let keys = "expires_in = \"8h\"\nkeys = { attestation = \"trusted\" }";
+    let config = GOOD.replacen("expires_in = \"8h\"", keys, 1);
+    let folder = Folder::new(&format!("{config}\n{text}\n"));
+    folder.write("roots/one.pem", &one.pem());
+    let refused = |more: &str, says: &str| {
+        folder.write("roots/more.pem", more);
+        let problems = folder.refused();
+        let is_told =
+            |line: &String| line.contains("trust.attestation_roots") && line.contains(says);
+        assert!(problems.iter().any(is_told), "{problems:?}");
+    };
+    let missing = folder.refused();
+    assert!(missing[0].contains("roots/more.pem cannot be used"), "{missing:?}");
+    refused("", "holds no certificate");
+    refused(&one.pem(), "certificate 2 of all is there twice");
+    refused(&one.issue(Form::authenticator([7; 16])).unwrap().pem(), "may issue others");
+    folder.write("roots/more.pem", &other.pem());
+    let config = folder.accepted();
+    let roots = [&one, &other].map(|root| base64url::encode(&root.certificate));
+    assert_eq!(config.trust().attestation_roots, roots);
+    assert_eq!(config.rulebook().unwrap().anchors.attestation_roots, roots);
+    let summary = config.summary();
+    for name in ["One Root", "Other Root"] {
+        assert!(summary.contains(name), "{summary}");
+    }
+    // Who believes other makers has other rules.
+    folder.write("roots/more.pem", &root("Other Root").pem());
+    let changed = folder.accepted();
+    assert_ne!(changed.rulebook().unwrap(), config.rulebook().unwrap());
+    assert_ne!(changed.digest().unwrap(), config.digest().unwrap());
+    let under = changed.under(&config.rulebook().unwrap()).unwrap();
+    assert_eq!(under.trust().attestation_roots, roots);
+    // Without a root nobody could sign.
+    let nobody = Folder::new(&GOOD.replacen("expires_in = \"8h\"", keys, 1)).refused();
+    assert!(nobody[0].contains("keys.attestation") && nobody[0].contains("no key could sign"));
+}
+
+/// What FIDO says of models is read at the start, and is no rule; that it is read, and under which root, is one.
+#[test]
+fn what_fido_says_of_models_is_read_at_the_start() {
+    let (publisher, other) = (Publisher::new(), root("Other Root"));
+    let both = "metadata = \"fido.jwt\"\nmetadata_root = \"root.pem\"";
+    let folder = with(&format!("[trust]\n{both}"));
+    let say = |reports: &[&str]| {
+        folder.write("fido.jwt", &publisher.file(&payload(&[([7; 16], "Acme Key 5", reports)])));
+        folder.accepted()
+    };
+    folder.write("root.pem", &publisher.root.pem());
+    let missing = folder.refused();
+    assert!(
+        missing[0].contains("trust.metadata") && missing[0].contains("fido.jwt"),
+        "{missing:?}"
+    );
+    let before = say(&[]);
+    let after = say(&["REVOKED"]);
+    assert!(
+        after
+            .summary()
+            .contains("number 77, to be replaced by 2049-06-01; models: 1, suspended: 1")
+    );
+    assert_eq!(after.rulebook().unwrap(), before.rulebook().unwrap());
+    let suspended = |config: &Config| {
+        let policies = config.authority().policies;
+        policies["production"].keys.as_ref().map(|keys| keys.suspended.len())
+    };
+    assert_eq!((suspended(&before), suspended(&after)), (Some(0), Some(1)));
+    assert_eq!(after.environments, before.environments);
+    let under = after.clone().under(&before.rulebook().unwrap()).unwrap();
+    assert_eq!(under.authority().policies, after.authority().policies);
+    assert!(serde_json::to_string(&after.trust()).unwrap().find("REVOKED").is_none());
+    let refused = |says: &str| {
+        let problems = folder.refused();
+        assert!(problems.iter().any(|line| line.contains(says)), "{problems:?}");
+    };
+    folder.write("fido.jwt", "eyJ");
+    refused("trust.metadata: ");
+    folder.write("fido.jwt", &publisher.file(&payload(&[])));
+    folder.write("root.pem", &other.pem());
+    refused("do not end at the pinned root, but at \"Root of metadata\"");
+    folder.write("root.pem", &format!("{}{}", publisher.root.pem(), other.pem()));
+    refused("holds more than one certificate");
+    folder.write("root.pem", "no certificate");
+    refused("trust.metadata_root");
+    for (line, says) in [
+        ("metadata = \"fido.jwt\"", "trust.metadata_root: is missing"),
+        ("metadata_root = \"root.pem\"", "trust.metadata: is missing"),
+    ] {
+        let problems = with(&format!("[trust]\n{line}")).refused();
+        assert!(problems[0].contains(says), "{problems:?}");
     }
 }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use countersign::domain::key_rules::{Aaguid, KeyKind, KeyRules};
+use countersign::domain::key_rules::{Aaguid, AttestationAsked, KeyKind, KeyRules};
 use countersign::domain::ledger::Record;
 use countersign::proof::verify::{Code, Verified, verify};
-use countersign::sandbox::authenticator::AAGUID;
+use countersign::sandbox::authenticator::{AAGUID, Attestation};
 use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::evidence::codes::{Add, text};
 use crate::evidence::keys::Keys;
 use crate::evidence::maker::Maker;
+use crate::support::attestations;
 use crate::support::bundles::{case, leave};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -45,6 +46,9 @@ pub fn add_bad(add: &mut Add<'_>) {
     });
     add("a key of a model that may not sign", refused, &|maker| {
         rules(maker).deny = vec![Aaguid([7; 16]), Aaguid(AAGUID)];
+    });
+    add("a key of a model that was suspended", refused, &|maker| {
+        rules(maker).suspended = vec![Aaguid([7; 16]), Aaguid(AAGUID)];
     });
     add("a key that signed before it was old enough", refused, &|maker| {
         // The first decision comes a minute after the request.
@@ -109,6 +113,23 @@ pub fn add_bad(add: &mut Add<'_>) {
             evidence.policy = evidence.policy.replace("\"minimum_keys\":2", "\"minimum_keys\":-2");
         };
     });
+    add("a key that nobody vouches for where a maker is asked for", refused, &|maker| {
+        rules(maker).attestation = Some(AttestationAsked::Trusted);
+    });
+    add("a key that vouches for itself where any attestation is asked for", refused, &|maker| {
+        maker.attestation = Attestation::OfItself;
+        rules(maker).attestation = Some(AttestationAsked::Any);
+    });
+    add("a key of a maker whose root is not pinned", refused, &|maker| {
+        maker.attestation = attestations::of(&attestations::root("Eve"));
+        rules(maker).attestation = Some(AttestationAsked::Trusted);
+    });
+    add("an empty list of suspended models", Code::Malformed, &|maker| {
+        two_keys(maker);
+        maker.edit_evidence = |evidence| {
+            evidence.policy = evidence.policy.replace("\"keys\":{", "\"keys\":{\"suspended\":[],");
+        };
+    });
     add("an empty list of models", Code::Malformed, &|maker| {
         two_keys(maker);
         maker.edit_evidence = |evidence| {
@@ -137,6 +158,7 @@ fn keys_that_are_what_is_asked_for_sign() {
             kind: Some(KeyKind::DeviceBound),
             allow: vec![Aaguid(AAGUID)],
             deny: vec![Aaguid([7; 16])],
+            suspended: vec![Aaguid([8; 16])],
             cool_down_seconds: Some(3_660),
             ..KeyRules::default()
         };
@@ -198,6 +220,37 @@ fn both_verifiers_judge_keys_alike() {
     }
     assert!(verdicts[0] > 20 && verdicts[1] > 5, "{verdicts:?}");
     leave("key-rules", &cases.into());
+}
+
+/// Everything that authenticators say of their maker, under rules that ask for nobody, anybody and a maker.
+#[test]
+fn both_verifiers_judge_attestations_alike() {
+    let keys = Keys::new();
+    let (any, trusted) = (AttestationAsked::Any, AttestationAsked::Trusted);
+    let refused = Some(Code::KeyNotAccepted);
+    let mut cases = Vec::new();
+    let mut judged = |name: &str, attestation: &Attestation, asked, expected: Option<Code>| {
+        let mut maker = Maker::small(&keys);
+        maker.rolls_out = false;
+        maker.attestation = attestation.clone();
+        rules(&mut maker).attestation = asked;
+        let evidence = text(&maker.make());
+        let found = verify(evidence.as_bytes(), &keys.trust());
+        assert_eq!(found.err().map(|failure| failure.code()), expected, "{name} {asked:?}");
+        cases.push(case(&format!("attestation {name} {asked:?}"), &evidence, &keys.trust()));
+    };
+    for (name, attestation) in attestations::all_good(&keys.maker) {
+        for asked in [None, Some(any), Some(trusted)] {
+            judged(name, &attestation, asked, None);
+        }
+    }
+    for (name, attestation, says) in attestations::forgeries(&keys.maker) {
+        let is_certified = says.contains("whose roots are pinned");
+        judged(name, &attestation, None, None);
+        judged(name, &attestation, Some(any), refused.filter(|_| !is_certified));
+        judged(name, &attestation, Some(trusted), refused);
+    }
+    leave("attestations", &cases.into());
 }
 
 /// Every member of the entry that gives a key up is bound to the log.

@@ -15,6 +15,7 @@ use countersign::proof::registration;
 use countersign::proof::user_handle::user_handle;
 use countersign::randomness;
 use countersign::sandbox::authenticator::SoftwareAuthenticator;
+use countersign::sandbox::authenticator::certificates::{Form, Issuer};
 use data_encoding::BASE64;
 use serde_json::{Map, Value, json};
 
@@ -33,6 +34,7 @@ pub fn creation_options(subject: &str) -> Value {
         "user": {"id": base64url::encode(&user_handle(DIRECTORY, subject)), "name": subject, "displayName": subject},
         "challenge": randomness::token::<32>(),
         "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
+        "attestation": "direct",
     })
 }
 
@@ -117,6 +119,8 @@ pub struct Keys {
     pub stranger: IssuerKey,
     /// The authenticator with the pinned key of a person, and that key's registration.
     pub anchor: (Arc<Mutex<SoftwareAuthenticator>>, String),
+    /// The maker of authenticators whose root is pinned.
+    pub maker: Issuer,
     /// Two witnesses that are pinned, and one that is not.
     pub witnesses: [WitnessKey; 3],
 }
@@ -129,6 +133,7 @@ impl Keys {
             directory: IssuerKey::new(),
             stranger: IssuerKey::new(),
             anchor: anchor(),
+            maker: Issuer::root(Form::authority("Acme Root")).unwrap(),
             witnesses: ["w1", "w2", "w3"].map(|name| WitnessKey::new(&format!("{name}.example"))),
         })
     }
@@ -165,6 +170,8 @@ impl Keys {
             }],
             witnesses: self.witnesses[..2].iter().map(WitnessKey::verifier_key).collect(),
             witnesses_required: 1,
+            attestation_roots: vec![base64url::encode(&self.maker.certificate)],
+            metadata: None,
         }
     }
 }

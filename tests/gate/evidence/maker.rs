@@ -24,7 +24,7 @@ use countersign::proof::evidence::{
 };
 use countersign::proof::jwk::thumbprint;
 use countersign::randomness;
-use countersign::sandbox::authenticator::Fault;
+use countersign::sandbox::authenticator::{Attestation, Fault};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -84,6 +84,8 @@ pub struct Maker {
     /// Whether the keys are ones that can be copied.
     pub synced: bool,
     pub other_keys_are_synced: bool,
+    /// What the authenticators say of their maker.
+    pub attestation: Attestation,
     /// The witnesses that sign the tree head, by their places among the keys.
     pub witnesses: Vec<usize>,
 }
@@ -155,6 +157,7 @@ impl Maker {
             enrolled_before: SignedDuration::ZERO,
             synced: false,
             other_keys_are_synced: false,
+            attestation: Attestation::None,
             witnesses: vec![0, 2],
         }
     }

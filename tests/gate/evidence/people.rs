@@ -28,6 +28,7 @@ impl Maker {
     pub fn enrol(&self, subject: &'static str, at: Timestamp, synced: bool) -> Enrolled {
         let mut authenticator = SoftwareAuthenticator::new();
         authenticator.backup_eligible = synced;
+        authenticator.attestation = self.attestation.clone();
         let answer = authenticator.create(&creation_options(subject), ORIGIN).unwrap().to_string();
         let registration = (self.edit_registration)(&answer);
         let nonce = base64url::encode(Digest::of(&registration).as_bytes());

@@ -1,6 +1,7 @@
 //! Keys of people, in every state.
 
 use countersign::domain::digest::Digest;
+use countersign::domain::key_rules::Vouching;
 use countersign::domain::person::Person;
 use countersign::domain::recovery::{FrozenRecovery, Kept, NamedHead, Recovery, Signer};
 use countersign::proof::base64url;
@@ -20,6 +21,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
         id: base64url::encode(name.as_bytes()),
         name: name.into(),
         model: None,
+        vouching: Vouching::Nobody("the browser passed no attestation on".to_owned()),
         aaguid: Some("ee882879-721c-4913-9775-3dfcce97072a".into()),
         is_device_bound,
         created_at,
@@ -33,6 +35,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
     vec![
         KeyListing {
             model: Some("YubiKey 5 NFC".into()),
+            vouching: Vouching::Maker("Yubico U2F Root CA".into()),
             last_used_at: Some(minutes_ago(2)),
             ..key("Blue YubiKey", KeyStatus::Active, true)
         },
@@ -43,6 +46,14 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
             ..key("New key", KeyStatus::Waiting { missing: 1 }, true)
         },
         key("Old key", KeyStatus::Suspended, true),
+        KeyListing {
+            vouching: Vouching::Stranger("Eve Root".into()),
+            ..key(
+                "Key of a model",
+                KeyStatus::ModelSuspended("REVOKED since 2026-01-05".into()),
+                true,
+            )
+        },
         key(
             "Given up",
             KeyStatus::Revoked(Some(revoked_by("Carol Nakamura", "left in a taxi"))),
