@@ -25,6 +25,7 @@ pub mod image;
 pub mod intervention;
 pub mod json_schema;
 pub mod key_rules;
+pub mod key_sign_in;
 pub mod ledger;
 pub mod log_fault;
 pub mod log_key;

@@ -8,6 +8,7 @@ from .documents import all_differ, canonical, digest_of, from_base64url, has_for
 from .documents import sha256, to_base64url
 
 LARGEST_FILE, MOST_IN_BATCH, RUN, RULES = 4 * 1024**2, 32, "countersign/workflow_run/v1", "countersign/policy_change/v1"
+OUTAGE = "directory_unreachable_since"
 LEEWAY, LONGEST_STATEMENT, LONGEST_SIGN_IN = 30 * 10**9, 300 * 10**9, 900 * 10**9
 ASSERTION = ("authenticator_data", "client_data_json", "signature", "user_handle")
 APPROVED = {"approved", "executing", "succeeded", "failed", "rolled_back", "needs_attention"}
@@ -194,7 +195,8 @@ def of_statements(case):
         require(is_listed and ("deployment" in one.said or 2 <= len(listed) <= MOST_IN_BATCH), "its list is another")
         facts = deployment | {"deployment": deployment, "withdraws": before.get("statement_digest")}
         require_statement(one, "OurDecision", sum(map(subjects_of, listed), []), facts)
-        require(has_form(one.recorded, "DecidedNow", {"reason": None} | one.said | vars(one)), "another one was recorded")
+        is_it = one.recorded.get(OUTAGE) == one.said.get(OUTAGE) and has_form(one.recorded, "DecidedNow", {"reason": None} | one.said | vars(one))
+        require(is_it, "another one was recorded")
         last[canonical(one.person)] = one.recorded
     for one in case.interventions:
         require_statement(one, "OurIntervention", subjects_of(deployment), deployment)
@@ -212,7 +214,9 @@ def of_statements(case):
         one.groups = signed if "groups_must_be_signed" in case.policy else vars(one).get("gate_groups", signed)
         account = one.claims.get(case.policy.get("separation", {}).get("github_id_claim"))
         one.account = int(account) if has_form(account, "account_number") else None
-        is_recent = -LEEWAY <= one.entry.at - one.claims["iat"] * 10**9 <= LONGEST_SIGN_IN + LEEWAY
+        require(OUTAGE not in one.said or has_form(case.policy, "Bridging"), "the policy bridges no outage")
+        longest = LONGEST_SIGN_IN if OUTAGE not in one.said else case.policy["break_glass"]["outage_grace_seconds"] * 10**9
+        is_recent = -LEEWAY <= one.entry.at - one.claims["iat"] * 10**9 <= longest + LEEWAY
         require(is_recent and (not one.recorded or (one.groups, one.account) == (one.recorded["groups"], one.recorded.get("github_id"))))
 
 kept = lambda one: canonical({name: one[name] for name in ("gate_groups", "id_token")}) if "gate_groups" in one else one["id_token"]
