@@ -105,9 +105,8 @@ pub fn add_bad(add: &mut Add<'_>) {
     add("an outage that the log alone tells of", Code::StatementMismatch, &|maker| {
         alone(maker);
         maker.edit_record = |record| {
-            let at = record.at;
             for decision in &mut record.approval.as_mut().unwrap().decisions {
-                decision.directory_unreachable_since = Some(at);
+                decision.directory_unreachable_since = Some(decision.decided_at);
             }
         };
     });

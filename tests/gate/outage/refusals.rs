@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{begun, bridged, come_back, go_down, sign_in_with, with_key_of};
 use crate::break_glass::{BOB, breaking, glass};
 use crate::entrances::{Places, as_page, pages, with_session};
+use crate::support::database::reading;
 use crate::support::gate::{Engine, Gate, on_both_engines};
 
 on_both_engines!(
@@ -59,13 +60,14 @@ async fn where_no_rules_let_it_nobody_is(engine: Engine) {
     assert_refused(begun(&mut alone).await, 403, "key_sign_in_off");
     let refused = alone.browser.open("/sign-in/key", "bob").await.unwrap_err();
     assert!(refused.contains("403"), "{refused}");
-    // Nothing of a sign-in is kept for that, so that it does not help to allow it in an outage.
-    let explain = "explain_within = \"1h\"\n";
-    let graced = format!("{explain}outage_grace = \"24h\"\n");
-    let gate = gate.restart_with(|config| config.replace(explain, &graced)).await;
-    go_down(&gate).await;
-    let mut alone = with_key_of(&gate, &bob);
-    assert_refused(sign_in_with(&mut alone, &[]).await, 403, "no_last_sign_in");
+    // Nothing of a sign-in is kept for that.
+    let storage = reading(&gate).await;
+    let keys = storage.credentials().await.unwrap();
+    assert!(!keys.is_empty());
+    for key in keys {
+        assert_eq!(storage.last_sign_in(&key.person).await.unwrap(), None);
+    }
+    storage.close().await;
     gate.finish().await;
 }
 
@@ -203,7 +205,7 @@ async fn such_a_session_does_nothing_but_break_the_glass(engine: Engine) {
         );
         walked += 1;
     }
-    assert!(walked >= 25, "{walked}");
+    assert!(walked >= 20, "{walked}");
     for decision in [json!({"decision": "approve"}), json!({"decision": "reject", "reason": "No"})]
     {
         assert_refused(alone.decide(&id, decision).await, 403, "signed_in_with_key");
