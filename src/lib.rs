@@ -33,7 +33,8 @@
 //!    know of the outside is read before and handed in; what it causes outside is a job.
 //! 3. **Trust is a type.** [`integrations::workload_oidc::VerifiedRequester`],
 //!    [`integrations::github::delivery::VerifiedDelivery`],
-//!    [`integrations::login_oidc::VerifiedSignIn`], [`proof::assertion::VerifiedAssertion`],
+//!    [`integrations::login_oidc::VerifiedSignIn`], [`integrations::login_oidc::DirectoryOutage`],
+//!    [`proof::verify::LastSignIn`], [`proof::assertion::VerifiedAssertion`],
 //!    [`proof::verify::Verified`] and [`gate::authorise::Authorised`] have private fields and one constructor each: the function that
 //!    verifies. No service changes without an `Authorised`, and only a deployment becomes one, whatever else
 //!    people approve ([`domain::subject`]); no job runs without a [`gate::authorise::AuthorisedJob`].
@@ -153,6 +154,10 @@
 //! of its own, in a statement of its own form, which counts for rules of its own and is held by nothing. With the change
 //! that makes them met [`gate::decide`] writes an exception ([`domain::exception`]), which is red on every page
 //! until a second person has signed for it ([`gate::exceptions`]).
+//!
+//! While the directory cannot be reached, which [`integrations::login_oidc::DirectoryOutage`] says, a key alone signs its
+//! owner in where the rules let a last sign-in count for so long ([`gate::key_alone`]): to read, and to break the glass by
+//! a statement that says so. The sign-in is the evidence's as always; [`proof::verify`] takes its age from it.
 //!
 //! # What is changed beside the gate
 //!

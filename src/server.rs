@@ -21,7 +21,7 @@ use crate::domain::log_fault::LogFault;
 use crate::web::same_origin::require_same_origin;
 use crate::web::{
     agents, approvals, assets, batches, decisions, endorsements, environments, first_key, inbox,
-    interventions, keys, recovery, security_headers, sign_in,
+    interventions, key_sign_in, keys, recovery, security_headers, sign_in,
 };
 use crate::{api, mcp, web};
 
@@ -81,6 +81,9 @@ pub fn routes(app: App) -> Router {
         .route("/recovery/signatures", post(recovery::signature))
         .route("/sign-in", get(sign_in::begin))
         .route(sign_in::CALLBACK_PATH, get(sign_in::callback))
+        .route("/sign-in/key", get(key_sign_in::page))
+        .route("/sign-in/key/statements", post(key_sign_in::statement))
+        .route("/sign-in/key/sessions", post(key_sign_in::session))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/signed-out", get(web::page::signed_out))
         .layer(from_fn_with_state(app.clone(), require_same_origin));

@@ -37,6 +37,7 @@ const isShown = (decision, reason) => async ({ predicate, subject }, prepared) =
     subject.some((entry) => entry.digest.sha256 === digest) &&
     predicate.decision === decision &&
     predicate.withdraws === find(decision).dataset.statement &&
+    predicate.directory_unreachable_since === find(decision).dataset.unreachableSince &&
     (predicate.reason ?? "") === reason
   );
 };

@@ -39,6 +39,9 @@ pub struct ExceptionView {
     pub by: ApproverView,
     /// Why, in their words.
     pub reason: String,
+    /// Since when the directory could not be reached, if somebody signed in with a key alone for it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub directory_unreachable_since: Option<Timestamp>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub opened_at: Timestamp,
@@ -71,6 +74,7 @@ impl ExceptionView {
             environment: glass.environment.clone(),
             by: person_of(&glass.by, &glass.by_name),
             reason: glass.reason.clone(),
+            directory_unreachable_since: glass.directory_unreachable_since,
             opened_at: exception.at,
             explain_before: glass.explain_before,
             closed_by: review.map(|(_, review)| person_of(&review.by, &review.by_name)),

@@ -9,6 +9,7 @@ use crate::domain::exception::ReviewRefusal;
 use crate::domain::log_fault::LogFault;
 use crate::domain::request::RequestRefusal;
 use crate::gate::grants::GrantRefusal;
+use crate::gate::key_alone::KeyAloneRefusal;
 use crate::gate::{CeremonyRefusal, Crowding, GateError, Repetition};
 use crate::integrations::cloud_run::CloudRunError;
 use crate::integrations::workload_oidc::Refusal;
@@ -188,6 +189,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::NothingToRecover
             | CeremonyRefusal::NotFrozen
             | CeremonyRefusal::Review(ReviewRefusal::Closed)
+            | CeremonyRefusal::KeyAlone(KeyAloneRefusal::DirectoryReachable)
             | CeremonyRefusal::RecoveryStale => StatusCode::CONFLICT,
             CeremonyRefusal::OtherCredential
             | CeremonyRefusal::OwnKey
@@ -197,6 +199,7 @@ impl From<CeremonyRefusal> for Problem {
             | CeremonyRefusal::MayNotFreeze
             | CeremonyRefusal::Review(ReviewRefusal::OwnGlass | ReviewRefusal::NotAnApprover)
             | CeremonyRefusal::OwnKeyMissing
+            | CeremonyRefusal::KeyAlone(_)
             | CeremonyRefusal::OtherPerson => StatusCode::FORBIDDEN,
             CeremonyRefusal::UnknownCredential => StatusCode::NOT_FOUND,
             CeremonyRefusal::ReasonTooLong

@@ -151,6 +151,10 @@ pub struct DecisionView {
     pub decision: Verdict,
     /// Why.
     pub reason: Option<String>,
+    /// Since when the gate could not reach the directory, if they signed in with a key alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub directory_unreachable_since: Option<Timestamp>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub decided_at: Timestamp,
@@ -282,6 +286,7 @@ fn decisions_of(approval: &Approval) -> Vec<DecisionView> {
         },
         decision: decision.verdict,
         reason: decision.reason.clone(),
+        directory_unreachable_since: decision.directory_unreachable_since,
         decided_at: decision.decided_at,
         withdrawn_at: withdrawal.map(|withdrawal| withdrawal.decided_at),
     });

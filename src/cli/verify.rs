@@ -112,6 +112,9 @@ struct ReportedDecider {
     name: String,
     decision: Verdict,
     decided_at: Timestamp,
+    /// Since when the gate could not reach the directory, if they signed in with a key alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory_unreachable_since: Option<Timestamp>,
     credential: String,
     aaguid: String,
     backup_eligible: bool,
@@ -166,6 +169,7 @@ impl ReportedDecider {
             name: shown(&decision.name),
             decision: decision.verdict,
             decided_at: decision.decided_at,
+            directory_unreachable_since: decision.directory_unreachable_since,
             credential: decision.credential.clone(),
             aaguid: HEXLOWER.encode(&decider.aaguid),
             backup_eligible: decider.backup_eligible,
@@ -319,6 +323,12 @@ fn describe_people(lines: &mut Lines, verified: &Verified, trust: &Trust) {
         lines.add("groups", &decision.groups.join(", "));
         if let Some(reason) = &decision.reason {
             lines.add("reason", &format!("{reason:?}"));
+        }
+        if let Some(since) = decision.directory_unreachable_since {
+            lines.add(
+                "sign-in",
+                &format!("an earlier one: the directory was not reached since {since}"),
+            );
         }
         lines.add("key", &decision.credential);
         lines.add("model", &model(decider));

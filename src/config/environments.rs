@@ -279,7 +279,8 @@ impl Environment<'_> {
     fn break_glass(&mut self, section: BreakGlassSection) -> BreakGlass {
         let rules = self.rules("break_glass.rules", section.rules);
         let mut problem = |key: &str, text: String| self.problem(key, text);
-        break_glass::break_glass(&mut problem, rules, &section.explain_within)
+        let times = (section.explain_within.as_str(), section.outage_grace.as_str());
+        break_glass::break_glass(&mut problem, rules, times)
     }
 
     fn rules(&mut self, key: &str, sections: Vec<RuleSection>) -> Vec<Rule> {

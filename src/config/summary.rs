@@ -259,6 +259,9 @@ fn environment(lines: &mut Lines, name: &str, policy: &Policy) {
     };
     lines.add("  a new request", newer);
     lines.list("  break glass", policy.break_glass.iter().map(BreakGlass::in_words));
+    let grace = policy.break_glass.as_ref().and_then(|glass| glass.outage_grace_seconds);
+    let grace = grace.map(|seconds| format!("with a last sign-in of {seconds} s at most"));
+    lines.list("  in an outage", grace);
     lines.list("  windows", policy.windows.open.iter().map(Window::in_words));
     lines.list("  closed", policy.windows.closed.iter().map(ClosedTime::in_words));
     lines.add("  wait at once", &format!("at most {}", policy.max_pending));

@@ -62,6 +62,14 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Why, in the person's words.
     pub reason: Option<String>,
+    /// Since when the gate could not reach the directory then, if the person signed in with their key alone: the
+    /// groups are those of an earlier sign-in.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "time::deserialize_some"
+    )]
+    pub directory_unreachable_since: Option<Timestamp>,
     /// When the gate recorded it.
     #[serde(deserialize_with = "time::deserialize")]
     pub decided_at: Timestamp,

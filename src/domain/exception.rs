@@ -45,6 +45,13 @@ pub struct BrokenGlass {
     pub reason: String,
     /// Everybody who broke it.
     pub breakers: Vec<Person>,
+    /// Since when the gate could not reach the directory then, if one of them signed in with a key alone.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "time::deserialize_some"
+    )]
+    pub directory_unreachable_since: Option<Timestamp>,
     /// Until when somebody else has to sign for it.
     #[serde(deserialize_with = "time::deserialize")]
     pub explain_before: Timestamp,
@@ -66,6 +73,9 @@ impl BrokenGlass {
             by_name: last.name.clone(),
             reason: last.reason.clone().unwrap_or_default(),
             breakers: breakers.iter().map(|decision| decision.person.clone()).collect(),
+            directory_unreachable_since: breakers
+                .iter()
+                .find_map(|decision| decision.directory_unreachable_since),
             explain_before: glass.explain_before(now),
         })
     }

@@ -26,6 +26,7 @@ pub mod intervention;
 pub mod job;
 pub mod json_schema;
 pub mod key_rules;
+pub mod key_sign_in;
 pub mod ledger;
 pub mod log_fault;
 pub mod log_key;

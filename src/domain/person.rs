@@ -1,5 +1,6 @@
 //! A person of the company's directory.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::policy::Policy;
@@ -35,6 +36,10 @@ pub struct Profile {
     /// Whether the groups are the gate's own word: it read them at the directory, which did not sign them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gate_groups: bool,
+    /// Since when the gate cannot reach the directory, if the person signed in with their key alone: then the rest is
+    /// what the directory said at their last sign-in. Such a person reads, and breaks the glass where its rules let them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_unreachable_since: Option<Timestamp>,
 }
 
 impl Profile {

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::freeze::FreezeScope;
 use crate::domain::person::Person;
-use crate::domain::policy::{Policy, Principal};
+use crate::domain::policy::{BreakGlass, Policy, Principal};
 
 /// Who has which role.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -41,6 +42,12 @@ impl Roles {
 }
 
 impl Authority {
+    /// For how long a last sign-in counts anywhere while the directory cannot be reached, if anywhere.
+    pub fn longest_outage_grace(&self) -> Option<SignedDuration> {
+        let glasses = self.policies.values().filter_map(|policy| policy.break_glass.as_ref());
+        glasses.filter_map(BreakGlass::outage_grace).max()
+    }
+
     /// Whether this person may freeze this and lift it again: operators everything, approvers what lies in
     /// environments in which they may sign.
     pub fn may_freeze(&self, person: &Person, groups: &[String], scope: &FreezeScope) -> bool {

@@ -82,6 +82,13 @@ pub struct Predicate {
     /// What was asked for, in full.
     #[serde(flatten)]
     pub on: DecidedOn,
+    /// Since when the gate cannot reach the directory, if the person signed in with their key alone.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "time::deserialize_some"
+    )]
+    pub directory_unreachable_since: Option<Timestamp>,
     /// Who decides.
     pub approver: Person,
     /// The credentials that may sign it, base64url.
@@ -128,6 +135,8 @@ pub struct Saying {
     pub reason: Option<String>,
     /// SHA-256 of the statement that is taken back, where one is.
     pub withdraws: Option<Digest>,
+    /// Since when the gate cannot reach the directory, if the person signed in with their key alone.
+    pub directory_unreachable_since: Option<Timestamp>,
 }
 
 /// Who is to sign a new statement.
@@ -158,6 +167,11 @@ pub trait Signable: Serialize + DeserializeOwned {
     fn nonce(&self) -> &str;
     /// Until when it may be signed.
     fn expires_at(&self) -> Timestamp;
+    /// Since when the gate cannot reach the directory, if it says that. Whoever signed in with a key alone signs
+    /// nothing that does not.
+    fn directory_unreachable_since(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// What a statement beside an approval says of who signs it, so that one check serves them all.
@@ -183,6 +197,10 @@ impl Signable for Predicate {
 
     fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+
+    fn directory_unreachable_since(&self) -> Option<Timestamp> {
+        self.directory_unreachable_since
     }
 }
 
@@ -227,6 +245,7 @@ impl FrozenStatement {
             decision: saying.decision,
             withdraws: saying.withdraws,
             reason: saying.reason,
+            directory_unreachable_since: saying.directory_unreachable_since,
             approver: decider.approver,
             credentials: decider.credentials,
             sign_in_digest: decider.sign_in_digest,
@@ -247,7 +266,7 @@ impl FrozenStatement {
 
     /// Whether it is a decision on exactly `asked`, alone or as one of a batch: types and subjects are those
     /// of such a statement, it names an earlier statement if it takes one back, and gives a reason if it breaks
-    /// the glass.
+    /// the glass, which alone is done while the directory cannot be reached.
     pub fn is_about(&self, asked: &FrozenSubject) -> bool {
         let predicate = self.predicate();
         let takes_back = predicate.decision == Verdict::Withdraw;
@@ -268,7 +287,10 @@ impl FrozenStatement {
             && self.statement.predicate_type == type_of(predicate)
             && predicate.audience == asked.audience
             && predicate.withdraws.is_some() == takes_back
-            && (predicate.decision != Verdict::BreakGlass || has_words(&predicate.reason))
+            && match predicate.decision {
+                Verdict::BreakGlass => has_words(&predicate.reason),
+                _ => predicate.directory_unreachable_since.is_none(),
+            }
     }
 
     /// Whether these are deployments for one gate, each approval once, and the statement's subjects are

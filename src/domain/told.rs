@@ -2,6 +2,8 @@
 //!
 //! Sentences hold words that people, issuers or Cloud Run wrote; whoever shows one treats it as others' text.
 
+mod emergency;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -13,6 +15,7 @@ use crate::domain::endorsement::OWN_KEY_SIGNED;
 use crate::domain::exception::{EXCEPTION_CLOSED, EXCEPTION_OPENED, EXCEPTION_OVERDUE};
 use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedFreeze};
 use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
+use crate::domain::key_sign_in::SIGNED_IN_WITH_KEY;
 use crate::domain::ledger::{ApprovalRecord, CREDENTIAL_REVOKED, Record};
 use crate::domain::loss::LossReport;
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
@@ -199,10 +202,7 @@ fn of_event(record: &Record) -> String {
             None => format!("The environment {} has no policy any more.", text("environment")),
         },
         "person.signed_in" => {
-            let groups = data["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let groups: Vec<&str> = groups.iter().filter_map(Value::as_str).collect();
-            let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
-            format!("{} signed in, as a member of {groups}.", text("name"))
+            format!("{} signed in, as a member of {}.", text("name"), groups(data))
         }
         "credential.registered" => format!("{who} registered the key {}.", text("credential")),
         OWN_KEY_SIGNED => format!(
@@ -259,25 +259,9 @@ fn of_event(record: &Record) -> String {
             text("service"),
             text("explanation").trim()
         ),
-        EXCEPTION_OPENED => format!(
-            "{} broke the glass for {}, because “{}”: somebody else has to sign for it before {}.",
-            text("by_name"),
-            text("approval"),
-            text("reason").trim(),
-            text("explain_before")
-        ),
-        EXCEPTION_OVERDUE => format!(
-            "Nobody else signed in time for the glass that was broken for {} (entry {}).",
-            text("approval"),
-            data["entry"]
-        ),
-        EXCEPTION_CLOSED => format!(
-            "{} signed for the glass that was broken for {} (entry {}): “{}”.",
-            text("by_name"),
-            text("approval"),
-            data["entry"],
-            text("explanation").trim()
-        ),
+        EXCEPTION_OPENED | EXCEPTION_OVERDUE | EXCEPTION_CLOSED | SIGNED_IN_WITH_KEY => {
+            emergency::told(&record.kind, data)
+        }
         UNDELIVERED => format!(
             "{} could not be told of entry {}: {}.",
             text("receiver"),
@@ -306,6 +290,13 @@ fn of_event(record: &Record) -> String {
             None => format!("{}.", in_words(other)),
         },
     }
+}
+
+/// The groups that a sign-in named.
+fn groups(data: &Value) -> String {
+    let groups = data["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let groups: Vec<&str> = groups.iter().filter_map(Value::as_str).collect();
+    if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") }
 }
 
 /// Since when a key is lost, if a revocation is the report of that.

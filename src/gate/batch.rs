@@ -75,7 +75,12 @@ pub async fn prepare(
     };
     let asked: Vec<_> = members.iter().map(|one| &one.approval.subject).collect();
     let reason = gesture.reason.filter(|reason| !reason.trim().is_empty());
-    let saying = Saying { decision: gesture.verdict, reason, withdraws: None };
+    let saying = Saying {
+        decision: gesture.verdict,
+        reason,
+        withdraws: None,
+        directory_unreachable_since: None,
+    };
     let nonce = randomness::token::<32>();
     let statement = FrozenStatement::prepare_batch(&asked, saying, decider, nonce, now)?;
     give_out(storage, session, about(batch), &statement).await?;

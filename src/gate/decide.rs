@@ -13,6 +13,7 @@ use crate::domain::policy::NewerRequest;
 use crate::domain::request::LONGEST_REASON;
 use crate::domain::statement::{DecidedOn, Decider, FrozenStatement, Predicate, Saying};
 use crate::gate::endorse::signing_keys;
+use crate::gate::key_alone::require_bridged;
 use crate::gate::keys::accepted_keys;
 use crate::gate::loss::void_signature;
 use crate::gate::signature::{Signed, check, give_out, note_refusal};
@@ -68,6 +69,7 @@ pub async fn prepare(
         }
         Verdict::BreakGlass => {
             stored.approval.may_break_glass(person, name, groups, *github_id, now)?;
+            require_bridged(session, &stored.approval.policy, now)?;
             if reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
                 return Err(CeremonyRefusal::NothingSaid.into());
             }
@@ -103,6 +105,9 @@ pub async fn prepare(
             decision: verdict,
             reason: reason.filter(|reason| !reason.trim().is_empty()),
             withdraws,
+            directory_unreachable_since: profile
+                .directory_unreachable_since
+                .filter(|_| verdict == Verdict::BreakGlass),
         },
         decider,
         randomness::token::<32>(),
@@ -196,12 +201,14 @@ pub(super) async fn record(
         github_id: approval.policy.github_id_claim().and(session.profile.github_id),
         verdict: predicate.decision,
         reason: predicate.reason.clone(),
+        directory_unreachable_since: predicate.directory_unreachable_since,
         decided_at: now,
         statement_digest: Digest::of(signed.statement.text()),
         credential: encode(&signed.credential.id),
         assertion_digest: signed.kept().assertion_digest()?,
         sign_in_key: thumbprint(&session.issuer_key),
     };
+    require_bridged(session, &approval.policy, now)?;
     let person = &session.profile.person;
     if predicate.withdraws.is_some() {
         approval.may_withdraw(person, &session.profile.name, now)?;

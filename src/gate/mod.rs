@@ -17,6 +17,7 @@ pub mod first_key;
 pub mod freezes;
 pub mod grants;
 pub mod intervene;
+pub mod key_alone;
 pub mod keys;
 pub mod loss;
 mod newest;
@@ -48,6 +49,7 @@ use crate::domain::ids::ApprovalId;
 use crate::domain::key_rules::KeyRefusal;
 use crate::domain::request::{FreezeError, RequestRefusal};
 use crate::gate::grants::GrantRefusal;
+use crate::gate::key_alone::KeyAloneRefusal;
 use crate::proof::assertion::AssertionRefusal;
 use crate::proof::public_key::PublicKeyRefusal;
 use crate::proof::recovery::RecoveryRefusal;
@@ -92,6 +94,12 @@ pub enum GateError {
     /// A value has no canonical form.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
+}
+
+impl From<KeyAloneRefusal> for GateError {
+    fn from(refusal: KeyAloneRefusal) -> Self {
+        CeremonyRefusal::from(refusal).into()
+    }
 }
 
 impl From<GrantRefusal> for GateError {
@@ -381,6 +389,9 @@ pub enum CeremonyRefusal {
     /// The person may not sign for this exception.
     #[error(transparent)]
     Review(ReviewRefusal),
+    /// Nobody is signed in with a key alone, or not for this.
+    #[error(transparent)]
+    KeyAlone(#[from] KeyAloneRefusal),
     /// The reason is too long.
     #[error("the reason is longer than 1000 characters")]
     ReasonTooLong,
@@ -421,6 +432,7 @@ impl CeremonyRefusal {
             Self::RecoveryStale => "recovery_stale",
             Self::NothingSaid => "reason_missing",
             Self::Review(refusal) => refusal.code(),
+            Self::KeyAlone(refusal) => refusal.code(),
             Self::ReasonTooLong | Self::ReasonMissing => "invalid_text",
         }
     }

@@ -33,7 +33,10 @@ fn about(ceremony: &str) -> String {
 
 /// The keys with which a person could sign that another one is theirs, by their ids: those that were neither
 /// given up nor suspended, whether they may sign anything else yet or not. The signed entries say it, and no row.
-async fn known_keys(storage: &Storage, person: &Person) -> Result<BTreeSet<String>, GateError> {
+pub(super) async fn known_keys(
+    storage: &Storage,
+    person: &Person,
+) -> Result<BTreeSet<String>, GateError> {
     let name = |record: &Record| record.data["credential"].as_str().map(str::to_owned);
     let suspended = storage.signed_records(SUSPENDED).await?;
     let suspended = suspended.iter().filter_map(|(_, record)| name(record));

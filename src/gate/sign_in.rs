@@ -26,6 +26,7 @@ pub fn profile_of(sign_in: &VerifiedSignIn) -> Profile {
         groups: sign_in.groups().to_vec(),
         github_id: sign_in.github_id(),
         gate_groups: sign_in.has_gate_groups(),
+        directory_unreachable_since: None,
     }
 }
 
@@ -36,10 +37,12 @@ fn text_of(sign_in: &VerifiedSignIn) -> String {
     SignIn { id_token, key, gate_groups }.text()
 }
 
-/// Opens a session and gives the secret for its cookie; only the secret's hash is stored.
+/// Opens a session and gives the secret for its cookie; only the secret's hash is stored. Where a last sign-in may
+/// count for so long while the directory cannot be reached, this one is kept for that.
 pub async fn open_session(
     storage: &Storage,
     sign_in: &VerifiedSignIn,
+    outage_grace: Option<SignedDuration>,
     now: Timestamp,
 ) -> Result<(String, Session), GateError> {
     let secret = randomness::token::<32>();
@@ -54,6 +57,10 @@ pub async fn open_session(
     };
     let mut writer = storage.begin().await?;
     writer.insert_session(&session).await?;
+    if let Some(grace) = outage_grace {
+        let until = now.saturating_add(grace).unwrap_or(Timestamp::MAX);
+        writer.keep_sign_in(&session, until).await?;
+    }
     let mut data = json!({
         "person": session.profile.person,
         "name": session.profile.name,

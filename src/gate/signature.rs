@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::domain::decision::SignedDecision;
 use crate::domain::statement::{Frozen, Signable};
 use crate::gate::decide::{RelyingParty, encode, record_of};
+use crate::gate::key_alone::require_said;
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::proof::assertion::{
     AssertionRefusal, Expectation, UnverifiedAssertion, VerifiedAssertion, verify,
@@ -52,6 +53,7 @@ pub async fn give_out<P: Signable>(
     about: String,
     statement: &Frozen<P>,
 ) -> Result<(), GateError> {
+    require_said(session, statement.predicate())?;
     let issued = IssuedStatement {
         nonce: statement.predicate().nonce().to_owned(),
         about,
@@ -89,6 +91,7 @@ pub async fn check<P: Signable>(
         return Err(CeremonyRefusal::StatementExpired.into());
     }
     let statement: Frozen<P> = Frozen::thaw(&issued.text)?;
+    require_said(session, statement.predicate())?;
     let named = statement.predicate().credentials();
     let credential = signing_credential(storage, session, named, unverified).await?;
     let record = record_of(&credential).map_err(CeremonyRefusal::UnreadableCredential)?;

@@ -8,6 +8,7 @@
 
 mod groups;
 mod id_token;
+mod outage;
 mod refusal;
 
 use std::time::SystemTime;
@@ -36,6 +37,7 @@ use crate::randomness;
 
 use groups::SignedGroups;
 pub use id_token::VerifiedSignIn;
+pub use outage::DirectoryOutage;
 pub use refusal::SignInRefusal;
 
 /// Clocks of well-run machines differ by less than a second; half a minute covers the others.
@@ -118,6 +120,8 @@ struct Discovered {
     last_attempt: Option<Timestamp>,
     last_failed: bool,
     last_missing_key: Option<Timestamp>,
+    /// When it failed first, since when it never succeeded.
+    unreachable_since: Option<Timestamp>,
 }
 
 /// A sign-in that was begun. All but the URL stays with the browser's session, until the answer.
@@ -239,19 +243,26 @@ impl LoginProvider {
             if key_missing {
                 discovered.last_missing_key = Some(now);
             }
-            discovered.last_attempt = Some(now);
-            match self.discover().await {
-                Ok(metadata) => {
-                    discovered.metadata = Some(metadata);
-                    discovered.last_failed = false;
-                }
-                Err(error) => {
-                    discovered.last_failed = true;
-                    tracing::warn!(issuer = self.settings.issuer, error, "discovery failed");
-                }
-            }
+            self.renew(&mut discovered, now).await;
         }
         discovered.metadata.clone().ok_or(SignInRefusal::ProviderUnavailable)
+    }
+
+    /// Asks the provider anew, and remembers what came of it.
+    async fn renew(&self, discovered: &mut Discovered, now: Timestamp) {
+        discovered.last_attempt = Some(now);
+        match self.discover().await {
+            Ok(metadata) => {
+                discovered.metadata = Some(metadata);
+                discovered.last_failed = false;
+                discovered.unreachable_since = None;
+            }
+            Err(error) => {
+                discovered.last_failed = true;
+                discovered.unreachable_since.get_or_insert(now);
+                tracing::warn!(issuer = self.settings.issuer, error, "discovery failed");
+            }
+        }
     }
 
     async fn discover(&self) -> Result<CoreProviderMetadata, String> {

@@ -1,10 +1,12 @@
 //! A sign-in as it is kept and hashed: the ID token, and the groups beside it where the directory did not sign them.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::canonical::{from_canonical_json, to_canonical_json};
 use crate::domain::digest::Digest;
 use crate::proof::evidence::SignIn;
+use crate::proof::token::{numeric_date, unverified_claims};
 
 /// What is kept where the gate read the groups itself. Nobody takes it for an ID token: it begins with a brace.
 #[derive(Serialize, Deserialize)]
@@ -37,6 +39,12 @@ impl SignIn {
     pub fn digest(&self) -> Digest {
         Digest::of(self.text())
     }
+}
+
+/// When the directory signed the ID token in a text that is kept of a sign-in, if it says that.
+pub fn issued_at(text: &str) -> Option<Timestamp> {
+    let claims = unverified_claims(&id_token_of(text)).ok()?;
+    numeric_date(&claims, "iat").ok().flatten()
 }
 
 /// The ID token in a text that is kept of a sign-in.

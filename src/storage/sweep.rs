@@ -15,16 +15,17 @@ const SPENT_TOKEN_MARGIN: SignedDuration = SignedDuration::from_mins(10);
 const RULE_MEMORY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Storage {
-    /// Deletes expired logins, ceremonies and sessions, statements and links that were never used, and
+    /// Deletes expired logins, ceremonies, sessions and last sign-ins, statements and links that were never used, and
     /// the memory of tokens that no gate accepts any more.
     pub async fn sweep(&self, now: Timestamp) -> Result<()> {
-        const SQL: [&str; 6] = [
+        const SQL: [&str; 7] = [
             "DELETE FROM logins WHERE expires_at <= $1",
             "DELETE FROM ceremonies WHERE expires_at <= $1",
             "DELETE FROM sessions WHERE expires_at <= $1",
             "DELETE FROM statements WHERE expires_at <= $1 AND used_at IS NULL",
             "DELETE FROM first_key_links WHERE expires_at <= $1 AND session IS NULL",
             "DELETE FROM recovery_links WHERE expires_at <= $1",
+            "DELETE FROM last_sign_ins WHERE kept_until <= $1",
         ];
         let mut connection = self.writer().await?;
         for sql in SQL {

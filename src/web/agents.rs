@@ -13,7 +13,9 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::gate::{CeremonyRefusal, GateError, agent_credentials};
 use crate::storage::{KeptAgentCredential, Session};
-use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_signer};
+use crate::web::decisions::{
+    SignatureBody, StatementAnswer, answer, refuse_key_alone, require_signer,
+};
 use crate::web::keys::RevocationForm;
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
@@ -123,6 +125,7 @@ pub async fn revocation(
     Form(RevocationForm { reason }): Form<RevocationForm>,
 ) -> Result<Redirect, PageError> {
     let visit = visit(&app, &headers, paths::AGENTS).await?;
+    refuse_key_alone(&visit.session)?;
     let session = &visit.session;
     let environments = app.environments_of(&session.profile);
     let is_theirs =

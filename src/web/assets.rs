@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 14] = [
+const ASSETS: [Asset; 15] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
@@ -57,6 +57,11 @@ const ASSETS: [Asset; 14] = [
         name: "intervene.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/intervene.js"),
+    },
+    Asset {
+        name: "key_sign_in.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/key_sign_in.js"),
     },
     Asset {
         name: "keys.js",

@@ -18,7 +18,9 @@ use crate::domain::ids::ApprovalId;
 use crate::domain::person::Profile;
 use crate::domain::sentence::status_sentence;
 use crate::domain::statement::{Frozen, Signable};
+use crate::gate::GateError;
 use crate::gate::decide::{decide, encode, prepare};
+use crate::gate::key_alone::KeyAloneRefusal;
 use crate::proof::assertion::UnverifiedAssertion;
 use crate::storage::{Credential, Session, StoredApproval};
 use crate::web::session::find_session;
@@ -89,9 +91,43 @@ pub async fn require_session(app: &App, headers: &HeaderMap) -> Result<Session, 
     })
 }
 
-/// The session of somebody who may sign something: not of an auditor, whatever else they are.
-pub async fn require_signer(app: &App, headers: &HeaderMap) -> Result<Session, Problem> {
+/// The session of somebody whom the directory signed in, and not their key alone: nobody else changes anything but
+/// by breaking the glass.
+pub async fn require_vouched(app: &App, headers: &HeaderMap) -> Result<Session, Problem> {
     let session = require_session(app, headers).await?;
+    refuse_key_alone(&session)?;
+    Ok(session)
+}
+
+/// Refuses a session of somebody who signed in with their key alone.
+pub fn refuse_key_alone(session: &Session) -> Result<(), Problem> {
+    match session.profile.directory_unreachable_since {
+        None => Ok(()),
+        Some(_) => Err(GateError::from(KeyAloneRefusal::BreaksGlassAlone).into()),
+    }
+}
+
+/// The session of somebody who may sign something: not of an auditor, whatever else they are, and of nobody who
+/// signed in with their key alone.
+pub async fn require_signer(app: &App, headers: &HeaderMap) -> Result<Session, Problem> {
+    let session = require_vouched(app, headers).await?;
+    refuse_auditor(app, &session)?;
+    Ok(session)
+}
+
+/// The session of somebody who may decide. Who signed in with their key alone may as long as the directory cannot be
+/// reached; that they say nothing but that they break the glass, is asked where the statement is made.
+async fn require_decider(app: &App, headers: &HeaderMap) -> Result<Session, Problem> {
+    let session = require_session(app, headers).await?;
+    refuse_auditor(app, &session)?;
+    let is_alone = session.profile.directory_unreachable_since.is_some();
+    if is_alone && app.login.outage(app.now()).await.is_none() {
+        return Err(GateError::from(KeyAloneRefusal::DirectoryReachable).into());
+    }
+    Ok(session)
+}
+
+fn refuse_auditor(app: &App, session: &Session) -> Result<(), Problem> {
     let Profile { person, groups, .. } = &session.profile;
     if app.authority.roles.is_auditor(person, groups) {
         return Err(Problem::new(
@@ -100,7 +136,7 @@ pub async fn require_signer(app: &App, headers: &HeaderMap) -> Result<Session, P
             "You are an auditor of this gate ([roles] in its configuration): auditors read everything and sign nothing. Somebody else has to sign.",
         ));
     }
-    Ok(session)
+    Ok(())
 }
 
 /// The approval, if this person may see it; absent and forbidden look alike.
@@ -121,7 +157,7 @@ pub async fn statement(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatementAnswer>, Problem> {
-    let session = require_signer(&app, &headers).await?;
+    let session = require_decider(&app, &headers).await?;
     let (_, StatementBody { decision, reason }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let (id, now) = (stored.approval.id(), app.now());
@@ -166,7 +202,7 @@ pub async fn decision(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<StatusAnswer>, Problem> {
-    let session = require_signer(&app, &headers).await?;
+    let session = require_decider(&app, &headers).await?;
     let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
     let stored = find_visible(&app, &session, &id).await?;
     let id = stored.approval.id();

@@ -42,7 +42,9 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Exceptio
         let refused = stored.map(|stored| {
             exception.refuse_review(&stored.approval, &profile.person, &profile.groups)
         });
-        let may_sign = !visit.viewer.is_auditor && refused.is_some_and(|refused| refused.is_ok());
+        let is_alone = profile.directory_unreachable_since.is_some();
+        let may_sign =
+            !visit.viewer.is_auditor && !is_alone && refused.is_some_and(|refused| refused.is_ok());
         shown.push((exception, may_sign));
     }
     Ok(ExceptionsPage::new(&shown, visit.surroundings(&app)))

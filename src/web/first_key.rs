@@ -11,7 +11,7 @@ use crate::api::body::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::gate::first_key;
-use crate::web::decisions::require_session;
+use crate::web::decisions::require_vouched;
 use crate::web::page::{PageError, outside, visit};
 use crate::web::paths;
 use crate::web::views::keys::FirstKeyPage;
@@ -45,7 +45,7 @@ pub async fn open(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<LinkAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_vouched(&app, &headers).await?;
     let (_, LinkBody { token }) = read_body(&headers, &body)?;
     first_key::open_link(&app.storage, &session, &token, app.now()).await?;
     Ok(Json(LinkAnswer { continue_to: paths::KEYS }))

@@ -17,7 +17,9 @@ use crate::gate::{CeremonyRefusal, GateError, enrol, loss, own_key, refusals, re
 use crate::proof::base64url;
 use crate::proof::user_handle::user_handle;
 use crate::storage::CredentialStatus;
-use crate::web::decisions::{SignatureBody, StatementAnswer, answer, require_session};
+use crate::web::decisions::{
+    SignatureBody, StatementAnswer, answer, refuse_key_alone, require_vouched,
+};
 use crate::web::page::{PageError, visit};
 use crate::web::paths;
 use crate::web::session::registration_cookie;
@@ -62,7 +64,7 @@ pub async fn begin(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<BeginAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_vouched(&app, &headers).await?;
     let (_, BeginBody { name }) = read_body(&headers, &body)?;
     let name = name.trim();
     if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control)
@@ -94,7 +96,7 @@ pub async fn receive(
     headers: HeaderMap,
     response: Bytes,
 ) -> Result<Response, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_vouched(&app, &headers).await?;
     let (ceremony, state) = enrol::find(&app.storage, &session, &id, app.now()).await?;
     let registered = app.passkeys.finish(&state, &response).map_err(|refusal| {
         let person = &session.profile.person;
@@ -126,7 +128,7 @@ pub async fn signature(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<ReceivedAnswer>, Problem> {
-    let session = require_session(&app, &headers).await?;
+    let session = require_vouched(&app, &headers).await?;
     let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
     let (storage, party, now) = (&app.storage, &app.relying_party, app.now());
     own_key::vouch(storage, party, &session, &id, (&nonce, &credential), now).await?;
@@ -151,6 +153,7 @@ pub async fn loss(
     Form(LossForm { since }): Form<LossForm>,
 ) -> Result<Response, PageError> {
     let visit = visit(&app, &headers, paths::KEYS).await?;
+    refuse_key_alone(&visit.session)?;
     let refused = |refusal: CeremonyRefusal| Problem::from(GateError::from(refusal));
     let id = base64url::decode(&credential)
         .ok_or_else(|| refused(CeremonyRefusal::UnknownCredential))?;
@@ -184,6 +187,7 @@ pub async fn revocation(
     Form(RevocationForm { reason }): Form<RevocationForm>,
 ) -> Result<Redirect, PageError> {
     let visit = visit(&app, &headers, paths::KEYS).await?;
+    refuse_key_alone(&visit.session)?;
     let session = &visit.session;
     let unknown = || Problem::from(GateError::from(CeremonyRefusal::UnknownCredential));
     let id = base64url::decode(&credential).ok_or_else(unknown)?;

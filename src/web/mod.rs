@@ -13,6 +13,7 @@ pub mod exceptions;
 pub mod first_key;
 pub mod inbox;
 pub mod interventions;
+pub mod key_sign_in;
 pub mod keys;
 pub mod keys_page;
 pub mod notices;

@@ -13,6 +13,7 @@ use crate::domain::hold::Freezes;
 use crate::domain::policy::TrustLevel;
 use crate::gate::GateError;
 use crate::gate::endorse::signing_keys;
+use crate::proof::sign_in::issued_at;
 use crate::storage::Session;
 use crate::web::paths;
 use crate::web::session::find_session;
@@ -65,6 +66,7 @@ pub async fn visit(app: &App, headers: &HeaderMap, here: &str) -> Result<Visit, 
         keys: keys.into_iter().map(|credential| credential.name).collect(),
         keys_refused: None,
         keys_until: None,
+        signed_in_at: issued_at(&session.id_token),
         session_ends_at: session.expires_at,
         reads_ledger: app.scope_of(&session.profile).is_some(),
         is_auditor: app.authority.roles.is_auditor(person, &session.profile.groups),

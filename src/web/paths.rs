@@ -48,6 +48,8 @@ pub const RECOVERED: &str = "/recovery?done=1";
 pub const RECOVERY_SIGNATURES: &str = "/recovery/signatures";
 /// Starts a sign-in; takes the local path to come back to as `return_to`.
 pub const SIGN_IN: &str = "/sign-in";
+/// Signs in with a key alone, while the directory cannot be reached; takes `return_to` as well.
+pub const KEY_SIGN_IN: &str = "/sign-in/key";
 /// Ends a session; POST only.
 pub const SIGN_OUT: &str = "/sign-out";
 
@@ -107,6 +109,11 @@ pub fn endorsement(credential: &str) -> String {
 /// A sign-in that leads back to `return_to`, a path of this gate.
 pub fn sign_in(return_to: &str) -> String {
     format!("{SIGN_IN}?return_to={}", percent_encode(return_to))
+}
+
+/// A sign-in with a key alone that leads back to `return_to`, a path of this gate.
+pub fn key_sign_in(return_to: &str) -> String {
+    format!("{KEY_SIGN_IN}?return_to={}", percent_encode(return_to))
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986 and `/`.

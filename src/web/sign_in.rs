@@ -10,6 +10,7 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::domain::person::Person;
+use crate::gate::key_alone::is_with_key;
 use crate::gate::{CeremonyRefusal, GateError, enrol, loss, refusals, sign_in};
 use crate::integrations::login_oidc::{SignInRefusal, VerifiedSignIn};
 use crate::randomness;
@@ -51,6 +52,10 @@ pub async fn begin(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let now = app.now();
+    let return_to = local_path(query.return_to.as_deref());
+    if query.ceremony.is_none() && can_do_without(&app).await {
+        return Ok(Redirect::to(&paths::key_sign_in(&return_to)).into_response());
+    }
     let nonce = match &query.ceremony {
         Some(id) => Some(enrolment_nonce(&app, &headers, id).await?),
         None => None,
@@ -64,7 +69,7 @@ pub async fn begin(
         nonce: begun.nonce,
         pkce_verifier: begun.pkce_verifier,
         browser: Digest::of(&browser),
-        return_to: local_path(query.return_to.as_deref()),
+        return_to,
         ceremony: query.ceremony,
         expires_at: now.saturating_add(SIGN_IN_LIFETIME).unwrap_or(now),
     };
@@ -72,6 +77,11 @@ pub async fn begin(
     let mut response = Redirect::to(&begun.authorization_url).into_response();
     response.headers_mut().append(header::SET_COOKIE, sign_in_cookie(&browser));
     Ok(response)
+}
+
+/// Whether the directory cannot be reached now, and the rules let somebody sign in with a key alone then.
+async fn can_do_without(app: &App) -> bool {
+    app.authority.longest_outage_grace().is_some() && app.login.outage(app.now()).await.is_some()
 }
 
 fn redirect_uri(app: &App) -> String {
@@ -94,7 +104,7 @@ async fn enrolment_nonce(app: &App, headers: &HeaderMap, id: &str) -> Result<Str
 }
 
 /// A path of our own to return to, and the inbox for anything else: no open redirect.
-fn local_path(asked: Option<&str>) -> String {
+pub(super) fn local_path(asked: Option<&str>) -> String {
     let is_local = |path: &&str| {
         path.starts_with('/')
             && !path.starts_with("//")
@@ -119,18 +129,22 @@ pub async fn callback(
     let stale = || of_nobody(&app, stale());
     let (code, state) = query.code.zip(query.state).ok_or_else(stale)?;
     let login = app.storage.take_login(&state, app.now()).await.map_err(Problem::from)?;
-    let login = login.ok_or_else(stale)?;
+    let login = login.filter(|login| !is_with_key(login)).ok_or_else(stale)?;
     // The state alone could have been planted: it must be the browser that began the sign-in.
     let is_same_browser =
         cookie(&headers, SIGN_IN_COOKIE).is_some_and(|secret| Digest::of(secret) == login.browser);
     if !is_same_browser {
         return Err(stale().into());
     }
-    let verified = app
+    let finished = app
         .login
         .finish(&code, &login.pkce_verifier, &login.nonce, &redirect_uri(&app), app.now())
-        .await
-        .map_err(|refusal| of_nobody(&app, refused(&refusal)))?;
+        .await;
+    let is_out = matches!(finished, Err(SignInRefusal::ProviderUnavailable));
+    if is_out && login.ceremony.is_none() && can_do_without(&app).await {
+        return Ok(Redirect::to(&paths::key_sign_in(&login.return_to)).into_response());
+    }
+    let verified = finished.map_err(|refusal| of_nobody(&app, refused(&refusal)))?;
     let destination = match &login.ceremony {
         // Rows alone cannot make the directory vouch for a key that this browser did not make.
         Some(_) if cookie(&headers, REGISTRATION_COOKIE) != Some(&login.nonce) => {
@@ -139,8 +153,9 @@ pub async fn callback(
         Some(ceremony) => finish_ceremony(&app, ceremony, &verified).await?,
         None => login.return_to,
     };
-    let (secret, session) =
-        sign_in::open_session(&app.storage, &verified, app.now()).await.map_err(Problem::from)?;
+    let grace = app.authority.longest_outage_grace();
+    let opened = sign_in::open_session(&app.storage, &verified, grace, app.now()).await;
+    let (secret, session) = opened.map_err(Problem::from)?;
     // A new session for every sign-in: one that was planted or stolen before is of no use after.
     if let Some(earlier) = cookie(&headers, SESSION_COOKIE) {
         app.storage.delete_session(&Digest::of(earlier)).await.map_err(Problem::from)?;

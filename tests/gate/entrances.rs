@@ -21,13 +21,13 @@ on_both_engines!(
 const TABLE: &str = include_str!("../../src/server.rs");
 
 /// A route of a page, and whether something can be posted to it.
-struct Route {
-    path: String,
-    posts: bool,
-    reads: bool,
+pub struct Route {
+    pub path: String,
+    pub posts: bool,
+    pub reads: bool,
 }
 
-fn pages() -> Vec<Route> {
+pub fn pages() -> Vec<Route> {
     let table = TABLE.split("let pages = Router::new()").nth(1).unwrap();
     let table = table.split(".layer(").next().unwrap();
     let routes: Vec<Route> = table
@@ -49,13 +49,13 @@ fn pages() -> Vec<Route> {
 }
 
 /// What stands in the places of a path.
-struct Places {
-    id: String,
-    key: String,
+pub struct Places {
+    pub id: String,
+    pub key: String,
 }
 
 impl Places {
-    fn fill(&self, path: &str) -> String {
+    pub fn fill(&self, path: &str) -> String {
         let path = match path {
             "/keys/ceremonies/{id}" => path.replace("{id}", "unknown"),
             _ => path.replace("{id}", &self.id),
@@ -66,7 +66,7 @@ impl Places {
 }
 
 /// A request of this person's browser: with their session, and nothing else that a page would send.
-fn with_session(
+pub fn with_session(
     gate: &Gate,
     method: Method,
     path: &str,
@@ -79,7 +79,7 @@ fn with_session(
     }
 }
 
-fn as_page(gate: &Gate, request: RequestBuilder) -> RequestBuilder {
+pub fn as_page(gate: &Gate, request: RequestBuilder) -> RequestBuilder {
     request.header("origin", &gate.servers.gate).header("sec-fetch-site", "same-origin")
 }
 

@@ -47,6 +47,7 @@ mod newer_requests;
 mod next_action;
 mod notices;
 mod ordering;
+mod outage;
 mod pages;
 mod pipelines;
 mod plans;

@@ -30,6 +30,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "integrations::workload_oidc::VerifiedRequester",
             "integrations::workload_oidc::Refused",
             "integrations::login_oidc::VerifiedSignIn",
+            "integrations::login_oidc::DirectoryOutage",
             "integrations::passkeys::Registered",
         ],
     ),

@@ -1,6 +1,8 @@
 //! Breaking the glass: who may let something begin that the rules would hold or that too few people can sign, and
 //! how soon somebody else has to look at it.
 
+use std::num::NonZeroU32;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,10 @@ pub struct BreakGlass {
     pub rules: Vec<Rule>,
     /// How soon somebody else has to sign for it afterwards, in seconds.
     pub explain_within_seconds: u64,
+    /// How old the last sign-in of somebody may be who breaks it with their key alone, because the directory cannot
+    /// be reached. Absent: nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outage_grace_seconds: Option<NonZeroU32>,
 }
 
 impl BreakGlass {
@@ -33,6 +39,16 @@ impl BreakGlass {
     pub fn explain_before(&self, at: Timestamp) -> Timestamp {
         let seconds = i64::try_from(self.explain_within_seconds).unwrap_or(i64::MAX);
         at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// How old a last sign-in may be while the directory cannot be reached, if any counts then.
+    pub fn outage_grace(&self) -> Option<SignedDuration> {
+        self.outage_grace_seconds.map(|seconds| SignedDuration::from_secs(seconds.get().into()))
+    }
+
+    /// Whether somebody may break it at `at` whose last sign-in was then, because the directory cannot be reached.
+    pub fn bridges(&self, signed_in: Timestamp, at: Timestamp) -> bool {
+        self.outage_grace().is_some_and(|grace| at.duration_since(signed_in) <= grace)
     }
 
     /// Who must sign, in words.

@@ -14,6 +14,7 @@ use super::ledger::Chain;
 use super::sign_in::{LEEWAY, VerifiedSignIn};
 use crate::domain::decision::{Decision, Verdict, assertion_digest, standing};
 use crate::domain::digest::Digest;
+use crate::domain::policy::BreakGlass;
 use crate::domain::statement::{FrozenStatement, STATEMENT_LIFETIME, Signable};
 use crate::proof::assertion::{
     AssertionRefusal, Expectation, UnverifiedAssertion, verify_from_record,
@@ -80,6 +81,7 @@ fn says(statement: &FrozenStatement, recorded: &Decision) -> bool {
     predicate.approver == recorded.person
         && predicate.decision == recorded.verdict
         && predicate.reason == recorded.reason
+        && predicate.directory_unreachable_since == recorded.directory_unreachable_since
         && predicate.credentials.contains(&recorded.credential)
 }
 
@@ -105,7 +107,8 @@ pub(super) fn check_times(form: &Form<'_>, chain: &Chain<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// Each rests on the sign-in whose digest it signed, of the same person, a short time before.
+/// Each rests on the sign-in whose digest it signed, of the same person, a short time before; or, where the glass is
+/// broken while the directory cannot be reached, not longer before than the policy lets it be.
 pub(super) fn check_sign_ins(
     form: &Form<'_>,
     chain: &Chain<'_>,
@@ -114,13 +117,18 @@ pub(super) fn check_sign_ins(
 ) -> Result<(), Failure> {
     let decided = form.decisions.iter().zip(&chain.last.decisions);
     let (claim, must_be_signed) = (&trust.login.groups_claim, form.policy.groups_must_be_signed);
+    let grace = form.policy.break_glass.as_ref().and_then(BreakGlass::outage_grace);
     for ((signed, recorded), sign_in) in decided.zip(sign_ins) {
         let predicate = signed.statement.predicate();
         let holds = predicate.sign_in_digest == signed.sign_in.digest()
             && Some(&predicate.approver) == sign_in.person().as_ref()
             && sign_in.groups(claim, must_be_signed).as_ref() == Some(&recorded.groups)
             && sign_in.github_id(form.policy.github_id_claim()) == recorded.github_id
-            && is_recent(sign_in, recorded.decided_at);
+            && match predicate.directory_unreachable_since {
+                None => is_recent(sign_in, recorded.decided_at),
+                Some(_) => grace
+                    .is_some_and(|grace| is_at_most_so_old(sign_in, recorded.decided_at, grace)),
+            };
         if !holds {
             return Err(Code::SignInMismatch.because(format!(
                 "the sign-in is not the one that {} signed with the decision, or too old",
@@ -133,9 +141,13 @@ pub(super) fn check_sign_ins(
 
 /// Whether a sign-in was a short time ago.
 pub(super) fn is_recent(sign_in: &VerifiedSignIn, at: Timestamp) -> bool {
+    is_at_most_so_old(sign_in, at, OLDEST_SIGN_IN)
+}
+
+fn is_at_most_so_old(sign_in: &VerifiedSignIn, at: Timestamp, oldest: SignedDuration) -> bool {
     sign_in.issued_at().is_some_and(|issued_at| {
         let age = at.duration_since(issued_at);
-        age >= -LEEWAY && age <= OLDEST_SIGN_IN.saturating_add(LEEWAY)
+        age >= -LEEWAY && age <= oldest.saturating_add(LEEWAY)
     })
 }
 

@@ -12,6 +12,7 @@ mod form;
 mod interventions;
 mod judge;
 mod keys;
+mod last_sign_in;
 mod ledger;
 mod loss;
 mod outcome;
@@ -34,6 +35,7 @@ pub use act::{ActEvidence, ActSigner, verify_act};
 pub use failure::{Code, Failure};
 use form::Form;
 use judge::{Judge, Strict};
+pub use last_sign_in::{LastSignIn, verify_last_sign_in};
 use ledger::Chain;
 pub(crate) use ledger::successor_sentence;
 pub use loss::verify_loss;
@@ -320,8 +322,9 @@ fn held(form: &Form<'_>, chain: &Chain<'_>, checkpoint: &Checkpoint, trust: &Tru
         if let Some(rules) = &form.policy.keys {
             held.push(keys::held(rules));
         }
-        held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most fifteen minutes {}; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind(), groups(form)));
+        held.push(format!("{}: over exactly this {}, within five minutes of its statement, under a sign-in of at most {} {}; the WebAuthn assertion verifies.", count(decided, "decision"), form.subject.subject().kind(), oldest_sign_in(form), groups(form)));
     }
+    held.extend(in_outages(form));
     if !form.interventions.is_empty() {
         held.push(format!("{}: over exactly this deployment, within five minutes of its statement, by somebody whom a rule names; what the rollout did because of it stands in no entry before.", count(form.interventions.len(), "intervention")));
     }
@@ -380,6 +383,28 @@ fn asked(form: &Form<'_>) -> String {
         ),
         Subject::RuleChange(_) => "Nobody asked for this change: the gate says that its configuration file held it. The rules that people signed under are those that the rulebook before it asks for; that it was in force then, the log says.".to_owned(),
     }
+}
+
+/// How old the sign-ins are that decisions rest on.
+fn oldest_sign_in(form: &Form<'_>) -> &'static str {
+    match in_outages(form) {
+        None => "fifteen minutes",
+        Some(_) => "fifteen minutes, or in an outage of the directory as the policy says,",
+    }
+}
+
+/// What was decided while the directory could not be reached.
+fn in_outages(form: &Form<'_>) -> Option<String> {
+    let since = |signed: &form::UnverifiedDecision<'_>| {
+        signed.statement.predicate().directory_unreachable_since
+    };
+    let times: Vec<Timestamp> = form.decisions.iter().filter_map(since).collect();
+    let (first, grace) =
+        times.iter().min().zip(form.policy.break_glass.as_ref()?.outage_grace_seconds)?;
+    Some(format!(
+        "{} with a key alone: since {first}, by the gate's own word, it could not reach the directory. The groups are those of a last sign-in of at most {grace} seconds before, as the policy allows for breaking the glass.",
+        count(times.len(), "decision"),
+    ))
 }
 
 /// Whose word the groups are.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::domain::agent_credential::AGENT_REVOCATION;
 use crate::domain::digest::Digest;
 use crate::domain::endorsement::ENDORSED;
+use crate::domain::key_sign_in::SIGNED_IN_WITH_KEY;
 use crate::domain::ledger::{CREDENTIAL_REVOKED, Record};
 use crate::domain::person::{Person, Profile};
 use crate::storage::audit::endorsements::Endorsements;
@@ -61,7 +62,7 @@ impl People {
                 let is_revoked = |id: &str| keys.get(id).is_some_and(|key| key.revoked);
                 self.endorsements.learn(index, record, is_revoked);
             }
-            "person.signed_in" => self.sign_in(record),
+            "person.signed_in" | SIGNED_IN_WITH_KEY => self.sign_in(record),
             _ => {}
         }
     }

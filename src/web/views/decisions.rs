@@ -41,6 +41,8 @@ pub struct DecisionView {
     pub withdrawal: Option<Withdrawal>,
     /// Whether it counts no more, since its key was given up.
     pub is_void: bool,
+    /// Since when the directory could not be reached then, if the person signed in with a key alone.
+    pub outage: Option<Moment>,
     /// Why, in the person's words.
     pub reason: Option<Inert>,
     /// When the gate recorded it.
@@ -117,6 +119,19 @@ pub struct GlassView {
     pub within: String,
     /// Whether nobody else has to break it too.
     pub completes: bool,
+    /// What they sign of an outage of the directory, if they signed in with their key alone.
+    pub outage: Option<OutageView>,
+}
+
+/// That the directory cannot be reached, as somebody signs it who signed in with a key alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutageView {
+    /// Since when, exactly as it is signed.
+    pub signed: String,
+    /// Since when.
+    pub since: Moment,
+    /// When the person signed in there last.
+    pub signed_in: Moment,
 }
 
 /// Every rule with its progress.
@@ -151,6 +166,9 @@ pub fn decisions(approval: &Approval, around: Surroundings<'_>) -> Vec<DecisionV
                 reason: withdrawal.reason.as_deref().map(Inert::new),
             }),
             is_void: false,
+            outage: decision
+                .directory_unreachable_since
+                .map(|since| Moment::new(since, around.now)),
             reason: decision.reason.as_deref().map(Inert::new),
             at: Moment::new(decision.decided_at, around.now),
             credential: decision.credential.clone(),
@@ -162,6 +180,7 @@ pub fn decisions(approval: &Approval, around: Surroundings<'_>) -> Vec<DecisionV
 /// What the person who looks can do.
 pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
     if let Some(viewer) = around.viewer
+        && viewer.profile.directory_unreachable_since.is_none()
         && let Some(turn) = withdrawal_turn(approval, viewer, around)
     {
         return turn;
@@ -176,6 +195,10 @@ pub fn turn(approval: &Approval, around: Surroundings<'_>) -> Turn {
         return Turn::MayNot {
             why: Inert::new("You are one of the auditors, who read everything and sign nothing."),
         };
+    }
+    if viewer.profile.directory_unreachable_since.is_some() {
+        let why = "You signed in with your key alone, since the directory cannot be reached. By the rules above it takes a sign-in at the directory to decide.";
+        return Turn::MayNot { why: Inert::new(why) };
     }
     match refusal(approval, viewer, around) {
         Some(TransitionRefusal::AlreadyDecided(_)) => {
@@ -276,6 +299,18 @@ pub fn glass(approval: &Approval, around: Surroundings<'_>) -> Option<GlassView>
     let Profile { person, name, github_id, .. } = profile;
     let groups = profile.groups_under(&approval.policy);
     approval.may_break_glass(person, name, groups, *github_id, around.now).ok()?;
+    let outage = match profile.directory_unreachable_since {
+        None => None,
+        Some(since) => {
+            let signed_in = viewer.signed_in_at;
+            let signed_in = signed_in.filter(|at| glass.bridges(*at, around.now))?;
+            Some(OutageView {
+                signed: since.to_string(),
+                since: Moment::new(since, around.now),
+                signed_in: Moment::new(signed_in, around.now),
+            })
+        }
+    };
     let hold = hold_now(approval, around.freezes, around.now);
     if viewer.keys_refused.is_some() || approval.status() == Status::Approved && hold.is_none() {
         return None;
@@ -290,6 +325,7 @@ pub fn glass(approval: &Approval, around: Surroundings<'_>) -> Option<GlassView>
         overrides: hold.map(|hold| Inert::new(&hold.sentence())),
         within: span(glass.explain_within_seconds),
         completes: glass.is_met(&breakers),
+        outage,
     })
 }
 

@@ -66,6 +66,8 @@ struct EnvironmentView {
     rules: Vec<Inert>,
     /// Who may break the glass, and how soon somebody else has to sign for it.
     glass: Option<(Inert, String)>,
+    /// How old a last sign-in may be for that while the directory cannot be reached, if any counts.
+    outage_grace: Option<String>,
     asks: Vec<Inert>,
     times: String,
     newer: &'static str,
@@ -180,6 +182,11 @@ fn view(
             .break_glass
             .as_ref()
             .map(|glass| (Inert::new(&glass.in_words()), span(glass.explain_within_seconds))),
+        outage_grace: policy
+            .break_glass
+            .as_ref()
+            .and_then(|glass| glass.outage_grace_seconds)
+            .map(|seconds| span(seconds.get().into())),
         asks: asks(policy),
         times: times(policy),
         newer: match policy.newer_request {

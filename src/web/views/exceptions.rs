@@ -24,6 +24,8 @@ struct ExceptionView {
     environment: Inert,
     by: Inert,
     reason: Inert,
+    /// Since when the directory could not be reached, if somebody signed in with a key alone for it.
+    outage: Option<Moment>,
     at: Moment,
     before: Moment,
     tone: &'static str,
@@ -68,6 +70,7 @@ fn view(exception: &Exception, may_sign: bool, around: Surroundings<'_>) -> Exce
         environment: Inert::new(&glass.environment),
         by: Inert::new(&glass.by_name),
         reason: Inert::new(glass.reason.trim()),
+        outage: glass.directory_unreachable_since.map(|since| Moment::new(since, around.now)),
         at: Moment::new(exception.at, around.now),
         before: Moment::new(glass.explain_before, around.now),
         tone,

@@ -16,6 +16,7 @@ pub mod inbox;
 mod inert;
 pub mod interventions;
 mod job;
+pub mod key_sign_in;
 pub mod keys;
 mod label;
 mod moment;
@@ -50,6 +51,8 @@ pub struct Viewer {
     pub keys_refused: Option<String>,
     /// Until when they may sign there although another key has to be registered.
     pub keys_until: Option<Timestamp>,
+    /// When the directory signed their sign-in, if it said that.
+    pub signed_in_at: Option<Timestamp>,
     /// When the session ends.
     pub session_ends_at: Timestamp,
     /// Whether they may read the ledger.
@@ -94,6 +97,8 @@ pub struct Frame {
     pub viewer: Option<Inert>,
     /// Whether there is a ledger to read for them.
     pub reads_ledger: bool,
+    /// Since when the directory cannot be reached, if they signed in with their key alone.
+    pub key_alone: Option<Moment>,
     /// What is frozen, one sentence each.
     pub frozen: Vec<Inert>,
     /// Broken glass that nobody else has signed for, one sentence each.
@@ -114,6 +119,10 @@ impl Frame {
             is_unpinned: around.trust == TrustLevel::Unpinned,
             viewer: around.viewer.map(|viewer| Inert::new(&viewer.profile.name)),
             reads_ledger: around.viewer.is_some_and(|viewer| viewer.reads_ledger),
+            key_alone: around.viewer.and_then(|viewer| {
+                let since = viewer.profile.directory_unreachable_since?;
+                Some(Moment::new(since, around.now))
+            }),
             frozen: frozen(around),
             exceptions: exceptions::open(around),
             sign_in: paths::sign_in(here),

@@ -35,6 +35,7 @@ fn policy() -> Policy {
         break_glass: Some(BreakGlass {
             rules: vec![rule(&["group:on-call"], 1), rule(&["person:u-bob"], 1)],
             explain_within_seconds: 3_600,
+            outage_grace_seconds: None,
         }),
         windows: serde_json::from_value::<Windows>(closed).unwrap(),
         ..sample_approval::policy()
@@ -74,6 +75,7 @@ fn decision(person: usize, verdict: Verdict, at: jiff::Timestamp) -> Decision {
         github_id: None,
         verdict,
         reason: Some("because".into()),
+        directory_unreachable_since: None,
         decided_at: at,
         statement_digest: Digest::of(format!("{person}{at}")),
         credential: "c".into(),

@@ -1,5 +1,7 @@
 //! Windows and calendars that nobody can have meant.
 
+use jiff::SignedDuration;
+
 use super::{Folder, assert_refused};
 
 const EXPIRES: &str = "expires_in = \"8h\"";
@@ -92,6 +94,23 @@ fn the_glass_is_broken_by_somebody_and_explained_in_time() {
     }
     let unsaid = Folder::with(EXPIRES, &with("rules = [{ from = [\"group:a\"], count = 1 }]"));
     assert!(unsaid.refused().join(" ").contains("explain_within"));
+    for time in ["25h", "2d", "soon", "", "-1h"] {
+        let good = format!("{good}, outage_grace = \"{time}\"");
+        let key = "environment.production.break_glass.outage_grace";
+        assert_refused(EXPIRES, &with(&good), key, "no time of at most 24 hours");
+    }
+    for (time, seconds) in [("24h", 86_400), ("90m", 5_400)] {
+        let good = format!("{good}, outage_grace = \"{time}\"");
+        let config = Folder::with(EXPIRES, &with(&good)).accepted();
+        let glass = config.environments["production"].break_glass.as_ref().unwrap();
+        assert_eq!(glass.outage_grace(), Some(SignedDuration::from_secs(seconds)));
+    }
+    // None is what is so without a word, and then the frozen rules say nothing of it.
+    for silent in [good.to_owned(), format!("{good}, outage_grace = \"0s\"")] {
+        let config = Folder::with(EXPIRES, &with(&silent)).accepted();
+        let (text, _) = config.environments["production"].canonical().unwrap();
+        assert!(text.contains("break_glass") && !text.contains("outage"), "{text}");
+    }
     let config = Folder::with(EXPIRES, &with(good)).accepted();
     let glass = config.environments["production"].break_glass.as_ref().unwrap();
     assert_eq!((glass.in_words(), glass.explain_within_seconds), ("1 of on-call".into(), 86_400));

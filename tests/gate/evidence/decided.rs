@@ -28,7 +28,8 @@ pub fn decided(approval: Approval, decision: Decision, at: Timestamp) -> Transit
     if decision.verdict == Verdict::BreakGlass {
         let whoever = format!("person:{}", decision.person.subject).parse().unwrap();
         let rules = vec![Rule { from: vec![whoever], count: 1, environment: None }];
-        approval.policy.break_glass = Some(BreakGlass { rules, explain_within_seconds: 60 });
+        approval.policy.break_glass =
+            Some(BreakGlass { rules, explain_within_seconds: 60, outage_grace_seconds: None });
     }
     let mut transition = approval.decide(decision, at).unwrap();
     transition.approval.subject = asked;

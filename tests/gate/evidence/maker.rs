@@ -257,7 +257,12 @@ impl Maker {
             let theirs = Person { issuer: DIRECTORY.into(), subject: signer.subject.into() };
             let stands = approval.standing_of(&theirs).map(|yes| yes.statement_digest);
             let withdraws = stands.filter(|_| signer.verdict == Verdict::Withdraw);
-            let saying = Saying { decision: signer.verdict, reason: reason_of(signer), withdraws };
+            let saying = Saying {
+                decision: signer.verdict,
+                reason: reason_of(signer),
+                withdraws,
+                directory_unreachable_since: None,
+            };
             let (decision, evidence) = self.decide(&frozen, signer, saying, &mut people[place], at);
             decisions.push(evidence);
             approval = story.tell(&self, decided(approval, decision, at), Value::Null, at);
@@ -364,6 +369,7 @@ impl Maker {
                 .and_then(|name| github_id(claims.get(name)?)),
             verdict: statement.predicate().decision,
             reason: statement.predicate().reason.clone(),
+            directory_unreachable_since: statement.predicate().directory_unreachable_since,
             decided_at: at,
             statement_digest: Digest::of(statement.text()),
             credential: person.id(),

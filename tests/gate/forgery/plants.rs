@@ -346,6 +346,7 @@ impl Scene {
                 github_id: None,
                 verdict: Verdict::Approve,
                 reason: None,
+                directory_unreachable_since: None,
                 decided_at: signed.decided_at,
                 statement_digest: Digest::of(&signed.statement),
                 credential: base64url::encode(&signed.credential_id),

@@ -25,6 +25,7 @@ fn exception(entry: u64, words: &str, hours_left: i64) -> Exception {
             by_name: words.into(),
             reason: words.into(),
             breakers: vec![person("u-carol")],
+            directory_unreachable_since: None,
             explain_before: now() + SignedDuration::from_hours(hours_left),
         },
         review: None,
@@ -73,7 +74,11 @@ pub fn closed() -> Approval {
         "time_zone": "Europe/Berlin", "reason": "The data centre moves",
     }]});
     let policy = Policy {
-        break_glass: Some(BreakGlass { rules, explain_within_seconds: 86_400 }),
+        break_glass: Some(BreakGlass {
+            rules,
+            explain_within_seconds: 86_400,
+            outage_grace_seconds: None,
+        }),
         windows: serde_json::from_value(closed).unwrap(),
         ..policy()
     };

@@ -71,11 +71,17 @@ fn differences_and_explanations_tell_of_the_glass() {
     let one = "{ from = [\"group:on-call\"], count = 1 }";
     let old = glass(one, "24h");
     let later = glass(one, "48h");
+    let bridged = old.replace("\"24h\" }", "\"24h\", outage_grace = \"4h\" }");
     let others = glass("{ from = [\"person:u-dan\"], count = 1 }", "24h");
     for (before, after, says) in [
         (RULES, &*old, "wider     the glass may be broken now, by 1 of on-call"),
         (&old, RULES, "narrower  the glass may no longer be broken"),
         (&old, &others, "different the glass may be broken by 1 of u-dan; before, by 1 of on-call"),
+        (
+            &old,
+            &bridged,
+            "wider     seconds for which a last sign-in counts for breaking the glass while the directory cannot be reached: 14400",
+        ),
         (
             &old,
             &later,

@@ -36,6 +36,7 @@ impl Simulation {
             groups: vec!["security".to_owned()],
             github_id: None,
             gate_groups: false,
+            directory_unreachable_since: None,
         };
         let approval = self.approval.clone();
         let transition = approval.intervene(act, &by, None, self.now).unwrap();

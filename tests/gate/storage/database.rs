@@ -148,6 +148,7 @@ pub fn session(subject: &str) -> Session {
         groups: vec!["release-managers".into()],
         github_id: None,
         gate_groups: false,
+        directory_unreachable_since: None,
     };
     Session {
         id: Digest::of(subject),
@@ -234,7 +235,12 @@ pub fn decision(
         sign_in_digest: Digest::of(&session.id_token),
     };
     let nonce = format!("nonce of {subject}");
-    let saying = Saying { decision: verdict, reason: None, withdraws: None };
+    let saying = Saying {
+        decision: verdict,
+        reason: None,
+        withdraws: None,
+        directory_unreachable_since: None,
+    };
     let statement =
         FrozenStatement::prepare(&approval.subject, saying, decider, nonce, at).unwrap();
     let signed = SignedDecision {
@@ -255,6 +261,7 @@ pub fn decision(
         github_id: None,
         verdict,
         reason: None,
+        directory_unreachable_since: None,
         decided_at: at,
         statement_digest: Digest::of(statement.text()),
         credential: encode(&credential.id),

@@ -32,5 +32,14 @@ impl Changes {
                 );
             }
         }
+        let grace = |glass: Option<&BreakGlass>| {
+            let seconds = glass.and_then(|glass| glass.outage_grace_seconds);
+            seconds.map_or(0, |seconds| u64::from(seconds.get()))
+        };
+        self.of_amount(
+            (grace(old), grace(new)),
+            Effect::Wider,
+            "seconds for which a last sign-in counts for breaking the glass while the directory cannot be reached",
+        );
     }
 }

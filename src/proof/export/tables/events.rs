@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Table;
 use crate::domain::approval::State;
 use crate::domain::digest::Digest;
+use crate::domain::key_sign_in::SIGNED_IN_WITH_KEY;
 use crate::domain::ledger::Record;
 
 /// Every entry in plain words.
@@ -81,7 +82,7 @@ pub(super) fn rows(
         ];
         rows.push((&KEYS, row));
     }
-    if record.kind == "person.signed_in" {
+    if record.kind == "person.signed_in" || record.kind == SIGNED_IN_WITH_KEY {
         let row = vec![
             json!(index),
             json!(record.at),
