@@ -305,7 +305,12 @@ fn sign(
         sign_in_digest: Digest::of(&id_token),
     };
     let (issued, nonce) = (at - SignedDuration::from_secs(20), randomness::token::<32>());
-    let saying = Saying { decision: Verdict::Approve, reason: None, withdraws: None };
+    let saying = Saying {
+        decision: Verdict::Approve,
+        reason: None,
+        withdraws: None,
+        directory_unreachable_since: None,
+    };
     let statement = FrozenStatement::prepare(frozen, saying, decider, nonce, issued).unwrap();
     let challenge = base64url::encode(statement.challenge().as_bytes());
     let options = json!({"challenge": challenge, "rpId": RP_ID});
@@ -318,6 +323,7 @@ fn sign(
         github_id: None,
         verdict: Verdict::Approve,
         reason: None,
+        directory_unreachable_since: None,
         decided_at: at,
         statement_digest: Digest::of(statement.text()),
         credential,
