@@ -66,6 +66,7 @@ pub async fn call(
     let answer = match request.name.as_ref() {
         "list_environments" => called.list_environments().await.map(Into::into),
         "request_deployment" => called.request("deployment", &round).await,
+        "request_job_execution" => called.request("job_execution", &round).await,
         "request_signoff" => called.request("action", &round).await,
         "get_approval" => called.get_approval().await.map(Into::into),
         "wait_for_approval" => called.wait_for_approval(context).await.map(Into::into),

@@ -24,7 +24,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitArguments {
-    /// The id that `request_deployment` or `request_signoff` gave.
+    /// The id that the tool gave with which you asked.
     #[schema(example = "apr_0kz8y2m4n6p8r0t2v4x6z8a0c2")]
     pub id: String,
     /// Seconds to wait, at most 240; 50 if you do not say.

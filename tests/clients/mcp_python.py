@@ -21,6 +21,7 @@ SERVICE = "projects/demo/locations/europe-west1/services/web"
 TOOLS = [
     "list_environments",
     "request_deployment",
+    "request_job_execution",
     "request_signoff",
     "get_approval",
     "wait_for_approval",

@@ -240,7 +240,8 @@ async fn auditors_read_everything_and_sign_nothing(engine: Engine) {
     let approval = gate.asked(json!({})).await;
     let routes = include_str!("../../src/server.rs").split('"');
     let paths: Vec<String> = routes
-        .filter(|route| route.ends_with("/statements"))
+        // What a sign-in signs is nobody's act yet, and the session that it gives is an auditor's.
+        .filter(|route| route.ends_with("/statements") && !route.starts_with("/sign-in/"))
         .map(|route| {
             let route = route.replace("{id}", &approval).replace("{entry}", "0");
             route.replace("{credential}", "AAAA")

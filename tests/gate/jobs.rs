@@ -10,12 +10,14 @@ use countersign::sandbox::DEMO_JOB;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::gate::{Engine, Gate, on_both_engines};
+use crate::agents::Agent;
+use crate::support::gate::{Engine, Gate, SERVICE, on_both_engines};
 use crate::support::job::Job;
 
 on_both_engines!(
     a_signed_job_runs_once,
     what_a_job_has_already_can_run_again,
+    an_agent_asks_for_a_job,
     a_rollout_can_come_after_a_job,
     a_newer_request_takes_the_place_of_an_older_one,
 );
@@ -167,6 +169,34 @@ async fn what_a_job_has_already_can_run_again(engine: Engine) {
         assert_eq!(gate.ended(&id).await["status"], "succeeded");
         assert_eq!(executions(&gate).await.len(), round);
     }
+    gate.finish().await;
+}
+
+async fn an_agent_asks_for_a_job(engine: Engine) {
+    let gate = gate(engine).await;
+    let mut alice = gate.approver("alice").await;
+    let agent = Agent::new(&gate).await;
+    let listed = agent.tool("list_environments", json!({})).await;
+    let production = &listed["structuredContent"]["environments"][0];
+    assert_eq!(production["jobs"], json!([DEMO_JOB, NO_JOB]), "{production:#}");
+    let image = subject(&gate)["image"].clone();
+    let mut arguments =
+        json!({"environment": "production", "job": DEMO_JOB, "image": image, "reason": "Migrates"});
+    let asked = agent.tool("request_job_execution", arguments.clone()).await;
+    let approval = &asked["structuredContent"]["approval"];
+    assert_eq!(
+        (&approval["subject"]["job"], &approval["subject"]["image"]),
+        (&json!(DEMO_JOB), &image),
+        "{asked:#}"
+    );
+    let id = approval["id"].as_str().unwrap();
+    alice.approve(id).await.unwrap();
+    assert_eq!(gate.ended(id).await["status"], "succeeded");
+    assert_eq!(executions(&gate).await.len(), 1);
+    // A service is no job.
+    arguments["job"] = json!(SERVICE);
+    let refused = Agent::new(&gate).await.tool("request_job_execution", arguments).await;
+    assert_eq!(refused["isError"], true, "{refused:#}");
     gate.finish().await;
 }
 

@@ -100,8 +100,8 @@ async fn what_cannot_come_before_is_refused(engine: Engine) {
     };
     for (before, says) in [
         ("web", ""),
-        ("apr_aaaaaaaaaaaaaaaaaaaaaaaaaa", "you asked for no deployment of this name"),
-        (others.as_str(), "you asked for no deployment of this name"),
+        ("apr_aaaaaaaaaaaaaaaaaaaaaaaaaa", "you asked for no deployment and no job of this name"),
+        (others.as_str(), "you asked for no deployment and no job of this name"),
         (mine.as_str(), "it has ended as cancelled"),
     ] {
         let answer = gate.ask(json!({"subject": {"after": before}})).await;

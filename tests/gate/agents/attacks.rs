@@ -55,9 +55,10 @@ const TOOLS: [&str; 39] = [
 ];
 
 /// The tools that exist: they take no decision either.
-const REAL_TOOLS: [&str; 7] = [
+const REAL_TOOLS: [&str; 8] = [
     "list_environments",
     "request_deployment",
+    "request_job_execution",
     "request_signoff",
     "get_approval",
     "wait_for_approval",
