@@ -100,8 +100,9 @@ pub async fn loss(
     let id = base64url::decode(&report.credential).ok_or_else(Problem::not_found)?;
     let key = app.storage.credential(&id).await.map_err(Problem::from)?;
     let name = key.ok_or_else(Problem::not_found)?.name;
-    let confirm = paths::vouching_sign_in(&ceremony);
-    Ok(LossPage::new(&name, report.since, confirm, visit.surroundings(&app)))
+    let others = loss::signed::keys_for(&app.storage, &app.trust, &report).await;
+    let others = others.map_err(Problem::from)?.into_iter().map(|key| key.name).collect();
+    Ok(LossPage::new((&name, &report), others, &ceremony, visit.surroundings(&app)))
 }
 
 /// Shows everybody's keys to whoever may sign in some environment.
@@ -194,7 +195,10 @@ impl<'a> Book<'a> {
         let is_theirs = credential.person == *self.viewer;
         let has_endorsed = endorsements.iter().any(|kept| kept.endorser == *self.viewer);
         let facts = facts_now(&credential, &app.trust);
-        let lost = revocation.as_ref().and_then(|found| lost_since(found, &app.trust));
+        let lost = match &revocation {
+            Some(found) => lost_since(&app.storage, &app.trust, found).await?,
+            None => None,
+        };
         let status = match (credential.status, revocation) {
             (_, Some(found)) => match lost {
                 Some(since) => KeyStatus::Lost { since, reported: found.at },

@@ -2,6 +2,7 @@
 
 use countersign::domain::digest::Digest;
 use countersign::domain::key_rules::Vouching;
+use countersign::domain::loss::{LOSS_SCHEMA, LossReport};
 use countersign::domain::person::Person;
 use countersign::domain::recovery::{FrozenRecovery, Kept, NamedHead, Recovery, Signer};
 use countersign::proof::base64url;
@@ -13,7 +14,7 @@ use countersign::web::views::keys::{
 use countersign::web::views::recovery::Lost;
 use jiff::Timestamp;
 
-use crate::sample_approval::{minutes_ago, now};
+use crate::sample_approval::{minutes_ago, now, person};
 
 /// A key in every state.
 pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
@@ -74,7 +75,15 @@ pub fn notes() -> Vec<KeyNote> {
 
 /// What is reported of a lost key.
 pub fn loss_page(around: Surroundings<'_>) -> LossPage {
-    LossPage::new("Blue YubiKey", minutes_ago(50), "/sign-in?ceremony=x".into(), around)
+    let report = LossReport {
+        schema: LOSS_SCHEMA.into(),
+        credential: "Xo3kq2M0T4aVb6yQpLz8dw".into(),
+        person: person("alice.moreau"),
+        since: minutes_ago(50),
+        audience: "https://gate.acme.example".into(),
+        nonce: "nonce".into(),
+    };
+    LossPage::new(("Blue YubiKey", &report), vec!["Laptop".into()], "x", around)
 }
 
 pub fn revoked_by(name: &str, reason: &str) -> RevokedBy {
