@@ -11,6 +11,7 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::domain::ids::short_code;
+use crate::domain::key_rules::Vouching;
 use crate::domain::person::{Person, Profile};
 use crate::gate::decide::encode;
 use crate::gate::keys::{AcceptedKeys, accepted_keys, facts_now};
@@ -221,7 +222,11 @@ impl<'a> Book<'a> {
         let metadata = app.trust.metadata.as_ref();
         let model = metadata.and_then(|known| known.name(facts.aaguid)).map(str::to_owned);
         Ok(KeyListing {
-            vouching: facts.vouching,
+            vouching: match facts.vouching {
+                // No browser was asked for an attestation then.
+                Vouching::Nobody(_) if !asks_who_made_keys(app) => None,
+                known => Some(known),
+            },
             public_key: encode(&credential.public_key),
             aaguid: aaguid_text(&credential.aaguid),
             code: enrolment.map(|entry| short_code(&Digest::of(&entry.record))).unwrap_or_default(),
@@ -243,6 +248,12 @@ impl<'a> Book<'a> {
             status,
         })
     }
+}
+
+/// Whether some environment asks who vouches for the authenticators of keys.
+fn asks_who_made_keys(app: &App) -> bool {
+    let mut rules = app.authority.policies.values().filter_map(|policy| policy.keys.as_ref());
+    rules.any(|keys| keys.attestation.is_some())
 }
 
 /// The endorser's name, as the directory said when they endorsed.

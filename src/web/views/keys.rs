@@ -21,8 +21,8 @@ pub struct KeyListing {
     pub model: Option<String>,
     /// The authenticator's AAGUID in its usual form, if it told one.
     pub aaguid: Option<String>,
-    /// Who vouches for the authenticator.
-    pub vouching: Vouching,
+    /// Who vouches for the authenticator; none if nobody does and no environment asks for it.
+    pub vouching: Option<Vouching>,
     /// Whether the private key can never leave the authenticator (WebAuthn's BE flag is not set).
     pub is_device_bound: bool,
     /// When it was registered.
@@ -330,7 +330,7 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
         id: key.id.clone(),
         name: Inert::new(&key.name),
         model: Inert::new(&model),
-        maker: Inert::new(&vouched_for(&key.vouching)),
+        maker: Inert::new(&vouched_for(key.vouching.as_ref())),
         kind: if key.is_device_bound {
             "Device-bound: it exists on this one authenticator only"
         } else {
@@ -367,11 +367,12 @@ fn waits(missing: usize) -> String {
     )
 }
 
-fn vouched_for(vouching: &Vouching) -> String {
+fn vouched_for(vouching: Option<&Vouching>) -> String {
     match vouching {
-        Vouching::Maker(name) => format!("Attested by {name}, whose root is pinned"),
-        Vouching::Stranger(name) => format!("Attested by {name:?}, whose root is not pinned"),
-        Vouching::Nobody(why) => format!("Not attested: {why}"),
+        Some(Vouching::Maker(name)) => format!("Attested by {name}, whose root is pinned"),
+        Some(Vouching::Stranger(name)) => format!("Attested by {name:?}, whose root is not pinned"),
+        Some(Vouching::Nobody(why)) => format!("Not attested: {why}"),
+        None => "Nobody here asks who made it".to_owned(),
     }
 }
 

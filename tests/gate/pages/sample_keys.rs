@@ -22,7 +22,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
         id: base64url::encode(name.as_bytes()),
         name: name.into(),
         model: None,
-        vouching: Vouching::Nobody("the browser passed no attestation on".to_owned()),
+        vouching: Some(Vouching::Nobody("the browser passed no attestation on".to_owned())),
         aaguid: Some("ee882879-721c-4913-9775-3dfcce97072a".into()),
         is_device_bound,
         created_at,
@@ -36,7 +36,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
     vec![
         KeyListing {
             model: Some("YubiKey 5 NFC".into()),
-            vouching: Vouching::Maker("Yubico U2F Root CA".into()),
+            vouching: Some(Vouching::Maker("Yubico U2F Root CA".into())),
             last_used_at: Some(minutes_ago(2)),
             ..key("Blue YubiKey", KeyStatus::Active, true)
         },
@@ -48,7 +48,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
         },
         key("Old key", KeyStatus::Suspended, true),
         KeyListing {
-            vouching: Vouching::Stranger("Eve Root".into()),
+            vouching: Some(Vouching::Stranger("Eve Root".into())),
             ..key(
                 "Key of a model",
                 KeyStatus::ModelSuspended("REVOKED since 2026-01-05".into()),
