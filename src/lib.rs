@@ -125,7 +125,7 @@
 //! says so and no row; [`api::bearer`] makes it a token for one request.
 //! [`gate::revoke`]: the owner or any approver ends it, by an entry that [`gate::authorise`] looks for before
 //! a rollout begins. [`gate::loss`]: or its owner reports it as lost since a time, and the directory vouches for
-//! the report as for a key; then what it signed before goes on counting.
+//! the report as for a key, or another key of theirs signs it; then what it signed before goes on counting.
 //!
 //! # A change of the rules
 //!

@@ -70,6 +70,8 @@ pub fn routes(app: App) -> Router {
         .route("/keys/{credential}/revocations", post(keys::revocation))
         .route("/keys/{credential}/losses", post(keys::loss))
         .route("/keys/losses/{ceremony}", get(web::keys_page::loss))
+        .route("/keys/losses/{ceremony}/statements", post(keys::loss_statement))
+        .route("/keys/losses/{ceremony}/signatures", post(keys::loss_signature))
         .route("/keys/{credential}/endorsement", get(endorsements::page))
         .route("/keys/{credential}/statements", post(endorsements::statement))
         .route("/keys/{credential}/endorsements", post(endorsements::endorsement))

@@ -17,7 +17,7 @@ use crate::domain::freeze::{FREEZE_BEGUN, FREEZE_LIFTED, FreezeChange, RecordedF
 use crate::domain::intervention::{FrozenIntervention, INTERVENED, Intervention};
 use crate::domain::key_sign_in::SIGNED_IN_WITH_KEY;
 use crate::domain::ledger::{ApprovalRecord, CREDENTIAL_REVOKED, Record};
-use crate::domain::loss::LossReport;
+use crate::domain::loss::RecordedLoss;
 use crate::domain::notice::{EXPIRING, UNDELIVERED};
 use crate::domain::recovery::{FrozenRecovery, LOG_RECOVERED, RecordedRecovery, Recovery};
 use crate::domain::rollout::{Answer, Progress};
@@ -301,7 +301,8 @@ fn groups(data: &Value) -> String {
 
 /// Since when a key is lost, if a revocation is the report of that.
 fn lost_since(data: &Value) -> Option<Timestamp> {
-    Some(LossReport::read(data["loss"]["report"].as_str()?)?.since)
+    let loss: RecordedLoss = serde_json::from_value(data["loss"].clone()).ok()?;
+    Some(loss.unverified_report()?.since)
 }
 
 /// A run of GitHub Actions and where it waits.

@@ -147,12 +147,28 @@ pub async fn gather_act(
         issuer_key,
         decided_at: at,
     };
+    let sign_in_key = recorded.sign_in_key.clone();
+    gather_signed(storage, trust, (index, at), (signed, sign_in_key), tree).await
+}
+
+/// Everything that proves a statement that the entry at this index and time holds, with the sign-in that it rests on:
+/// how its key became its person's. `sign_in_key` is the thumbprint of the directory's key that the entry names.
+///
+/// # Errors
+/// [`GateError::NotFound`] if a row that it needs is not there.
+pub async fn gather_signed(
+    storage: &Storage,
+    trust: &Trust,
+    (index, at): (u64, Timestamp),
+    (signed, sign_in_key): (SignedDecision, String),
+    tree: &Frontier,
+) -> Result<ActEvidence, GateError> {
     let needed = trust.endorsements;
     let signatures = std::slice::from_ref(&signed);
     Ok(ActEvidence {
         index,
         at,
-        sign_in_key: recorded.sign_in_key.clone(),
+        sign_in_key,
         credentials: credentials_of(storage, trust, (needed, None), (signatures, &[]), &[], tree)
             .await?,
         signed: decision_evidence(signed),

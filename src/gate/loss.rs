@@ -1,5 +1,8 @@
 //! A person reports that a key of theirs is lost, and since when. The directory vouches for the report in a
-//! sign-in that is made for it, as for a new key: so it takes no key, and no session alone reports one.
+//! sign-in that is made for it, as for a new key: so it takes no key. Or another key of theirs signs it
+//! ([`signed`]). No session alone reports one.
+
+pub mod signed;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +13,8 @@ use serde_json::json;
 use crate::domain::approval::Approval;
 use crate::domain::decision::{Decision, standing};
 use crate::domain::endorsement::{ENDORSED, OWN_KEY_SIGNED};
-use crate::domain::loss::{LOSS_SCHEMA, LossReport, RecordedLoss};
+use crate::domain::loss::{LOSS_SCHEMA, LossReport, RecordedLoss, VouchedLoss};
+use crate::domain::person::Profile;
 use crate::gate::decide::{RelyingParty, encode};
 use crate::gate::enrol::{CEREMONY_LIFETIME, nonce_of};
 use crate::gate::sign_in::profile_of;
@@ -22,6 +26,7 @@ use crate::proof::verify::verify_loss;
 use crate::randomness;
 use crate::storage::{
     Ceremony, Credential, CredentialStatus, RecordedRevocation, Revocation, Session, Storage,
+    Writer,
 };
 
 /// Why the ledger says that it was revoked.
@@ -133,7 +138,7 @@ pub async fn finish(
     }
     let report = ceremony.registration.ok_or(CeremonyRefusal::UnknownEnrolment)?;
     let read = LossReport::read(&report).ok_or(CeremonyRefusal::UnknownEnrolment)?;
-    let loss = RecordedLoss {
+    let loss = VouchedLoss {
         report,
         id_token: sign_in.id_token().to_owned(),
         issuer_key: sign_in.key().to_owned(),
@@ -142,22 +147,33 @@ pub async fn finish(
     // with these anchors takes it for a revocation then.
     let login = TrustedLogin { keys: Vec::new(), ..trust.login.clone() };
     let unpinned = Trust { login, ..trust.clone() };
-    let since = verify_loss(&loss, (&read.credential, &profile.person), now, &unpinned);
-    let since = since.map_err(|_| CeremonyRefusal::UnknownEnrolment)?;
-    let id = base64url::decode(&read.credential).ok_or(CeremonyRefusal::UnknownEnrolment)?;
-    let mut revocation = Revocation {
-        credential: read.credential,
-        person: profile.person.clone(),
-        by: profile.person,
-        by_name: profile.name,
+    verify_loss(&loss, (&read.credential, &profile.person), now, &unpinned)
+        .map_err(|_| CeremonyRefusal::UnknownEnrolment)?;
+    record(storage, &mut writer, (&read, RecordedLoss::Vouched(loss)), &profile, now).await?;
+    Ok(writer.commit().await?)
+}
+
+/// Writes a loss that was reported as it must be into a change that is not committed, with the keys that it brought in.
+async fn record(
+    storage: &Storage,
+    writer: &mut Writer,
+    (report, loss): (&LossReport, RecordedLoss),
+    owner: &Profile,
+    now: Timestamp,
+) -> Result<(), GateError> {
+    let id = base64url::decode(&report.credential).ok_or(CeremonyRefusal::UnknownEnrolment)?;
+    let revocation = Revocation {
+        credential: report.credential.clone(),
+        person: owner.person.clone(),
+        by: owner.person.clone(),
+        by_name: owner.name.clone(),
         reason: LOST.to_owned(),
         loss: Some(loss),
     };
     if !writer.revoke_credential(&id, &revocation, now).await? {
         return Err(CeremonyRefusal::RevokedCredential.into());
     }
-    let lost = std::mem::take(&mut revocation.credential);
-    for key in brought_in(storage, &lost, since).await? {
+    for key in brought_in(storage, &report.credential, report.since).await? {
         let also = Revocation {
             credential: encode(&key.id),
             person: key.person,
@@ -167,8 +183,8 @@ pub async fn finish(
         };
         writer.revoke_credential(&key.id, &also, now).await?;
     }
-    writer.commit().await?;
-    tracing::warn!(credential = lost, person = revocation.person.subject, %since, "a key was reported as lost");
+    let (lost, since) = (&report.credential, report.since);
+    tracing::warn!(credential = lost, person = owner.person.subject, %since, "a key was reported as lost");
     Ok(())
 }
 
@@ -204,16 +220,32 @@ async fn brought_in(
     Ok(keys)
 }
 
-/// Whether what a key signed at `signed_at` counts for nothing because of this entry. A loss that the directory
-/// did not vouch for is a revocation, after which nothing counts that it ever signed.
-pub fn voids(found: &RecordedRevocation, signed_at: Timestamp, trust: &Trust) -> bool {
-    lost_since(found, trust).is_none_or(|since| signed_at >= since)
+/// Whether what a key signed at `signed_at` counts for nothing because of this entry. A loss that neither the directory
+/// vouched for nor another key signed is a revocation, after which nothing counts that it ever signed.
+pub async fn voids(
+    storage: &Storage,
+    trust: &Trust,
+    found: &RecordedRevocation,
+    signed_at: Timestamp,
+) -> Result<bool, GateError> {
+    let since = lost_since(storage, trust, found).await?;
+    Ok(since.is_none_or(|since| signed_at >= since))
 }
 
 /// Since when a key is lost, if its owner reported that.
-pub fn lost_since(found: &RecordedRevocation, trust: &Trust) -> Option<Timestamp> {
+pub async fn lost_since(
+    storage: &Storage,
+    trust: &Trust,
+    found: &RecordedRevocation,
+) -> Result<Option<Timestamp>, GateError> {
     let Revocation { credential, person, loss, .. } = &found.revocation;
-    verify_loss(loss.as_ref()?, (credential, person), found.at, trust).ok()
+    match loss {
+        None => Ok(None),
+        Some(RecordedLoss::Vouched(loss)) => {
+            Ok(verify_loss(loss, (credential, person), found.at, trust).ok())
+        }
+        Some(RecordedLoss::Signed(loss)) => signed::verify(storage, trust, found, loss).await,
+    }
 }
 
 /// The first signature that stands in an approval and counts for nothing any more, with the entry that says so.
@@ -227,11 +259,14 @@ pub async fn void_signature<'a>(
         return Ok(None);
     }
     let revocations = storage.revocations().await?;
-    Ok(standing.into_iter().find_map(|decision| {
-        let found = revocations.iter().find(|found| {
-            found.revocation.credential == decision.credential
-                && voids(found, decision.decided_at, trust)
-        });
-        found.map(|found| (decision, found.clone()))
-    }))
+    for decision in standing {
+        let is_its =
+            |found: &&RecordedRevocation| found.revocation.credential == decision.credential;
+        if let Some(found) = revocations.iter().find(is_its)
+            && voids(storage, trust, found, decision.decided_at).await?
+        {
+            return Ok(Some((decision, found.clone())));
+        }
+    }
+    Ok(None)
 }

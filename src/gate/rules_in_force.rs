@@ -150,7 +150,9 @@ async fn given_up_before(
         let mut told = revocations.iter();
         let entry = told.find(|found| found.revocation.credential == *credential);
         let is_given_up = match entry {
-            Some(found) => found.index < index && voids(found, decision.decided_at, trust),
+            Some(found) => {
+                found.index < index && voids(storage, trust, found, decision.decided_at).await?
+            }
             None => revoked.get(credential).is_some_and(|at| *at < index),
         };
         if is_given_up {

@@ -22,7 +22,7 @@ struct Asset {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 15] = [
+const ASSETS: [Asset; 16] = [
     Asset {
         name: "countersign.css",
         media_type: "text/css; charset=utf-8",
@@ -67,6 +67,11 @@ const ASSETS: [Asset; 15] = [
         name: "keys.js",
         media_type: JAVASCRIPT,
         content: include_str!("../../templates/keys.js"),
+    },
+    Asset {
+        name: "loss.js",
+        media_type: JAVASCRIPT,
+        content: include_str!("../../templates/loss.js"),
     },
     Asset {
         name: "endorse.js",

@@ -169,6 +169,39 @@ pub async fn loss(
     Ok((cookie, next).into_response())
 }
 
+/// What the page's script asks for: the report says everything.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossStatementBody {}
+
+/// `POST /keys/losses/{ceremony}/statements`: a statement with which another key of the person reports the loss.
+pub async fn loss_statement(
+    State(app): State<App>,
+    Path(ceremony): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<StatementAnswer>, Problem> {
+    let session = require_vouched(&app, &headers).await?;
+    let (_, LossStatementBody {}) = read_body(&headers, &body)?;
+    let (storage, trust, now) = (&app.storage, &app.trust, app.now());
+    let prepared = loss::signed::prepare(storage, trust, &session, &ceremony, now).await?;
+    Ok(answer(&app, &prepared.0, &prepared.1))
+}
+
+/// `POST /keys/losses/{ceremony}/signatures`: another key of the person signed the report.
+pub async fn loss_signature(
+    State(app): State<App>,
+    Path(ceremony): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<ReceivedAnswer>, Problem> {
+    let session = require_vouched(&app, &headers).await?;
+    let (_, SignatureBody { nonce, credential }) = read_body(&headers, &body)?;
+    let (storage, party, now) = (&app.storage, &app.relying_party, app.now());
+    loss::signed::sign(storage, party, &session, &ceremony, (&nonce, &credential), now).await?;
+    Ok(Json(ReceivedAnswer { own_key: None, continue_to: Some(paths::KEY_LOST.to_owned()) }))
+}
+
 /// Why a key is revoked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

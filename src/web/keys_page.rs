@@ -11,6 +11,7 @@ use crate::api::problem::Problem;
 use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::domain::ids::short_code;
+use crate::domain::key_rules::Vouching;
 use crate::domain::person::{Person, Profile};
 use crate::gate::decide::encode;
 use crate::gate::keys::{AcceptedKeys, accepted_keys, facts_now};
@@ -100,8 +101,9 @@ pub async fn loss(
     let id = base64url::decode(&report.credential).ok_or_else(Problem::not_found)?;
     let key = app.storage.credential(&id).await.map_err(Problem::from)?;
     let name = key.ok_or_else(Problem::not_found)?.name;
-    let confirm = paths::vouching_sign_in(&ceremony);
-    Ok(LossPage::new(&name, report.since, confirm, visit.surroundings(&app)))
+    let others = loss::signed::keys_for(&app.storage, &app.trust, &report).await;
+    let others = others.map_err(Problem::from)?.into_iter().map(|key| key.name).collect();
+    Ok(LossPage::new((&name, &report), others, &ceremony, visit.surroundings(&app)))
 }
 
 /// Shows everybody's keys to whoever may sign in some environment.
@@ -194,7 +196,10 @@ impl<'a> Book<'a> {
         let is_theirs = credential.person == *self.viewer;
         let has_endorsed = endorsements.iter().any(|kept| kept.endorser == *self.viewer);
         let facts = facts_now(&credential, &app.trust);
-        let lost = revocation.as_ref().and_then(|found| lost_since(found, &app.trust));
+        let lost = match &revocation {
+            Some(found) => lost_since(&app.storage, &app.trust, found).await?,
+            None => None,
+        };
         let status = match (credential.status, revocation) {
             (_, Some(found)) => match lost {
                 Some(since) => KeyStatus::Lost { since, reported: found.at },
@@ -217,7 +222,11 @@ impl<'a> Book<'a> {
         let metadata = app.trust.metadata.as_ref();
         let model = metadata.and_then(|known| known.name(facts.aaguid)).map(str::to_owned);
         Ok(KeyListing {
-            vouching: facts.vouching,
+            vouching: match facts.vouching {
+                // No browser was asked for an attestation then.
+                Vouching::Nobody(_) if !asks_who_made_keys(app) => None,
+                known => Some(known),
+            },
             public_key: encode(&credential.public_key),
             aaguid: aaguid_text(&credential.aaguid),
             code: enrolment.map(|entry| short_code(&Digest::of(&entry.record))).unwrap_or_default(),
@@ -239,6 +248,12 @@ impl<'a> Book<'a> {
             status,
         })
     }
+}
+
+/// Whether some environment asks who vouches for the authenticators of keys.
+fn asks_who_made_keys(app: &App) -> bool {
+    let mut rules = app.authority.policies.values().filter_map(|policy| policy.keys.as_ref());
+    rules.any(|keys| keys.attestation.is_some())
 }
 
 /// The endorser's name, as the directory said when they endorsed.

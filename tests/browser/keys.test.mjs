@@ -1,4 +1,4 @@
-// One person and their keys: a backup key, for which the first one signs, and the report that it is lost.
+// A person and their keys: a backup key, for which the first one signs, and the report that one of them is lost.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -49,21 +49,20 @@ async function backup(person) {
   };
 }
 
-test("a backup key is signed for by the first, and its loss stops nobody for a week", async () => {
-  const alice = await openPerson(browser);
-  const { page, devtools } = alice;
+/** Somebody with a security key, and at the keys page. */
+async function withSecurityKey(name) {
+  const person = await openPerson(browser);
   // Security keys, since a browser looks for a key that it has built in before any other.
-  await devtools.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId: alice.authenticatorId });
-  alice.authenticatorId = await securityKey(devtools);
-  await signIn(demo, alice, "alice", "/keys");
-  await page.getByText(/you have no key yet/i).waitFor();
-  await picture(page, "keys-none");
-  await registerKey(demo, alice, "alice");
-  await page.getByText(/you sign nothing now/i).waitFor();
-  await picture(page, "keys-too-few");
-  await assertAccessible(page);
+  await person.devtools.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId: person.authenticatorId });
+  person.authenticatorId = await securityKey(person.devtools);
+  await signIn(demo, person, name, "/keys");
+  return person;
+}
 
-  const keys = await backup(alice);
+/** Registers a second key, for which the first one signs. It is the first one that is in the person's hand then. */
+async function registerBackup(person, name) {
+  const { page } = person;
+  const keys = await backup(person);
   await keys.use("second");
   // Between the two dialogs of the browser the person takes the other key into their hand.
   await page.route(/\/keys\/ceremonies\/[^/]+$/, async (route) => {
@@ -72,9 +71,22 @@ test("a backup key is signed for by the first, and its loss stops nobody for a w
   });
   await page.getByLabel(/name of the key/i).fill("Backup key");
   await page.getByRole("button", { name: /register/i }).click();
-  await chooseName(demo, page, "alice");
+  await chooseName(demo, page, name);
   await page.waitForURL(/registered/);
   await page.getByText("Backup key", { exact: false }).first().waitFor();
+}
+
+test("a backup key is signed for by the first, and its loss stops nobody for a week", async () => {
+  const alice = await withSecurityKey("alice");
+  const { page } = alice;
+  await page.getByText(/you have no key yet/i).waitFor();
+  await picture(page, "keys-none");
+  await registerKey(demo, alice, "alice");
+  await page.getByText(/you sign nothing now/i).waitFor();
+  await picture(page, "keys-too-few");
+  await assertAccessible(page);
+
+  await registerBackup(alice, "alice");
   assert.equal(await page.getByText(/you sign nothing now/i).count(), 0);
   await picture(page, "keys-two");
 
@@ -109,4 +121,22 @@ test("a backup key is signed for by the first, and its loss stops nobody for a w
   await page.getByRole("button", { name: /^approve/i }).click();
   assert.equal((await ended(demo, later.id)).status, "succeeded");
   assert.deepEqual(alice.problems, []);
+});
+
+test("another key signs the report that one is lost", async () => {
+  const bob = await withSecurityKey("bob");
+  const { page } = bob;
+  await registerKey(demo, bob, "bob");
+  await registerBackup(bob, "bob");
+  const lost = page.locator("li", { has: page.getByRole("heading", { name: /backup key/i }) });
+  await lost.getByText("Report as lost…").click();
+  await lost.getByRole("button", { name: /report it as lost/i }).click();
+  await page.getByText(/nothing is recorded before/i).waitFor();
+  await picture(page, "key-loss-choice");
+  await page.getByRole("button", { name: /sign it with another key/i }).click();
+  await page.getByText(/the loss is recorded/i).waitFor();
+  await lost.getByText(/reported as lost|as lost since/i).first().waitFor();
+  await picture(page, "key-lost-by-key");
+  await assertAccessible(page);
+  assert.deepEqual(bob.problems, []);
 });

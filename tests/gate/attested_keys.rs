@@ -112,6 +112,9 @@ async fn nobody_is_asked_where_nobody_wants_to_know(engine: Engine) {
         let begun = alice.begin_registration().await.unwrap();
         let wanted = begun["creation_options"].get("attestation").cloned();
         assert_eq!(wanted.unwrap_or(json!("none")), conveyance, "{asked}");
+        let page = keys_page(&mut alice).await;
+        assert_eq!(page.contains("Nobody here asks who made it"), asked == "none", "{page}");
+        assert_eq!(page.contains("Not attested"), asked != "none", "{page}");
         gate.finish().await;
     }
 }

@@ -1,11 +1,13 @@
-//! A person reports a key as lost: the directory vouches for the report, and what the key signed since then
+//! A person reports a key as lost: the directory vouches for the report or another key signs it, and what the key signed since then
 //! counts for nothing that has not begun.
+
+mod signed;
 
 use std::collections::BTreeMap;
 
 use countersign::cli::demo::approver::Approver;
 use countersign::config::Config;
-use countersign::domain::loss::LossReport;
+use countersign::domain::loss::{LossReport, RecordedLoss};
 use countersign::proof::verify::verify_loss;
 use countersign::sandbox::authenticator::SoftwareAuthenticator;
 use countersign::storage::{RecordedRevocation, Storage};
@@ -16,6 +18,7 @@ use serde_json::json;
 
 use crate::evidence::tamper;
 use crate::support::gate::{Engine, Gate, on_both_engines, send};
+use crate::support::job::Job;
 
 on_both_engines!(
     what_a_key_signed_before_it_was_lost_counts,
@@ -65,6 +68,30 @@ async fn losses(gate: &Gate) -> Vec<RecordedRevocation> {
     found
 }
 
+/// Both commands accept an approval and the log in which a loss is reported.
+async fn assert_proved(gate: &Gate, id: &str) {
+    gate.proved(id).await;
+    let token = gate.token(json!({})).await;
+    let request = gate.http.get(gate.url(&format!("/v1/approvals/{id}/evidence")));
+    let evidence = request.bearer_auth(token).send().await.unwrap().bytes().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (file, out) = (path("evidence.json"), path("export"));
+    std::fs::write(&file, evidence).unwrap();
+    let config = gate.servers.files.config.to_str().unwrap();
+    let trust = gate.servers.files.trust.to_str().unwrap();
+    let all = ["--from", "2000-01-01", "--to", "2100-01-01", "--out", &out];
+    for words in [
+        &["verify", "--trust", trust, &file][..],
+        &["audit", "verify", "--config", config],
+        &[&["audit", "export", "--config", config][..], &all].concat(),
+        &["audit", "verify", &out, "--trust", trust],
+    ] {
+        let ran = Job::bare(words).run().await;
+        assert_eq!(ran.code, 0, "{words:?}: {ran:?}");
+    }
+}
+
 async fn what_a_key_signed_before_it_was_lost_counts(engine: Engine) {
     let gate = Gate::start(engine).await;
     let (mut alice, other) = two_keys(&gate, "alice").await;
@@ -87,6 +114,7 @@ async fn what_a_key_signed_before_it_was_lost_counts(engine: Engine) {
     assert_eq!(gate.ended(&id).await["status"], "succeeded");
     let found = losses(&gate).await;
     assert_eq!((found.len(), found[0].revocation.by_name.as_str()), (1, "Alice Adler"));
+    assert_proved(&gate, &id).await;
     gate.finish().await;
 }
 
@@ -228,15 +256,20 @@ async fn no_row_takes_a_loss_back_or_moves_it(engine: Engine) {
         let key = id_of(&alice.authenticator);
         let id = approved_and_held(&gate, &mut alice).await;
         alice.report_loss(&key, &at(&gate, -60)).await.unwrap();
-        tamper(&gate, &sql).await;
-        tamper(&gate, "UPDATE credentials SET status = 'active', suspended_why = NULL").await;
-        gate.no_faults().await;
-        let said = found(&gate, &id).await;
-        eprintln!("{sql}: {said}");
-        assert!(!gate.approval(&id).await["status"].to_string().contains("succeeded"), "{said}");
-        assert_eq!(gate.changes_of_cloud_run().await, 0, "{said}");
-        gate.servers.stop().await;
+        assert_stopped_after(gate, &id, &sql).await;
     }
+}
+
+/// What is held goes on, with this written into the database, and comes to nothing.
+async fn assert_stopped_after(gate: Gate, id: &str, sql: &str) {
+    tamper(&gate, sql).await;
+    tamper(&gate, "UPDATE credentials SET status = 'active', suspended_why = NULL").await;
+    gate.no_faults().await;
+    let said = found(&gate, id).await;
+    eprintln!("{sql}: {said}");
+    assert!(!gate.approval(id).await["status"].to_string().contains("succeeded"), "{said}");
+    assert_eq!(gate.changes_of_cloud_run().await, 0, "{said}");
+    gate.servers.stop().await;
 }
 
 /// The log key alone moves no loss: the time is in the report that the directory signed.
@@ -249,7 +282,9 @@ async fn a_loss_that_the_directory_did_not_sign_is_a_revocation(engine: Engine) 
     let config = Config::load(&gate.servers.files.config, &BTreeMap::new()).unwrap();
     let trust = config.trust();
     let person = &found.revocation.person;
-    let real = found.revocation.loss.clone().unwrap();
+    let Some(RecordedLoss::Vouched(real)) = found.revocation.loss.clone() else {
+        panic!("{found:?}");
+    };
     let about = (key.as_str(), person);
     let since = verify_loss(&real, about, found.at, &trust).unwrap();
     assert!(since < found.at);

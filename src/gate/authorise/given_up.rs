@@ -4,7 +4,7 @@ use super::NotAuthorised;
 use crate::domain::decision::standing;
 use crate::domain::ledger::CALL_ANNOUNCED;
 use crate::gate::GateError;
-use crate::gate::loss::{lost_since, voids};
+use crate::gate::loss::lost_since;
 use crate::proof::evidence::{Evidence, Trust};
 use crate::proof::verify::Verified;
 use crate::storage::Storage;
@@ -31,12 +31,12 @@ pub(super) async fn refuse(
         let is_known_outside =
             storage.revoked_at(credential).is_some_and(|index| index < first_call);
         match entry.filter(|found| found.index < first_call) {
-            // What a key signed before it was lost still counts.
-            Some(found) if !voids(found, decision.decided_at, trust) => {}
-            Some(found) if lost_since(found, trust).is_some() => {
-                return Err(NotAuthorised::Lost(Box::new(found.clone())));
-            }
-            Some(found) => return Err(NotAuthorised::Revoked(Box::new(found.clone()))),
+            Some(found) => match lost_since(storage, trust, found).await? {
+                // What a key signed before it was lost still counts.
+                Some(since) if decision.decided_at < since => {}
+                Some(_) => return Err(NotAuthorised::Lost(Box::new(found.clone()))),
+                None => return Err(NotAuthorised::Revoked(Box::new(found.clone()))),
+            },
             None if is_known_outside => {
                 return Err(NotAuthorised::RevokedBefore(credential.clone()));
             }

@@ -1,15 +1,17 @@
-//! The report of a loss, which the directory vouches for as for a new key.
+//! The report of a loss, which the directory vouches for as for a new key, or another key of the owner.
 
 use serde_json::Value;
 
 use jiff::Timestamp;
 
+use super::act::{ActEvidence, verify_act};
 use super::decisions::is_recent;
 use super::failure::{Code, Failure};
 use super::judge::Strict;
 use super::sign_in::{LEEWAY, verify};
 use crate::domain::digest::Digest;
-use crate::domain::loss::{LossReport, RecordedLoss};
+use crate::domain::ledger::Revoked;
+use crate::domain::loss::{FrozenLoss, LossReport, LossStatement, VouchedLoss};
 use crate::domain::person::Person;
 use crate::proof::base64url;
 use crate::proof::evidence::{SignIn, Trust};
@@ -20,24 +22,15 @@ use crate::proof::evidence::{SignIn, Trust};
 /// # Errors
 /// What does not hold. Then nobody knows since when, and everything that the key signed is in doubt.
 pub fn verify_loss(
-    loss: &RecordedLoss,
+    loss: &VouchedLoss,
     (credential, person): (&str, &Person),
     at: Timestamp,
     trust: &Trust,
 ) -> Result<Timestamp, Failure> {
-    let invalid = |why: &str| {
-        Code::EnrolmentInvalid
-            .because(format!("the report that the key {credential} is lost does not hold: {why}"))
-    };
+    let invalid = |why: &str| invalid(credential, why);
     let report = LossReport::read(&loss.report)
         .ok_or_else(|| invalid("it is no report in canonical JSON"))?;
-    let is_about = report.credential == credential
-        && report.person == *person
-        && report.audience == trust.origin
-        && report.since <= at;
-    if !is_about {
-        return Err(invalid("it is about another key, person, gate or time"));
-    }
+    check_about(&report, (credential, person), at, trust)?;
     let (id_token, key) = (loss.id_token.clone(), loss.issuer_key.clone());
     let sign_in = SignIn { id_token, key, gate_groups: None };
     let vouched = verify(&sign_in, None, &trust.login, &Strict)?;
@@ -55,4 +48,51 @@ pub fn verify_loss(
         return Err(invalid("the sign-in is of somebody else, or not one that was made for it"));
     }
     Ok(report.since)
+}
+
+/// Since when this key of this person is lost, as another key of theirs signed. `revoked` are the keys that are known
+/// to be given up: none of them, if it was before, and not the lost one itself.
+///
+/// # Errors
+/// What does not hold, as for [`verify_loss`].
+pub fn verify_signed_loss(
+    evidence: &ActEvidence,
+    (credential, person): (&str, &Person),
+    trust: &Trust,
+    revoked: &Revoked,
+) -> Result<Timestamp, Failure> {
+    let invalid = |why: &str| invalid(credential, why);
+    let signer = verify_act::<LossStatement>(evidence, trust, revoked)?;
+    let statement = FrozenLoss::thaw(&evidence.signed.statement)
+        .ok()
+        .filter(FrozenLoss::is_report)
+        .ok_or_else(|| invalid("the statement is none of a report"))?;
+    let report = &statement.predicate().report;
+    check_about(report, (credential, person), evidence.at, trust)?;
+    if signer.person() != person || evidence.signed.credential_id == credential {
+        return Err(invalid("it was signed by somebody else, or with the very key that is lost"));
+    }
+    Ok(report.since)
+}
+
+fn check_about(
+    report: &LossReport,
+    (credential, person): (&str, &Person),
+    at: Timestamp,
+    trust: &Trust,
+) -> Result<(), Failure> {
+    let is_about = report.credential == credential
+        && report.person == *person
+        && report.audience == trust.origin
+        && report.since <= at;
+    if is_about {
+        Ok(())
+    } else {
+        Err(invalid(credential, "it is about another key, person, gate or time"))
+    }
+}
+
+fn invalid(credential: &str, why: &str) -> Failure {
+    Code::EnrolmentInvalid
+        .because(format!("the report that the key {credential} is lost does not hold: {why}"))
 }

@@ -38,7 +38,7 @@ use judge::{Judge, Strict};
 pub use last_sign_in::{LastSignIn, verify_last_sign_in};
 use ledger::Chain;
 pub(crate) use ledger::successor_sentence;
-pub use loss::verify_loss;
+pub use loss::{verify_loss, verify_signed_loss};
 pub use witness::{Cosigned, verify_cosignatures};
 
 /// Evidence that holds, from its first byte to its last. Only [`verify`] and [`verify_evidence`] make one.

@@ -5,6 +5,7 @@ use askama_web::WebTemplate;
 use jiff::Timestamp;
 
 use crate::domain::key_rules::Vouching;
+use crate::domain::loss::LossReport;
 use crate::web::paths;
 
 use super::{Frame, Inert, Moment, Surroundings};
@@ -20,8 +21,8 @@ pub struct KeyListing {
     pub model: Option<String>,
     /// The authenticator's AAGUID in its usual form, if it told one.
     pub aaguid: Option<String>,
-    /// Who vouches for the authenticator.
-    pub vouching: Vouching,
+    /// Who vouches for the authenticator; none if nobody does and no environment asks for it.
+    pub vouching: Option<Vouching>,
     /// Whether the private key can never leave the authenticator (WebAuthn's BE flag is not set).
     pub is_device_bound: bool,
     /// When it was registered.
@@ -156,15 +157,36 @@ struct NoteView {
 pub struct LossPage {
     frame: Frame,
     name: Inert,
+    credential: String,
     since: Moment,
+    /// Since when, exactly as it is signed.
+    signed_since: String,
+    /// The names of the other keys with which its owner can sign the report.
+    others: Vec<Inert>,
+    /// The sign-in that vouches for it in their place.
     confirm: String,
+    ceremony: String,
 }
 
 impl LossPage {
-    /// For the key of this name; `confirm` is the sign-in that vouches for the report.
-    pub fn new(name: &str, since: Timestamp, confirm: String, around: Surroundings<'_>) -> Self {
-        let frame = Frame::new("Report a lost key", paths::KEYS, around);
-        Self { frame, name: Inert::new(name), since: Moment::new(since, around.now), confirm }
+    /// For the key of this name and what is reported of it under the name `ceremony`; `others` are the names of the keys
+    /// that can sign it.
+    pub fn new(
+        (name, report): (&str, &LossReport),
+        others: Vec<String>,
+        ceremony: &str,
+        around: Surroundings<'_>,
+    ) -> Self {
+        Self {
+            frame: Frame::new("Report a lost key", paths::KEYS, around),
+            name: Inert::new(name),
+            credential: report.credential.clone(),
+            since: Moment::new(report.since, around.now),
+            signed_since: report.since.to_string(),
+            others: others.iter().map(|name| Inert::new(name)).collect(),
+            confirm: paths::vouching_sign_in(ceremony),
+            ceremony: ceremony.to_owned(),
+        }
     }
 }
 
@@ -308,7 +330,7 @@ fn key_view(key: &KeyListing, now: Timestamp) -> KeyView {
         id: key.id.clone(),
         name: Inert::new(&key.name),
         model: Inert::new(&model),
-        maker: Inert::new(&vouched_for(&key.vouching)),
+        maker: Inert::new(&vouched_for(key.vouching.as_ref())),
         kind: if key.is_device_bound {
             "Device-bound: it exists on this one authenticator only"
         } else {
@@ -345,11 +367,12 @@ fn waits(missing: usize) -> String {
     )
 }
 
-fn vouched_for(vouching: &Vouching) -> String {
+fn vouched_for(vouching: Option<&Vouching>) -> String {
     match vouching {
-        Vouching::Maker(name) => format!("Attested by {name}, whose root is pinned"),
-        Vouching::Stranger(name) => format!("Attested by {name:?}, whose root is not pinned"),
-        Vouching::Nobody(why) => format!("Not attested: {why}"),
+        Some(Vouching::Maker(name)) => format!("Attested by {name}, whose root is pinned"),
+        Some(Vouching::Stranger(name)) => format!("Attested by {name:?}, whose root is not pinned"),
+        Some(Vouching::Nobody(why)) => format!("Not attested: {why}"),
+        None => "Nobody here asks who made it".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use countersign::storage::RecordedRevocation;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{approved_and_held, at, id_of, losses, two_keys};
+use super::{approved_and_held, assert_proved, assert_stopped_after, at, id_of, losses, two_keys};
 use crate::support::database::{config, reading};
 use crate::support::gate::{Engine, Gate, on_both_engines};
 
@@ -18,6 +18,8 @@ on_both_engines!(
     another_key_reports_a_loss_and_what_was_signed_before_counts,
     what_the_lost_key_signed_since_then_stops,
     only_another_key_of_the_owner_that_counts_reports_a_loss,
+    a_signature_reports_what_it_is_over_and_in_time,
+    no_row_makes_a_report_or_moves_it,
     a_report_that_the_key_did_not_sign_is_a_revocation,
 );
 
@@ -75,6 +77,7 @@ async fn another_key_reports_a_loss_and_what_was_signed_before_counts(engine: En
     assert!(losses(&gate).await.is_empty());
     let signed = alice.signed(&statement, &[]).unwrap();
     let next = sent(&mut alice, &ceremony, &signed).await.unwrap();
+    gate.no_faults().await;
     let page = alice.browser.open(next["continue"].as_str().unwrap(), "alice").await.unwrap();
     assert!(page.contains("The loss is recorded") && page.contains("as lost since"), "{page}");
     assert_eq!(gate.ended(&id).await["status"], "succeeded");
@@ -87,6 +90,7 @@ async fn another_key_reports_a_loss_and_what_was_signed_before_counts(engine: En
     assert_eq!(gate.ended(&id).await["status"], "succeeded");
     let page = alice.browser.open("/audit", "alice").await.unwrap();
     assert!(page.contains("as lost since"), "{page}");
+    assert_proved(&gate, &id).await;
     gate.finish().await;
 }
 
@@ -97,6 +101,7 @@ async fn what_the_lost_key_signed_since_then_stops(engine: Engine) {
     let id = approved_and_held(&gate, &mut alice).await;
     alice.authenticator = other;
     report(&mut alice, "alice", &lost, &at(&gate, -60)).await.unwrap();
+    gate.no_faults().await;
     let ended = gate.ended(&id).await;
     assert_eq!(ended["status"], "needs_attention", "{ended:#}");
     let sentence = ended["status_sentence"].as_str().unwrap();
@@ -144,6 +149,72 @@ async fn only_another_key_of_the_owner_that_counts_reports_a_loss(engine: Engine
     refused(outcome, "403");
     assert!(losses(&gate).await.iter().all(|found| found.revocation.loss.is_none()));
     gate.finish().await;
+}
+
+async fn a_signature_reports_what_it_is_over_and_in_time(engine: Engine) {
+    let gate = Gate::start(engine).await;
+    let (mut alice, other) = two_keys(&gate, "alice").await;
+    let lost = id_of(&alice.authenticator);
+    alice.authenticator = other;
+    let early = reported(&mut alice, "alice", &lost, &at(&gate, -60)).await;
+    let statement = prepared(&mut alice, &early).await.unwrap();
+    let since_early = alice.signed(&statement, &[]).unwrap();
+    let late = reported(&mut alice, "alice", &lost, &at(&gate, -30)).await;
+    let statement = prepared(&mut alice, &late).await.unwrap();
+    // Not in the place of another report, nor under the name of another statement.
+    let refused = sent(&mut alice, &late, &since_early).await.unwrap_err();
+    assert!(refused.contains("stale_page"), "{refused}");
+    let renamed = json!({"nonce": statement["nonce"], "credential": since_early["credential"]});
+    let refused = sent(&mut alice, &late, &renamed).await.unwrap_err();
+    assert!(refused.contains("challenge"), "{refused}");
+    // Nor does an approval report a loss, or a report approve.
+    let id = gate.asked(json!({})).await;
+    let approval = alice.statement(&id, json!({"decision": "approve"})).await.unwrap();
+    let approves = alice.signed(&approval, &[]).unwrap();
+    let refused = sent(&mut alice, &late, &approves).await.unwrap_err();
+    assert!(refused.contains("stale_page"), "{refused}");
+    let refused = alice.sign(&id, &statement, &[]).await.unwrap_err();
+    assert!(refused.contains("stale_page"), "{refused}");
+    gate.servers.clock.shift(SignedDuration::from_secs(301));
+    let refused = sent(&mut alice, &early, &since_early).await.unwrap_err();
+    assert!(refused.contains("statement_expired"), "{refused}");
+    assert!(losses(&gate).await.is_empty());
+    // What was refused before takes nothing from a fresh one.
+    report(&mut alice, "alice", &lost, &at(&gate, -60)).await.unwrap();
+    assert_eq!(losses(&gate).await.len(), 1);
+    gate.finish().await;
+}
+
+/// Rows that say that a key was lost only after it signed, where it is given up for good or was lost before.
+async fn no_row_makes_a_report_or_moves_it(engine: Engine) {
+    let entry = "WHERE kind = 'credential.revoked'";
+    let later = r#"replace(record, '\"since\":\"20', '\"since\":\"30')"#;
+    let loss = json!({
+        "statement": "{}", "signed_with": "AAAA", "authenticator_data": "AAAA",
+        "client_data_json": "AAAA", "signature": "AAAA", "sign_in": "e30.e30.e30", "issuer_key": "{}",
+    });
+    for (is_reported, sql) in [
+        (true, format!("UPDATE ledger_entries SET record = {later} {entry}")),
+        (
+            false,
+            format!(
+                "UPDATE ledger_entries SET record = \
+                 replace(record, '\"person\":', '\"loss\":{loss},\"person\":') {entry}"
+            ),
+        ),
+    ] {
+        let gate = Gate::start(engine).await;
+        let (mut alice, other) = two_keys(&gate, "alice").await;
+        let lost = id_of(&alice.authenticator);
+        let id = approved_and_held(&gate, &mut alice).await;
+        alice.authenticator = other;
+        if is_reported {
+            report(&mut alice, "alice", &lost, &at(&gate, -60)).await.unwrap();
+        } else {
+            alice.revoke(&lost, "The bag is gone").await.unwrap();
+        }
+        assert_stopped_after(gate, &id, &sql).await;
+    }
 }
 
 /// The log key alone moves no loss and makes none: what stands in the entry is verified.

@@ -2,6 +2,7 @@
 
 use countersign::domain::digest::Digest;
 use countersign::domain::key_rules::Vouching;
+use countersign::domain::loss::{LOSS_SCHEMA, LossReport};
 use countersign::domain::person::Person;
 use countersign::domain::recovery::{FrozenRecovery, Kept, NamedHead, Recovery, Signer};
 use countersign::proof::base64url;
@@ -13,7 +14,7 @@ use countersign::web::views::keys::{
 use countersign::web::views::recovery::Lost;
 use jiff::Timestamp;
 
-use crate::sample_approval::{minutes_ago, now};
+use crate::sample_approval::{minutes_ago, now, person};
 
 /// A key in every state.
 pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
@@ -21,7 +22,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
         id: base64url::encode(name.as_bytes()),
         name: name.into(),
         model: None,
-        vouching: Vouching::Nobody("the browser passed no attestation on".to_owned()),
+        vouching: Some(Vouching::Nobody("the browser passed no attestation on".to_owned())),
         aaguid: Some("ee882879-721c-4913-9775-3dfcce97072a".into()),
         is_device_bound,
         created_at,
@@ -35,7 +36,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
     vec![
         KeyListing {
             model: Some("YubiKey 5 NFC".into()),
-            vouching: Vouching::Maker("Yubico U2F Root CA".into()),
+            vouching: Some(Vouching::Maker("Yubico U2F Root CA".into())),
             last_used_at: Some(minutes_ago(2)),
             ..key("Blue YubiKey", KeyStatus::Active, true)
         },
@@ -47,7 +48,7 @@ pub fn keys(created_at: Timestamp) -> Vec<KeyListing> {
         },
         key("Old key", KeyStatus::Suspended, true),
         KeyListing {
-            vouching: Vouching::Stranger("Eve Root".into()),
+            vouching: Some(Vouching::Stranger("Eve Root".into())),
             ..key(
                 "Key of a model",
                 KeyStatus::ModelSuspended("REVOKED since 2026-01-05".into()),
@@ -74,7 +75,15 @@ pub fn notes() -> Vec<KeyNote> {
 
 /// What is reported of a lost key.
 pub fn loss_page(around: Surroundings<'_>) -> LossPage {
-    LossPage::new("Blue YubiKey", minutes_ago(50), "/sign-in?ceremony=x".into(), around)
+    let report = LossReport {
+        schema: LOSS_SCHEMA.into(),
+        credential: "Xo3kq2M0T4aVb6yQpLz8dw".into(),
+        person: person("alice.moreau"),
+        since: minutes_ago(50),
+        audience: "https://gate.acme.example".into(),
+        nonce: "nonce".into(),
+    };
+    LossPage::new(("Blue YubiKey", &report), vec!["Laptop".into()], "x", around)
 }
 
 pub fn revoked_by(name: &str, reason: &str) -> RevokedBy {
