@@ -262,10 +262,10 @@ pub async fn void_signature<'a>(
     for decision in standing {
         let is_its =
             |found: &&RecordedRevocation| found.revocation.credential == decision.credential;
-        if let Some(found) = revocations.iter().find(is_its)
-            && voids(storage, trust, found, decision.decided_at).await?
-        {
-            return Ok(Some((decision, found.clone())));
+        for found in revocations.iter().filter(is_its) {
+            if voids(storage, trust, found, decision.decided_at).await? {
+                return Ok(Some((decision, found.clone())));
+            }
         }
     }
     Ok(None)
