@@ -191,7 +191,8 @@ async fn an_agent_asks_for_a_job(engine: Engine) {
     );
     let id = approval["id"].as_str().unwrap();
     alice.approve(id).await.unwrap();
-    assert_eq!(gate.ended(id).await["status"], "succeeded");
+    let over = agent.tool("wait_for_approval", json!({"id": id, "wait_seconds": 60})).await;
+    assert_eq!(over["structuredContent"]["approval"]["status"], "succeeded", "{over:#}");
     assert_eq!(executions(&gate).await.len(), 1);
     // A service is no job.
     arguments["job"] = json!(SERVICE);
