@@ -28,7 +28,6 @@ pub(super) async fn freeze(
     let requester = requester_of(verified);
     request.check(policy, &requester)?;
     let observed = app.cloud_run.observe_service(&request.service).await?;
-    let id = ApprovalId::from_random(randomness::bytes());
     let before = match &observed {
         Some(observed) => Before::Serves(&request.service, observed),
         None => Before::Unsaid(format!(
@@ -36,10 +35,7 @@ pub(super) async fn freeze(
             request.service
         )),
     };
-    let shipped = shipped_by(app, policy, before, verified).await?;
-    let commit = commit_of(app, verified).await;
-    let audience = &app.relying_party.origin;
-    let occasion = Occasion { id, audience, commit, shipped, requested_at: verified.verified_at() };
+    let occasion = occasion_of(app, policy, before, verified).await?;
     let frozen = request
         .freeze(policy, observed.as_ref(), requester, occasion)
         .map_err(|error| Problem::from(GateError::from(error)))?;
@@ -59,12 +55,8 @@ pub(super) async fn freeze_job(
     let requester = requester_of(verified);
     request.check(policy, &requester)?;
     let observed = app.cloud_run.observe_job(&request.job).await?;
-    let id = ApprovalId::from_random(randomness::bytes());
     let before = Before::Unsaid(format!("what {} ran before is not recorded", request.job));
-    let shipped = shipped_by(app, policy, before, verified).await?;
-    let commit = commit_of(app, verified).await;
-    let audience = &app.relying_party.origin;
-    let occasion = Occasion { id, audience, commit, shipped, requested_at: verified.verified_at() };
+    let occasion = occasion_of(app, policy, before, verified).await?;
     let frozen = request
         .freeze(policy, observed.as_ref(), requester, occasion)
         .map_err(|error| Problem::from(GateError::from(error)))?;
@@ -72,6 +64,22 @@ pub(super) async fn freeze_job(
         check_execution_template(&execution.proposed).map_err(merged)?;
     }
     Ok(frozen)
+}
+
+/// What a request is frozen with that is not of its own words: a new name, and whose commits ship.
+async fn occasion_of<'a>(
+    app: &'a App,
+    policy: &Policy,
+    before: Before<'_>,
+    verified: &VerifiedRequester,
+) -> Result<Occasion<'a>, Problem> {
+    Ok(Occasion {
+        id: ApprovalId::from_random(randomness::bytes()),
+        audience: &app.relying_party.origin,
+        shipped: shipped_by(app, policy, before, verified).await?,
+        commit: commit_of(app, verified).await,
+        requested_at: verified.verified_at(),
+    })
 }
 
 /// What is wrong with a template that nobody wrote as a whole.
