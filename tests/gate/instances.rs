@@ -66,7 +66,8 @@ impl Fleet {
 async fn a_decision_releases_waiters_of_every_instance() {
     let fleet = Fleet::of(3).await;
     let mut alice = fleet.gate.approver("alice").await;
-    for _ in 0..5 {
+    let mut times = Vec::new();
+    for _ in 0..9 {
         let id = fleet.gate.asked(json!({})).await;
         let path = format!("/v1/approvals/{id}?wait=30&version=1");
         let waiting = async {
@@ -85,10 +86,11 @@ async fn a_decision_releases_waiters_of_every_instance() {
         for answer in answers {
             assert_eq!(answer.body["status"], "rejected", "{answer:?}");
         }
-        // By the decision, and not by the end of their wait. How fast, the benchmarks say.
-        let took = released - posted;
-        assert!(took < Duration::from_secs(15), "{took:?}");
+        times.push(released - posted);
     }
+    // Polls alone would take longer in most rounds for the last of three; a busy machine is slow in some.
+    times.sort();
+    assert!(times[4] < Duration::from_millis(500), "half the time of a poll and less: {times:?}");
     fleet.finish().await;
 }
 
