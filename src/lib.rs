@@ -134,8 +134,8 @@
 //! asked about its own ([`gate::rule_changes`], [`domain::rule_change`]) by the rules of every environment that the
 //! change touches. [`gate::rules_in_force`] judges each entry that says it puts rules into force, from bytes, under the rules
 //! before it; [`worker::log`] keeps what holds outside the database, and [`storage::Storage`] lets nothing be written
-//! by a process that runs with others: it begins again with those. [`gate::authorise`] acts on nothing that was asked
-//! for under rules that were not in force then.
+//! by a process that runs with others: it begins again with those, behind a socket that stays open ([`server::Front`]).
+//! [`gate::authorise`] acts on nothing that was asked for under rules that were not in force then.
 //!
 //! # A freeze, and its end
 //!

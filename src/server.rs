@@ -1,7 +1,8 @@
-//! Every route of the service on one screen, what every request passes through, and the shutdown.
+//! Every route of the service on one screen, what every request passes through, and the socket in front of it.
+
+mod front;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
@@ -9,7 +10,6 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -25,10 +25,10 @@ use crate::web::{
 };
 use crate::{api, mcp, web};
 
+pub use front::Front;
+
 /// The largest body: a deployment request with a long text and a large template fits many times.
 const LARGEST_BODY: usize = 64 * 1024;
-/// How long open requests may take after a shutdown was asked for. Cloud Run ends the process after 10 s.
-const DRAIN_TIME: Duration = Duration::from_secs(7);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The routes.
@@ -173,55 +173,21 @@ async fn log_request(State(app): State<App>, request: Request, next: Next) -> Re
     response
 }
 
-/// Refuses every request with this reason until `shutdown` turns true, before there is a database to serve
-/// anything from.
-pub async fn refuse_everything(
-    listener: TcpListener,
-    origin: String,
-    reason: watch::Receiver<LogFault>,
-    mut shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
+/// The routes of a gate that has no database to serve anything from yet: everything is refused with this reason.
+pub fn routes_that_refuse(origin: &str, reason: watch::Receiver<LogFault>) -> Router {
     let current = reason.clone();
     let ready = move || async move { health::not_ready(&current.borrow()) };
     let refuse = move |uri: Uri, headers: HeaderMap| async move {
         let problem: Problem = reason.borrow().clone().into();
         web::page::refuse(problem, &uri, &headers)
     };
-    let headers = security_headers::security_headers(&origin);
-    let routes = Router::new()
+    let headers = security_headers::security_headers(origin);
+    Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(ready))
         .merge(Router::new().route(assets::ROUTE, get(assets::serve)))
         .fallback(refuse)
         .layer(from_fn_with_state(headers, security_headers::add_security_headers))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid));
-    let graceful = async move {
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    };
-    axum::serve(listener, routes).with_graceful_shutdown(graceful).await
-}
-
-/// Serves until `shutdown` turns true, then lets open requests end.
-pub async fn serve(
-    listener: TcpListener,
-    app: App,
-    mut shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
-    let mut stopped = shutdown.clone();
-    let graceful = async move {
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    };
-    let serving = axum::serve(listener, service).with_graceful_shutdown(graceful);
-    tokio::select! {
-        result = async { serving.await } => result,
-        () = async {
-            let _ = stopped.wait_for(|stop| *stop).await;
-            tokio::time::sleep(DRAIN_TIME).await;
-        } => {
-            tracing::warn!("some requests did not end in time and were cut off");
-            Ok(())
-        }
-    }
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
 }

@@ -20,6 +20,7 @@ use crate::domain::text::one_line;
 use crate::gate::first_key;
 use crate::proof::base64url;
 use crate::proof::token::unverified_claims;
+use crate::server::Front;
 use crate::storage::{Credential, Engine};
 
 /// How often the database is asked whether the key is there.
@@ -54,8 +55,9 @@ async fn try_bootstrap(path: &Path) -> Result<(), String> {
     let config = Arc::clone(&ruled.config);
     let app = serve::build(&ruled, storage, Clock::system(), stopped.clone())?;
     let listener = listen(&config, &app).await?;
-    let gate = listener
-        .map(|listener| tokio::spawn(serve::serve_app(app.clone(), ruled, listener, stopped)));
+    let front = listener.map(|listener| Front::open(listener, stopped.clone()));
+    let gate =
+        front.map(|front| tokio::spawn(serve::serve_app(app.clone(), ruled, front, stopped)));
     let mut shutdown = shutdown_signal();
     let outcome = match wait_for_key(&app, &config, &mut shutdown).await {
         Ok(key) => print_pins(&app, &key, path),

@@ -22,6 +22,7 @@ use crate::gate::recover::{make_links, prepare};
 use crate::gate::{CeremonyRefusal, GateError};
 use crate::proof::log_head::SeenHead;
 use crate::proof::recovery::RecoveryRefusal;
+use crate::server::Front;
 use crate::storage::{ApprovalFilter, Storage};
 
 /// How often is looked whether everybody has signed.
@@ -65,7 +66,10 @@ async fn try_recover(path: &Path) -> Result<(), String> {
     tell(&app, &seen, &statement).await?;
     let listener = keys::listen(&config, &app).await?;
     let gate: JoinHandle<Result<(), String>> = match listener {
-        Some(listener) => tokio::spawn(serve::serve_app(app.clone(), ruled, listener, stopped)),
+        Some(listener) => {
+            let front = Front::open(listener, stopped.clone());
+            tokio::spawn(serve::serve_app(app.clone(), ruled, front, stopped))
+        }
         // Another gate of this database serves the page and goes on; this process only follows.
         None => {
             let log = std::sync::Arc::clone(&app.log);

@@ -37,7 +37,7 @@ use crate::integrations::receiver::Receivers;
 use crate::integrations::witness::Witnesses;
 use crate::integrations::workload_oidc::{Verifier, WorkloadKind};
 use crate::proof::checkpoint::TrustedLog;
-use crate::server;
+use crate::server::{self, Front, routes_that_refuse};
 use crate::storage::{Storage, StorageError};
 use crate::worker::drift::Lookout;
 use crate::worker::github::{Terms, Voice};
@@ -81,24 +81,24 @@ pub async fn serve(
     for warning in config.warnings.iter().chain(&overdue) {
         tracing::warn!("{warning}");
     }
-    let (mut known, mut listener) = (RuleHistory::default(), listener);
+    let front = Front::open(listener, shutdown.clone());
+    let mut known = RuleHistory::default();
     loop {
-        let (own, next) = listened_on_twice(listener).map_err(|error| error.to_string())?;
-        let Some((storage, own)) = open_or_wait(&config, own, shutdown.clone()).await? else {
+        let Some(storage) = open_or_wait(&config, &front, shutdown.clone()).await? else {
             return Ok(());
         };
         let ruled = ruled(&config, &storage, &known).await?;
         let (end, ended) = watch::channel(false);
         let app = build(&ruled, storage.clone(), clock.clone(), ended.clone())?;
         let ending = tokio::spawn(ending(storage.clone(), shutdown.clone(), end));
-        let served = serve_app(app, ruled, own, ended).await;
+        let served = serve_app(app, ruled, front.clone(), ended).await;
         if served.is_err() || !ending.await.unwrap_or(false) {
             return served;
         }
-        // Other rules came into force: everything that rests on rules is made anew, and whoever connects
+        // Other rules came into force: everything that rests on rules is made anew, and whoever asks
         // meanwhile waits a moment.
         tracing::warn!("the rules in force changed: the gate goes on under the new ones");
-        (known, listener) = (storage.rules(), next);
+        known = storage.rules();
     }
 }
 
@@ -120,45 +120,38 @@ async fn ending(
 /// ended instead would stay down where nobody starts it again. None: it was told to stop.
 async fn open_or_wait(
     config: &Config,
-    listener: TcpListener,
+    front: &Front,
     mut shutdown: watch::Receiver<bool>,
-) -> Result<Option<(Storage, TcpListener)>, String> {
+) -> Result<Option<Storage>, String> {
     let outage = match open(config).await {
-        Ok(storage) => return Ok(Some((storage, listener))),
+        Ok(storage) => return Ok(Some(storage)),
         Err(error) => error.outage().ok_or_else(|| unusable(config, &error))?,
     };
-    let (listener, waiting) = listened_on_twice(listener).map_err(|error| error.to_string())?;
     let (reason, shown) = watch::channel(LogFault::Unavailable(outage));
     let (end, ended) = watch::channel(false);
-    let origin = config.relying_party.origin.clone();
-    let refusing = tokio::spawn(server::refuse_everything(waiting, origin, shown, ended));
-    let opened = loop {
-        tokio::select! {
-            () = tokio::time::sleep(OPEN_AGAIN) => {}
-            _ = shutdown.wait_for(|stop| *stop) => break Ok(None),
-        }
-        match open(config).await {
-            Ok(storage) => break Ok(Some((storage, listener))),
-            Err(error) => match error.outage() {
-                Some(outage) => {
-                    tracing::error!("{}; it is tried again", unusable(config, &error));
-                    reason.send_replace(LogFault::Unavailable(outage));
-                }
-                None => break Err(unusable(config, &error)),
-            },
-        }
+    let refusing = routes_that_refuse(&config.relying_party.origin, shown);
+    let opening = async {
+        let opened = loop {
+            tokio::select! {
+                () = tokio::time::sleep(OPEN_AGAIN) => {}
+                _ = shutdown.wait_for(|stop| *stop) => break Ok(None),
+            }
+            match open(config).await {
+                Ok(storage) => break Ok(Some(storage)),
+                Err(error) => match error.outage() {
+                    Some(outage) => {
+                        tracing::error!("{}; it is tried again", unusable(config, &error));
+                        reason.send_replace(LogFault::Unavailable(outage));
+                    }
+                    None => break Err(unusable(config, &error)),
+                },
+            }
+        };
+        end.send_replace(true);
+        opened
     };
-    end.send_replace(true);
-    let refused = refusing.await.map_err(|error| error.to_string())?;
-    refused.map_err(|error| format!("the gate ended: {error}"))?;
+    let (opened, ()) = tokio::join!(opening, front.serve(refusing, ended));
     opened
-}
-
-/// The same socket for those who are served before the database is there and after.
-fn listened_on_twice(listener: TcpListener) -> std::io::Result<(TcpListener, TcpListener)> {
-    let one = listener.into_std()?;
-    let other = one.try_clone()?;
-    Ok((TcpListener::from_std(one)?, TcpListener::from_std(other)?))
 }
 
 /// What to say of a database that could not be opened.
@@ -195,7 +188,7 @@ fn terms(app: &App, config: &Config) -> Terms {
 pub async fn serve_app(
     app: App,
     ruled: Ruled,
-    listener: TcpListener,
+    front: Front,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), String> {
     let config = Arc::clone(&ruled.config);
@@ -264,7 +257,7 @@ pub async fn serve_app(
     let lookout = lookout(&app, &settings).map(|one| tokio::spawn(one.run(shutdown.clone())));
     let refresher = tokio::spawn(refresh(app.clone(), shutdown.clone()));
     let asking = tokio::spawn(ruled::ask(app.clone(), ruled, shutdown.clone()));
-    let served = server::serve(listener, app.clone(), shutdown).await;
+    front.serve(server::routes(app.clone()), shutdown).await;
     let tasks = [watcher, worker, follower, offering, courier, refresher, asking];
     for task in tasks.into_iter().chain(lookout).chain(starter).chain(voice) {
         if let Err(error) = task.await {
@@ -277,7 +270,7 @@ pub async fn serve_app(
     }
     app.storage.close().await;
     tracing::info!("the gate has stopped");
-    served.map_err(|error| format!("the gate ended: {error}"))
+    Ok(())
 }
 
 /// Writes down with which settings and rules this process begins.

@@ -6,11 +6,14 @@ mod planted;
 
 use countersign::cli::demo::approver::Approver;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::instances::Fleet;
 use crate::support::gate::{Engine, Gate, SERVICE, on_both_engines};
 
 on_both_engines!(
+    a_change_closes_nobodys_connection,
     a_change_counts_when_everybody_signed_it,
     a_change_that_nobody_wants_stays_out,
     what_one_environment_says_of_itself_is_its_own_affair,
@@ -137,6 +140,34 @@ async fn a_change_counts_when_everybody_signed_it(engine: Engine) {
     assert!(gate.rules().await["waiting"].is_null());
     let page = alice.browser.open(&format!("/approvals/{back}"), "alice").await.unwrap();
     assert!(page.contains("says the rules in force again"), "{page}");
+    gate.finish().await;
+}
+
+/// Asks over a connection that stays open, and says with which status the gate answered.
+async fn asked_over(connection: &mut TcpStream) -> String {
+    let question = b"GET /health/live HTTP/1.1\r\nhost: gate\r\n\r\n";
+    connection.write_all(question).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = connection.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..read]).lines().next().unwrap_or("closed").to_owned()
+}
+
+async fn a_change_closes_nobodys_connection(engine: Engine) {
+    let gate = Gate::start_with(engine, ruled).await;
+    let (mut alice, mut bob) = (gate.approver("alice").await, gate.approver("bob").await);
+    let mut carol = gate.approver("carol").await;
+    let gate = gate.restart_with(lowered).await;
+    let origin = gate.url("");
+    let mut connection = TcpStream::connect(origin.rsplit('/').next().unwrap()).await.unwrap();
+    assert_eq!(asked_over(&mut connection).await, "HTTP/1.1 200 OK");
+    gate.rules_wait_for(true).await;
+    let change = gate.rule_change().await;
+    for approver in [&mut alice, &mut bob, &mut carol] {
+        approver.approve(&change).await.unwrap();
+    }
+    gate.rules_wait_for(false).await;
+    assert_eq!(counts(&gate).await, [1]);
+    assert_eq!(asked_over(&mut connection).await, "HTTP/1.1 200 OK");
     gate.finish().await;
 }
 
