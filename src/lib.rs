@@ -50,7 +50,9 @@
 //! 6. **Everything that can go wrong refuses.** There is no allow by default and no bypass. A database that
 //!    cannot be written stops the gate ([`domain::log_fault`]) until [`worker::log`] has written to it again.
 //! 7. **Time is an argument, randomness has one source.** [`clock`] and [`randomness`]; lints forbid the rest.
-//! 8. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
+//! 8. **Two versions share a database.** Migrations only add (`tests/gate/tidy/migrations.rs`), and what a version cannot
+//!    read it leaves to the next one ([`storage::StorageError::Newer`]); texts are read whole or not at all.
+//! 9. **A crash leads back to "observe".** Recovery is the normal path: [`domain::rollout::next_action`] is
 //!    asked what to do next from what is recorded and what Cloud Run shows.
 //!
 //! # One approval, from request to proof

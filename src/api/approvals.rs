@@ -213,7 +213,8 @@ pub async fn list(
             )
         })
         .collect();
-    Ok(Json(ApprovalList { items, next_cursor: page.next_cursor }))
+    let newer = Some(page.newer).filter(|newer| *newer > 0);
+    Ok(Json(ApprovalList { items, newer, next_cursor: page.next_cursor }))
 }
 
 fn statuses_of(text: Option<&str>) -> Result<Vec<Status>, Problem> {

@@ -306,6 +306,15 @@ impl From<StorageError> for Problem {
                 )
             },
             StorageError::Log(fault) => fault.into(),
+            // While two versions run side by side, another try may reach the newer one.
+            error @ StorageError::Newer(_) => Self {
+                retry_after: Some(2),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "newer_version_needed",
+                    sentence(&error),
+                )
+            },
             StorageError::Commit(cause) => {
                 tracing::error!(%cause, "a commit was not confirmed");
                 Self::new(

@@ -179,6 +179,10 @@ pub struct ApproverView {
 pub struct ApprovalList {
     /// Newest first.
     pub items: Vec<ApprovalView>,
+    /// How many more belong on this page that were asked for through a newer version of the gate than the one
+    /// that answers: try again, and that one may answer. Absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newer: Option<u32>,
     /// Give it back as `cursor` for the next page; null at the end.
     pub next_cursor: Option<String>,
 }

@@ -163,7 +163,7 @@ impl RunsAsked {
         for (index, request) in std::mem::take(&mut self.missing) {
             let subject = match storage.approval(&request.id).await {
                 Ok(stored) => stored.map(|stored| stored.approval.subject),
-                Err(StorageError::ImpossibleRow { .. }) => None,
+                Err(StorageError::ImpossibleRow { .. } | StorageError::Newer(_)) => None,
                 Err(error) => {
                     // What is left unread of it is read again from the entries.
                     *self = Self { recoveries: self.recoveries, ..Self::new(self.key) };

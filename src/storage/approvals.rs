@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{AnyConnection, FromRow};
 
 use crate::domain::approval::{Approval, State, Status};
+use crate::domain::canonical::from_canonical_json;
 use crate::domain::decision::{Decision, SignedDecision};
 use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
@@ -152,11 +153,34 @@ impl TryFrom<ApprovalRow> for StoredApproval {
     }
 }
 
+/// The approvals that this version can read, and how many there are that only a newer version can.
+pub(super) fn readable(rows: Vec<ApprovalRow>) -> Result<(Vec<StoredApproval>, u32)> {
+    let (mut approvals, mut newer) = (Vec::new(), 0);
+    for row in rows {
+        match StoredApproval::try_from(row) {
+            Err(error @ StorageError::Newer(_)) => {
+                tracing::warn!(%error, "a list lacks an approval");
+                newer += 1;
+            }
+            read => approvals.push(read?),
+        }
+    }
+    Ok((approvals, newer))
+}
+
 /// What was asked for, if the row's other columns say the same as its text.
 fn thaw(row: &Row<'_>, columns: &ApprovalRow) -> Result<FrozenSubject> {
-    let subject = FrozenSubject::thaw(&columns.deployment)
-        .map_err(|error| row.impossible("deployment", error))?;
     let digest: Digest = row.parse("deployment_digest", &columns.deployment_digest)?;
+    let subject = FrozenSubject::thaw(&columns.deployment).map_err(|error| {
+        // Whoever writes such a row has nothing of it: what cannot be read is not carried out.
+        let is_whole = Digest::of(&columns.deployment) == digest
+            && from_canonical_json::<Value>(&columns.deployment).is_ok();
+        if is_whole {
+            StorageError::Newer(columns.id.clone())
+        } else {
+            row.impossible("deployment", error)
+        }
+    })?;
     row.must(
         *subject.digest() == digest,
         "deployment_digest",
@@ -192,7 +216,8 @@ fn policy_of(row: &Row<'_>, columns: &ApprovalRow, subject: &FrozenSubject) -> R
     let digest = Digest::of(text);
     let same = digest.to_string() == columns.policy_digest && digest == subject.policy_digest;
     row.must(same, "policy_digest", "the policy's text has another digest")?;
-    Row { table: "policies", key: &columns.policy_digest }.json("policy", text)
+    // It has the digest that was signed, so nobody changed it: these are rules that this version does not know.
+    serde_json::from_str(text).map_err(|_| StorageError::Newer(columns.id.clone()))
 }
 
 pub(super) async fn approval(
@@ -365,7 +390,8 @@ impl Storage {
             .bind(i64::from(limit))
             .fetch_all(&mut *self.reader().await?)
             .await?;
-        rows.into_iter().map(StoredApproval::try_from).collect()
+        // What only a newer version can read, that version ends.
+        Ok(readable(rows)?.0)
     }
 
     /// The approvals whose place this one took, the newest first.

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
@@ -14,8 +15,10 @@ use tokio::sync::watch;
 
 use crate::storage::error::{Result, StorageError};
 
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
+static SQLITE_MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| beside_newer(sqlx::migrate!("./migrations/sqlite")));
+static POSTGRES_MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| beside_newer(sqlx::migrate!("./migrations/postgres")));
 
 /// SQLite has one writer at a time whatever we do; one connection makes the others wait here, in
 /// order, instead of in SQLite's busy handler, which polls.
@@ -99,9 +102,23 @@ async fn open_sqlite(url: &str) -> Result<Opened> {
     }
     let lock = lock_file(&path)?;
     let writers = sqlite_pool(url, SQLITE_WRITERS).await?;
-    SQLITE_MIGRATIONS.run(&writers).await?;
+    migrate(&SQLITE_MIGRATIONS, &writers).await?;
     let readers = sqlite_pool(url, SQLITE_READERS).await?;
     Ok(Opened { engine: Engine::Sqlite, writers, readers, lock: Some(lock) })
+}
+
+/// Migrations of newer versions are none of ours: they only added something.
+fn beside_newer(mut migrations: Migrator) -> Migrator {
+    migrations.set_ignore_missing(true);
+    migrations
+}
+
+/// Brings the tables up to date, unless a newer version took away what this one reads.
+async fn migrate(migrations: &Migrator, pool: &AnyPool) -> Result<()> {
+    migrations.run(pool).await?;
+    let needed = sqlx::query_scalar("SELECT migration FROM oldest_version").fetch_one(pool).await?;
+    let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+    if needed > known { Err(StorageError::TooOld { needed, known }) } else { Ok(()) }
 }
 
 /// Makes the file, readable for its owner only since it holds sign-ins, and takes the lock beside
@@ -167,10 +184,10 @@ async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool> {
 
 async fn open_postgres(url: &str) -> Result<Opened> {
     let writers = postgres_writers(url, POSTGRES_WRITERS).await?;
-    if let Err(error) = POSTGRES_MIGRATIONS.run(&writers).await {
+    if let Err(error) = migrate(&POSTGRES_MIGRATIONS, &writers).await {
         // Whoever migrates holds a lock of the server for as long as the connection lives.
         writers.close().await;
-        return Err(error.into());
+        return Err(error);
     }
     let readers = postgres_readers(url, POSTGRES_READERS).await?;
     Ok(Opened { engine: Engine::Postgres, writers, readers, lock: None })

@@ -41,6 +41,23 @@ pub enum StorageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A row that fits its digest holds what this version does not know. A newer version wrote it.
+    #[error(
+        "the approval {0} was asked for through a newer version of the gate, which alone can read it: \
+         ask that version, or update this one"
+    )]
+    Newer(String),
+    /// A newer version took away what this one reads.
+    #[error(
+        "a newer version of the gate changed the tables, and this one cannot use them any more (it knows \
+         migration {known}, they need {needed}): start the newer version"
+    )]
+    TooOld {
+        /// The last migration of the oldest version that can use the database.
+        needed: i64,
+        /// The last migration that this version knows.
+        known: i64,
+    },
     /// What was to be written contradicts itself. A fault of the gate, not of the caller's input.
     #[error("refused to write: {0}")]
     Contradiction(&'static str),

@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::domain::approval::Status;
 use crate::storage::Storage;
-use crate::storage::approvals::{ApprovalRow, StoredApproval, approval_columns};
+use crate::storage::approvals::{ApprovalRow, StoredApproval, approval_columns, readable};
 use crate::storage::column::can_be_stored;
 use crate::storage::error::{Result, StorageError};
 
@@ -35,6 +35,8 @@ pub struct ApprovalFilter {
 pub struct Page {
     /// The approvals, newest first.
     pub approvals: Vec<StoredApproval>,
+    /// How many more belong here that only a newer version of the gate can read.
+    pub newer: u32,
     /// Where the next page begins, if there is more.
     pub next_cursor: Option<String>,
 }
@@ -100,9 +102,8 @@ impl Storage {
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let next_cursor = rows.last().filter(|_| more).map(|row| write_cursor(row.first_entry));
-        let approvals =
-            rows.into_iter().map(StoredApproval::try_from).collect::<Result<Vec<_>>>()?;
-        Ok(Page { approvals, next_cursor })
+        let (approvals, newer) = readable(rows)?;
+        Ok(Page { approvals, newer, next_cursor })
     }
 }
 

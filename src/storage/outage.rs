@@ -42,6 +42,8 @@ impl StorageError {
             | Self::InvalidCursor
             | Self::Missing { .. }
             | Self::ImpossibleRow { .. }
+            | Self::Newer(_)
+            | Self::TooOld { .. }
             | Self::Contradiction(_)
             | Self::Unfinished
             | Self::InvalidUrl(_)

@@ -30,18 +30,21 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Response
     let environments = app.readable_environments(&visit.session.profile);
     let (open, ended): (Vec<Status>, Vec<Status>) =
         Status::ALL.into_iter().partition(|status| !status.is_final());
-    let mut approvals = Vec::new();
+    let (mut approvals, mut newer) = (Vec::new(), 0);
     for (statuses, limit) in [(open, MOST_OPEN), (ended, MOST_RECENT)] {
         let environments = Some(environments.clone());
         let filter =
             ApprovalFilter { requester_keys: None, environments, statuses, cursor: None, limit };
         let page = app.storage.approvals(&filter).await.map_err(Problem::from)?;
+        newer += page.newer;
         approvals.extend(page.approvals.into_iter().map(|stored| stored.approval));
     }
     let waiting = waiting_for(&app, &visit.session.profile).await?;
     let pending = approvals.iter().filter(|one| one.status() == Status::Pending);
     let pending: Vec<_> = pending.map(Approval::id).collect();
     let together = app.storage.waiting_together(&pending).await.map_err(Problem::from)?;
-    let page = InboxPage::new(&approvals, visit.surroundings(&app)).with_batches(&together);
+    let page = InboxPage::new(&approvals, visit.surroundings(&app))
+        .with_batches(&together)
+        .with_newer(newer);
     Ok(page.with_waiting_keys(waiting).into_response())
 }

@@ -107,7 +107,11 @@ async fn wait_for_the_database(job: &Job, error: &StorageError) {
 }
 
 async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
-    let stored = worker.storage.approval(&job.approval).await?.ok_or(GateError::NotFound)?;
+    let stored = match worker.storage.approval(&job.approval).await {
+        // Left to the version that can read it, which is asked soon.
+        Err(error @ StorageError::Newer(_)) => return Ok(Turn::Held(error.to_string())),
+        stored => stored?.ok_or(GateError::NotFound)?,
+    };
     if stored.approval.subject.rule_change().is_some() {
         return match stored.approval.state {
             State::Approved { .. } => rules::take_effect(worker, job, &stored).await,

@@ -37,15 +37,18 @@ impl Fleet {
         let gate = Gate::around(Engine::Postgres, port).await;
         gate.servers.files.edit_config(edit).unwrap();
         let mut instances = vec![GateProcess::start_another(&gate).await];
-        for _ in 1..size {
-            instances.push(GateProcess::start_another(&gate).await);
+        for index in 1..size {
+            instances.push(match index % 2 {
+                0 => GateProcess::start_another(&gate).await,
+                _ => GateProcess::start_beside(&gate).await,
+            });
         }
         let balancer = Balancer::start(port, &instances[0].address).await;
         Self { gate, balancer, instances }
     }
 
     /// Sends browsers and pipelines to this instance from now on.
-    async fn choose(&self, index: usize) {
+    pub async fn choose(&self, index: usize) {
         self.balancer.choose(&self.instances[index].address).await;
     }
 

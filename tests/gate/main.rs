@@ -73,6 +73,7 @@ mod support;
 mod tidy;
 mod trail;
 mod trust;
+mod upgrading;
 mod windows;
 mod withdrawing;
 mod witnessing;

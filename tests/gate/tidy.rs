@@ -2,6 +2,7 @@
 //! where they do not.
 
 mod imports;
+mod migrations;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -410,25 +411,4 @@ fn every_template_is_used() {
         }
     }
     assert_none(&complaints, "templates without a view:");
-}
-
-#[test]
-fn both_databases_have_the_same_tables() {
-    let (sqlite, postgres) = (files(&["migrations/sqlite"]), files(&["migrations/postgres"]));
-    let names = |files: &[File]| -> Vec<String> {
-        files.iter().map(|file| file.path.rsplit('/').next().unwrap().to_owned()).collect()
-    };
-    assert_eq!(names(&sqlite), names(&postgres));
-    for (sqlite, postgres) in sqlite.iter().zip(&postgres) {
-        let ours = sqlite.text.replace(") STRICT;", ");").replace("x''", "''");
-        let theirs = postgres
-            .text
-            .replace("BIGINT", "INTEGER")
-            .replace("BYTEA", "BLOB")
-            .replace("migrations/sqlite", "migrations/postgres");
-        for (number, (ours, theirs)) in (1..).zip(ours.lines().zip(theirs.lines())) {
-            assert_eq!(ours, theirs, "{}:{number} against {}", sqlite.path, postgres.path);
-        }
-        assert_eq!(ours.lines().count(), theirs.lines().count(), "{}", sqlite.path);
-    }
 }

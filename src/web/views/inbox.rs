@@ -23,6 +23,8 @@ pub struct InboxPage {
     has_key: bool,
     /// How many keys wait for the endorsement of the person who looks.
     waiting_keys: usize,
+    /// How many approvals belong here that only a newer version of the gate can show.
+    newer: u32,
     sections: Vec<Section>,
 }
 
@@ -77,8 +79,14 @@ impl InboxPage {
             frame: Frame::new("Inbox", paths::INBOX, around),
             has_key: around.viewer.is_none_or(|viewer| !viewer.keys.is_empty()),
             waiting_keys: 0,
+            newer: 0,
             sections: sections.into(),
         }
+    }
+
+    /// The same where so many approvals are missing, since a newer version of the gate was asked for them.
+    pub fn with_newer(self, newer: u32) -> Self {
+        Self { newer, ..self }
     }
 
     /// The same with so many keys of others that wait for the person who looks.

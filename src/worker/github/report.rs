@@ -53,7 +53,7 @@ impl Voice {
             Ok(Some(stored)) => stored,
             Ok(None) => return Err(Unsaid::Unproved("its row is gone".to_owned())),
             // Such a row stays what it is, and keeps nobody else's from being shown.
-            Err(error @ StorageError::ImpossibleRow { .. }) => {
+            Err(error @ (StorageError::ImpossibleRow { .. } | StorageError::Newer(_))) => {
                 return Err(Unsaid::Unproved(error.to_string()));
             }
             Err(error) => return Err(error.into()),

@@ -64,7 +64,8 @@ pub fn config(gate: &Gate) -> Config {
     Config::load(&gate.servers.files.config, &BTreeMap::new()).unwrap()
 }
 
-fn url(gate: &Gate) -> String {
+/// Where it is.
+pub fn url(gate: &Gate) -> String {
     config(gate).database.expose_secret().to_owned()
 }
 

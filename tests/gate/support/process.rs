@@ -2,7 +2,7 @@
 //! started again while the sandbox lives on in the test.
 
 use std::fs::{File, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,13 @@ const STOP_TIME: Duration = Duration::from_secs(8);
 /// How much of the log is shown when a test fails.
 const SHOWN_LINES: usize = 40;
 
+/// The gate that these tests were built with.
+const OURS: &str = env!("CARGO_BIN_EXE_countersign");
+
 /// A process of the gate.
 pub struct GateProcess {
     child: Child,
+    binary: PathBuf,
     config: PathBuf,
     log: PathBuf,
     /// Where this process listens, whatever its public origin is.
@@ -30,11 +34,21 @@ impl GateProcess {
     /// Starts the gate where browsers reach it.
     pub async fn start(gate: &Gate) -> Self {
         let config = gate.servers.files.config.clone();
-        Self::ready(config, gate.servers.gate.clone()).await
+        Self::ready(OURS.into(), config, gate.servers.gate.clone()).await
     }
 
     /// Starts one more gate of the same origin on a port of its own, as behind a load balancer.
     pub async fn start_another(gate: &Gate) -> Self {
+        Self::start_of(OURS.into(), gate).await
+    }
+
+    /// The same of another build, if the environment names one: two versions side by side.
+    pub async fn start_beside(gate: &Gate) -> Self {
+        let other = std::env::var_os("COUNTERSIGN_TEST_BESIDE");
+        Self::start_of(other.map_or(OURS.into(), PathBuf::from), gate).await
+    }
+
+    async fn start_of(binary: PathBuf, gate: &Gate) -> Self {
         let port = free_port();
         let text = std::fs::read_to_string(&gate.servers.files.config).unwrap();
         let lines = text.lines().map(|line| {
@@ -43,13 +57,13 @@ impl GateProcess {
         });
         let text = lines.collect::<Vec<_>>().join("\n");
         let config = gate.servers.files.write(&format!("instance-{port}.toml"), &text).unwrap();
-        Self::ready(config, format!("http://localhost:{port}")).await
+        Self::ready(binary, config, format!("http://localhost:{port}")).await
     }
 
-    async fn ready(config: PathBuf, address: String) -> Self {
+    async fn ready(binary: PathBuf, config: PathBuf, address: String) -> Self {
         let log = config.with_extension("log");
-        let child = spawn(&config, &log);
-        let process = Self { child, config, log, address };
+        let child = spawn(&binary, &config, &log);
+        let process = Self { child, binary, config, log, address };
         process.until_ready().await;
         process
     }
@@ -68,13 +82,13 @@ impl GateProcess {
 
     /// Starts it again on the same port, with the same configuration.
     pub async fn start_again(&mut self) {
-        self.child = spawn(&self.config, &self.log);
+        self.child = spawn(&self.binary, &self.config, &self.log);
         self.until_ready().await;
     }
 
     /// Starts it again and waits until it answers, whether it can do its work or not.
     pub async fn start_again_to_refuse(&mut self) {
-        self.child = spawn(&self.config, &self.log);
+        self.child = spawn(&self.binary, &self.config, &self.log);
         until_live(&self.address).await;
     }
 
@@ -106,7 +120,7 @@ impl GateProcess {
 
     /// Starts it again, whatever becomes of it.
     pub fn start_again_somehow(&mut self) {
-        self.child = spawn(&self.config, &self.log);
+        self.child = spawn(&self.binary, &self.config, &self.log);
     }
 
     /// Lets no file of the process grow beyond so many bytes, which to the process is a full disk; none
@@ -165,7 +179,7 @@ fn without_our_variables(mut command: std::process::Command) -> std::process::Co
     command
 }
 
-fn spawn(config: &PathBuf, log: &PathBuf) -> Child {
+fn spawn(binary: &Path, config: &Path, log: &Path) -> Child {
     let log: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
     // The shell gives the process what no safe call of the standard library does: a write beyond a
     // limit is an error and no signal (limit_files), and nobody may read or write a file whose permissions
@@ -177,7 +191,7 @@ fn spawn(config: &PathBuf, log: &PathBuf) -> Child {
         fi
         exec "$0" "$@""#;
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", START, env!("CARGO_BIN_EXE_countersign")]);
+    command.args(["-c", START]).arg(binary);
     Command::from(without_our_variables(command))
         .args(["serve", "--config"])
         .arg(config)
