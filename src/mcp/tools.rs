@@ -83,14 +83,15 @@ fn request_deployment() -> Tool {
 fn request_job_execution() -> Tool {
     tool(
         "request_job_execution",
-        "Ask for an execution of a job",
+        "Ask for an execution of a job, or a change of it",
         "Asks people to sign one execution of a Cloud Run job with an image. Nothing is changed by asking. Once it \
          is signed the gate updates the job and starts it, once. Only jobs that list_environments names can be \
          asked for. Example: {\"environment\": \"production\", \
          \"job\": \"projects/demo/locations/europe-west1/jobs/migrate\", \
          \"image\": \"europe-docker.pkg.dev/demo/app/web@sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945\", \
          \"reason\": \"Adds the column that the checkout needs\"}. In `template` are only the members of the \
-         execution template that change, for example {\"taskCount\": 3}.",
+         execution template that change, for example {\"taskCount\": 3}. With {\"run\": false} the gate only updates \
+         the job to the image and the template, and runs nothing.",
         arguments_for("job_execution"),
         schema_of::<ApprovalAnswer>(),
     )

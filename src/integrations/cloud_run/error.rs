@@ -48,6 +48,7 @@ pub(super) enum Request<'a> {
     ReadJob,
     ReadExecution(&'a str),
     RunJob,
+    UpdateJob,
     TestPermissions,
     TryChange,
 }
@@ -74,6 +75,7 @@ impl Attempt<'_> {
             Request::ReadJob => format!("read {service}"),
             Request::ReadExecution(name) => format!("read execution {name} of {service}"),
             Request::RunJob => format!("update {service} and start an execution of it"),
+            Request::UpdateJob => format!("update {service}"),
             Request::TestPermissions => format!("tell the gate's rights on {service}"),
             Request::TryChange => format!("accept a change of {service} that is only tried"),
         }
@@ -91,7 +93,8 @@ impl Attempt<'_> {
             Request::CreateService
             | Request::CreateRevision(_)
             | Request::MoveTraffic
-            | Request::RunJob => true,
+            | Request::RunJob
+            | Request::UpdateJob => true,
         }
     }
 
@@ -108,6 +111,7 @@ impl Attempt<'_> {
             Request::ReadJob => "run.jobs.get",
             Request::ReadExecution(_) => "run.executions.get",
             Request::RunJob => "run.jobs.update and run.jobs.run",
+            Request::UpdateJob => "run.jobs.update",
         }
     }
 
