@@ -51,6 +51,8 @@ pub(super) enum Request<'a> {
     UpdateJob,
     TestPermissions,
     TryChange,
+    TestJobPermissions,
+    TryJobChange,
 }
 
 /// A call that is under way, for the sentences about it.
@@ -76,8 +78,12 @@ impl Attempt<'_> {
             Request::ReadExecution(name) => format!("read execution {name} of {service}"),
             Request::RunJob => format!("update {service} and start an execution of it"),
             Request::UpdateJob => format!("update {service}"),
-            Request::TestPermissions => format!("tell the gate's rights on {service}"),
-            Request::TryChange => format!("accept a change of {service} that is only tried"),
+            Request::TestPermissions | Request::TestJobPermissions => {
+                format!("tell the gate's rights on {service}")
+            }
+            Request::TryChange | Request::TryJobChange => {
+                format!("accept a change of {service} that is only tried")
+            }
         }
     }
 
@@ -89,7 +95,9 @@ impl Attempt<'_> {
             | Request::ReadJob
             | Request::ReadExecution(_)
             | Request::TestPermissions
-            | Request::TryChange => false,
+            | Request::TryChange
+            | Request::TestJobPermissions
+            | Request::TryJobChange => false,
             Request::CreateService
             | Request::CreateRevision(_)
             | Request::MoveTraffic
@@ -108,10 +116,10 @@ impl Attempt<'_> {
             Request::CreateRevision(_) | Request::MoveTraffic | Request::TryChange => {
                 "run.services.update"
             }
-            Request::ReadJob => "run.jobs.get",
+            Request::ReadJob | Request::TestJobPermissions => "run.jobs.get",
             Request::ReadExecution(_) => "run.executions.get",
             Request::RunJob => "run.jobs.update and run.jobs.run",
-            Request::UpdateJob => "run.jobs.update",
+            Request::UpdateJob | Request::TryJobChange => "run.jobs.update",
         }
     }
 
@@ -203,7 +211,8 @@ impl Attempt<'_> {
 
     fn missing_permission(&self) -> String {
         let (permission, service) = (self.permission(), self.resource);
-        let changes = self.is_write() || self.request == Request::TryChange;
+        let tries = matches!(self.request, Request::TryChange | Request::TryJobChange);
+        let changes = self.is_write() || tries;
         let acting = if changes {
             ", and iam.serviceAccounts.actAs on the service account that it runs as"
         } else {
