@@ -130,7 +130,10 @@ impl About<'_> {
             }
             Some(Subject::JobExecution(execution)) => {
                 let (one, all) = (execution.job.job(), &execution.job);
-                let what = if execution.execution.is_some() { "job" } else { "update of the job" };
+                let what = match &execution.execution {
+                    Some(_) => "job",
+                    None => "update without a run of the job",
+                };
                 format!("The {what} {one} ({}, {})", all.project(), all.location())
             }
             Some(Subject::Action(action)) => format!("The call of {}", action.tool),
@@ -146,7 +149,7 @@ impl About<'_> {
         let job = self.approval.and_then(|approval| approval.subject.job_execution());
         let was = match job.map(|job| job.execution.is_some()) {
             Some(true) => "ran once, as signed",
-            Some(false) => "was made as signed, and ran nothing",
+            Some(false) => "was made, as signed",
             None => "was rolled out",
         };
         format!("{} {was}.", self.deployment())
@@ -341,7 +344,7 @@ fn facts(approval: &Approval, record: &Record) -> Value {
         }
         Subject::JobExecution(execution) => {
             facts["job"] = json!(execution.job);
-            facts["run"] = json!(execution.execution.is_some());
+            facts["execution"] = json!(execution.execution);
             facts["image"] = json!(execution.image);
         }
         Subject::Action(action) => facts["tool"] = json!(action.tool),

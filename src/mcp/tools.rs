@@ -13,7 +13,7 @@ use crate::mcp::waiting::WaitArguments;
 
 /// What the client tells its model about the whole server.
 pub const INSTRUCTIONS: &str = "Countersign stands between you and production. You can ask for a deployment, \
-     for one execution of a job, or for a sign-off on one call of a declared tool; a person reads exactly what you asked for and signs it \
+     for one execution or update of a job, or for a sign-off on one call of a declared tool; a person reads exactly what you asked for and signs it \
      with a security key, on a page that you cannot use. Then the gate rolls the deployment out, or gives you a \
      grant for that one call. Begin with list_environments, ask with request_deployment, request_job_execution or request_signoff, show \
      the person the address and the short code, and call wait_for_approval until is_over is true or there is a grant. No tool approves, and \

@@ -16,6 +16,7 @@ use crate::windows::{until_closed, window};
 
 on_both_engines!(
     a_freeze_holds_it_until_it_is_lifted,
+    a_freeze_comes_before_the_call,
     it_starts_when_the_window_opens,
     the_glass_starts_it_through_a_freeze,
     whose_commits_it_ships_cannot_sign,
@@ -55,6 +56,30 @@ async fn a_freeze_holds_it_until_it_is_lifted(engine: Engine) {
     lift(&mut bob, &frozen, &scope).await;
     assert_eq!(gate.ended(&update).await["status"], "succeeded");
     assert_eq!(executions(&gate).await.len(), 1, "that of the run before");
+    gate.finish().await;
+}
+
+/// It has begun, and the freeze comes before its one call is announced.
+async fn a_freeze_comes_before_the_call(engine: Engine) {
+    let gate = gate(engine).await;
+    let mut alice = gate.approver("alice").await;
+    let mut bob = gate.approver("bob").await;
+    let id = asked(&gate).await;
+    let fault = json!({"match": {"method": "GET", "path": "/jobs/"}, "fault": {"kind": "hold"}});
+    let looking = gate.fault(fault).await;
+    bob.approve(&id).await.unwrap();
+    gate.until_hit(looking).await;
+    let frozen = freeze(&mut alice, &production()).await;
+    gate.no_faults().await;
+    until_held(&gate, &id).await;
+    let held = gate.approval(&id).await;
+    assert_eq!(held["status"], "executing", "{held:#}");
+    let sentence = held["status_sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("The job stands still: Alice Adler froze"), "{sentence}");
+    assert!(gate.calls("PATCH", "/v2/").await.is_empty());
+    lift(&mut bob, &frozen, &production()).await;
+    assert_eq!(gate.ended(&id).await["status"], "succeeded");
+    assert_one_execution(&gate, &id).await;
     gate.finish().await;
 }
 

@@ -6,8 +6,9 @@ use countersign::sandbox::DEMO_JOB;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{executions, gate, subject, verified};
+use super::{executions, gate, subject, verified, with_jobs};
 use crate::agents::Agent;
+use crate::notices::scene::{calls_of, with};
 use crate::support::cloud_run::fault_at;
 use crate::support::gate::{Engine, Gate, on_both_engines};
 use crate::support::job::{Job, image};
@@ -21,6 +22,7 @@ on_both_engines!(
     a_pipeline_tells_an_update_from_a_run,
     an_agent_asks_for_an_update,
     a_rollout_can_come_after_an_update,
+    receivers_are_told_that_nothing_runs,
 );
 
 /// The subject of a request for an update of the job to an image of its own.
@@ -297,5 +299,24 @@ async fn a_rollout_can_come_after_an_update(engine: Engine) {
     alice.approve(&job).await.unwrap();
     assert_eq!(gate.ended(&rollout).await["status"], "succeeded");
     assert_eq!(gate.approval(&job).await["status"], "succeeded");
+    gate.finish().await;
+}
+
+async fn receivers_are_told_that_nothing_runs(engine: Engine) {
+    let hook = "[[webhook]]\nname = \"all\"\nurl = \"SANDBOX/receiver/all\"\nsecret_file = \"webhook-secret\"\nevents = [\"approval.requested\", \"rollout.succeeded\"]\n";
+    let gate = Gate::start_with(engine, |config| with(hook, true)(with_jobs(config))).await;
+    gate.ready_delay(0).await;
+    let mut alice = gate.approver("alice").await;
+    let id = asked_update(&gate).await;
+    alice.approve(&id).await.unwrap();
+    assert_eq!(gate.ended(&id).await["status"], "succeeded");
+    let told = calls_of(&gate, "all", 2).await;
+    let of_job = "The update without a run of the job migrate (demo, europe-west1)";
+    for (one, ends) in told.iter().zip(["waits for signatures.", "was made, as signed."]) {
+        let data = &one.payload["data"];
+        assert_eq!(data["summary"], format!("{of_job} {ends}"), "{data:#}");
+        assert_eq!(data["approval"]["execution"], Value::Null);
+        assert_eq!(data["approval"]["job"], DEMO_JOB);
+    }
     gate.finish().await;
 }
