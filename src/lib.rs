@@ -8,7 +8,7 @@
 //!
 //! | folder | what it is | what it may know |
 //! | --- | --- | --- |
-//! | [`domain`] | the rules, pure: subjects (deployments, executions of jobs, actions, runs of GitHub Actions, changes of the rules), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
+//! | [`domain`] | the rules, pure: subjects (deployments, executions and updates of jobs, actions, runs of GitHub Actions, changes of the rules), policies, statements, the state machine, the ledger's tree | nothing else of the crate |
 //! | [`proof`] | bytes in, verdict out: the strict WebAuthn verifier, registrations, tokens, checkpoints, the evidence of an approval, the export of an audit | `domain` |
 //! | [`storage`] | the only SQL, one text for SQLite and PostgreSQL | `domain`, randomness |
 //! | [`integrations`] | one file per outside party, the only one that imports that party's crate | `domain`, `proof`, time, randomness |
@@ -37,7 +37,7 @@
 //!    [`proof::verify::LastSignIn`], [`proof::assertion::VerifiedAssertion`],
 //!    [`proof::verify::Verified`] and [`gate::authorise::Authorised`] have private fields and one constructor each: the function that
 //!    verifies. No service changes without an `Authorised`, and only a deployment becomes one, whatever else
-//!    people approve ([`domain::subject`]); no job runs without a [`gate::authorise::AuthorisedJob`].
+//!    people approve ([`domain::subject`]); no job is changed or runs without a [`gate::authorise::AuthorisedJob`].
 //! 4. **The database is not believed.** Before each call that changes the world the worker gathers the
 //!    evidence that anybody can download and runs [`proof::verify`] over it, against anchors from the
 //!    configuration alone; then it reads the log on to its head, since evidence cannot show that there is
@@ -96,7 +96,8 @@
 //!
 //! The execution of a job ([`domain::job`]) goes the same way by one call, a PATCH that updates the job and starts the
 //! execution under a name that follows from the approval; [`domain::job::next_job_action`] is asked in the place of
-//! [`domain::rollout::next_action`], until the execution has ended.
+//! [`domain::rollout::next_action`], until the execution has ended. Where what was signed names no execution the
+//! PATCH starts none, and the job itself, with the approval's mark and the whole signed template, shows that it took effect.
 //!
 //! An action ([`domain::action`]) is asked for and signed in the same way, and the gate does nothing itself: its
 //! requester gets a grant ([`gate::grants`]) after the evidence was verified as before a call to Cloud Run, and

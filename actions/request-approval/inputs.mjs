@@ -37,7 +37,8 @@ export function readInputs(environment) {
 }
 
 /**
- * One attempt of one job asks once for one image on one service or Cloud Run job. A re-run is a
+ * One attempt of one job asks once for one image on one service or Cloud Run job, and once for
+ * an update of that job alone. A re-run is a
  * new attempt and asks anew; a step repeated within the attempt finds the
  * approval that the first one made. The texts are left out on purpose: the gate
  * answers 422 when they differ, rather than asking people twice.
@@ -55,19 +56,31 @@ function deriveKey(environment, request) {
     request.environment,
     request.subject.service ?? request.subject.job,
     request.subject.image,
+    ...(request.subject.run === false ? ['update'] : []),
   ];
   const digest = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
   return `github-${run}-${attempt}-${digest.slice(0, 32)}`;
 }
 
-/** A service to roll out to, or a job of Cloud Run to run once. */
+/** A service to roll out to, or a job of Cloud Run to run once, or only to update. */
 function readTarget(optional, required) {
   const job = optional('job');
-  if (job === undefined) return { kind: 'deployment', service: required('service') };
+  const run = readRun(optional('run'));
+  if (job === undefined) {
+    if (run === false) throw wrong('run', 'is false without a job: a service has nothing that could be left out.');
+    return { kind: 'deployment', service: required('service') };
+  }
   for (const name of ['service', 'steps', 'after']) {
     if (optional(name) !== undefined) throw wrong('job', `stands beside ${name}, which a job has not: give one of them.`);
   }
-  return { kind: 'job_execution', job };
+  return withoutAbsent({ kind: 'job_execution', job, run });
+}
+
+/** False, or nothing: without it the gate runs the job. */
+function readRun(text) {
+  if (text === undefined || text === 'true') return undefined;
+  if (text !== 'false') throw wrong('run', `is "${text}": use true or false.`);
+  return false;
 }
 
 function readTemplate(text) {

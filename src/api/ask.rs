@@ -93,7 +93,7 @@ enum AskSubject {
         #[schema(example = "apr_i5u27zvtvwpxjhobtsxw5mzxxm")]
         after: Option<String>,
     },
-    /// One execution of a Cloud Run job.
+    /// One execution of a Cloud Run job, or a change of it alone.
     JobExecution {
         /// `projects/P/locations/R/jobs/J`.
         #[schema(example = "projects/demo/locations/europe-west1/jobs/migrate")]
@@ -106,6 +106,9 @@ enum AskSubject {
         /// Changes of the execution template, as the Cloud Run Admin API v2 writes it.
         #[schema(value_type = Option<Object>)]
         template: Option<Value>,
+        /// Whether the job runs once. Without it, it does; `false` only updates the job to the image and the
+        /// template, and runs nothing.
+        run: Option<bool>,
     },
     /// An act of whoever asks, with a tool that the environment declares.
     Action {
@@ -128,7 +131,7 @@ enum AskSubject {
 pub enum Asked {
     /// A rollout.
     Deployment(DeploymentRequest),
-    /// One execution of a job.
+    /// One execution of a job, or a change of it alone.
     JobExecution(JobRequest),
     /// An act.
     Action(ActionRequest),
@@ -288,12 +291,13 @@ fn request_of(ask: AskBody) -> Result<Asked, Problem> {
                 words,
             })
         }
-        AskSubject::JobExecution { job, image, template } => {
+        AskSubject::JobExecution { job, image, template, run } => {
             let template = checked(template, check_execution_template)?;
             Asked::JobExecution(JobRequest {
                 job: job.parse().map_err(|error| invalid("invalid_job", &error))?,
                 image: image_of(image)?,
                 template,
+                run: run.unwrap_or(true),
                 words,
             })
         }

@@ -17,8 +17,8 @@ use crate::domain::sentence::status_sentence;
 use crate::domain::subject::Requester;
 
 pub use environment::{EnvironmentList, EnvironmentView, RulesInForceView};
-pub use rollout::{CheckView, ExecutionView, RolloutView, Share};
-use rollout::{execution_of, rollout_of};
+pub use rollout::{CheckView, ExecutionView, RolloutView, Share, UpdatedView};
+use rollout::{execution_of, rollout_of, updated_of};
 pub use subject::{RuleChangeView, StepView, SubjectView};
 
 /// One approval.
@@ -79,6 +79,9 @@ pub struct ApprovalView {
     /// The execution of a job; absent until it was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionView>,
+    /// The job after a change that runs nothing; absent until it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated: Option<UpdatedView>,
     /// What keeps the rollout from beginning or going on; absent while nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldView>,
@@ -220,6 +223,7 @@ impl ApprovalView {
             decisions: decisions_of(approval),
             rollout: rollout_of(approval),
             execution: execution_of(approval),
+            updated: updated_of(approval),
             grant: None,
             grant_refused: None,
             hold: hold_now(approval, freezes, now).as_ref().map(HoldView::from),

@@ -407,7 +407,11 @@ fn describe_course(lines: &mut Lines, verified: &Verified) {
             seen.image_digest,
             seen.in_words()
         )),
-        State::Succeeded { at, serving: None, execution: None } => {
+        State::Succeeded { updated: Some(seen), .. } => lines.item(&format!(
+            "{} the job has what was signed, with image sha256:{}, generation {}; nothing ran",
+            seen.observed_at, seen.image_digest, seen.generation
+        )),
+        State::Succeeded { at, serving: None, execution: None, updated: None } => {
             lines.item(&format!("{at} its grant was used"))
         }
         State::Pending {}

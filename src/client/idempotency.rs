@@ -41,7 +41,8 @@ const PLATFORMS: [Platform; 5] = [
 ];
 
 /// The key of this request of this job: the platform's name and a digest of run, job, environment,
-/// service or job, and image; of an action, of its tool and arguments. None where no platform is known.
+/// service or job, image, and that a job is only updated; of an action, of its tool and arguments. None where no
+/// platform is known.
 ///
 /// The texts are left out on purpose: when they differ, the gate refuses (422) rather than have people
 /// asked twice for one rollout.
@@ -55,9 +56,17 @@ pub fn derived_key(environment: &BTreeMap<String, String>, body: &Value) -> Opti
         Some("job_execution") => ["job", "image"],
         _ => ["service", "image"],
     };
-    let parts =
-        json!([value(platform.run), job, body["environment"], subject[what], subject[exactly]]);
-    let digest = Digest::of(parts.to_string()).to_string();
+    let mut parts = vec![
+        json!(value(platform.run)),
+        json!(job),
+        body["environment"].clone(),
+        subject[what].clone(),
+        subject[exactly].clone(),
+    ];
+    if subject["run"] == false {
+        parts.push("update".into());
+    }
+    let digest = Digest::of(Value::from(parts).to_string()).to_string();
     Some(format!("{}-{}", platform.name, &digest[..40]))
 }
 
@@ -95,6 +104,18 @@ mod tests {
             assert_ne!(other, one, "{what}");
         }
         assert_eq!(derived_key(&environment(&[("CI_PIPELINE_ID", "")]), &body("a")), None);
+    }
+
+    #[test]
+    fn a_run_of_a_job_is_another_request_than_its_update() {
+        let job = environment(&[("CI_PIPELINE_ID", "7"), ("CI_JOB_NAME", "deploy")]);
+        let key = |run: Value| {
+            let subject = json!({"kind": "job_execution", "job": "j", "image": "a", "run": run});
+            let body = json!({"environment": "production", "subject": subject});
+            derived_key(&job, &body).unwrap()
+        };
+        assert_eq!(key(json!(true)), key(Value::Null));
+        assert_ne!(key(json!(false)), key(json!(true)));
     }
 
     #[test]

@@ -304,7 +304,7 @@ impl Approval {
         if now >= self.runs_out_at() {
             return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
-        self.state = State::Succeeded { at: now, serving: None, execution: None };
+        self.state = State::succeeded(now);
         Ok(self.next(Event::Consumed, false))
     }
 
@@ -316,7 +316,7 @@ impl Approval {
         if now >= self.runs_out_at() {
             return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
-        self.state = State::Succeeded { at: now, serving: None, execution: None };
+        self.state = State::succeeded(now);
         Ok(self.next(Event::LetOn, false))
     }
 
@@ -332,7 +332,7 @@ impl Approval {
         if now >= self.runs_out_at() {
             return Err(TransitionRefusal::Expired(self.runs_out_at()));
         }
-        self.state = State::Succeeded { at: now, serving: None, execution: None };
+        self.state = State::succeeded(now);
         Ok(Transition { data, ..self.next(Event::RulesInForce, false) })
     }
 
@@ -368,10 +368,15 @@ impl Approval {
         };
         self.state = match outcome {
             Outcome::Succeeded(serving) => {
-                State::Succeeded { at: now, serving: Some(serving), execution: None }
+                State::Succeeded { at: now, serving: Some(serving), execution: None, updated: None }
             }
             Outcome::Ran(execution) => {
-                State::Succeeded { at: now, serving: None, execution: Some(execution) }
+                let execution = Some(execution);
+                State::Succeeded { at: now, serving: None, execution, updated: None }
+            }
+            Outcome::Updated(updated) => {
+                let updated = Some(updated);
+                State::Succeeded { at: now, serving: None, execution: None, updated }
             }
             Outcome::Failed(reason) => State::Failed { at: now, reason, execution: None },
             Outcome::RunFailed(reason, execution) => {

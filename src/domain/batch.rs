@@ -54,7 +54,10 @@ impl AskedBatch {
             };
         };
         if !is_deployment {
-            return refused("batch", "is for deployments: leave it out of an action".into());
+            return refused(
+                "batch",
+                "is for deployments of services alone: leave it out for a job or an action".into(),
+            );
         }
         let is_shown = |letter: char| !letter.is_control() && !is_deceptive(letter);
         let length = label.chars().count();

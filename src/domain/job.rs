@@ -1,7 +1,8 @@
-//! A job of Cloud Run that runs once: what people sign, and what became of it.
+//! A job of Cloud Run that runs once, or is only updated: what people sign, and what became of it.
 //!
 //! One call updates the job and starts its execution, under a name that follows from the approval. So
-//! whether it was started is one question to Cloud Run, and it cannot be started twice.
+//! whether it was started is one question to Cloud Run, and it cannot be started twice. Where nothing is to
+//! run, the same call has no such name, and the job itself shows whether it was made.
 
 mod next_action;
 mod request;
@@ -100,20 +101,22 @@ impl fmt::Display for JobName {
     }
 }
 
-/// Everything that a decision signs about one execution of a job, and what the worker carries out.
+/// Everything that a decision signs about one execution of a job, or about a change of it alone, and what the
+/// worker carries out.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct JobExecution {
     /// Who asks, why, where and until when.
     #[serde(flatten)]
     pub facts: Facts,
-    /// Which job runs.
+    /// Which job runs, or is changed.
     pub job: JobName,
     /// With which image.
     pub image: ImageReference,
     /// The complete execution template that the job gets, in the API's JSON.
     pub proposed: Value,
-    /// The short name of the execution.
-    pub execution: String,
+    /// The short name of the execution. Without one the job is only updated, and nothing runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<String>,
     /// What must still be so when the job is changed.
     pub preconditions: JobPreconditions,
     /// What GitHub says of the commit that the token names, where the gate may ask.
@@ -137,9 +140,9 @@ pub struct JobPreconditions {
 }
 
 impl JobExecution {
-    /// What Cloud Run makes the name of the execution from: the letters of the approval.
-    pub fn token(&self) -> &str {
-        letters(&self.facts.approval)
+    /// What Cloud Run makes the name of the execution from, if there is to be one: the letters of the approval.
+    pub fn token(&self) -> Option<&str> {
+        self.execution.as_ref().map(|_| letters(&self.facts.approval))
     }
 }
 
@@ -197,6 +200,19 @@ pub struct Execution {
         skip_serializing_if = "Option::is_none"
     )]
     pub completed_at: Option<Timestamp>,
+    /// When it was seen so.
+    #[serde(deserialize_with = "time::deserialize")]
+    pub observed_at: Timestamp,
+}
+
+/// A job as it was seen after a change that runs nothing, which says what an approval came to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Updated {
+    /// The digest of the image that it was seen to have: the signed one, as all of its template.
+    pub image_digest: Digest,
+    /// The generation that was seen.
+    pub generation: i64,
     /// When it was seen so.
     #[serde(deserialize_with = "time::deserialize")]
     pub observed_at: Timestamp,

@@ -130,7 +130,11 @@ impl About<'_> {
             }
             Some(Subject::JobExecution(execution)) => {
                 let (one, all) = (execution.job.job(), &execution.job);
-                format!("The job {one} ({}, {})", all.project(), all.location())
+                let what = match &execution.execution {
+                    Some(_) => "job",
+                    None => "update without a run of the job",
+                };
+                format!("The {what} {one} ({}, {})", all.project(), all.location())
             }
             Some(Subject::Action(action)) => format!("The call of {}", action.tool),
             Some(Subject::WorkflowRun(run)) => {
@@ -143,7 +147,11 @@ impl About<'_> {
 
     fn done(&self) -> String {
         let job = self.approval.and_then(|approval| approval.subject.job_execution());
-        let was = if job.is_some() { "ran once, as signed" } else { "was rolled out" };
+        let was = match job.map(|job| job.execution.is_some()) {
+            Some(true) => "ran once, as signed",
+            Some(false) => "was made, as signed",
+            None => "was rolled out",
+        };
         format!("{} {was}.", self.deployment())
     }
 
@@ -336,6 +344,7 @@ fn facts(approval: &Approval, record: &Record) -> Value {
         }
         Subject::JobExecution(execution) => {
             facts["job"] = json!(execution.job);
+            facts["execution"] = json!(execution.execution);
             facts["image"] = json!(execution.image);
         }
         Subject::Action(action) => facts["tool"] = json!(action.tool),

@@ -123,6 +123,14 @@ pub struct ObservedJob {
     pub whole: Value,
 }
 
+impl ObservedJob {
+    /// The short name of the execution that was created last, if there was one.
+    pub fn last_execution(&self) -> Option<&str> {
+        let name = self.whole["latestCreatedExecution"]["name"].as_str()?;
+        name.rsplit('/').next().filter(|name| !name.is_empty())
+    }
+}
+
 /// An execution of a job as one GET showed it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ObservedExecution {

@@ -40,6 +40,18 @@ pub fn execution_difference(observed: &Value, signed: &Value) -> Option<String> 
     numbers.map(str::to_owned).or_else(|| difference(&task(observed), &task(signed), "task"))
 }
 
+/// The first difference between the execution template that a job has and the signed one. Of an execution Cloud Run
+/// chooses and adds some things; what a job has is its caller's, down to labels and annotations.
+pub fn job_difference(observed: &Value, signed: &Value) -> Option<String> {
+    let one = Value::from(1);
+    let differs = |name: &&str| match (observed.get(*name), signed.get(*name)) {
+        (Some(observed), None) => *name != "taskCount" || *observed != one,
+        (observed, signed) => observed != signed,
+    };
+    let own = ["labels", "annotations", "taskCount", "parallelism"].into_iter().find(differs);
+    own.map(str::to_owned).or_else(|| execution_difference(observed, signed))
+}
+
 fn difference(observed: &Value, signed: &Value, path: &str) -> Option<String> {
     match (observed, signed) {
         (Value::Object(observed), Value::Object(signed)) => members(observed, signed, path),
@@ -220,6 +232,31 @@ mod tests {
         assert_eq!(template_difference(&filled_in(), &in_whole_cpus), None);
         in_whole_cpus["containers"][0]["resources"]["limits"]["cpu"] = json!("2");
         assert!(!same_template(&filled_in(), &in_whole_cpus));
+    }
+
+    #[test]
+    fn a_job_has_nothing_that_nobody_signed() {
+        let signed = json!({
+            "annotations": { "countersign.dev/approval": "apr_x" },
+            "template": { "containers": [{ "image": "i" }] },
+        });
+        let mut observed = signed.clone();
+        observed["taskCount"] = json!(1);
+        observed["template"]["timeout"] = json!("600s");
+        observed["template"]["maxRetries"] = json!(3);
+        assert_eq!(job_difference(&observed, &signed), None);
+        for (pointer, name, value, path) in [
+            ("", "taskCount", json!(2), "taskCount"),
+            ("", "parallelism", json!(1), "parallelism"),
+            ("", "labels", json!({ "a": "b" }), "labels"),
+            ("/annotations", "a", json!("b"), "annotations"),
+            ("/template", "timeout", json!("900s"), "task.timeout"),
+            ("/template/containers/0", "args", json!(["--all"]), "task.containers[0].args"),
+        ] {
+            let mut other = observed.clone();
+            other.pointer_mut(pointer).unwrap()[name] = value;
+            assert_eq!(job_difference(&other, &signed).as_deref(), Some(path));
+        }
     }
 
     #[test]

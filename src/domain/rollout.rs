@@ -11,7 +11,7 @@ use crate::domain::attestation::Attested;
 use crate::domain::check::CheckResult;
 use crate::domain::digest::Digest;
 use crate::domain::intervention::Orders;
-use crate::domain::job::Execution;
+use crate::domain::job::{Execution, Updated};
 use crate::domain::observation::TrafficShare;
 use crate::domain::plan::{Plan, Step};
 use crate::domain::time;
@@ -204,13 +204,18 @@ pub enum Call {
     Restore {},
     /// Gives a job what was signed and starts its execution.
     RunJob {},
+    /// Gives a job what was signed, and starts nothing.
+    UpdateJob {},
 }
 
 impl Call {
     /// Whether it brings an image into Cloud Run that was not there before.
     pub fn brings_an_image(self) -> bool {
         match self {
-            Self::CreateService {} | Self::CreateRevision {} | Self::RunJob {} => true,
+            Self::CreateService {}
+            | Self::CreateRevision {}
+            | Self::RunJob {}
+            | Self::UpdateJob {} => true,
             Self::MoveTraffic { .. } | Self::Restore {} => false,
         }
     }
@@ -223,6 +228,7 @@ impl Call {
             Self::MoveTraffic { step } => format!("move the traffic to step {}", step + 1),
             Self::Restore {} => "restore the traffic from before".to_owned(),
             Self::RunJob {} => "update the job and start its execution".to_owned(),
+            Self::UpdateJob {} => "update the job".to_owned(),
         }
     }
 }
@@ -263,6 +269,8 @@ pub enum Outcome {
     NeedsAttention(String),
     /// The execution of a job succeeded.
     Ran(Execution),
+    /// A job has exactly what was signed, and nothing was to run.
+    Updated(Updated),
     /// The execution of a job failed, and why.
     RunFailed(String, Execution),
 }

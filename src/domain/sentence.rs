@@ -34,7 +34,11 @@ pub fn status_sentence(approval: &Approval, freezes: &Freezes, now: Timestamp) -
         ),
         _ => format!(
             "{} stands still: {hold} It goes on by itself then.",
-            if approval.subject.job_execution().is_some() { "The job" } else { "The rollout" }
+            match approval.subject.job_execution().map(|asked| asked.execution.is_some()) {
+                Some(true) => "The job",
+                Some(false) => "The update of the job",
+                None => "The rollout",
+            }
         ),
     }
 }
@@ -60,6 +64,9 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
             succeeded(approval.subject.subject(), serving)
         }
         State::Succeeded { execution: Some(execution), .. } => job::succeeded(execution),
+        State::Succeeded { updated: Some(_), .. } => {
+            job::updated(approval.subject.subject().target_name())
+        }
         State::Succeeded { serving: None, .. } if approval.subject.workflow_run().is_some() => {
             "Everybody who has to sign has signed, and GitHub is told to let the run on. Nothing is \
              left to do here."
@@ -86,13 +93,13 @@ fn without_hold(approval: &Approval, now: Timestamp) -> String {
                 why.unwrap_or_else(|| ".".to_owned())
             )
         }
-        State::Failed { reason, .. } if approval.subject.job_execution().is_some() => {
-            job::failed(reason, requester)
-        }
-        State::Failed { reason, .. } => format!(
-            "The rollout failed: {}. {requester} has to remove the cause and ask again.",
-            clause(reason)
-        ),
+        State::Failed { reason, .. } => match approval.subject.job_execution() {
+            Some(asked) => job::failed(asked, reason, requester),
+            None => format!(
+                "The rollout failed: {}. {requester} has to remove the cause and ask again.",
+                clause(reason)
+            ),
+        },
         State::RolledBack { reason, .. } => format!(
             "The rollout did not stay, and what served before serves again: {}. {requester} has to \
              remove the cause and ask again.",
@@ -151,11 +158,7 @@ impl Words {
                 missed: "The rollout did not begin",
                 held: "the rollout",
             },
-            Subject::JobExecution(_) => Self {
-                not_begun: "the job was not started",
-                missed: "The job was not started",
-                held: "the job",
-            },
+            Subject::JobExecution(asked) => job::words(asked),
             Subject::Action(_) => Self {
                 not_begun: "its grant was not used",
                 missed: "Its grant was not used",
@@ -196,11 +199,7 @@ fn approved(approval: &Approval) -> String {
                 moment(approval.runs_out_at())
             ),
         },
-        Subject::JobExecution(_) => {
-            "Everybody who has to sign has signed. The gate starts the job by \
-             itself; nobody has to do anything."
-                .to_owned()
-        }
+        Subject::JobExecution(asked) => job::approved(asked),
         Subject::WorkflowRun(_) => {
             "Everybody who has to sign has signed. The gate tells GitHub by \
              itself; nobody has to do anything."

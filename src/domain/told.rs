@@ -174,6 +174,10 @@ fn ended(state: &State, status: &str) -> String {
         State::Succeeded { execution: Some(execution), .. } => {
             format!("The execution {} succeeded: {}.", execution.name, execution.in_words())
         }
+        State::Succeeded { updated: Some(updated), .. } => format!(
+            "The job has what was signed, the image sha256:{}, as generation {}. Nothing ran.",
+            updated.image_digest, updated.generation
+        ),
         State::Failed { reason, execution: Some(_), .. } => {
             format!("The job failed: {}.", reason.trim_end_matches('.'))
         }

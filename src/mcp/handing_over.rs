@@ -56,6 +56,7 @@ pub fn hand_over(app: &App, approval: &Approval, idempotency_key: String) -> Cal
     let asked = &approval.subject;
     let kind = match asked.subject() {
         Subject::Deployment(_) => "A deployment",
+        Subject::JobExecution(asked) if asked.execution.is_none() => "An update",
         Subject::JobExecution(_) => "An execution",
         Subject::Action(_) => "A call",
         Subject::WorkflowRun(_) => "A run",

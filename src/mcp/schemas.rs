@@ -71,7 +71,7 @@ pub fn body_of(kind: &str, mut arguments: JsonObject) -> Option<Value> {
     let mut subject = object(json!({ "kind": kind }));
     let names: &[&str] = match kind {
         "action" => &["tool", "arguments", "summary", "effect", "undo"],
-        "job_execution" => &["job", "image", "template"],
+        "job_execution" => &["job", "image", "template", "run"],
         _ => &["service", "image", "template", "steps", "on_failure", "after"],
     };
     for name in names {

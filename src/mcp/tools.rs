@@ -13,7 +13,7 @@ use crate::mcp::waiting::WaitArguments;
 
 /// What the client tells its model about the whole server.
 pub const INSTRUCTIONS: &str = "Countersign stands between you and production. You can ask for a deployment, \
-     for one execution of a job, or for a sign-off on one call of a declared tool; a person reads exactly what you asked for and signs it \
+     for one execution or update of a job, or for a sign-off on one call of a declared tool; a person reads exactly what you asked for and signs it \
      with a security key, on a page that you cannot use. Then the gate rolls the deployment out, or gives you a \
      grant for that one call. Begin with list_environments, ask with request_deployment, request_job_execution or request_signoff, show \
      the person the address and the short code, and call wait_for_approval until is_over is true or there is a grant. No tool approves, and \
@@ -83,14 +83,15 @@ fn request_deployment() -> Tool {
 fn request_job_execution() -> Tool {
     tool(
         "request_job_execution",
-        "Ask for an execution of a job",
+        "Ask for an execution of a job, or a change of it",
         "Asks people to sign one execution of a Cloud Run job with an image. Nothing is changed by asking. Once it \
          is signed the gate updates the job and starts it, once. Only jobs that list_environments names can be \
          asked for. Example: {\"environment\": \"production\", \
          \"job\": \"projects/demo/locations/europe-west1/jobs/migrate\", \
          \"image\": \"europe-docker.pkg.dev/demo/app/web@sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945\", \
          \"reason\": \"Adds the column that the checkout needs\"}. In `template` are only the members of the \
-         execution template that change, for example {\"taskCount\": 3}.",
+         execution template that change, for example {\"taskCount\": 3}. With {\"run\": false} the gate only updates \
+         the job to the image and the template, and runs nothing.",
         arguments_for("job_execution"),
         schema_of::<ApprovalAnswer>(),
     )

@@ -276,6 +276,9 @@ fn tell(stored: &StoredApproval, outcome: &Outcome) {
         Outcome::Ran(execution) => {
             tracing::info!(%approval, execution = execution.name, "the job ran as signed");
         }
+        Outcome::Updated(updated) => {
+            tracing::info!(%approval, generation = updated.generation, "the job has what was signed");
+        }
         Outcome::RunFailed(reason, _) => tracing::warn!(%approval, reason, "the job failed"),
         Outcome::NeedsAttention(reason) => {
             tracing::error!(%approval, reason, "the rollout needs a person's attention");

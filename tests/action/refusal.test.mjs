@@ -127,6 +127,8 @@ for (const [name, value, sentence] of [
   ['environment', '', /is missing/],
   ['service', '', /is missing/],
   ['job', 'projects/demo/locations/europe-west1/jobs/migrate', /stands beside service/],
+  ['run', 'false', /without a job/],
+  ['run', 'no', /true or false/],
   ['image', '', /is missing/],
   ['reason', ' ', /is missing/],
   ['mode', 'hope', /wait, ask or rule/],

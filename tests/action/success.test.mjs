@@ -38,6 +38,14 @@ test('a job is asked for in the place of a service', async () => {
   assert.deepEqual(subject, { kind: 'job_execution', job, image: IMAGE });
 });
 
+test('a job that is only updated is another request than its run', async () => {
+  const job = 'projects/demo/locations/europe-west1/jobs/migrate';
+  for (const run of ['true', 'false']) await runStep(gate, { inputs: { mode: 'ask', service: '', job, run } });
+  const posts = gate.requests('POST /v1/approvals');
+  assert.deepEqual(posts.map(({ body }) => body.subject.run), [undefined, false]);
+  assert.equal(new Set(posts.map(({ headers }) => headers['idempotency-key'])).size, 2);
+});
+
 test('an absent optional input is absent in the request', async () => {
   await runStep(gate, { inputs: { mode: 'ask', steps: '', title: '  ' } });
   assert.deepEqual(Object.keys(gate.requests('POST /v1/approvals')[0].body).sort(), ['environment', 'reason', 'subject']);

@@ -55,3 +55,33 @@ test("a job is read, signed and told as it ran", async () => {
   await assertNarrow(page);
   assert.deepEqual(person.problems, []);
 });
+
+test("an update of a job says that nothing runs", async () => {
+  const person = await openPerson(browser);
+  const { page } = person;
+  await signIn(demo, person, "bob", "/keys");
+  await registerKey(demo, person, "bob");
+  const approval = await ask(demo, {
+    subject: { kind: "job_execution", job, image: `europe-docker.pkg.dev/demo/app/web@sha256:${"d".repeat(64)}`, run: false },
+    reason: "The nightly run is to have the fix",
+    title: "Fix for the nightly run",
+    body: undefined,
+    links: undefined,
+  });
+  await page.goto(approval.url);
+  await page.getByRole("heading", { name: "Update migrate with a new image in production, and run nothing" }).waitFor();
+  const main = page.getByRole("main");
+  await main.getByText("The gate updates the job, and runs nothing.").waitFor();
+  await picture(page, "job-update-pending");
+  await assertAccessible(page);
+  await assertNarrow(page);
+  await page.getByRole("button", { name: /^approve/i }).click();
+  const outcome = await ended(demo, approval.id);
+  assert.equal(outcome.status, "succeeded", outcome.status_sentence);
+  assert.equal(outcome.execution, undefined);
+  await main.getByText(/exactly what was signed, and nothing ran/).first().waitFor({ timeout: 15_000 });
+  await picture(page, "job-update-succeeded");
+  await assertAccessible(page);
+  await assertNarrow(page);
+  assert.deepEqual(person.problems, []);
+});

@@ -20,7 +20,7 @@ on_both_engines!(
     what_was_signed_says_which_attestor,
 );
 
-const NOTE: &str = "projects/security/notes/production";
+pub const NOTE: &str = "projects/security/notes/production";
 const KMS_KEY: &str =
     "projects/security/locations/europe/keyRings/gate/cryptoKeys/attestor/cryptoKeyVersions/1";
 /// Made for this test with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`.
@@ -47,13 +47,18 @@ note = "{NOTE}"
     )
 }
 
-fn with_cloud_kms(text: String) -> String {
+pub fn with_cloud_kms(text: String) -> String {
     attested_by(text, &format!("kms_key = \"{KMS_KEY}\""))
 }
 
 /// Has Cloud Run ask for attestations of this note in the demo's service.
 async fn ask_for(gate: &Gate, note: &str, keys: Value) {
-    let policy = json!({"services": {(DEMO_SERVICE): note}, "keys": keys});
+    ask_for_in(gate, DEMO_SERVICE, note, keys).await;
+}
+
+/// The same in another service, or a job.
+pub async fn ask_for_in(gate: &Gate, resource: &str, note: &str, keys: Value) {
+    let policy = json!({"services": {(resource): note}, "keys": keys});
     gate.sandbox(Method::PUT, "/_sandbox/binary-authorization", Some(policy)).await;
 }
 
@@ -66,7 +71,7 @@ async fn approved(gate: &Gate, alice: &mut Approver) -> String {
 }
 
 /// The attestations that were asked for.
-async fn made(gate: &Gate) -> Vec<Value> {
+pub async fn made(gate: &Gate) -> Vec<Value> {
     gate.calls("POST", "/google/analysis/v1/projects/security/occurrences").await
 }
 

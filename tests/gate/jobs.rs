@@ -1,7 +1,10 @@
 //! The execution of a job: people sign it, and it is started exactly once, whatever happens on the way.
 
+mod attesting;
 mod faults;
+mod holds;
 mod refusals;
+pub mod updating;
 
 use countersign::cli::demo::approver::Approver;
 use countersign::domain::approval::State;

@@ -1,6 +1,7 @@
 //! What a rollout does next: one function for the first attempt, the retry and the recovery.
 
 mod checking;
+mod jobs;
 mod watching;
 
 use countersign::domain::deployment::{Deployment, Preconditions};

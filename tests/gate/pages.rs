@@ -208,6 +208,7 @@ fn hostile_text_is_shown_and_does_nothing() {
                 serving
             }),
             execution: None,
+            updated: None,
         },
     ];
     pages.extend(ends.map(|state| page(&Approval { state, ..hostile.clone() }, Some(&eve))));

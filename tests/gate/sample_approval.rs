@@ -406,7 +406,15 @@ pub fn after_pending() -> Vec<(&'static str, Approval)> {
         ("moving", executing(progress(true, 1, Some(Call::MoveTraffic { step: 1 })))),
         ("checking", executing(progress(true, 3, None))),
         ("restoring", executing(Progress { restoring: Some(reason()), ..progress(true, 1, None) })),
-        ("succeeded", in_state(State::Succeeded { at, serving: Some(serving()), execution: None })),
+        (
+            "succeeded",
+            in_state(State::Succeeded {
+                at,
+                serving: Some(serving()),
+                execution: None,
+                updated: None,
+            }),
+        ),
         ("failed", in_state(State::Failed { at, reason: reason(), execution: None })),
         ("rolled_back", in_state(State::RolledBack { at, reason: reason() })),
         (

@@ -48,8 +48,9 @@ fn separated(config: String) -> String {
 }
 
 /// One request for commits of Octavia's, but for what `changes` says.
-struct World<'a> {
+pub struct World<'a> {
     gate: &'a Gate,
+    subject: Value,
     number: u64,
     roles: Value,
     parents: Vec<String>,
@@ -57,20 +58,31 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     async fn start(engine: Engine) -> Gate {
-        let gate = Gate::start_with(engine, separated).await;
+        Self::start_with(engine, |config| config).await
+    }
+
+    pub async fn start_with(engine: Engine, edit: fn(String) -> String) -> Gate {
+        let gate = Gate::start_with(engine, |config| edit(separated(config))).await;
         let octavia = someone("octavia");
         let base = json!([{"repository": REPOSITORY, "sha": BASE, "author": octavia, "committer": octavia}]);
         gate.sandbox(Method::POST, "/_sandbox/github/commits", Some(base)).await;
         gate
     }
 
-    fn new(gate: &'a Gate) -> Self {
+    pub fn new(gate: &'a Gate) -> Self {
         let roles = ROLES.iter().map(|role| ((*role).to_owned(), json!("octavia"))).collect();
         let number = 0xc0_0000 + gate.unique();
-        Self { gate, number, roles: Value::Object(roles), parents: vec![BASE.to_owned()] }
+        let parents = vec![BASE.to_owned()];
+        Self { gate, subject: json!({}), number, roles: Value::Object(roles), parents }
     }
 
-    fn with(mut self, role: &str, name: &str) -> Self {
+    /// Asks for this in the place of a rollout.
+    pub fn asking(mut self, subject: Value) -> Self {
+        self.subject = subject;
+        self
+    }
+
+    pub fn with(mut self, role: &str, name: &str) -> Self {
         assert!(!self.roles[role].is_null());
         self.roles[role] = name.into();
         self
@@ -115,7 +127,8 @@ impl<'a> World<'a> {
     async fn ask_only(&self) -> Answer {
         let token = self.gate.token(self.claims()).await;
         let key = format!("key-{}", self.gate.unique());
-        self.gate.ask_as(&token, &key, &self.gate.request_body(json!({}))).await
+        let changes = json!({"subject": self.subject});
+        self.gate.ask_as(&token, &key, &self.gate.request_body(changes)).await
     }
 
     fn claims(&self) -> Value {
@@ -127,7 +140,7 @@ impl<'a> World<'a> {
         })
     }
 
-    async fn ask(&self) -> String {
+    pub async fn ask(&self) -> String {
         self.publish(self.commit()).await;
         let answer = self.ask_only().await;
         assert_eq!(answer.status, 201, "{answer:?}");

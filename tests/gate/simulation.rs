@@ -164,7 +164,7 @@ impl Simulation {
                 self.service.tags = vec![];
             }
             Call::CreateService {} => panic!("the service exists"),
-            Call::RunJob {} => panic!("this is no job"),
+            Call::RunJob {} | Call::UpdateJob {} => panic!("this is no job"),
         }
         true
     }

@@ -82,6 +82,27 @@ pub(super) fn execution_of(approval: &Approval) -> Option<ExecutionView> {
     })
 }
 
+/// The job as it was seen after a change that runs nothing.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct UpdatedView {
+    /// The digest of the image that it was seen to have, `sha256:…`.
+    pub observed_digest: String,
+    /// The generation of the job that was seen.
+    pub generation: i64,
+    /// When it was seen so.
+    #[schema(value_type = String, format = DateTime)]
+    pub observed_at: Timestamp,
+}
+
+pub(super) fn updated_of(approval: &Approval) -> Option<UpdatedView> {
+    let seen = approval.state.updated()?;
+    Some(UpdatedView {
+        observed_digest: format!("sha256:{}", seen.image_digest),
+        generation: seen.generation,
+        observed_at: seen.observed_at,
+    })
+}
+
 /// What one check found.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct CheckView {

@@ -27,14 +27,17 @@ pub enum SubjectView {
         /// The approval after whose success it begins.
         after: Option<String>,
     },
-    /// One execution of a Cloud Run job.
+    /// One execution of a Cloud Run job, or a change of it alone.
     JobExecution {
         /// `projects/P/locations/R/jobs/J`.
         job: String,
         /// The image by digest.
         image: String,
-        /// The short name of the execution.
-        execution: String,
+        /// Whether it runs. Else it is only updated.
+        run: bool,
+        /// The short name of the execution; absent where nothing runs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        execution: Option<String>,
     },
     /// An act of whoever asks.
     Action {
@@ -130,6 +133,7 @@ impl SubjectView {
             Subject::JobExecution(execution) => Self::JobExecution {
                 job: execution.job.to_string(),
                 image: execution.image.to_string(),
+                run: execution.execution.is_some(),
                 execution: execution.execution.clone(),
             },
             Subject::Action(action) => {

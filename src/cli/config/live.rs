@@ -1,12 +1,13 @@
 //! `countersign config check --live`: whether Cloud Run would let the gate roll out.
 //!
-//! Per covered service: it is read, the permissions are asked for, and a change is tried with
-//! `validateOnly`. Nothing is changed by any of it.
+//! Per covered service and job: it is read, the permissions are asked for, and a change is tried with
+//! `validateOnly`. Nothing is changed and nothing runs by any of it.
 
 use std::fmt::Write as _;
 
 use crate::config::Config;
-use crate::domain::observation::{ObservedService, TrafficShare};
+use crate::domain::job::JobName;
+use crate::domain::observation::{ObservedJob, ObservedService, TrafficShare};
 use crate::domain::service::ServiceName;
 use crate::integrations::cloud_run::{CloudRun, CloudRunError};
 
@@ -14,6 +15,10 @@ use crate::integrations::cloud_run::{CloudRun, CloudRunError};
 /// revisions.
 const NEEDED: [&str; 4] =
     ["run.services.get", "run.services.update", "run.revisions.get", "run.revisions.list"];
+
+/// What an approval of a job needs on it.
+const NEEDED_OF_JOBS: [&str; 4] =
+    ["run.jobs.get", "run.jobs.update", "run.jobs.run", "run.executions.get"];
 
 /// What was found.
 pub struct Report {
@@ -34,7 +39,7 @@ impl Report {
     }
 }
 
-/// Asks about every service of every environment, one after the other.
+/// Asks about every service and every job of every environment, one after the other.
 pub async fn ask(config: &Config) -> Report {
     let cloud_run = CloudRun::new(config.cloud_run.clone());
     let mut report = Report { text: "\ncloud run, asked just now\n".to_owned(), problems: 0 };
@@ -50,6 +55,16 @@ pub async fn ask(config: &Config) -> Report {
                 Err(error) => report.bad(&error.to_string()),
             }
         }
+        for job in &policy.jobs {
+            let _ = writeln!(report.text, "    {job}");
+            match cloud_run.observe_job(job).await {
+                Ok(Some(observed)) => examine_job(&cloud_run, job, &observed, &mut report).await,
+                Ok(None) => report.bad(
+                    "does not exist, and the gate creates no jobs: nobody can ask for it until somebody else has created it",
+                ),
+                Err(error) => report.bad(&error.to_string()),
+            }
+        }
     }
     report
 }
@@ -61,32 +76,63 @@ async fn examine(
     report: &mut Report,
 ) {
     report.good(&format!("is read: {}", serving(&observed.serving)));
-    match cloud_run.missing_permissions(service, &NEEDED).await {
-        Ok(missing) if missing.is_empty() => {
-            report.good(&format!("the gate has {}", NEEDED.join(", ")));
-        }
-        Ok(missing) => report.bad(&format!(
-            "the gate's account lacks {}: grant it roles/run.developer on this service, or a role of your own with {}",
-            missing.join(", "),
-            NEEDED.join(", ")
-        )),
-        Err(error) => report.bad(&error.to_string()),
-    }
+    let missing = cloud_run.missing_permissions(service, &NEEDED).await;
+    tell_permissions(missing, "service", &NEEDED, report);
     if let Some(share) = observed.serving.first()
         && let Err(error) = cloud_run.observe_revision(service, &share.revision).await
     {
         report.bad(&error.to_string());
     }
-    match cloud_run.try_change(service).await {
-        Ok(true) => report.good("a change would be accepted (tried with validateOnly)"),
-        Ok(false) => report.bad(&gone(service)),
-        Err(error @ CloudRunError::Refused(_)) => report.bad(&error.to_string()),
-        Err(error) => report.bad(&format!("a change could not be tried: {error}")),
+    tell_trial(cloud_run.try_change(service).await, service.as_str(), report);
+}
+
+async fn examine_job(
+    cloud_run: &CloudRun,
+    job: &JobName,
+    observed: &ObservedJob,
+    report: &mut Report,
+) {
+    let last = observed.last_execution();
+    report.good(&match last {
+        Some(name) => format!("is read: its last execution is {name}"),
+        None => "is read: it has not run yet".to_owned(),
+    });
+    let missing = cloud_run.missing_job_permissions(job, &NEEDED_OF_JOBS).await;
+    tell_permissions(missing, "job", &NEEDED_OF_JOBS, report);
+    if let Some(name) = last
+        && let Err(error) = cloud_run.observe_execution(job, name).await
+    {
+        report.bad(&error.to_string());
+    }
+    tell_trial(cloud_run.try_job_change(job).await, job.as_str(), report);
+}
+
+fn tell_permissions(
+    missing: Result<Vec<&'static str>, CloudRunError>,
+    what: &str,
+    needed: &[&str],
+    report: &mut Report,
+) {
+    let needed = needed.join(", ");
+    match missing {
+        Ok(missing) if missing.is_empty() => report.good(&format!("the gate has {needed}")),
+        Ok(missing) => report.bad(&format!(
+            "the gate's account lacks {}: grant it roles/run.developer on this {what}, or a role of your own with {needed}",
+            missing.join(", ")
+        )),
+        Err(error) => report.bad(&error.to_string()),
     }
 }
 
-fn gone(service: &ServiceName) -> String {
-    format!("{service} was deleted between two looks: run the check again")
+fn tell_trial(tried: Result<bool, CloudRunError>, name: &str, report: &mut Report) {
+    match tried {
+        Ok(true) => report.good("a change would be accepted (tried with validateOnly)"),
+        Ok(false) => {
+            report.bad(&format!("{name} was deleted between two looks: run the check again"));
+        }
+        Err(error @ CloudRunError::Refused(_)) => report.bad(&error.to_string()),
+        Err(error) => report.bad(&format!("a change could not be tried: {error}")),
+    }
 }
 
 fn serving(shares: &[TrafficShare]) -> String {

@@ -22,6 +22,9 @@ pub struct Wanted {
     /// Or the Cloud Run job that is to run once with the image, projects/P/locations/R/jobs/J.
     #[arg(long, conflicts_with_all = ["service", "steps", "after"])]
     job: Option<String>,
+    /// Only update the job to the image and the template, and run nothing.
+    #[arg(long, conflicts_with_all = ["service", "steps", "after"])]
+    no_run: bool,
     /// The image by digest, …@sha256:….
     #[arg(long)]
     image: Option<String>,
@@ -88,11 +91,15 @@ impl Wanted {
         subject.entry("kind").or_insert_with(|| kind.into());
         put(&mut subject, "service", self.service);
         put(&mut subject, "job", self.job);
+        put(&mut subject, "run", self.no_run.then_some(false));
         put(&mut subject, "image", self.image);
         put(&mut subject, "steps", self.steps);
         put(&mut subject, "after", self.after);
         put(&mut subject, "template", self.template.as_deref().map(template).transpose()?);
         if subject["kind"] == "deployment" {
+            if self.no_run {
+                return Err("--no-run is for a job: name it with --job".to_owned());
+            }
             need(&subject, "service", "--service")?;
             need(&subject, "image", "--image")?;
         }

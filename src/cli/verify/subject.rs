@@ -32,7 +32,8 @@ pub(super) fn describe_rollout(lines: &mut Lines, deployment: &Deployment) {
 pub(super) fn describe_job(lines: &mut Lines, execution: &JobExecution) {
     lines.add("job", execution.job.as_str());
     lines.add("image", &execution.image.to_string());
-    lines.add("execution", &execution.execution);
+    let none = "none: the job is only updated, and nothing runs";
+    lines.add("execution", execution.execution.as_deref().unwrap_or(none));
 }
 
 pub(super) fn describe_action(lines: &mut Lines, action: &Action) {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::ApprovalId;
 use crate::domain::intervention::Orders;
-use crate::domain::job::Execution;
+use crate::domain::job::{Execution, Updated};
 use crate::domain::person::Person;
 use crate::domain::rollout::{Progress, Serving};
 use crate::domain::time;
@@ -29,7 +29,7 @@ pub enum State {
         #[serde(default, skip_serializing_if = "Orders::is_empty")]
         orders: Orders,
     },
-    /// The service serves what was signed, or the job ran; of an action, its grant was used.
+    /// The service serves what was signed, or the job ran or was updated; of an action, its grant was used.
     Succeeded {
         #[serde(deserialize_with = "time::deserialize")]
         at: Timestamp,
@@ -37,6 +37,8 @@ pub enum State {
         serving: Option<Serving>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         execution: Option<Execution>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        updated: Option<Updated>,
     },
     /// It failed.
     Failed {
@@ -169,6 +171,16 @@ impl Status {
 }
 
 impl State {
+    /// What was signed is done, and there is nothing that could be seen of it.
+    pub fn succeeded(at: Timestamp) -> Self {
+        Self::Succeeded { at, serving: None, execution: None, updated: None }
+    }
+
+    /// The job as it was seen after a change that runs nothing.
+    pub fn updated(&self) -> Option<&Updated> {
+        if let Self::Succeeded { updated, .. } = self { updated.as_ref() } else { None }
+    }
+
     /// The execution of a job, as it was last recorded.
     pub fn execution(&self) -> Option<&Execution> {
         match self {

@@ -1,4 +1,4 @@
-//! What is done next about the execution of a job, from what is recorded and what Cloud Run shows.
+//! What is done next about the execution of a job, or the change of one, from what is recorded and what Cloud Run shows.
 //!
 //! The one function behind the first attempt, the retry and the recovery after a crash, as
 //! [`crate::domain::rollout::next_action`] is of a rollout.
@@ -6,9 +6,9 @@
 use jiff::Timestamp;
 
 use crate::domain::image::ImageReference;
-use crate::domain::job::{Execution, JobExecution};
+use crate::domain::job::{Execution, JobExecution, Updated};
 use crate::domain::observation::{ObservedExecution, ObservedJob, Readiness};
-use crate::domain::platform_defaults::execution_difference;
+use crate::domain::platform_defaults::{execution_difference, job_difference};
 use crate::domain::rollout::{
     Action, Call, Change, Outcome, Progress, RECONCILE_PATIENCE, first_call,
 };
@@ -20,7 +20,7 @@ use crate::domain::template::APPROVAL_ANNOTATION;
 pub struct JobWorld {
     /// The job, if there is one.
     pub job: Option<ObservedJob>,
-    /// The execution of the signed name, if there is one.
+    /// The execution of the signed name, if there is one; none where nothing is to run.
     pub execution: Option<ObservedExecution>,
     /// When it was looked at.
     pub now: Timestamp,
@@ -29,14 +29,13 @@ pub struct JobWorld {
 /// What to do next. Pure: the same records and the same world give the same answer.
 pub fn next_job_action(asked: &JobExecution, progress: &Progress, world: &JobWorld) -> Action {
     let run = Run { asked, progress, world };
-    match (&world.execution, &world.job) {
-        (Some(execution), job) => run.of_execution(execution, job.as_ref()),
-        (None, _) if progress.execution.is_some() => needs_attention(&format!(
-            "the execution {} ran and is gone, so that how it ended is not known",
-            asked.execution
+    match (&asked.execution, &world.execution, &world.job) {
+        (Some(name), Some(execution), job) => run.of_execution(name, execution, job.as_ref()),
+        (Some(name), None, _) if progress.execution.is_some() => needs_attention(&format!(
+            "the execution {name} ran and is gone, so that how it ended is not known"
         )),
-        (None, Some(job)) => run.of_job(job),
-        (None, None) => run.surprised("it was deleted"),
+        (_, _, Some(job)) => run.of_job(job),
+        (_, _, None) => run.surprised("it was deleted"),
     }
 }
 
@@ -49,8 +48,12 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// The execution of our name is there.
-    fn of_execution(&self, execution: &ObservedExecution, job: Option<&ObservedJob>) -> Action {
-        let name = &self.asked.execution;
+    fn of_execution(
+        &self,
+        name: &str,
+        execution: &ObservedExecution,
+        job: Option<&ObservedJob>,
+    ) -> Action {
         let signed = &self.asked.image;
         let marked = execution.annotations.get(APPROVAL_ANNOTATION).map(String::as_str);
         let image = execution.image.parse::<ImageReference>().ok().filter(|image| image == signed);
@@ -98,7 +101,7 @@ impl Run<'_> {
         }
     }
 
-    /// The job is there and our execution is not, so nothing was changed yet, or the change is just arriving.
+    /// The job is there and no execution of ours is, so nothing was changed yet, or the change is just arriving.
     fn of_job(&self, job: &ObservedJob) -> Action {
         let before = &self.asked.preconditions;
         let by = &job.last_modifier;
@@ -107,7 +110,10 @@ impl Run<'_> {
         }
         let marked = job.annotations.get(APPROVAL_ANNOTATION).map(String::as_str);
         if self.progress.intent.is_some() && marked == Some(self.asked.approval.as_str()) {
-            return self.without_execution(job);
+            return match &self.asked.execution {
+                Some(name) => self.without_execution(name, job),
+                None => self.of_update(job),
+            };
         }
         if job.generation != before.generation {
             return self.surprised(&format!(
@@ -118,23 +124,53 @@ impl Run<'_> {
         let expires_at = self.asked.expires_at;
         match job.readiness {
             Readiness::Reconciling if self.world.now < expires_at => Action::Wait,
-            _ => first_call(Call::RunJob {}, self.progress, expires_at, self.world.now),
+            _ => first_call(self.call(), self.progress, expires_at, self.world.now),
+        }
+    }
+
+    fn call(&self) -> Call {
+        if self.asked.execution.is_some() { Call::RunJob {} } else { Call::UpdateJob {} }
+    }
+
+    /// Whether what was called for should have been seen by now.
+    fn is_overdue(&self) -> bool {
+        let intent = self.progress.intent.as_ref();
+        intent.is_some_and(|intent| self.world.now.duration_since(intent.at) > RECONCILE_PATIENCE)
+    }
+
+    /// The job took our change, and nothing is to run.
+    fn of_update(&self, job: &ObservedJob) -> Action {
+        let (name, by) = (self.asked.job.job(), &job.last_modifier);
+        if let Some(path) = job_difference(&job.template, &self.asked.proposed) {
+            return needs_attention(&format!(
+                "{name} took the change, and is not the signed one at {path}; it was changed last by {by}"
+            ));
+        }
+        match &job.readiness {
+            Readiness::Ready => end(Outcome::Updated(Updated {
+                image_digest: *self.asked.image.digest(),
+                generation: job.generation,
+                observed_at: self.world.now,
+            })),
+            Readiness::Failed(why) => end(Outcome::Failed(format!(
+                "the job took what was signed and is not ready: {why}"
+            ))),
+            Readiness::Reconciling if self.is_overdue() => {
+                needs_attention(&format!("{name} took the change, but did not become ready"))
+            }
+            Readiness::Reconciling => Action::Wait,
         }
     }
 
     /// The job took our change, and the execution is not there.
-    fn without_execution(&self, job: &ObservedJob) -> Action {
-        let intent = self.progress.intent.as_ref();
-        let is_overdue = intent
-            .is_some_and(|intent| self.world.now.duration_since(intent.at) > RECONCILE_PATIENCE);
+    fn without_execution(&self, name: &str, job: &ObservedJob) -> Action {
         match &job.readiness {
             Readiness::Failed(why) => end(Outcome::Failed(format!(
                 "the job took what was signed and did not start: {why}"
             ))),
-            _ if is_overdue => needs_attention(&format!(
-                "{} took the change, but the execution {} never appeared",
-                self.asked.job.job(),
-                self.asked.execution
+            _ if self.is_overdue() => needs_attention(&format!(
+                "{} took the change, but the execution {name} never appeared",
+                self.asked.job.job()
             )),
             Readiness::Reconciling | Readiness::Ready => Action::Wait,
         }

@@ -16,12 +16,14 @@ use crate::domain::words::{Words, check_asking, check_trust};
 /// An execution of a job as a workload asks for it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct JobRequest {
-    /// The job to run.
+    /// The job to run, or to update.
     pub job: JobName,
     /// The image to run it with; that which it has already leaves it as it is.
     pub image: ImageReference,
     /// Changes of the execution template, in the API's JSON.
     pub template: Option<Value>,
+    /// Whether it runs once, or is only updated.
+    pub run: bool,
     /// Why, and until when.
     pub words: Words,
 }
@@ -64,7 +66,7 @@ impl JobRequest {
         let changes = self.template.as_ref();
         let proposed =
             propose_execution(&preconditions.running, changes, &self.image, id.as_str())?;
-        let execution = execution_name(&self.job, id);
+        let execution = self.run.then(|| execution_name(&self.job, id));
         Ok(FrozenSubject::freeze(JobExecution {
             facts,
             job: self.job.clone(),

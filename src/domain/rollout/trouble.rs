@@ -7,7 +7,7 @@ use crate::domain::rollout::{Call, Change, Outcome, Progress};
 /// attempt whose outcome is unknown still may: `progress` is what was recorded before this attempt.
 pub fn after_refusal(on_failure: OnFailure, progress: &Progress, call: Call, why: &str) -> Change {
     match call {
-        Call::CreateService {} | Call::CreateRevision {} | Call::RunJob {}
+        Call::CreateService {} | Call::CreateRevision {} | Call::RunJob {} | Call::UpdateJob {}
             if progress.intent.is_some() =>
         {
             Change::End(Outcome::NeedsAttention(format!(
@@ -15,7 +15,7 @@ pub fn after_refusal(on_failure: OnFailure, progress: &Progress, call: Call, why
                  still arrive is not known"
             )))
         }
-        Call::CreateService {} | Call::CreateRevision {} | Call::RunJob {} => {
+        Call::CreateService {} | Call::CreateRevision {} | Call::RunJob {} | Call::UpdateJob {} => {
             Change::End(Outcome::Failed(format!("Cloud Run refused the change: {why}")))
         }
         Call::MoveTraffic { .. } => {

@@ -48,8 +48,11 @@ pub(super) enum Request<'a> {
     ReadJob,
     ReadExecution(&'a str),
     RunJob,
+    UpdateJob,
     TestPermissions,
     TryChange,
+    TestJobPermissions,
+    TryJobChange,
 }
 
 /// A call that is under way, for the sentences about it.
@@ -74,8 +77,13 @@ impl Attempt<'_> {
             Request::ReadJob => format!("read {service}"),
             Request::ReadExecution(name) => format!("read execution {name} of {service}"),
             Request::RunJob => format!("update {service} and start an execution of it"),
-            Request::TestPermissions => format!("tell the gate's rights on {service}"),
-            Request::TryChange => format!("accept a change of {service} that is only tried"),
+            Request::UpdateJob => format!("update {service}"),
+            Request::TestPermissions | Request::TestJobPermissions => {
+                format!("tell the gate's rights on {service}")
+            }
+            Request::TryChange | Request::TryJobChange => {
+                format!("accept a change of {service} that is only tried")
+            }
         }
     }
 
@@ -87,11 +95,14 @@ impl Attempt<'_> {
             | Request::ReadJob
             | Request::ReadExecution(_)
             | Request::TestPermissions
-            | Request::TryChange => false,
+            | Request::TryChange
+            | Request::TestJobPermissions
+            | Request::TryJobChange => false,
             Request::CreateService
             | Request::CreateRevision(_)
             | Request::MoveTraffic
-            | Request::RunJob => true,
+            | Request::RunJob
+            | Request::UpdateJob => true,
         }
     }
 
@@ -105,9 +116,10 @@ impl Attempt<'_> {
             Request::CreateRevision(_) | Request::MoveTraffic | Request::TryChange => {
                 "run.services.update"
             }
-            Request::ReadJob => "run.jobs.get",
+            Request::ReadJob | Request::TestJobPermissions => "run.jobs.get",
             Request::ReadExecution(_) => "run.executions.get",
             Request::RunJob => "run.jobs.update and run.jobs.run",
+            Request::UpdateJob | Request::TryJobChange => "run.jobs.update",
         }
     }
 
@@ -199,7 +211,8 @@ impl Attempt<'_> {
 
     fn missing_permission(&self) -> String {
         let (permission, service) = (self.permission(), self.resource);
-        let changes = self.is_write() || self.request == Request::TryChange;
+        let tries = matches!(self.request, Request::TryChange | Request::TryJobChange);
+        let changes = self.is_write() || tries;
         let acting = if changes {
             ", and iam.serviceAccounts.actAs on the service account that it runs as"
         } else {

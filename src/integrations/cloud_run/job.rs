@@ -46,17 +46,21 @@ impl CloudRun {
         observed_execution(&found).map(Some).map_err(|problem| attempt.unknown(&problem))
     }
 
-    /// Gives the job the signed template and starts the signed execution, in one conditional PATCH. There is no
-    /// mask for jobs: whatever else stands in the job is sent as it was observed.
+    /// Gives the job the signed template and starts the signed execution, if one was signed, in one conditional
+    /// PATCH. There is no mask for jobs: whatever else stands in the job is sent as it was observed.
     ///
     /// # Errors
     /// [`CloudRunError::NotNow`] if the job changed since it was observed, or if the execution exists.
-    pub async fn run_job(
+    pub async fn update_job(
         &self,
         execution: &JobExecution,
         observed: &ObservedJob,
     ) -> Result<(), CloudRunError> {
-        let attempt = Attempt { request: Request::RunJob, resource: execution.job.as_str() };
+        let (request, step) = match execution.token() {
+            Some(_) => (Request::RunJob, "execution"),
+            None => (Request::UpdateJob, "update"),
+        };
+        let attempt = Attempt { request, resource: execution.job.as_str() };
         if observed.etag.is_empty() {
             return Err(attempt.refused("the change would be unconditional: no etag was observed"));
         }
@@ -68,12 +72,12 @@ impl CloudRun {
         job.annotations = observed.annotations.clone().into_iter().collect();
         let approval = execution.approval.to_string();
         job.annotations.insert(APPROVAL_ANNOTATION.to_owned(), approval);
-        job.annotations.insert(STEP_ANNOTATION.to_owned(), "execution".to_owned());
-        let job = job
-            .set_name(execution.job.as_str())
-            .set_etag(&observed.etag)
-            .set_template(template)
-            .set_start_execution_token(execution.token());
+        job.annotations.insert(STEP_ANNOTATION.to_owned(), step.to_owned());
+        let mut job =
+            job.set_name(execution.job.as_str()).set_etag(&observed.etag).set_template(template);
+        if let Some(token) = execution.token() {
+            job = job.set_start_execution_token(token);
+        }
         let clients = self.clients(&attempt).await?;
         let call = clients.jobs.update_job().set_job(job).send();
         call_once(&attempt, call).await?.map_err(|error| attempt.failed(&error))?;

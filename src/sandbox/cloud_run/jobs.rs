@@ -22,6 +22,9 @@ pub use http::{edit_from_outside, routes};
 /// The name of a job and the token of an execution have fewer characters together.
 const NAME_AND_TOKEN: usize = 63;
 
+/// The members with which a change of a job also starts an execution.
+const TOKENS: [&str; 2] = ["startExecutionToken", "runExecutionToken"];
+
 /// A job: what was asked for (`spec`) and what is so.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -169,7 +172,7 @@ pub fn patch(
         return Err(Refusal::new(Code::Aborted, message));
     }
     let mut spec = spec_of(body)?;
-    let token = ["startExecutionToken", "runExecutionToken"].map(|token| spec.remove(token));
+    let token = TOKENS.map(|token| spec.remove(token));
     let token = token.into_iter().flatten().find_map(|token| token.as_str().map(str::to_owned));
     complete(&mut spec, name.project())?;
     let version = state.next();

@@ -203,12 +203,17 @@ impl CloudRun {
         body: &Value,
     ) -> Circumstances {
         let mut circumstances = self.circumstances(injected);
-        let containers = body["template"]["containers"].as_array().into_iter().flatten();
-        let refusal = containers
-            .filter_map(|container| container["image"].as_str())
-            .find_map(|image| self.shared.attestations.refusal(&service.to_string(), image));
+        let refusal = self.unattested(&service.to_string(), &body["template"]);
         circumstances.revision_fails = circumstances.revision_fails.or(refusal);
         circumstances
+    }
+
+    /// Why the policy of Binary Authorization lets no container with this template run in the service or job.
+    fn unattested(&self, resource: &str, template: &Value) -> Option<String> {
+        let containers = template["containers"].as_array().into_iter().flatten();
+        containers
+            .filter_map(|container| container["image"].as_str())
+            .find_map(|image| self.shared.attestations.refusal(resource, image))
     }
 
     /// Looks at the state as it is now.

@@ -18,6 +18,8 @@ use crate::sandbox::google_accounts;
 
 /// Asked for beside `run.services.update` and `run.services.create`.
 const ACT_AS: &str = "iam.serviceAccounts.actAs";
+/// Asked for beside `run.jobs.update` where a change also starts an execution.
+const RUN_JOB: &str = "run.jobs.run";
 /// The custom method that tells permissions.
 pub const TEST: &str = "testIamPermissions";
 
@@ -25,7 +27,7 @@ pub const TEST: &str = "testIamPermissions";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Denied {
-    /// On every service.
+    /// On every service and job.
     pub denied: BTreeSet<String>,
     /// Services, by their resource names, where one account alone has any.
     #[serde(default)]
@@ -52,6 +54,21 @@ pub fn test(run: &CloudRun, body: &Value) -> Result<Json<Value>, Refusal> {
     Ok(Json(if had.is_empty() { json!({}) } else { json!({ "permissions": had }) }))
 }
 
+/// Refuses a change of a job that also starts an execution, without the permission for that.
+///
+/// # Errors
+/// `PERMISSION_DENIED`.
+pub fn require_run(run: &CloudRun, job: &str) -> Result<(), Refusal> {
+    if run.denied().denied.contains(RUN_JOB) { Err(denial(RUN_JOB, job)) } else { Ok(()) }
+}
+
+fn denial(permission: &str, resource: &str) -> Refusal {
+    let message = format!(
+        "Permission '{permission}' denied on resource '{resource}' (or resource may not exist)."
+    );
+    Refusal::new(Code::PermissionDenied, message)
+}
+
 /// The layer that refuses calls without their permission.
 pub async fn require(State(run): State<CloudRun>, request: Request, next: Next) -> Response {
     let denied = run.denied();
@@ -65,11 +82,7 @@ pub async fn require(State(run): State<CloudRun>, request: Request, next: Next) 
         .into_iter()
         .find(|one| is_stranger || denied.denied.contains(*one));
     let Some(permission) = lacking else { return next.run(request).await };
-    let resource = path.trim_start_matches("/v2/");
-    let message = format!(
-        "Permission '{permission}' denied on resource '{resource}' (or resource may not exist)."
-    );
-    Refusal::new(Code::PermissionDenied, message).into_response()
+    denial(permission, path.trim_start_matches("/v2/")).into_response()
 }
 
 /// The permissions that a call of the API needs (the API's page of each method names them).
@@ -89,8 +102,10 @@ fn needed(method: &Method, path: &str) -> Vec<&'static str> {
         ("GET", ["services", _, "revisions"]) => vec!["run.revisions.list"],
         ("GET", ["services", _, "revisions", _]) => vec!["run.revisions.get"],
         ("DELETE", ["services", _, "revisions", _]) => vec!["run.revisions.delete"],
+        (_, ["jobs", job]) if job.contains(':') => Vec::new(),
+        ("DELETE", ["jobs", _]) => vec!["run.jobs.delete"],
+        ("PATCH", ["jobs", _]) => vec!["run.jobs.update", ACT_AS],
         ("GET", ["jobs", _]) => vec!["run.jobs.get"],
-        ("PATCH", ["jobs", _]) => vec!["run.jobs.update", "run.jobs.run", ACT_AS],
         ("GET", ["jobs", _, "executions"]) => vec!["run.executions.list"],
         ("GET", ["jobs", _, "executions", _]) => vec!["run.executions.get"],
         _ => Vec::new(),

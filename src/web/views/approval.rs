@@ -100,7 +100,10 @@ impl StatusView {
     pub(crate) fn of(approval: &Approval) -> Self {
         let view = Self::new(approval.status());
         match (approval.subject.job_execution(), approval.status()) {
-            (Some(_), Status::Executing) => Self { words: "Running", ..view },
+            (Some(asked), Status::Executing) => {
+                let words = if asked.execution.is_some() { "Running" } else { "Updating" };
+                Self { words, ..view }
+            }
             _ => view,
         }
     }
@@ -253,6 +256,7 @@ pub(crate) fn headline_of(approval: &Approval) -> String {
 fn kind_of(subject: &Subject) -> &'static str {
     match subject {
         Subject::Deployment(_) => "Deployment",
+        Subject::JobExecution(asked) if asked.execution.is_none() => "Update",
         Subject::JobExecution(_) => "Execution",
         Subject::Action(_) => "Action",
         Subject::WorkflowRun(_) => "Run",
@@ -277,14 +281,7 @@ fn next_words(subject: &Subject, is_held: bool) -> [&'static str; 2] {
             },
             "Nothing rolls out yet if you approve: others have to sign as well.",
         ],
-        Subject::JobExecution(_) => [
-            if is_held {
-                "Your approval is the last that is needed: the job starts by itself as soon as nothing holds it any more."
-            } else {
-                "Your approval is the last that is needed: the job starts right after it, by itself."
-            },
-            "The job does not start yet if you approve: others have to sign as well.",
-        ],
+        Subject::JobExecution(asked) => job::next_words(asked, is_held),
         Subject::Action(_) => [
             "Your approval is the last that is needed: the requester may do it once, right after it.",
             "Nothing may be done yet if you approve: others have to sign as well.",

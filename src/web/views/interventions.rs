@@ -42,7 +42,7 @@ pub fn interventions(approval: &Approval, around: Surroundings<'_>) -> Option<In
 }
 
 fn view(act: Act, approval: &Approval) -> ActView {
-    let is_job = approval.subject.job_execution().is_some();
+    let job = approval.subject.job_execution();
     let (button, consequence, is_grave) = match act {
         Act::GoOn => (
             "Go on",
@@ -54,7 +54,12 @@ fn view(act: Act, approval: &Approval) -> ActView {
             "What served before serves again, as it was signed. Nobody else has to sign. To go forward after that, somebody has to ask again.",
             true,
         ),
-        Act::ObserveAgain if is_job => (
+        Act::ObserveAgain if job.is_some_and(|job| job.execution.is_none()) => (
+            "Look again and go on",
+            "The gate looks at the job again, and goes on from what it finds. A job that took the change is not changed again.",
+            false,
+        ),
+        Act::ObserveAgain if job.is_some() => (
             "Look again and go on",
             "The gate looks at the job and its execution again, and goes on from what it finds. An execution that was started is never started again.",
             false,

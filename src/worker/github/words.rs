@@ -131,11 +131,14 @@ fn title(approval: &Approval) -> String {
     let words = approval.status().as_str().replace('_', " ");
     match &approval.state {
         State::Pending {} => "waits for signatures".to_owned(),
-        State::Executing { .. } if approval.subject.job_execution().is_some() => "runs".to_owned(),
-        State::Executing { progress, .. } => {
-            let steps = approval.subject.deployment().map_or(0, |one| one.plan.steps.len());
-            format!("step {} of {steps}", progress.steps_done)
-        }
+        State::Executing { progress, .. } => match approval.subject.job_execution() {
+            Some(asked) if asked.execution.is_some() => "runs".to_owned(),
+            Some(_) => "is updated".to_owned(),
+            None => {
+                let steps = approval.subject.deployment().map_or(0, |one| one.plan.steps.len());
+                format!("step {} of {steps}", progress.steps_done)
+            }
+        },
         _ => words,
     }
 }
@@ -157,7 +160,10 @@ fn summary(approval: &Approval, origin: &str, freezes: &Freezes, now: Timestamp)
     }
     if let Some(execution) = subject.job_execution() {
         row("Image", code(&execution.image.to_string()));
-        row("Execution", code(&execution.execution));
+        match &execution.execution {
+            Some(name) => row("Execution", code(name)),
+            None => row("Execution", "none: the job is only updated".to_owned()),
+        }
     }
     if let Some(run) = subject.workflow_run() {
         row("Run", format!("{}, attempt {}", run.run, run.attempt));

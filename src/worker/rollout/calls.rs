@@ -156,8 +156,8 @@ async fn call_cloud_run(
         (Call::CreateService {}, Some(_)) => {
             Err(CloudRunError::Refused("the service exists already".to_owned()))
         }
-        (Call::RunJob {}, Some(_)) => {
-            Err(CloudRunError::Refused("a rollout starts no job".to_owned()))
+        (Call::RunJob {} | Call::UpdateJob {}, Some(_)) => {
+            Err(CloudRunError::Refused("a rollout changes no job".to_owned()))
         }
         (_, None) => Err(CloudRunError::Refused("the service does not exist".to_owned())),
     }

@@ -1,4 +1,4 @@
-//! One execution of a job: started by one call, and looked at until it ends.
+//! One execution of a job, or one change of it: made by one call, and looked at until it ends.
 
 use jiff::Timestamp;
 
@@ -50,7 +50,10 @@ fn pause(progress: &Progress, now: Timestamp) -> std::time::Duration {
 /// The execution first, then the job: see [`JobWorld`].
 async fn observe(worker: &Worker, asked: &JobExecution) -> Result<JobWorld, CloudRunError> {
     let cloud_run = &worker.outside.cloud_run;
-    let execution = cloud_run.observe_execution(&asked.job, &asked.execution).await?;
+    let execution = match &asked.execution {
+        Some(name) => cloud_run.observe_execution(&asked.job, name).await?,
+        None => None,
+    };
     let job = cloud_run.observe_job(&asked.job).await?;
     Ok(JobWorld { job, execution, now: worker.clock.now() })
 }
@@ -73,10 +76,10 @@ async fn make(
     }
     let calling = async {
         match (call, observed) {
-            (Call::RunJob {}, Some(observed)) => {
-                worker.outside.cloud_run.run_job(authorised.execution(), observed).await
+            (Call::RunJob {} | Call::UpdateJob {}, Some(observed)) => {
+                worker.outside.cloud_run.update_job(authorised.execution(), observed).await
             }
-            _ => Err(CloudRunError::Refused("there is no job to run".to_owned())),
+            _ => Err(CloudRunError::Refused("there is no job to change".to_owned())),
         }
     };
     let etag = observed.map(|job| job.etag.clone());

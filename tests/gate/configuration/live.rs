@@ -211,3 +211,95 @@ async fn an_account_without_credentials_is_told() {
             .all(|call| !call["path"].as_str().unwrap().contains(WEB))
     );
 }
+
+const JOB: &str = "projects/demo/locations/europe-west1/jobs/migrate";
+const NO_JOB: &str = "projects/demo/locations/europe-west1/jobs/clean-up";
+
+/// The same gate, with jobs in production.
+fn folder_with_jobs(sandbox: &Sandbox, jobs: &[&str]) -> Folder {
+    let template = json!({"template": {"containers": [{
+        "image": format!("registry.example.com/app/web@sha256:{}", "1".repeat(64)),
+    }]}});
+    sandbox.run.seed_job(JOB, &template).unwrap();
+    let folder = folder(sandbox, NEW);
+    let text = std::fs::read_to_string(folder.path("countersign.toml")).unwrap();
+    let with_jobs = text.replacen("\nimages = ", &format!("\njobs = {jobs:?}\nimages = "), 1);
+    folder.write("countersign.toml", &with_jobs);
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_may_change_and_run_its_jobs_is_told_so() {
+    let sandbox = Sandbox::with_web().await;
+    let folder = folder_with_jobs(&sandbox, &[JOB]);
+    let before = sandbox.call("GET", &format!("/v2/{JOB}"), None).await;
+    let (output, said, complained) = check(&folder).await;
+    assert_eq!(output.status.code(), Some(0), "{said}{complained}");
+    let of_job = said.rsplit(JOB).next().unwrap();
+    for sentence in [
+        "is read: it has not run yet",
+        "the gate has run.jobs.get, run.jobs.update, run.jobs.run, run.executions.get",
+        "a change would be accepted (tried with validateOnly)",
+    ] {
+        assert!(of_job.contains(sentence), "{sentence:?} is not said:\n{said}");
+    }
+    let mut patches = sandbox.journal("PATCH").await;
+    patches.retain(|call| call["path"].as_str().unwrap().contains(JOB));
+    assert_eq!(patches.len(), 1);
+    assert!(patches[0]["path"].as_str().unwrap().contains("validateOnly=true"), "{patches:?}");
+    assert!(patches[0]["request"]["startExecutionToken"].is_null(), "nothing could run");
+    assert_eq!(sandbox.call("GET", &format!("/v2/{JOB}"), None).await, before);
+
+    // Once it has run, one of its executions is read as well.
+    let mut body = before.1.clone();
+    body["startExecutionToken"] = json!("once");
+    assert_eq!(sandbox.call("PATCH", &format!("/v2/{JOB}"), Some(body)).await.0, 200);
+    let (_, said, _) = check(&folder).await;
+    assert!(said.contains("is read: its last execution is migrate-once"), "{said}");
+    assert!(sandbox.journal("GET").await.iter().any(|call| {
+        call["path"].as_str().unwrap().contains("/jobs/migrate/executions/migrate-once")
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_lacks_is_said_in_a_sentence() {
+    let sandbox = Sandbox::with_web().await;
+    let folder = folder_with_jobs(&sandbox, &[JOB]);
+    for (denied, sentences) in [
+        (
+            "run.jobs.get",
+            &["! Cloud Run refuses to read", "Grant the gate's service account run.jobs.get on"][..],
+        ),
+        (
+            "run.jobs.update",
+            &[
+                "! the gate's account lacks run.jobs.update: grant it roles/run.developer on this job",
+                "! Cloud Run refuses to accept a change of",
+                "Grant the gate's service account run.jobs.update on",
+                "(roles/run.developer has it), and iam.serviceAccounts.actAs on",
+            ][..],
+        ),
+        ("run.jobs.run", &["! the gate's account lacks run.jobs.run: grant it"][..]),
+        ("run.executions.get", &["! the gate's account lacks run.executions.get: grant it"][..]),
+    ] {
+        deny(&sandbox, &[denied]).await;
+        let (output, said, complained) = check(&folder).await;
+        assert_eq!(output.status.code(), Some(1), "{denied}: {said}");
+        for sentence in sentences {
+            assert!(said.contains(sentence), "{denied}: {sentence:?} is not said:\n{said}");
+        }
+        assert!(complained.contains("Cloud Run would not let the gate"), "{complained}");
+    }
+    deny(&sandbox, &[]).await;
+    assert_eq!(check(&folder).await.0.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_does_not_exist_is_a_problem() {
+    let sandbox = Sandbox::with_web().await;
+    let folder = folder_with_jobs(&sandbox, &[JOB, NO_JOB]);
+    let (output, said, _) = check(&folder).await;
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let sentence = "jobs/clean-up\n    ! does not exist, and the gate creates no jobs";
+    assert!(said.contains(sentence), "{said}");
+}

@@ -75,7 +75,7 @@ fn sentences_about_a_run_speak_of_a_run() {
     let words: Vec<String> = [
         pending.clone(),
         in_state(State::Approved { at }),
-        in_state(State::Succeeded { at, serving: None, execution: None }),
+        in_state(State::succeeded(at)),
         in_state(State::Cancelled { at }),
         in_state(State::Expired { at }),
     ]

@@ -11,10 +11,13 @@ use super::super::CloudRun;
 use super::super::control::OutsideEdit;
 use super::super::faults::Injected;
 use super::super::http::{Answer, Run, read_body, start, unknown};
+use super::super::operation;
+use super::super::permissions;
 use super::super::query::Query;
 use super::super::refusal::{Code, Refusal};
 use super::super::schema;
-use super::{Job, JobName, patch, render};
+use super::super::state::Kind;
+use super::{Job, JobName, TOKENS, patch, render};
 
 type JobPath = Path<(String, String, String)>;
 type ExecutionPath = Path<(String, String, String, String)>;
@@ -22,7 +25,10 @@ type ExecutionPath = Path<(String, String, String, String)>;
 /// The routes, under `/v2/projects/{project}/locations/{location}`.
 pub fn routes() -> [(&'static str, MethodRouter<CloudRun>); 3] {
     [
-        ("/jobs/{job}", get(get_job).patch(patch_job).fallback(unknown)),
+        (
+            "/jobs/{job}",
+            get(get_job).patch(patch_job).delete(delete_job).post(custom_method).fallback(unknown),
+        ),
         ("/jobs/{job}/executions", get(list_executions).fallback(unknown)),
         ("/jobs/{job}/executions/{execution}", get(get_execution).fallback(unknown)),
     ]
@@ -47,8 +53,41 @@ async fn patch_job(
     let name = job_name(path)?;
     let query = Query::read(raw, "jobs.patch")?;
     let body = read_body(&body)?;
-    let circumstances = run.circumstances(&injected);
+    if TOKENS.iter().any(|token| body[*token].as_str().is_some_and(|given| !given.is_empty())) {
+        permissions::require_run(&run, name.as_str())?;
+    }
+    let mut circumstances = run.circumstances(&injected);
+    // It is the execution that fails: a job that nothing runs of needs no attestation.
+    let refusal = run.unattested(name.as_str(), &body["template"]["template"]);
+    circumstances.revision_fails = circumstances.revision_fails.or(refusal);
     start(&run, &query, |state| patch(state, &name, &body, &circumstances))
+}
+
+/// Deletes a job at once, with its executions.
+async fn delete_job(State(run): Run, Path(path): JobPath, RawQuery(raw): RawQuery) -> Answer {
+    let name = job_name(path)?;
+    let query = Query::read(raw, "jobs.delete")?;
+    let now = run.circumstances(&Injected::default()).now;
+    start(&run, &query, |state| {
+        let removed = state.jobs.remove(name.as_str());
+        let job = removed.ok_or_else(|| Refusal::not_found(name.as_str()))?;
+        let rendered = render::job(&job);
+        let operation = operation::begin(state, name.parent(), name.as_str(), now);
+        operation::keep_resource(state, &operation, Kind::Job, rendered.clone());
+        operation::end(state, &operation, &rendered, None);
+        Ok(operation)
+    })
+}
+
+/// A method whose name follows the job's after a colon.
+async fn custom_method(State(run): Run, Path(path): JobPath, body: Bytes) -> Answer {
+    match path.2.split_once(':') {
+        Some((_, permissions::TEST)) => permissions::test(&run, &read_body(&body)?),
+        _ => job_name(path).and_then(|name| {
+            let message = format!("The sandbox has no method POST of {}.", name.as_str());
+            Err(Refusal::new(Code::NotFound, message))
+        }),
+    }
 }
 
 async fn list_executions(State(run): Run, Path(path): JobPath, RawQuery(raw): RawQuery) -> Answer {
