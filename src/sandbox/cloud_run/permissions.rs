@@ -16,7 +16,7 @@ use super::CloudRun;
 use super::refusal::{Code, Refusal};
 use crate::sandbox::google_accounts;
 
-/// Asked for beside `run.services.update` and `run.services.create`.
+/// Asked for beside the permissions to create and to update.
 const ACT_AS: &str = "iam.serviceAccounts.actAs";
 /// The custom method that tells permissions.
 pub const TEST: &str = "testIamPermissions";
@@ -25,7 +25,7 @@ pub const TEST: &str = "testIamPermissions";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Denied {
-    /// On every service.
+    /// On every service, worker pool and job.
     pub denied: BTreeSet<String>,
     /// Services, by their resource names, where one account alone has any.
     #[serde(default)]
@@ -80,15 +80,22 @@ fn needed(method: &Method, path: &str) -> Vec<&'static str> {
         _ => return Vec::new(),
     };
     match (method.as_str(), under_location) {
-        (_, ["services", service]) if service.contains(':') => Vec::new(),
+        (_, ["services" | "workerPools", named]) if named.contains(':') => Vec::new(),
         ("GET", ["services"]) => vec!["run.services.list"],
         ("POST", ["services"]) => vec!["run.services.create", ACT_AS],
         ("GET", ["services", _]) => vec!["run.services.get"],
         ("PATCH", ["services", _]) => vec!["run.services.update", ACT_AS],
         ("DELETE", ["services", _]) => vec!["run.services.delete"],
-        ("GET", ["services", _, "revisions"]) => vec!["run.revisions.list"],
-        ("GET", ["services", _, "revisions", _]) => vec!["run.revisions.get"],
-        ("DELETE", ["services", _, "revisions", _]) => vec!["run.revisions.delete"],
+        ("GET", ["workerPools"]) => vec!["run.workerpools.list"],
+        ("POST", ["workerPools"]) => vec!["run.workerpools.create", ACT_AS],
+        ("GET", ["workerPools", _]) => vec!["run.workerpools.get"],
+        ("PATCH", ["workerPools", _]) => vec!["run.workerpools.update", ACT_AS],
+        ("DELETE", ["workerPools", _]) => vec!["run.workerpools.delete"],
+        ("GET", ["services" | "workerPools", _, "revisions"]) => vec!["run.revisions.list"],
+        ("GET", ["services" | "workerPools", _, "revisions", _]) => vec!["run.revisions.get"],
+        ("DELETE", ["services" | "workerPools", _, "revisions", _]) => {
+            vec!["run.revisions.delete"]
+        }
         ("GET", ["jobs", _]) => vec!["run.jobs.get"],
         ("PATCH", ["jobs", _]) => vec!["run.jobs.update", "run.jobs.run", ACT_AS],
         ("GET", ["jobs", _, "executions"]) => vec!["run.executions.list"],
