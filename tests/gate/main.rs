@@ -76,4 +76,5 @@ mod trust;
 mod windows;
 mod withdrawing;
 mod witnessing;
+mod worker_pools;
 mod workload_tokens;

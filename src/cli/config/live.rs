@@ -7,13 +7,18 @@ use std::fmt::Write as _;
 
 use crate::config::Config;
 use crate::domain::observation::{ObservedService, TrafficShare};
-use crate::domain::service::ServiceName;
+use crate::domain::service::{ServiceKind, ServiceName};
 use crate::integrations::cloud_run::{CloudRun, CloudRunError};
 
-/// What every rollout needs on its service, and `countersign audit completeness` of it: the list of its
-/// revisions.
-const NEEDED: [&str; 4] =
-    ["run.services.get", "run.services.update", "run.revisions.get", "run.revisions.list"];
+/// What every rollout needs on its service or worker pool, and `countersign audit completeness` of it: the list of
+/// its revisions.
+fn needed(kind: ServiceKind) -> [&'static str; 4] {
+    let [get, update] = match kind {
+        ServiceKind::Service => ["run.services.get", "run.services.update"],
+        ServiceKind::WorkerPool => ["run.workerpools.get", "run.workerpools.update"],
+    };
+    [get, update, "run.revisions.get", "run.revisions.list"]
+}
 
 /// What was found.
 pub struct Report {
@@ -44,9 +49,13 @@ pub async fn ask(config: &Config) -> Report {
             let _ = writeln!(report.text, "    {service}");
             match cloud_run.observe_service(service).await {
                 Ok(Some(observed)) => examine(&cloud_run, service, &observed, &mut report).await,
-                Ok(None) => report.good(
-                    "does not exist yet: the first approval creates it, for which the gate needs run.services.create in the project; that cannot be tried without a template",
-                ),
+                Ok(None) => report.good(&format!(
+                    "does not exist yet: the first approval creates it, for which the gate needs {} in the project; that cannot be tried without a template",
+                    match service.kind() {
+                        ServiceKind::Service => "run.services.create",
+                        ServiceKind::WorkerPool => "run.workerpools.create",
+                    }
+                )),
                 Err(error) => report.bad(&error.to_string()),
             }
         }
@@ -61,14 +70,16 @@ async fn examine(
     report: &mut Report,
 ) {
     report.good(&format!("is read: {}", serving(&observed.serving)));
-    match cloud_run.missing_permissions(service, &NEEDED).await {
+    let needed = needed(service.kind());
+    match cloud_run.missing_permissions(service, &needed).await {
         Ok(missing) if missing.is_empty() => {
-            report.good(&format!("the gate has {}", NEEDED.join(", ")));
+            report.good(&format!("the gate has {}", needed.join(", ")));
         }
         Ok(missing) => report.bad(&format!(
-            "the gate's account lacks {}: grant it roles/run.developer on this service, or a role of your own with {}",
+            "the gate's account lacks {}: grant it roles/run.developer on this {}, or a role of your own with {}",
             missing.join(", "),
-            NEEDED.join(", ")
+            service.kind().noun(),
+            needed.join(", ")
         )),
         Err(error) => report.bad(&error.to_string()),
     }

@@ -154,11 +154,11 @@ async fn call_cloud_run(
             cloud_run.move_traffic(deployment, service, &plan.rollback, None).await
         }
         (Call::CreateService {}, Some(_)) => {
-            Err(CloudRunError::Refused("the service exists already".to_owned()))
+            Err(CloudRunError::Refused("it exists already".to_owned()))
         }
         (Call::RunJob {}, Some(_)) => {
             Err(CloudRunError::Refused("a rollout starts no job".to_owned()))
         }
-        (_, None) => Err(CloudRunError::Refused("the service does not exist".to_owned())),
+        (_, None) => Err(CloudRunError::Refused("it does not exist".to_owned())),
     }
 }
