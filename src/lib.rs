@@ -94,6 +94,10 @@
 //! Each entry that [`domain::notice`] has a name for also writes what receivers are to be told of it, in the same
 //! transaction; [`worker::notices`] sends that, read anew from the signed entry ([`gate::notices`]).
 //!
+//! A worker pool of Cloud Run goes the same way as a service, under the same names: [`domain::service`] says which of the two
+//! a name is, and [`integrations::cloud_run`] alone makes other calls for it. Its revisions share the instances, and it has
+//! no address.
+//!
 //! The execution of a job ([`domain::job`]) goes the same way by one call, a PATCH that updates the job and starts the
 //! execution under a name that follows from the approval; [`domain::job::next_job_action`] is asked in the place of
 //! [`domain::rollout::next_action`], until the execution has ended. Where what was signed names no execution the

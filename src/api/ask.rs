@@ -18,11 +18,12 @@ use crate::domain::job::JobRequest;
 use crate::domain::plan::{AskedStep, InvalidSteps, OnFailure, StepPlan};
 use crate::domain::policy::Policy;
 use crate::domain::request::{DeploymentRequest, RequestRefusal};
+use crate::domain::service::ServiceName;
 use crate::domain::subject::Link;
 use crate::domain::words::Words;
 use crate::gate::request::{Attempt, create, find_earlier};
 use crate::gate::{GateError, refusals};
-use crate::integrations::cloud_run::{TemplateError, check_execution_template, check_template};
+use crate::integrations::cloud_run::{check_execution_template, check_template};
 use crate::integrations::workload_oidc::VerifiedRequester;
 use crate::storage::{CommitAtGitHub, StoredApproval};
 
@@ -71,7 +72,7 @@ pub struct AskBody {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 enum AskSubject {
-    /// A rollout of a Cloud Run service.
+    /// A rollout of a Cloud Run service or worker pool.
     Deployment {
         /// `projects/P/locations/R/services/S`.
         #[schema(example = "projects/demo/locations/europe-west1/services/web")]
@@ -271,20 +272,20 @@ fn request_of(ask: AskBody) -> Result<Asked, Problem> {
     let image_of = |image: String| {
         image.parse::<ImageReference>().map_err(|error| invalid("image_not_by_digest", &error))
     };
-    let checked = |template: Option<Value>, check: TemplateCheck| {
-        let checked = template.map(|template| check(&template)).transpose();
-        checked.map_err(|error| invalid("invalid_template", &error))
-    };
     Ok(match ask.subject.0 {
         AskSubject::Deployment { service, image, template, steps, on_failure, after } => {
             let steps: Option<Result<Vec<StepPlan>, InvalidSteps>> =
                 steps.map(|steps| steps.into_iter().map(AskedStep::plan).collect());
-            let template = checked(template, check_template)?;
+            let service: ServiceName =
+                service.parse().map_err(|error| invalid("invalid_service", &error))?;
+            let checked = template.map(|template| check_template(service.kind(), &template));
             let after = after.map(|id| id.parse()).transpose();
             Asked::Deployment(DeploymentRequest {
-                service: service.parse().map_err(|error| invalid("invalid_service", &error))?,
+                service,
                 image: image_of(image)?,
-                template,
+                template: checked
+                    .transpose()
+                    .map_err(|error| invalid("invalid_template", &error))?,
                 steps: steps.transpose().map_err(|error| invalid("invalid_steps", &error))?,
                 on_failure,
                 after: after.map_err(|error| invalid("invalid_after", &error))?,
@@ -292,11 +293,13 @@ fn request_of(ask: AskBody) -> Result<Asked, Problem> {
             })
         }
         AskSubject::JobExecution { job, image, template, run } => {
-            let template = checked(template, check_execution_template)?;
+            let checked = template.map(|template| check_execution_template(&template));
             Asked::JobExecution(JobRequest {
                 job: job.parse().map_err(|error| invalid("invalid_job", &error))?,
                 image: image_of(image)?,
-                template,
+                template: checked
+                    .transpose()
+                    .map_err(|error| invalid("invalid_template", &error))?,
                 run: run.unwrap_or(true),
                 words,
             })
@@ -306,9 +309,6 @@ fn request_of(ask: AskBody) -> Result<Asked, Problem> {
         }
     })
 }
-
-/// Reads a template of the kind that the subject has.
-type TemplateCheck = fn(&Value) -> Result<Value, TemplateError>;
 
 /// Whole seconds as a number, or a duration as text: `8h`, `30m`, `PT8H`.
 fn duration_of(value: &Value) -> Result<SignedDuration, Problem> {

@@ -40,7 +40,7 @@ pub(super) async fn freeze(
         .freeze(policy, observed.as_ref(), requester, occasion)
         .map_err(|error| Problem::from(GateError::from(error)))?;
     if let Some(deployment) = frozen.deployment() {
-        check_template(&deployment.proposed).map_err(merged)?;
+        check_template(request.service.kind(), &deployment.proposed).map_err(merged)?;
     }
     Ok(frozen)
 }

@@ -385,8 +385,9 @@ fn describe_course(lines: &mut Lines, verified: &Verified) {
         State::Succeeded { serving: Some(serving), .. } => {
             let image = serving.image_digest.as_ref();
             let image = image.map(|digest| format!(", of the image sha256:{digest}"));
+            let at = if serving.uri.is_empty() { "" } else { " at " };
             lines.item(&format!(
-                "{} observed at Cloud Run: {} at {}, generation {}{}",
+                "{} observed at Cloud Run: {}{at}{}, generation {}{}",
                 serving.observed_at,
                 shares(&serving.traffic),
                 serving.uri,

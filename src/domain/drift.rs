@@ -15,7 +15,7 @@ use crate::domain::digest::Digest;
 use crate::domain::ids::ApprovalId;
 use crate::domain::observation::{ObservedService, TrafficShare};
 use crate::domain::plan::Plan;
-use crate::domain::service::ServiceName;
+use crate::domain::service::{ServiceKind, ServiceName};
 
 pub use explanation::{
     DRIFT_EXPLANATION_TYPE, DriftExplanation, FrozenExplanation, RecordedExplanation,
@@ -122,9 +122,10 @@ impl RolloutSeen {
     }
 }
 
-/// Compares a service with what its newest sighting and the rollouts since explain. `rollouts` are in the
-/// order of their newest entries.
+/// Compares a service, or a worker pool, with what its newest sighting and the rollouts since explain. `rollouts`
+/// are in the order of their newest entries.
 pub fn judge(
+    kind: ServiceKind,
     before: Option<&ServiceState>,
     now: Option<&ServiceState>,
     rollouts: &[RolloutSeen],
@@ -132,7 +133,7 @@ pub fn judge(
     if before == now {
         return Judgement::Unchanged;
     }
-    let facts = unexplained(before, now, rollouts);
+    let facts = unexplained(kind, before, now, rollouts);
     if !facts.is_empty() {
         return Judgement::Drift(facts);
     }
@@ -144,19 +145,19 @@ pub fn judge(
 }
 
 fn unexplained(
+    kind: ServiceKind,
     before: Option<&ServiceState>,
     now: Option<&ServiceState>,
     rollouts: &[RolloutSeen],
 ) -> Vec<String> {
-    let Some(now) = now else {
-        return vec!["The service was deleted.".to_owned()];
-    };
+    let of_whole = |what: &str| format!("The {} was {what}.", kind.noun());
+    let Some(now) = now else { return vec![of_whole("deleted")] };
     let mut facts = Vec::new();
     let creates = rollouts.iter().any(|rollout| rollout.plan.rollback.is_empty());
     match before {
-        None if !creates => facts.push("The service was created.".to_owned()),
+        None if !creates => facts.push(of_whole("created")),
         Some(before) if before.uid != now.uid => {
-            facts.push("The service was deleted and made anew.".to_owned());
+            facts.push(of_whole("deleted and made anew"));
         }
         None | Some(_) => {}
     }
@@ -168,7 +169,9 @@ fn unexplained(
     }
     if !allowed(before, rollouts).contains(&in_order(&now.serving)) {
         let was = before.map_or_else(|| "nothing".to_owned(), |before| in_words(&before.serving));
-        facts.push(format!("The traffic was {was} and is {}.", in_words(&now.serving)));
+        let (shared_was, is) = (kind.shared_was(), in_words(&now.serving));
+        let verb = kind.shared_is().rsplit(' ').next().unwrap_or_default();
+        facts.push(format!("The {shared_was} {was} and {verb} {is}."));
     }
     let same = |before: &&ServiceState| before.generation != now.generation;
     if facts.is_empty()
@@ -177,7 +180,8 @@ fn unexplained(
     {
         let (from, to) = (before.generation, now.generation);
         facts.push(format!(
-            "Something was changed and changed back, or neither revision nor traffic: the generation was {from} and is {to}."
+            "Something was changed and changed back, or neither revision nor {}: the generation was {from} and is {to}.",
+            kind.shared()
         ));
     }
     facts
@@ -291,7 +295,7 @@ mod tests {
 
     fn found(now: &ServiceState, rollouts: &[RolloutSeen]) -> Vec<String> {
         let before = state(3, "a", &[("a", 100)]);
-        match judge(Some(&before), Some(now), rollouts) {
+        match judge(ServiceKind::Service, Some(&before), Some(now), rollouts) {
             Judgement::Drift(facts) => facts,
             _ => Vec::new(),
         }
@@ -310,13 +314,14 @@ mod tests {
             assert!(facts.iter().any(|fact| fact.contains(says)), "{facts:?}");
         }
         let before = state(3, "a", &[("a", 100)]);
-        let gone = judge(Some(&before), None, &[]);
-        assert_eq!(gone, Judgement::Drift(vec!["The service was deleted.".to_owned()]));
-        let made = judge(None, Some(&before), &[]);
+        let kind = ServiceKind::WorkerPool;
+        let gone = judge(kind, Some(&before), None, &[]);
+        assert_eq!(gone, Judgement::Drift(vec!["The worker pool was deleted.".to_owned()]));
+        let made = judge(ServiceKind::Service, None, Some(&before), &[]);
         assert!(matches!(made, Judgement::Drift(facts) if facts[0] == "The service was created."));
         let anew = ServiceState { uid: "v".to_owned(), ..before.clone() };
         assert_eq!(found(&anew, &[]), ["The service was deleted and made anew."]);
-        assert_eq!(judge(Some(&before), Some(&before), &[]), Judgement::Unchanged);
+        assert_eq!(judge(kind, Some(&before), Some(&before), &[]), Judgement::Unchanged);
     }
 
     #[test]

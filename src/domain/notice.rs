@@ -172,7 +172,8 @@ impl About<'_> {
     fn service(&self) -> String {
         let name = self.record.data["service"].as_str().and_then(|name| name.parse().ok());
         let words = |one: ServiceName| {
-            format!("The service {} ({}, {})", one.service(), one.project(), one.location())
+            let (noun, name) = (one.kind().noun(), one.service());
+            format!("The {noun} {name} ({}, {})", one.project(), one.location())
         };
         name.map_or_else(|| "A service".to_owned(), words)
     }

@@ -1,4 +1,4 @@
-//! What Cloud Run says of a service at one moment.
+//! What Cloud Run says of a service, a worker pool or a job at one moment.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One revision's share of a service's traffic.
+/// One revision's share of a service's traffic, or of a worker pool's instances.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrafficShare {
     /// The revision's short name, `web-00007-abc` for example.
     pub revision: String,
-    /// Percent of all requests, 0 to 100.
+    /// Percent of all requests, or of all instances, 0 to 100.
     pub percent: u8,
 }
 
@@ -45,7 +45,7 @@ pub enum Readiness {
     Failed(String),
 }
 
-/// A service as one GET of the Cloud Run Admin API v2 showed it.
+/// A service or a worker pool as one GET of the Cloud Run Admin API v2 showed it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ObservedService {
     /// Cloud Run's own identifier: another one means that the service was deleted and made anew.
@@ -56,10 +56,10 @@ pub struct ObservedService {
     pub etag: String,
     /// Whether the latest change took effect.
     pub readiness: Readiness,
-    /// The shares that really serve (`trafficStatuses`), in the order of the revisions' names,
+    /// The shares that really serve (`trafficStatuses`, `instanceSplitStatuses`), in the order of the revisions' names,
     /// without those of zero percent.
     pub serving: Vec<TrafficShare>,
-    /// The shares that are asked for (`traffic`), in the same order, the latest revision resolved to
+    /// The shares that are asked for (`traffic`, `instanceSplits`), in the same order, the latest revision resolved to
     /// its name.
     pub wanted: Vec<TrafficShare>,
     /// The tagged addresses that are asked for, in order.
@@ -72,13 +72,13 @@ pub struct ObservedService {
     pub latest_created_revision: String,
     /// The service's own annotations.
     pub annotations: BTreeMap<String, String>,
-    /// The service's public address.
+    /// The service's public address; empty for a worker pool.
     pub uri: String,
     /// Who changed it last.
     pub last_modifier: String,
 }
 
-/// A revision of a service as one GET showed it.
+/// A revision of a service or a worker pool as one GET showed it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObservedRevision {
     /// Its short name.

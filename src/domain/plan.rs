@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::check::{Check, MOST_CHECKS};
 use crate::domain::observation::TrafficShare;
-use crate::domain::service::ServiceName;
+use crate::domain::service::{ServiceKind, ServiceName};
 
 pub use asked::AskedStep;
 pub use rules::PlanRules;
@@ -104,7 +104,7 @@ impl OnFailure {
         match self {
             Self::Restore => "If a step fails, the gate restores the shares from before.",
             Self::Hold => {
-                "If a step fails, the gate leaves the traffic where it is, and people decide."
+                "If a step fails, the gate leaves the shares where they are, and people decide."
             }
         }
     }
@@ -254,6 +254,41 @@ pub fn check_steps(steps: &[StepPlan]) -> Result<(), InvalidSteps> {
     Ok(())
 }
 
+/// Whether steps ask for no more than what they are for can have: a worker pool has no address, so that nothing can
+/// be tried at one.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_reach(steps: &[StepPlan], service: &ServiceName) -> Result<(), InvalidSteps> {
+    if service.kind() == ServiceKind::Service {
+        return Ok(());
+    }
+    let refuse = |percent: u8, why: &str| {
+        Err(InvalidSteps(format!("the step of {percent} % {why} ({service} is a worker pool)")))
+    };
+    for step in steps {
+        if step.tag.is_some() {
+            return refuse(
+                step.percent,
+                "has a tag, and a worker pool has no addresses that a tag could give: leave the tag out",
+            );
+        }
+        if step.checks.iter().any(Check::needs_tag) {
+            return refuse(
+                step.percent,
+                "has an http check, and a worker pool answers no requests: let a check read metrics instead",
+            );
+        }
+        if step.percent == 0 {
+            return refuse(
+                step.percent,
+                "is left out for a worker pool: its new revision is created without instances anyway, before the first step",
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Whether the tag fits beside the service's name in a host name.
 pub(super) fn fits(tag: &str, service: &ServiceName) -> bool {
     tag.len() + service.service().len() <= LONGEST_TAG_AND_SERVICE
@@ -285,6 +320,20 @@ mod tests {
         {
             assert!(check_steps(&plain(steps)).is_err(), "{steps:?}");
         }
+    }
+
+    #[test]
+    fn a_worker_pool_has_nothing_that_needs_an_address() {
+        let pool = "projects/p/locations/r/workerPools/mail".parse().unwrap();
+        let service = "projects/p/locations/r/services/web".parse().unwrap();
+        let mut tagged = plain(&[25, 100]);
+        tagged[0].tag = Some("try".into());
+        for (steps, word) in [(tagged, "tag"), (plain(&[0, 100]), "without instances")] {
+            let refused = check_reach(&steps, &pool).unwrap_err();
+            assert!(refused.0.contains(word) && refused.0.contains("mail"), "{refused}");
+            assert_eq!(check_reach(&steps, &service), Ok(()));
+        }
+        assert_eq!(check_reach(&plain(&[25, 100]), &pool), Ok(()));
     }
 
     #[test]

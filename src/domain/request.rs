@@ -7,7 +7,7 @@ use crate::domain::deployment::{Commit, Deployment, Plan, Preconditions};
 use crate::domain::ids::ApprovalId;
 use crate::domain::image::ImageReference;
 use crate::domain::observation::{ObservedService, Readiness};
-use crate::domain::plan::{InvalidSteps, OnFailure, StepPlan, check_steps};
+use crate::domain::plan::{InvalidSteps, OnFailure, StepPlan, check_reach, check_steps};
 use crate::domain::policy::Policy;
 use crate::domain::rollout::shares_at;
 use crate::domain::separation::Shipped;
@@ -33,7 +33,7 @@ pub const SHORTEST_EXPIRY: SignedDuration = SignedDuration::from_secs(30);
 /// A deployment as a workload asks for it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DeploymentRequest {
-    /// The service to roll out to.
+    /// The service or the worker pool to roll out to.
     pub service: ServiceName,
     /// The image to roll out.
     pub image: ImageReference,
@@ -85,7 +85,7 @@ pub enum RequestRefusal {
     Steps(#[from] InvalidSteps),
     /// A new service has no old revision to share with.
     #[error(
-        "{0} does not exist yet, so there is nothing to share traffic with: leave steps out or make them [100]"
+        "{0} does not exist yet, so there is nothing to share with: leave steps out or make them [100]"
     )]
     StepsOfNewService(String),
     /// The environment's plan is the only one.
@@ -215,6 +215,7 @@ impl DeploymentRequest {
         let steps = self.steps(policy);
         let has_own = self.steps.is_some() && steps != policy.steps();
         let steps = policy.plan.with_checks(steps);
+        check_reach(&steps, &self.service)?;
         check_steps(&steps)?;
         if policy.plan.fixed && (has_own || self.on_failure.is_some()) {
             return Err(RequestRefusal::PlanFixed { environment: policy.environment.clone() });
@@ -318,9 +319,10 @@ impl DeploymentRequest {
         }
         let total: u32 = observed.serving.iter().map(|share| u32::from(share.percent)).sum();
         if total != 100 {
-            return Err(busy("its traffic shares do not sum to 100"));
+            return Err(busy("the shares of its revisions do not sum to 100"));
         }
-        credentials_that_run(&observed.template, "running service")?;
+        let running = format!("running {}", self.service.kind().noun());
+        credentials_that_run(&observed.template, &running)?;
         Ok(Preconditions::Present {
             uid: observed.uid.clone(),
             generation: observed.generation,

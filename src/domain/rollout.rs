@@ -223,10 +223,10 @@ impl Call {
     /// What it does, as an order.
     pub fn in_words(self) -> String {
         match self {
-            Self::CreateService {} => "create the service".to_owned(),
+            Self::CreateService {} => "create it with its first revision".to_owned(),
             Self::CreateRevision {} => "create the revision".to_owned(),
-            Self::MoveTraffic { step } => format!("move the traffic to step {}", step + 1),
-            Self::Restore {} => "restore the traffic from before".to_owned(),
+            Self::MoveTraffic { step } => format!("move the shares to step {}", step + 1),
+            Self::Restore {} => "restore the shares from before".to_owned(),
             Self::RunJob {} => "update the job and start its execution".to_owned(),
             Self::UpdateJob {} => "update the job".to_owned(),
         }
@@ -239,7 +239,7 @@ impl Call {
 pub struct Serving {
     /// The revision that this approval created.
     pub revision: String,
-    /// The public address of the service.
+    /// The public address of the service; empty for a worker pool, which has none.
     pub uri: String,
     /// The digest of the image that this revision really runs, as Cloud Run shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,12 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::approval::{Approval, State};
 use crate::domain::check::results_in_words;
-use crate::domain::deployment::Plan;
+use crate::domain::deployment::Deployment;
 use crate::domain::hold::{Freezes, hold_now};
 use crate::domain::ids::ApprovalId;
 use crate::domain::intervention::Orders;
 use crate::domain::plan::in_words;
 use crate::domain::rollout::{Call, Progress, Serving, Watched};
+use crate::domain::service::ServiceName;
 use crate::domain::subject::Subject;
 
 /// What an approval waits for and who has to act while these freezes are in force, for pages, the API and the pipeline's log.
@@ -269,15 +270,17 @@ fn executing(subject: &Subject, progress: &Progress, orders: &Orders, now: Times
         false => format!(" Its checks: {}.", results_in_words(found)),
     };
     if let Some(watched) = progress.watched(plan) {
-        return watching(plan, &watched, orders, now) + &checked;
+        return watching(deployment, &watched, orders, now) + &checked;
     }
     let doing = match progress.intent.as_ref().map(|intent| intent.call) {
-        Some(Call::CreateService {}) => format!("creating the service {service}"),
+        Some(Call::CreateService {}) => {
+            format!("creating the {} {service}", deployment.service.kind().noun())
+        }
         Some(Call::Restore {}) => "restoring what served before".to_owned(),
-        Some(Call::MoveTraffic { step }) => moving(plan, step),
+        Some(Call::MoveTraffic { step }) => moving(deployment, step),
         _ if !progress.revision_ready => format!("creating the revision {}", plan.revision),
         Some(Call::CreateRevision {}) | None if progress.steps_done < plan.steps.len() => {
-            moving(plan, progress.steps_done)
+            moving(deployment, progress.steps_done)
         }
         _ => "checking that everything serves as signed".to_owned(),
     };
@@ -285,12 +288,18 @@ fn executing(subject: &Subject, progress: &Progress, orders: &Orders, now: Times
     format!("The gate is {doing}. Nobody has to do anything.{before}")
 }
 
-fn watching(plan: &Plan, watched: &Watched<'_>, orders: &Orders, now: Timestamp) -> String {
+fn watching(
+    deployment: &Deployment,
+    watched: &Watched<'_>,
+    orders: &Orders,
+    now: Timestamp,
+) -> String {
+    let plan = &deployment.plan;
     let Watched { number, step, until, .. } = watched;
     let left = until.duration_since(now);
     let (percent, of) = (step.percent, plan.steps.len());
-    let serves =
-        format!("{} serves {percent} % of the traffic (step {number} of {of})", plan.revision);
+    let share = share_in_words(&deployment.service, percent);
+    let serves = format!("{} serves {share} (step {number} of {of})", plan.revision);
     if left.is_positive() {
         let minutes = SignedDuration::from_mins(left.as_secs() / 60);
         let left =
@@ -311,26 +320,35 @@ fn watching(plan: &Plan, watched: &Watched<'_>, orders: &Orders, now: Timestamp)
     format!("{serves} and was watched for {}. Nobody has to do anything.", in_words(step.bake()))
 }
 
-fn moving(plan: &Plan, step: usize) -> String {
+fn moving(deployment: &Deployment, step: usize) -> String {
+    let plan = &deployment.plan;
     let percent = plan.steps.get(step).map_or(100, |step| step.percent);
     format!(
-        "giving {} {percent} % of the traffic (step {} of {})",
+        "giving {} {} (step {} of {})",
         plan.revision,
+        share_in_words(&deployment.service, percent),
         step + 1,
         plan.steps.len()
     )
 }
 
+fn share_in_words(service: &ServiceName, percent: u8) -> String {
+    format!("{percent} % of the {}", service.kind().shared())
+}
+
 fn succeeded(subject: &Subject, serving: &Serving) -> String {
+    let Subject::Deployment(deployment) = subject else { return "It is done.".to_owned() };
+    let service = &deployment.service;
     let percent = serving
         .traffic
         .iter()
         .find(|share| share.revision == serving.revision)
         .map_or(0, |share| share.percent);
     format!(
-        "{} serves {} with {percent} % of the traffic, exactly as signed. Nothing is left to do.",
-        subject.target_name(),
-        serving.revision
+        "{} serves {} with {}, exactly as signed. Nothing is left to do.",
+        service.service(),
+        serving.revision,
+        share_in_words(service, percent)
     )
 }
 

@@ -1,29 +1,89 @@
-//! The full name of a Cloud Run service.
+//! The full name of what a rollout goes to: a Cloud Run service or a worker pool.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// `projects/P/locations/R/services/S`, as the Cloud Run Admin API v2 writes it.
+/// `projects/P/locations/R/services/S` or `projects/P/locations/R/workerPools/W`, as the Cloud Run Admin API v2
+/// writes them.
+///
+/// A worker pool is rolled out like a service: new revisions under names of their own, and shares of them that
+/// sum to 100. So it stands wherever a service may, in requests, policies and statements, by its whole name. What
+/// differs is asked of [`ServiceName::kind`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceName {
     full: String,
     project_end: usize,
     location_end: usize,
+    kind: ServiceKind,
 }
 
-/// The text does not name a Cloud Run service.
+/// What a name stands for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ServiceKind {
+    /// It answers requests, and its revisions share the traffic.
+    Service,
+    /// It fetches its work itself, has no address, and its revisions share the instances.
+    WorkerPool,
+}
+
+/// The text names neither a Cloud Run service nor a worker pool.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "a service is written projects/PROJECT/locations/REGION/services/SERVICE, \
-     with lower-case letters, digits and hyphens; this is not: {0:?}"
+    "a service is written projects/PROJECT/locations/REGION/services/SERVICE and a worker pool \
+     projects/PROJECT/locations/REGION/workerPools/POOL, \
+     with lower-case letters, digits and hyphens; this is neither: {0:?}"
 )]
 pub struct InvalidServiceName(String);
 
-/// Cloud Run refuses longer service names (services.create, `service_id`).
+/// Cloud Run refuses longer names (services.create, `service_id`; workerPools.create, `worker_pool_id`).
 const LONGEST_SERVICE_ID: usize = 49;
+
+impl ServiceKind {
+    const ALL: [Self; 2] = [Self::Service, Self::WorkerPool];
+
+    /// The part of a name before the last.
+    fn collection(self) -> &'static str {
+        match self {
+            Self::Service => "services",
+            Self::WorkerPool => "workerPools",
+        }
+    }
+
+    /// What people call one.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::WorkerPool => "worker pool",
+        }
+    }
+
+    /// What its revisions share.
+    pub fn shared(self) -> &'static str {
+        match self {
+            Self::Service => "traffic",
+            Self::WorkerPool => "instances",
+        }
+    }
+
+    /// The same as the beginning of a sentence about now.
+    pub fn shared_is(self) -> &'static str {
+        match self {
+            Self::Service => "traffic is",
+            Self::WorkerPool => "instances are",
+        }
+    }
+
+    /// The same as the beginning of a sentence about before.
+    pub fn shared_was(self) -> &'static str {
+        match self {
+            Self::Service => "traffic was",
+            Self::WorkerPool => "instances were",
+        }
+    }
+}
 
 impl ServiceName {
     /// `projects/P/locations/R`.
@@ -41,9 +101,23 @@ impl ServiceName {
         &self.full[self.project_end + "/locations/".len()..self.location_end]
     }
 
-    /// The last part: the service's own name.
+    /// The last part: the service's or the worker pool's own name.
     pub fn service(&self) -> &str {
-        &self.full[self.location_end + "/services/".len()..]
+        &self.full[self.location_end + 1 + self.kind.collection().len() + 1..]
+    }
+
+    /// Whether it is a service or a worker pool.
+    pub fn kind(&self) -> ServiceKind {
+        self.kind
+    }
+
+    /// Where it is, for people; and what it is, where that does not go without saying.
+    pub fn place(&self) -> String {
+        let place = format!("{}, {}", self.project(), self.location());
+        match self.kind {
+            ServiceKind::Service => place,
+            ServiceKind::WorkerPool => format!("{}, {place}", self.kind.noun()),
+        }
     }
 
     /// The whole name.
@@ -57,9 +131,12 @@ impl FromStr for ServiceName {
 
     fn from_str(text: &str) -> Result<Self, InvalidServiceName> {
         let invalid = || InvalidServiceName(text.chars().take(200).collect());
-        let (project_end, location_end) =
-            ends_of_name(text, "services", LONGEST_SERVICE_ID).ok_or_else(invalid)?;
-        Ok(Self { full: text.to_owned(), project_end, location_end })
+        let named = ServiceKind::ALL.into_iter().find_map(|kind| {
+            let (project_end, location_end) =
+                ends_of_name(text, kind.collection(), LONGEST_SERVICE_ID)?;
+            Some(Self { full: text.to_owned(), project_end, location_end, kind })
+        });
+        named.ok_or_else(invalid)
     }
 }
 
@@ -118,6 +195,11 @@ mod tests {
             ("demo", "europe-west1", "web")
         );
         assert_eq!(name.parent(), "projects/demo/locations/europe-west1");
+        assert_eq!(name.kind(), ServiceKind::Service);
+        let name: ServiceName =
+            "projects/demo/locations/europe-west1/workerPools/mail".parse().unwrap();
+        assert_eq!((name.service(), name.kind()), ("mail", ServiceKind::WorkerPool));
+        assert_eq!(name.parent(), "projects/demo/locations/europe-west1");
     }
 
     #[test]
@@ -131,6 +213,8 @@ mod tests {
             "projects/demo/locations/../services/web",
             "projects/demo/locations/r/services/web?x",
             "projects/demo/locations/r/jobs/web",
+            "projects/demo/locations/r/workerpools/web",
+            "projects/demo/locations/r/workerPools/",
         ] {
             assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
         }

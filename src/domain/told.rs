@@ -169,7 +169,8 @@ fn observed(state: &State) -> String {
 fn ended(state: &State, status: &str) -> String {
     match state {
         State::Succeeded { serving: Some(serving), .. } => {
-            format!("The rollout succeeded: {} serves at {}.", serving.revision, serving.uri)
+            let at = if serving.uri.is_empty() { "" } else { " at " };
+            format!("The rollout succeeded: {} serves{at}{}.", serving.revision, serving.uri)
         }
         State::Succeeded { execution: Some(execution), .. } => {
             format!("The execution {} succeeded: {}.", execution.name, execution.in_words())

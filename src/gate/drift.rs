@@ -99,7 +99,7 @@ pub async fn look(
     let judgement = match newest {
         // Nobody knows what was before the first look.
         None => Judgement::Unchanged,
-        Some(kept) => judge(kept.sighting.state.as_ref(), state.as_ref(), rollouts),
+        Some(kept) => judge(service.kind(), kept.sighting.state.as_ref(), state.as_ref(), rollouts),
     };
     let (kind, explained_by, unexplained) = match judgement {
         Judgement::Unchanged if newest.is_some() => return Ok(None),

@@ -94,7 +94,8 @@ impl AuditEvents {
 }
 
 /// What a `LogEntry` with an `AuditLog` payload says was changed. Both versions of the API leave entries:
-/// `projects/P/locations/R/services/S`, and `namespaces/P/services/S` with the region in the resource.
+/// `projects/P/locations/R/services/S`, and `namespaces/P/services/S` with the region in the resource; of worker
+/// pools `…/workerPools/W` and `…/workerpools/W`.
 fn told_change(entry: &Value) -> Option<ToldChange> {
     let payload = &entry["protoPayload"];
     let method = payload["methodName"].as_str()?;
@@ -107,11 +108,16 @@ fn told_change(entry: &Value) -> Option<ToldChange> {
     let resource = payload["resourceName"].as_str()?;
     let name = resource.split("/revisions/").next().unwrap_or(resource);
     let service = name.parse().ok().or_else(|| {
-        let (project, service) = name.strip_prefix("namespaces/")?.split_once("/services/")?;
+        let (project, named) = name.strip_prefix("namespaces/")?.split_once('/')?;
+        let named = match named.split_once('/')? {
+            ("services", service) => format!("services/{service}"),
+            ("workerpools", pool) => format!("workerPools/{pool}"),
+            _ => return None,
+        };
         let labels = &entry["resource"]["labels"];
         let region = labels["location"].as_str()?;
         let project = labels["project_id"].as_str().unwrap_or(project);
-        format!("projects/{project}/locations/{region}/services/{service}").parse().ok()
+        format!("projects/{project}/locations/{region}/{named}").parse().ok()
     })?;
     let who =
         payload["authenticationInfo"]["principalEmail"].as_str().unwrap_or("somebody unknown");
@@ -150,7 +156,18 @@ mod tests {
                 (service, "mallory@example.com")
             );
         }
+        let pool = "projects/demo/locations/europe-west1/workerPools/mail";
         for (method, resource) in [
+            ("google.cloud.run.v2.WorkerPools.UpdateWorkerPool", pool),
+            (
+                "google.cloud.run.v1.WorkerPools.ReplaceWorkerPool",
+                "namespaces/demo/workerpools/mail",
+            ),
+        ] {
+            assert_eq!(told_change(&entry(method, resource)).unwrap().service.as_str(), pool);
+        }
+        for (method, resource) in [
+            ("google.cloud.run.v2.WorkerPools.GetWorkerPool", pool),
             ("google.cloud.run.v2.Services.GetService", service),
             ("google.cloud.run.v2.Services.ListServices", service),
             ("google.cloud.run.v2.Jobs.RunJob", "projects/demo/locations/europe-west1/jobs/a"),

@@ -3,13 +3,18 @@
 //! Every method makes exactly one call: nothing is retried and no long-running operation is waited
 //! for. A write returns as soon as Cloud Run accepted it; whether it took effect is seen by reading
 //! the service again. Only the worker decides to try again, and it looks first.
+//!
+//! Services and worker pools are rolled out in the same way. What is the same for both is here; `service` and
+//! `worker_pool` make the calls, each of its own kind.
 
 mod error;
 mod job;
 mod observed;
 mod revision_template;
+mod service;
 mod template;
 mod trial;
+mod worker_pool;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,10 +25,11 @@ use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::error::Error;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_gax::retry_policy::NeverRetry;
-use google_cloud_run_v2::client::{Executions, Jobs, Revisions, Services};
-use google_cloud_run_v2::model::{Service, TrafficTarget, TrafficTargetAllocationType};
+use google_cloud_run_v2::client::{Executions, Jobs, Revisions, Services, WorkerPools};
 use google_cloud_wkt::FieldMask;
 use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -34,7 +40,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::observation::{
     ListedRevision, ObservedRevision, ObservedService, TrafficShare, TrafficTag,
 };
-use crate::domain::service::ServiceName;
+use crate::domain::service::{ServiceKind, ServiceName};
 use crate::domain::template::APPROVAL_ANNOTATION;
 use crate::integrations::cloud_credentials::{EVERYTHING, GoogleAccount};
 use crate::integrations::outbound::{OutboundHttp, clock_ahead};
@@ -89,6 +95,7 @@ const GOOGLE_ENDPOINT: &str = "https://run.googleapis.com/";
 #[derive(Debug)]
 struct Clients {
     services: Services,
+    worker_pools: WorkerPools,
     revisions: Revisions,
     jobs: Jobs,
     executions: Executions,
@@ -121,7 +128,7 @@ impl CloudRun {
         *self.shared.clock_ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a service; `None` if it does not exist.
+    /// Reads a service or a worker pool; `None` if it does not exist.
     ///
     /// # Errors
     /// If Cloud Run does not answer, or refuses: its sentence names the permission that is missing.
@@ -131,11 +138,10 @@ impl CloudRun {
     ) -> Result<Option<ObservedService>, CloudRunError> {
         let attempt = Attempt { request: Request::ReadService, resource: name.as_str() };
         let clients = self.clients(&attempt).await?;
-        let call = clients.services.get_service().set_name(name.as_str()).send();
-        let Some(found) = found(call_once(&attempt, call).await?, &attempt)? else {
-            return Ok(None);
-        };
-        observed::service(&found).map(Some).map_err(|problem| attempt.unknown(&problem))
+        match name.kind() {
+            ServiceKind::Service => service::observe(clients, &attempt).await,
+            ServiceKind::WorkerPool => worker_pool::observe(clients, &attempt).await,
+        }
     }
 
     /// Reads a revision by its short name; `None` if it, or its service, does not exist.
@@ -184,30 +190,28 @@ impl CloudRun {
         }
     }
 
-    /// Creates the service with its first revision serving everything. Who may call it, and from
-    /// where, is left to the platform's default.
+    /// Creates the service or the worker pool with its first revision serving everything. Who may call a service,
+    /// and from where, and how many instances a worker pool has, is left to the platform's default.
     ///
     /// # Errors
     /// [`CloudRunError::NotNow`] if the service exists by now: whoever looks again sees whose it is.
     pub async fn create_service(&self, deployment: &Deployment) -> Result<(), CloudRunError> {
-        let attempt =
-            Attempt { request: Request::CreateService, resource: deployment.service.as_str() };
+        let name = &deployment.service;
+        let attempt = Attempt { request: Request::CreateService, resource: name.as_str() };
         let everything =
             [TrafficShare { revision: deployment.plan.revision.clone(), percent: 100 }];
-        let service = Service::new()
-            .set_template(template_of(deployment, &attempt)?)
-            .set_traffic(traffic_targets(&everything, &[], &attempt)?)
-            .set_annotations(annotations(deployment, &BTreeMap::new(), "service"));
+        let change = Change {
+            template: Some(&deployment.proposed),
+            shares: &everything,
+            tags: &[],
+            annotations: annotations(deployment, &BTreeMap::new(), name.kind().noun()),
+        };
+        change.check(&attempt)?;
         let clients = self.clients(&attempt).await?;
-        let call = clients
-            .services
-            .create_service()
-            .set_parent(deployment.service.parent())
-            .set_service_id(deployment.service.service())
-            .set_service(service)
-            .send();
-        call_once(&attempt, call).await?.map_err(|error| attempt.failed(&error))?;
-        Ok(())
+        match name.kind() {
+            ServiceKind::Service => service::create(clients, &attempt, name, change).await,
+            ServiceKind::WorkerPool => worker_pool::create(clients, &attempt, name, change).await,
+        }
     }
 
     /// Creates the signed revision; the traffic stays on the revisions that serve now.
@@ -220,13 +224,14 @@ impl CloudRun {
         deployment: &Deployment,
         observed: &ObservedService,
     ) -> Result<(), CloudRunError> {
+        let change = Change {
+            template: Some(&deployment.proposed),
+            shares: &observed.serving,
+            tags: &observed.tags,
+            annotations: annotations(deployment, &observed.annotations, "revision"),
+        };
         let request = Request::CreateRevision(&deployment.plan.revision);
-        let attempt = Attempt { request, resource: deployment.service.as_str() };
-        let service = Service::new()
-            .set_template(template_of(deployment, &attempt)?)
-            .set_traffic(traffic_targets(&observed.serving, &observed.tags, &attempt)?)
-            .set_annotations(annotations(deployment, &observed.annotations, "revision"));
-        self.patch(&attempt, observed, service, &["template", "traffic", "annotations"]).await
+        self.patch(request, &deployment.service, observed, change).await
     }
 
     /// Moves the traffic to these shares, and gives the new revision this tag and no other. The template is not sent: Cloud Run would take it for a
@@ -242,38 +247,43 @@ impl CloudRun {
         traffic: &[TrafficShare],
         tag: Option<&str>,
     ) -> Result<(), CloudRunError> {
-        let attempt =
-            Attempt { request: Request::MoveTraffic, resource: deployment.service.as_str() };
+        let name = &deployment.service;
         let ours = traffic.iter().find(|share| share.revision == deployment.plan.revision);
         let revision = &deployment.plan.revision;
         let mut tags = observed.tags.clone();
         tags.retain(|tag| tag.revision != *revision);
         let signed = tag.map(|tag| TrafficTag { tag: tag.to_owned(), revision: revision.clone() });
         tags.extend(signed);
-        let step = format!("traffic {}%", ours.map_or(0, |share| share.percent));
-        let service = Service::new()
-            .set_traffic(traffic_targets(traffic, &tags, &attempt)?)
-            .set_annotations(annotations(deployment, &observed.annotations, &step));
-        self.patch(&attempt, observed, service, &["traffic", "annotations"]).await
+        let percent = ours.map_or(0, |share| share.percent);
+        let step = format!("{} {percent}%", name.kind().shared());
+        let change = Change {
+            template: None,
+            shares: traffic,
+            tags: &tags,
+            annotations: annotations(deployment, &observed.annotations, &step),
+        };
+        self.patch(Request::MoveTraffic, name, observed, change).await
     }
 
-    /// One conditional PATCH of the masked members; never one that creates the service.
+    /// One conditional PATCH of what changes; never one that creates the service.
     async fn patch(
         &self,
-        attempt: &Attempt<'_>,
+        request: Request<'_>,
+        name: &ServiceName,
         observed: &ObservedService,
-        service: Service,
-        mask: &[&str],
+        change: Change<'_>,
     ) -> Result<(), CloudRunError> {
+        let attempt = Attempt { request, resource: name.as_str() };
         if observed.etag.is_empty() {
             return Err(attempt.refused("the change would be unconditional: no etag was observed"));
         }
-        let clients = self.clients(attempt).await?;
-        let service = service.set_name(attempt.resource).set_etag(&observed.etag);
-        let mask = FieldMask::default().set_paths(mask.iter().copied());
-        let call = clients.services.update_service().set_service(service).set_update_mask(mask);
-        call_once(attempt, call.send()).await?.map_err(|error| attempt.failed(&error))?;
-        Ok(())
+        change.check(&attempt)?;
+        let clients = self.clients(&attempt).await?;
+        let etag = &observed.etag;
+        match name.kind() {
+            ServiceKind::Service => service::patch(clients, &attempt, etag, change).await,
+            ServiceKind::WorkerPool => worker_pool::patch(clients, &attempt, etag, change).await,
+        }
     }
 
     async fn clients(&self, attempt: &Attempt<'_>) -> Result<&Clients, CloudRunError> {
@@ -302,17 +312,20 @@ async fn connect(
     credentials: Credentials,
 ) -> Result<Clients, google_cloud_gax::client_builder::Error> {
     let mut services = Services::builder().with_retry_policy(NeverRetry);
+    let mut worker_pools = WorkerPools::builder().with_retry_policy(NeverRetry);
     let mut revisions = Revisions::builder().with_retry_policy(NeverRetry);
     let mut jobs = Jobs::builder().with_retry_policy(NeverRetry);
     let mut executions = Executions::builder().with_retry_policy(NeverRetry);
     if let Some(endpoint) = &settings.endpoint {
         services = services.with_endpoint(endpoint.as_str());
+        worker_pools = worker_pools.with_endpoint(endpoint.as_str());
         revisions = revisions.with_endpoint(endpoint.as_str());
         jobs = jobs.with_endpoint(endpoint.as_str());
         executions = executions.with_endpoint(endpoint.as_str());
     }
     Ok(Clients {
         services: services.with_credentials(credentials.clone()).build().await?,
+        worker_pools: worker_pools.with_credentials(credentials.clone()).build().await?,
         revisions: revisions.with_credentials(credentials.clone()).build().await?,
         jobs: jobs.with_credentials(credentials.clone()).build().await?,
         executions: executions.with_credentials(credentials).build().await?,
@@ -344,11 +357,42 @@ fn found<T>(answer: Result<T, Error>, attempt: &Attempt<'_>) -> Result<Option<T>
     }
 }
 
-fn template_of(
-    deployment: &Deployment,
-    attempt: &Attempt<'_>,
-) -> Result<google_cloud_run_v2::model::RevisionTemplate, CloudRunError> {
-    template::to_model(&deployment.proposed).map_err(|error| attempt.refused(&error.to_string()))
+/// What a write sets. Everything else of a service or a worker pool stays as it is.
+struct Change<'a> {
+    /// The template of a new revision, if there is to be one.
+    template: Option<&'a Value>,
+    /// The shares of all revisions.
+    shares: &'a [TrafficShare],
+    /// The tags there are then; a worker pool has none.
+    tags: &'a [TrafficTag],
+    annotations: BTreeMap<String, String>,
+}
+
+impl Change<'_> {
+    fn check(&self, attempt: &Attempt<'_>) -> Result<(), CloudRunError> {
+        let sum: u32 = self.shares.iter().map(|share| u32::from(share.percent)).sum();
+        // Without shares, Cloud Run would give everything to the latest revision.
+        if sum != 100 || self.shares.iter().any(|share| share.revision.is_empty()) {
+            let problem = format!("the shares sum to {sum} and not to 100; nothing was sent");
+            return Err(attempt.refused(&problem));
+        }
+        Ok(())
+    }
+
+    /// The template as the official client sends it.
+    fn template<T: DeserializeOwned>(
+        &self,
+        attempt: &Attempt<'_>,
+    ) -> Result<Option<T>, CloudRunError> {
+        let template = self.template.map(template::to_model).transpose();
+        template.map_err(|error| attempt.refused(&error.to_string()))
+    }
+
+    /// Which members are sent; `shares` is the name of the one that holds the shares.
+    fn mask(&self, shares: &str) -> FieldMask {
+        let template = self.template.map(|_| "template");
+        FieldMask::default().set_paths(template.into_iter().chain([shares, "annotations"]))
+    }
 }
 
 fn annotations(
@@ -360,28 +404,4 @@ fn annotations(
     annotations.insert(APPROVAL_ANNOTATION.to_owned(), deployment.approval.to_string());
     annotations.insert(STEP_ANNOTATION.to_owned(), step.to_owned());
     annotations
-}
-
-/// Explicit traffic by revision. Tags stay where they are, each as a target without a share: they
-/// are public addresses, and a change of the traffic that leaves them out would take them away. One
-/// that followed the latest revision stays on the revision that it names now, because the new one
-/// must not get an address that nobody signed.
-fn traffic_targets(
-    shares: &[TrafficShare],
-    tags: &[TrafficTag],
-    attempt: &Attempt<'_>,
-) -> Result<Vec<TrafficTarget>, CloudRunError> {
-    let sum: u32 = shares.iter().map(|share| u32::from(share.percent)).sum();
-    // Without traffic, Cloud Run would send everything to the latest revision.
-    if sum != 100 || shares.iter().any(|share| share.revision.is_empty()) {
-        let problem = format!("the shares sum to {sum} and not to 100; nothing was sent");
-        return Err(attempt.refused(&problem));
-    }
-    let to = |revision: &str| {
-        TrafficTarget::new().set_type(TrafficTargetAllocationType::Revision).set_revision(revision)
-    };
-    let shares =
-        shares.iter().map(|share| to(&share.revision).set_percent(i32::from(share.percent)));
-    let tags = tags.iter().map(|tag| to(&tag.revision).set_tag(&tag.tag));
-    Ok(shares.chain(tags).collect())
 }

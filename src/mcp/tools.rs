@@ -66,7 +66,7 @@ fn request_deployment() -> Tool {
     tool(
         "request_deployment",
         "Ask for a deployment",
-        "Asks people to sign a rollout of a Cloud Run service. Nothing is changed by asking. The image \
+        "Asks people to sign a rollout of a Cloud Run service or worker pool. Nothing is changed by asking. The image \
          is named by digest, never by tag. A token is good for one request. Example: \
          {\"environment\": \"production\", \
          \"service\": \"projects/demo/locations/europe-west1/services/web\", \

@@ -160,7 +160,7 @@ async fn begin(worker: &Worker, job: &Job, stored: &StoredApproval) -> Result<Tu
         Some(_) => job_execution::verified(worker, stored).await?.err(),
     };
     if let Some(finding) = finding {
-        return refuse(worker, job, &finding).await;
+        return refuse(worker, job, stored, &finding).await;
     }
     if now >= stored.approval.runs_out_at() {
         expire(&worker.storage, &job.approval, now).await?;
@@ -300,9 +300,19 @@ async fn verified(
 
 /// The evidence does not hold: nothing is called, and a person has to look, unless it waits for witnesses. Without the lease it
 /// means nothing: whoever has the job now may have written between two of our reads.
-async fn refuse(worker: &Worker, job: &Job, finding: &NotAuthorised) -> Result<Turn, GateError> {
+async fn refuse(
+    worker: &Worker,
+    job: &Job,
+    judged: &StoredApproval,
+    finding: &NotAuthorised,
+) -> Result<Turn, GateError> {
     if let NotAuthorised::NotWitnessed(_) = finding {
         return Ok(Turn::Later(SOON, Some(finding.to_string())));
+    }
+    // Evidence that was read after somebody signed does not fit the row from before: it is judged anew.
+    let now_there = worker.storage.approval(judged.approval.id()).await?;
+    if now_there.is_some_and(|stored| stored.approval.version != judged.approval.version) {
+        return Ok(Turn::Later(SOON, None));
     }
     let code = finding.code();
     let now = worker.clock.now();

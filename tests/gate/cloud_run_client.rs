@@ -13,7 +13,7 @@ use countersign::domain::policy::{
     EnrolmentRules, NewerRequest, POLICY_SCHEMA, Policy, RequesterMatch,
 };
 use countersign::domain::request::{DeploymentRequest, Occasion};
-use countersign::domain::service::ServiceName;
+use countersign::domain::service::{ServiceKind, ServiceName};
 use countersign::domain::subject::{FrozenSubject, Requester};
 use countersign::domain::words::Words;
 use countersign::integrations::cloud_credentials::GoogleAccount;
@@ -78,7 +78,7 @@ fn frozen(observed: Option<&ObservedService>, changes: Option<Value>) -> FrozenS
     let request = DeploymentRequest {
         service: web(),
         image: image('2').parse().unwrap(),
-        template: changes.map(|changes| check_template(&changes).unwrap()),
+        template: changes.map(|changes| check_template(ServiceKind::Service, &changes).unwrap()),
         steps: None,
         on_failure: None,
         after: None,

@@ -29,7 +29,7 @@ on_both_engines!(
 );
 
 /// What every write must survive.
-fn passing_faults() -> Vec<Value> {
+pub fn passing_faults() -> Vec<Value> {
     let status = |code| json!({"kind": "status", "code": code, "message": "Said Google."});
     let after = |code| json!({"kind": "status_after_effect", "code": code});
     let mut faults: Vec<Value> = [409, 412, 429, 500, 503, 504].map(status).into();

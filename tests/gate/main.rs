@@ -77,4 +77,5 @@ mod upgrading;
 mod windows;
 mod withdrawing;
 mod witnessing;
+mod worker_pools;
 mod workload_tokens;

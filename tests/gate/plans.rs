@@ -157,7 +157,7 @@ async fn a_plan_may_hold(engine: Engine) {
     scene.until_served(&id, 1).await;
     let ended = falls_ill(&scene, &id).await;
     assert_eq!(ended["status"], "needs_attention", "{ended:#}");
-    assert!(ended["status_sentence"].as_str().unwrap().contains("leave the traffic where it is"));
+    assert!(ended["status_sentence"].as_str().unwrap().contains("leave the shares where they are"));
     scene.gate.assert_writes(&signed, &[signed.rollback(), signed.step(0)]).await;
     scene.gate.finish().await;
 }

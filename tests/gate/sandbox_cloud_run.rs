@@ -6,6 +6,7 @@ mod faults;
 mod knative;
 mod refusals;
 mod rollout;
+mod worker_pools;
 
 use std::time::Duration;
 

@@ -182,7 +182,7 @@ pub(super) fn rollout_of(approval: &Approval) -> Option<RolloutView> {
         }
         State::Succeeded { serving: Some(serving), .. } => Some(RolloutView {
             observed_digest: serving.image_digest.map(|digest| format!("sha256:{digest}")),
-            uri: Some(serving.uri.clone()),
+            uri: Some(serving.uri.clone()).filter(|uri| !uri.is_empty()),
             traffic: serving.traffic.iter().map(Share::from).collect(),
             checks: serving.checks.iter().map(CheckView::from).collect(),
             generation: Some(serving.generation),

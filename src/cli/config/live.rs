@@ -8,13 +8,18 @@ use std::fmt::Write as _;
 use crate::config::Config;
 use crate::domain::job::JobName;
 use crate::domain::observation::{ObservedJob, ObservedService, TrafficShare};
-use crate::domain::service::ServiceName;
+use crate::domain::service::{ServiceKind, ServiceName};
 use crate::integrations::cloud_run::{CloudRun, CloudRunError};
 
-/// What every rollout needs on its service, and `countersign audit completeness` of it: the list of its
-/// revisions.
-const NEEDED: [&str; 4] =
-    ["run.services.get", "run.services.update", "run.revisions.get", "run.revisions.list"];
+/// What every rollout needs on its service or worker pool, and `countersign audit completeness` of it: the list of
+/// its revisions.
+fn needed(kind: ServiceKind) -> [&'static str; 4] {
+    let [get, update] = match kind {
+        ServiceKind::Service => ["run.services.get", "run.services.update"],
+        ServiceKind::WorkerPool => ["run.workerpools.get", "run.workerpools.update"],
+    };
+    [get, update, "run.revisions.get", "run.revisions.list"]
+}
 
 /// What an approval of a job needs on it.
 const NEEDED_OF_JOBS: [&str; 4] =
@@ -49,9 +54,13 @@ pub async fn ask(config: &Config) -> Report {
             let _ = writeln!(report.text, "    {service}");
             match cloud_run.observe_service(service).await {
                 Ok(Some(observed)) => examine(&cloud_run, service, &observed, &mut report).await,
-                Ok(None) => report.good(
-                    "does not exist yet: the first approval creates it, for which the gate needs run.services.create in the project; that cannot be tried without a template",
-                ),
+                Ok(None) => report.good(&format!(
+                    "does not exist yet: the first approval creates it, for which the gate needs {} in the project; that cannot be tried without a template",
+                    match service.kind() {
+                        ServiceKind::Service => "run.services.create",
+                        ServiceKind::WorkerPool => "run.workerpools.create",
+                    }
+                )),
                 Err(error) => report.bad(&error.to_string()),
             }
         }
@@ -76,8 +85,9 @@ async fn examine(
     report: &mut Report,
 ) {
     report.good(&format!("is read: {}", serving(&observed.serving)));
-    let missing = cloud_run.missing_permissions(service, &NEEDED).await;
-    tell_permissions(missing, "service", &NEEDED, report);
+    let needed = needed(service.kind());
+    let missing = cloud_run.missing_permissions(service, &needed).await;
+    tell_permissions(missing, service.kind().noun(), &needed, report);
     if let Some(share) = observed.serving.first()
         && let Err(error) = cloud_run.observe_revision(service, &share.revision).await
     {

@@ -16,7 +16,7 @@ pub struct Wanted {
     /// The environment whose rules apply.
     #[arg(long)]
     environment: Option<String>,
-    /// The Cloud Run service, projects/P/locations/R/services/S.
+    /// The Cloud Run service, projects/P/locations/R/services/S, or worker pool, projects/P/locations/R/workerPools/W.
     #[arg(long)]
     service: Option<String>,
     /// Or the Cloud Run job that is to run once with the image, projects/P/locations/R/jobs/J.

@@ -4,9 +4,11 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidSteps, LONGEST_BAKE, OnFailure, StepPlan, fits, in_words, is_false, is_zero};
+use super::{
+    InvalidSteps, LONGEST_BAKE, OnFailure, StepPlan, check_reach, fits, in_words, is_false, is_zero,
+};
 use crate::domain::check::{Check, MetricsKind, MetricsSource};
-use crate::domain::service::ServiceName;
+use crate::domain::service::{ServiceKind, ServiceName};
 
 /// An environment's rules about plans. What is as usual is absent from the bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -80,7 +82,7 @@ impl PlanRules {
             words.push(format!("checks may read {}", self.metrics_in_words()));
         }
         if self.on_failure == OnFailure::Hold {
-            words.push("when a step fails, the traffic stays where it is".to_owned());
+            words.push("when a step fails, the shares stay where they are".to_owned());
         }
         if self.rollback_window_seconds > 0 {
             let window = time(self.rollback_window_seconds);
@@ -122,7 +124,13 @@ impl PlanRules {
     /// What they do not allow.
     pub fn check(&self, steps: &[StepPlan], service: &ServiceName) -> Result<(), InvalidSteps> {
         let refuse = |why: String| Err(InvalidSteps(why));
+        check_reach(steps, service)?;
         let probes = self.checks.iter().any(Check::needs_tag);
+        if probes && service.kind() == ServiceKind::WorkerPool {
+            return refuse(format!(
+                "this environment asks every new revision over HTTP, and {service} is a worker pool, which answers no requests: give worker pools an environment of their own"
+            ));
+        }
         if probes && steps.iter().all(|step| step.tag.is_none()) {
             return refuse(
                 "this environment asks every new revision over HTTP, and no step has a tag that gives it an address: add one to a step before the last"

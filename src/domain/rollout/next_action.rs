@@ -240,7 +240,8 @@ impl Rollout<'_> {
         }
         match &service.readiness {
             Readiness::Reconciling if self.is_overdue() => {
-                return self.undo(service, "the service is not ready in time");
+                let why = format!("the {} is not ready in time", self.kind().noun());
+                return self.undo(service, &why);
             }
             Readiness::Reconciling => return Action::Wait,
             Readiness::Failed(why) => return self.undo(service, why),

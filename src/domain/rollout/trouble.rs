@@ -19,7 +19,7 @@ pub fn after_refusal(on_failure: OnFailure, progress: &Progress, call: Call, why
             Change::End(Outcome::Failed(format!("Cloud Run refused the change: {why}")))
         }
         Call::MoveTraffic { .. } => {
-            let why = format!("Cloud Run refused to move the traffic: {why}");
+            let why = format!("Cloud Run refused to move the shares: {why}");
             after_failure(on_failure, progress, why)
         }
         Call::Restore {} => Change::End(Outcome::NeedsAttention(format!(
@@ -50,7 +50,7 @@ pub(super) fn after_failure(on_failure: OnFailure, progress: &Progress, why: Str
             Change::Record(Progress { restoring: Some(why), served_at: None, ..progress.clone() })
         }
         OnFailure::Hold => Change::End(Outcome::NeedsAttention(format!(
-            "a step failed, and the signed plan says to leave the traffic where it is: {why}"
+            "a step failed, and the signed plan says to leave the shares where they are: {why}"
         ))),
     }
 }

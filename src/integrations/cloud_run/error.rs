@@ -59,7 +59,7 @@ pub(super) enum Request<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt<'a> {
     pub request: Request<'a>,
-    /// The whole name of the service or the job.
+    /// The whole name of the service, the worker pool or the job.
     pub resource: &'a str,
 }
 
@@ -73,6 +73,9 @@ impl Attempt<'_> {
             Request::ListRevisions => format!("list the revisions of {service}"),
             Request::CreateService => format!("create {service}"),
             Request::CreateRevision(revision) => format!("create revision {revision} of {service}"),
+            Request::MoveTraffic if self.is_of_worker_pool() => {
+                format!("move the instances of {service}")
+            }
             Request::MoveTraffic => format!("move the traffic of {service}"),
             Request::ReadJob => format!("read {service}"),
             Request::ReadExecution(name) => format!("read execution {name} of {service}"),
@@ -85,6 +88,10 @@ impl Attempt<'_> {
                 format!("accept a change of {service} that is only tried")
             }
         }
+    }
+
+    fn is_of_worker_pool(&self) -> bool {
+        self.resource.contains("/workerPools/")
     }
 
     pub(super) fn is_write(&self) -> bool {
@@ -108,7 +115,17 @@ impl Attempt<'_> {
 
     /// The permission that the call needs.
     fn permission(&self) -> &'static str {
+        let is_of_worker_pool = self.is_of_worker_pool();
         match self.request {
+            Request::ReadService | Request::TestPermissions if is_of_worker_pool => {
+                "run.workerpools.get"
+            }
+            Request::CreateService if is_of_worker_pool => "run.workerpools.create",
+            Request::CreateRevision(_) | Request::MoveTraffic | Request::TryChange
+                if is_of_worker_pool =>
+            {
+                "run.workerpools.update"
+            }
             Request::ReadService | Request::TestPermissions => "run.services.get",
             Request::ReadRevision(_) => "run.revisions.get",
             Request::ListRevisions => "run.revisions.list",

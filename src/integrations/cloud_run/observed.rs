@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use google_cloud_run_v2::model::condition::State;
 use google_cloud_run_v2::model::{
-    Condition, Revision, Service, TrafficTarget, TrafficTargetAllocationType,
+    Condition, InstanceSplitAllocationType, Revision, Service, TrafficTargetAllocationType,
+    WorkerPool,
 };
 
 use jiff::Timestamp;
@@ -14,51 +15,103 @@ use crate::domain::observation::{
     ListedRevision, ObservedRevision, ObservedService, Readiness, TagAddress, TrafficShare,
     TrafficTag,
 };
+use crate::domain::service::ServiceKind;
 
 /// The service, or why the answer cannot be relied on.
 pub(super) fn service(service: &Service) -> Result<ObservedService, String> {
-    if service.uid.is_empty() || service.etag.is_empty() || service.generation == 0 {
-        return Err("the answer has no uid, etag or generation".to_owned());
-    }
-    let template = service.template.as_ref().ok_or("the answer has no template")?;
-    let template = observed_template(template).map_err(|error| error.to_string())?;
-    // "Latest" means the newest revision that can serve; before there is one, the newest.
-    let latest = match service.latest_ready_revision.as_str() {
-        "" => &service.latest_created_revision,
-        ready => ready,
-    };
+    let template = service.template.as_ref().ok_or(NO_TEMPLATE)?;
+    let template = observed_template(ServiceKind::Service, template);
+    let latest = latest(&service.latest_ready_revision, &service.latest_created_revision);
     let statuses = service.traffic_statuses.iter();
     let serving = statuses.map(|status| Target {
-        revision: resolved(&status.r#type, &status.revision, latest),
+        revision: resolved(is_latest(&status.r#type), &status.revision, latest),
         percent: status.percent,
         tag: &status.tag,
     });
-    let everything =
-        [TrafficTarget::new().set_type(TrafficTargetAllocationType::Latest).set_percent(100)];
-    let targets = if service.traffic.is_empty() { &everything[..] } else { &service.traffic };
-    let wanted: Vec<Target<'_>> = targets
-        .iter()
-        .map(|target| Target {
-            revision: resolved(&target.r#type, &target.revision, latest),
-            percent: target.percent,
-            tag: &target.tag,
-        })
-        .collect();
-    Ok(ObservedService {
+    let wanted = service.traffic.iter().map(|target| Target {
+        revision: resolved(is_latest(&target.r#type), &target.revision, latest),
+        percent: target.percent,
+        tag: &target.tag,
+    });
+    let wanted = or_everything(wanted.collect(), latest);
+    checked(ObservedService {
         uid: service.uid.clone(),
         generation: service.generation,
         etag: service.etag.clone(),
-        readiness: service_readiness(service),
+        readiness: match service.reconciling || service.observed_generation != service.generation {
+            true => Readiness::Reconciling,
+            false => readiness(service.terminal_condition.as_ref(), &service.conditions),
+        },
         serving: shares(serving)?,
         tags: tags(&wanted),
         tag_addresses: tag_addresses(service, latest),
         wanted: shares(wanted.into_iter())?,
-        template,
+        template: template.map_err(|error| error.to_string())?,
         latest_created_revision: short_name(&service.latest_created_revision).to_owned(),
         annotations: annotations(&service.annotations),
         uri: service.uri.clone(),
         last_modifier: service.last_modifier.clone(),
     })
+}
+
+/// The worker pool, or why the answer cannot be relied on. It has no addresses.
+pub(super) fn worker_pool(pool: &WorkerPool) -> Result<ObservedService, String> {
+    let template = pool.template.as_ref().ok_or(NO_TEMPLATE)?;
+    let template = observed_template(ServiceKind::WorkerPool, template);
+    let latest = latest(&pool.latest_ready_revision, &pool.latest_created_revision);
+    let target = |kind: &InstanceSplitAllocationType, revision, percent| Target {
+        revision: resolved(*kind == InstanceSplitAllocationType::Latest, revision, latest),
+        percent,
+        tag: "",
+    };
+    let serving = pool.instance_split_statuses.iter();
+    let serving = serving.map(|one| target(&one.r#type, &one.revision, one.percent));
+    let wanted = pool.instance_splits.iter();
+    let wanted = wanted.map(|one| target(&one.r#type, &one.revision, one.percent));
+    checked(ObservedService {
+        uid: pool.uid.clone(),
+        generation: pool.generation,
+        etag: pool.etag.clone(),
+        readiness: match pool.reconciling || pool.observed_generation != pool.generation {
+            true => Readiness::Reconciling,
+            false => readiness(pool.terminal_condition.as_ref(), &pool.conditions),
+        },
+        serving: shares(serving)?,
+        wanted: shares(or_everything(wanted.collect(), latest).into_iter())?,
+        tags: Vec::new(),
+        tag_addresses: BTreeMap::new(),
+        template: template.map_err(|error| error.to_string())?,
+        latest_created_revision: short_name(&pool.latest_created_revision).to_owned(),
+        annotations: annotations(&pool.annotations),
+        uri: String::new(),
+        last_modifier: pool.last_modifier.clone(),
+    })
+}
+
+const NO_TEMPLATE: &str = "the answer has no template";
+
+fn checked(observed: ObservedService) -> Result<ObservedService, String> {
+    if observed.uid.is_empty() || observed.etag.is_empty() || observed.generation == 0 {
+        return Err("the answer has no uid, etag or generation".to_owned());
+    }
+    Ok(observed)
+}
+
+/// "Latest" means the newest revision that can serve; before there is one, the newest.
+fn latest<'a>(ready: &'a str, created: &'a str) -> &'a str {
+    if ready.is_empty() { created } else { ready }
+}
+
+fn is_latest(kind: &TrafficTargetAllocationType) -> bool {
+    *kind == TrafficTargetAllocationType::Latest
+}
+
+/// Where nothing is asked for, everything goes to the latest revision.
+fn or_everything<'a>(targets: Vec<Target<'a>>, latest: &'a str) -> Vec<Target<'a>> {
+    if targets.is_empty() {
+        return vec![Target { revision: short_name(latest), percent: 100, tag: "" }];
+    }
+    targets
 }
 
 /// The revision.
@@ -83,16 +136,15 @@ pub(super) fn listed(revision: &Revision) -> Result<ListedRevision, String> {
     Ok(ListedRevision { name, created_at, creator: revision.creator.clone() })
 }
 
-/// A target of traffic, asked for or in effect.
+/// A target of traffic or of instances, asked for or in effect.
 struct Target<'a> {
     revision: &'a str,
     percent: i32,
     tag: &'a str,
 }
 
-fn resolved<'a>(kind: &TrafficTargetAllocationType, revision: &'a str, latest: &'a str) -> &'a str {
-    let is_latest = *kind == TrafficTargetAllocationType::Latest || revision.is_empty();
-    short_name(if is_latest { latest } else { revision })
+fn resolved<'a>(is_latest: bool, revision: &'a str, latest: &'a str) -> &'a str {
+    short_name(if is_latest || revision.is_empty() { latest } else { revision })
 }
 
 /// Shares by revision, in the order of their names, without those of zero percent.
@@ -104,7 +156,7 @@ fn shares<'a>(targets: impl Iterator<Item = Target<'a>>) -> Result<Vec<TrafficSh
     }
     let share = |(revision, percent): (&str, i32)| match u8::try_from(percent) {
         Ok(percent @ 0..=100) => Ok(TrafficShare { revision: revision.to_owned(), percent }),
-        _ => Err(format!("the answer gives {revision} {percent} percent of the traffic")),
+        _ => Err(format!("the answer gives {revision} a share of {percent} percent")),
     };
     by_revision.into_iter().map(share).collect()
 }
@@ -113,7 +165,8 @@ fn shares<'a>(targets: impl Iterator<Item = Target<'a>>) -> Result<Vec<TrafficSh
 fn tag_addresses(service: &Service, latest: &str) -> BTreeMap<String, TagAddress> {
     let tagged = service.traffic_statuses.iter().filter(|status| !status.tag.is_empty());
     let tagged = tagged.map(|status| {
-        let revision = resolved(&status.r#type, &status.revision, latest).to_owned();
+        let is_latest = is_latest(&status.r#type);
+        let revision = resolved(is_latest, &status.revision, latest).to_owned();
         (status.tag.clone(), TagAddress { revision, uri: status.uri.clone() })
     });
     tagged.collect()
@@ -129,13 +182,6 @@ fn tags(targets: &[Target<'_>]) -> Vec<TrafficTag> {
         .collect();
     tags.sort();
     tags
-}
-
-fn service_readiness(service: &Service) -> Readiness {
-    if service.reconciling || service.observed_generation != service.generation {
-        return Readiness::Reconciling;
-    }
-    readiness(service.terminal_condition.as_ref(), &service.conditions)
 }
 
 fn revision_readiness(revision: &Revision) -> Readiness {

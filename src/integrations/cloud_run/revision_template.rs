@@ -1,4 +1,4 @@
-//! The members of a revision template and of a job's execution template, as Google publishes them for the Cloud Run Admin API v2.
+//! The members of the revision templates of services and worker pools and of a job's execution template, as Google publishes them for the Cloud Run Admin API v2.
 //!
 //! Written down here, and compared with the published description by a test, because the official
 //! client keeps members that it does not know without a word.
@@ -81,10 +81,7 @@ pub(super) const REVISION_TEMPLATE: Message = &[
     member("clientVersion", Text),
     member("containers", List(&Nested(CONTAINER))),
     member("encryptionKey", Text),
-    member(
-        "encryptionKeyRevocationAction",
-        Choice(&["ENCRYPTION_KEY_REVOCATION_ACTION_UNSPECIFIED", "PREVENT_NEW", "SHUTDOWN"]),
-    ),
+    member("encryptionKeyRevocationAction", ENCRYPTION_KEY_REVOCATION_ACTION),
     member("encryptionKeyShutdownDuration", Duration),
     member("executionEnvironment", EXECUTION_ENVIRONMENT),
     with_presence("gpuZonalRedundancyDisabled", Flag),
@@ -102,6 +99,26 @@ pub(super) const REVISION_TEMPLATE: Message = &[
     member("volumes", List(&Nested(VOLUME))),
     member("vpcAccess", Nested(VPC_ACCESS)),
     member("workloadIdentityConfig", Nested(WORKLOAD_IDENTITY_CONFIG)),
+];
+
+/// `GoogleCloudRunV2WorkerPoolRevisionTemplate`.
+pub(super) const WORKER_POOL_REVISION_TEMPLATE: Message = &[
+    member("annotations", Texts),
+    member("client", Text),
+    member("clientVersion", Text),
+    member("containers", List(&Nested(CONTAINER))),
+    member("encryptionKey", Text),
+    member("encryptionKeyRevocationAction", ENCRYPTION_KEY_REVOCATION_ACTION),
+    member("encryptionKeyShutdownDuration", Duration),
+    with_presence("gpuZonalRedundancyDisabled", Flag),
+    member("labels", Texts),
+    member("nodeSelector", Nested(NODE_SELECTOR)),
+    member("revision", Text),
+    member("sandboxes", Nested(SANDBOX_CONFIGURATION)),
+    member("serviceAccount", Text),
+    member("serviceMesh", Nested(SERVICE_MESH)),
+    member("volumes", List(&Nested(VOLUME))),
+    member("vpcAccess", Nested(VPC_ACCESS)),
 ];
 
 /// `GoogleCloudRunV2ExecutionTemplate`.
@@ -130,6 +147,9 @@ const TASK_TEMPLATE: Message = &[
     member("vpcAccess", Nested(VPC_ACCESS)),
     member("workloadIdentityConfig", Nested(WORKLOAD_IDENTITY_CONFIG)),
 ];
+
+const ENCRYPTION_KEY_REVOCATION_ACTION: Shape =
+    Choice(&["ENCRYPTION_KEY_REVOCATION_ACTION_UNSPECIFIED", "PREVENT_NEW", "SHUTDOWN"]);
 
 const EXECUTION_ENVIRONMENT: Shape = Choice(&[
     "EXECUTION_ENVIRONMENT_UNSPECIFIED",
@@ -373,9 +393,12 @@ mod tests {
         let description = include_str!("../../../tests/data/cloud-run-v2-discovery.json");
         let description: Value = serde_json::from_str(description).unwrap();
         let schemas = &description["schemas"];
-        let published = &schemas["GoogleCloudRunV2RevisionTemplate"]["properties"];
-        assert_same_members(REVISION_TEMPLATE, published, schemas, "template");
-        let published = &schemas["GoogleCloudRunV2ExecutionTemplate"]["properties"];
-        assert_same_members(EXECUTION_TEMPLATE, published, schemas, "template");
+        for (message, name) in [
+            (REVISION_TEMPLATE, "GoogleCloudRunV2RevisionTemplate"),
+            (WORKER_POOL_REVISION_TEMPLATE, "GoogleCloudRunV2WorkerPoolRevisionTemplate"),
+            (EXECUTION_TEMPLATE, "GoogleCloudRunV2ExecutionTemplate"),
+        ] {
+            assert_same_members(message, &schemas[name]["properties"], schemas, "template");
+        }
     }
 }

@@ -4,14 +4,16 @@
 //! name, whole numbers of 32 bits as numbers, durations without idle zeros, members that say nothing
 //! left out, and nothing that Cloud Run alone writes.
 
-use google_cloud_run_v2::model::{ExecutionTemplate, RevisionTemplate};
+use google_cloud_run_v2::model::{ExecutionTemplate, RevisionTemplate, WorkerPoolRevisionTemplate};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::revision_template::{
     EXECUTION_TEMPLATE, Kind, Member, Message, REVISION_TEMPLATE, Shape,
+    WORKER_POOL_REVISION_TEMPLATE,
 };
+use crate::domain::service::ServiceKind;
 
 /// Namespaces of labels and annotations that the v2 API keeps for itself: it refuses them in what a
 /// caller writes, and shows what they stand for in members of their own.
@@ -43,8 +45,30 @@ pub struct TemplateError {
 /// # Errors
 /// The first member that the API does not know, that only Cloud Run writes, or that has a value of
 /// another type than the API's.
-pub fn check_template(template: &Value) -> Result<Value, TemplateError> {
-    check::<RevisionTemplate>(REVISION_TEMPLATE, template)
+pub fn check_template(kind: ServiceKind, template: &Value) -> Result<Value, TemplateError> {
+    match kind {
+        ServiceKind::Service => check::<RevisionTemplate>(REVISION_TEMPLATE, template),
+        ServiceKind::WorkerPool => {
+            refuse_of_services(template)?;
+            check::<WorkerPoolRevisionTemplate>(WORKER_POOL_REVISION_TEMPLATE, template)
+        }
+    }
+}
+
+/// Refuses what the revisions of services have and those of worker pools have not, so that nobody looks for a
+/// mistake in the name.
+fn refuse_of_services(template: &Value) -> Result<(), TemplateError> {
+    let has = |message: Message, name: &str| message.iter().any(|member| member.name == name);
+    let mut names = template.as_object().into_iter().flatten().map(|(name, _)| name);
+    let of_services = names
+        .find(|name| has(REVISION_TEMPLATE, name) && !has(WORKER_POOL_REVISION_TEMPLATE, name));
+    match of_services {
+        None => Ok(()),
+        Some(name) => Err(TemplateError::new(
+            &format!("template.{name}"),
+            "is a setting of services, and the revisions of a worker pool have none of that name; leave it out",
+        )),
+    }
 }
 
 /// The same for the execution template of a job.
@@ -69,12 +93,19 @@ fn check<T: DeserializeOwned>(message: Message, template: &Value) -> Result<Valu
     Ok(normal)
 }
 
-/// A running service's template in normal form and without the name of its revision.
+/// The template of a running service or worker pool in normal form and without the name of its revision.
 ///
 /// Members that Google added after this gate was built are kept as they came: they run, so they
 /// belong to what is shown, and [`check_template`] refuses to build on them.
-pub(super) fn observed_template(template: &RevisionTemplate) -> Result<Value, serde_json::Error> {
-    let mut normal = observed(REVISION_TEMPLATE, template)?;
+pub(super) fn observed_template(
+    kind: ServiceKind,
+    template: &impl Serialize,
+) -> Result<Value, serde_json::Error> {
+    let message = match kind {
+        ServiceKind::Service => REVISION_TEMPLATE,
+        ServiceKind::WorkerPool => WORKER_POOL_REVISION_TEMPLATE,
+    };
+    let mut normal = observed(message, template)?;
     if let Some(members) = normal.as_object_mut() {
         members.remove("revision");
     }

@@ -1,17 +1,15 @@
 //! Whether a rollout or a change of a job would be let through, asked without changing anything: for `countersign config check --live`.
 
-use google_cloud_wkt::FieldMask;
-
 use super::error::{Attempt, CloudRunError, Request};
 use super::observed::annotations;
 use super::template::is_reserved;
-use super::{CloudRun, STEP_ANNOTATION, call_once, found};
+use super::{CloudRun, STEP_ANNOTATION, call_once, found, service, worker_pool};
 use crate::domain::job::JobName;
-use crate::domain::service::ServiceName;
+use crate::domain::service::{ServiceKind, ServiceName};
 
 impl CloudRun {
     /// Which of these permissions on the service the gate's credentials lack, in the order given
-    /// (`services.testIamPermissions`, which anybody may ask).
+    /// (`testIamPermissions`, which anybody may ask).
     ///
     /// # Errors
     /// If Cloud Run does not answer, or not with a list.
@@ -22,13 +20,18 @@ impl CloudRun {
     ) -> Result<Vec<&'static str>, CloudRunError> {
         let attempt = Attempt { request: Request::TestPermissions, resource: name.as_str() };
         let clients = self.clients(&attempt).await?;
-        let call = clients
-            .services
-            .test_iam_permissions()
-            .set_resource(name.as_str())
-            .set_permissions(wanted.iter().copied())
-            .send();
-        let answer = call_once(&attempt, call).await?.map_err(|error| attempt.failed(&error))?;
+        let (resource, permissions) = (name.as_str(), wanted.iter().copied());
+        let answer = match name.kind() {
+            ServiceKind::Service => {
+                let call = clients.services.test_iam_permissions().set_resource(resource);
+                call_once(&attempt, call.set_permissions(permissions).send()).await?
+            }
+            ServiceKind::WorkerPool => {
+                let call = clients.worker_pools.test_iam_permissions().set_resource(resource);
+                call_once(&attempt, call.set_permissions(permissions).send()).await?
+            }
+        };
+        let answer = answer.map_err(|error| attempt.failed(&error))?;
         Ok(missing(wanted, &answer.permissions))
     }
 
@@ -82,23 +85,10 @@ impl CloudRun {
     pub async fn try_change(&self, name: &ServiceName) -> Result<bool, CloudRunError> {
         let attempt = Attempt { request: Request::TryChange, resource: name.as_str() };
         let clients = self.clients(&attempt).await?;
-        let reading = clients.services.get_service().set_name(name.as_str()).send();
-        let Some(mut service) = found(call_once(&attempt, reading).await?, &attempt)? else {
-            return Ok(false);
-        };
-        service.annotations.insert(STEP_ANNOTATION.to_owned(), "trial".to_owned());
-        if let Some(template) = &mut service.template {
-            // The name is taken; the rollout gives its own.
-            template.revision.clear();
+        match name.kind() {
+            ServiceKind::Service => service::try_change(clients, &attempt).await,
+            ServiceKind::WorkerPool => worker_pool::try_change(clients, &attempt).await,
         }
-        let call = clients
-            .services
-            .update_service()
-            .set_service(service)
-            .set_update_mask(FieldMask::default().set_paths(["template", "annotations"]))
-            .set_validate_only(true);
-        call_once(&attempt, call.send()).await?.map_err(|error| attempt.failed(&error))?;
-        Ok(true)
     }
 }
 

@@ -1,11 +1,12 @@
-//! Changes to services: what a create, a patch and a delete accept, and what they start.
+//! Changes to services and worker pools: what a create, a patch and a delete accept, and what they start.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use super::family::Family;
 use super::operation;
 use super::refusal::{Code, Refusal};
-use super::state::{Health, Kind, Pending, Revision, Service, ServiceName, State};
+use super::state::{Health, Pending, Revision, Service, ServiceName, State};
 use super::{mask, schema, template, traffic};
 
 /// The circumstances of a change.
@@ -38,12 +39,12 @@ pub fn create(
     body: &Value,
     circumstances: &Circumstances,
 ) -> Result<String, Refusal> {
-    template::check_service_id(&name.id)?;
+    template::check_id(name)?;
     if state.services.contains_key(&name.to_string()) {
         let message = format!("Resource '{}' already exists.", name.id);
         return Err(Refusal::new(Code::AlreadyExists, message));
     }
-    let wanted = spec_of(body)?;
+    let wanted = spec_of(name.family, body)?;
     let (version, now) = (state.next(), circumstances.now);
     let creator = modifier(name, circumstances);
     let mut service = Service {
@@ -89,12 +90,13 @@ pub fn patch(
         return Err(Refusal::not_found(&name.to_string()));
     };
     if body["name"].as_str().is_some_and(|given| !given.is_empty() && given != name.to_string()) {
-        return Err(Refusal::field("service.name", "must be the name in the address."));
+        let field = format!("{}.name", name.family.field());
+        return Err(Refusal::field(field, "must be the name in the address."));
     }
-    let wanted = spec_of(body)?;
+    let wanted = spec_of(name.family, body)?;
     check_etag(&service, body["etag"].as_str())?;
     refuse_deleted(&service)?;
-    let updated = mask::apply(patch.mask, &service.spec, &wanted)?;
+    let updated = mask::apply(name.family.schema(), patch.mask, &service.spec, &wanted)?;
     let version = state.next();
     write(&mut service, updated, patch.force_new_revision, version, circumstances)?;
     service.last_modifier = modifier(name, circumstances);
@@ -126,8 +128,8 @@ pub fn etag(uid: &str, version: u64) -> String {
     format!("\"{}\"", data_encoding::BASE64_NOPAD.encode(text.as_bytes()))
 }
 
-fn spec_of(body: &Value) -> Result<Map<String, Value>, Refusal> {
-    let mut spec = schema::normalise(schema::SERVICE, body, "service")?;
+fn spec_of(family: Family, body: &Value) -> Result<Map<String, Value>, Refusal> {
+    let mut spec = schema::normalise(family.schema(), body, family.field())?;
     spec.remove("name");
     spec.remove("etag");
     Ok(spec)
@@ -164,10 +166,12 @@ fn write(
     version: u64,
     circumstances: &Circumstances,
 ) -> Result<(), Refusal> {
-    template::complete(&mut spec, &service.name.id, &service.name.project)?;
+    let family = service.name.family;
+    template::complete(&mut spec, &service.name)?;
     let revision = asked_revision(service, &spec, force_new_revision, version)?;
-    let targets = traffic::targets(&mut spec);
-    traffic::check(&targets, |id| service.revisions.contains_key(id) || revision.0 == id)?;
+    let targets = traffic::targets(family, &mut spec);
+    let exists = |id: &str| service.revisions.contains_key(id) || revision.0 == id;
+    traffic::check(family, &targets, exists)?;
     if service.spec == spec && !force_new_revision {
         return Ok(());
     }
@@ -241,7 +245,8 @@ fn start(
     operations.push(name.clone());
     let due = circumstances.delay.map(|delay| circumstances.now + delay);
     service.pending = Some(Pending { due, operations, deletes });
-    operation::keep_resource(state, &name, Kind::Service, super::render::service(&service));
+    let kind = service.name.family.kind();
+    operation::keep_resource(state, &name, kind, super::render::service(&service));
     state.services.insert(service.name.to_string(), service);
     name
 }

@@ -23,14 +23,14 @@ use super::{CloudRun, render};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutsideEdit {
-    /// The resource name of the service or the job; within a fault, the one that the call addresses.
+    /// The resource name of the service, the worker pool or the job; within a fault, the one that the call addresses.
     pub service: Option<String>,
     /// Who edits; somebody unknown, if left out.
     pub modifier: Option<String>,
     /// Which fields to write; those that `change` holds, if left out.
     #[serde(rename = "updateMask")]
     pub update_mask: Option<String>,
-    /// The service's fields to write; an annotation of no consequence, if left out.
+    /// The fields to write; an annotation of no consequence, if left out.
     pub change: Option<Value>,
 }
 
@@ -132,7 +132,7 @@ async fn revision_health(
     })
 }
 
-/// Edits a service or a job as somebody else would, in effect after the usual delay, and answers with it.
+/// Edits a service, a worker pool or a job as somebody else would, in effect after the usual delay, and answers with it.
 pub fn edit_from_outside(
     run: &CloudRun,
     resource: Option<&str>,
@@ -183,7 +183,9 @@ pub fn vanish_revision(
 
 fn required(service: Option<&ServiceName>) -> Result<&ServiceName, Refusal> {
     service.ok_or_else(|| {
-        Refusal::field("service", "must be given, as projects/P/locations/R/services/S.")
+        let problem =
+            "must be given, as projects/P/locations/R/services/S or projects/P/locations/R/workerPools/W.";
+        Refusal::field("service", problem)
     })
 }
 

@@ -10,6 +10,7 @@ use axum::{Extension, Router, middleware};
 use serde_json::{Value, json};
 
 use super::change::{self, Patch};
+use super::family::Family;
 use super::faults::{self, Injected};
 use super::operation;
 use super::query::Query;
@@ -26,30 +27,20 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub(super) type Answer = Result<Json<Value>, Refusal>;
 pub(super) type Run = State<CloudRun>;
 
+const PARENT: &str = "/v2/projects/{project}/locations/{location}";
+
 /// The routes of the API, with the faults around them.
 pub fn router(run: &CloudRun) -> Router {
-    const PARENT: &str = "/v2/projects/{project}/locations/{location}";
     let under_parent = |path: &str| format!("{PARENT}{path}");
-    let services = get(list_services).post(create_service).fallback(unknown);
-    let service = get(get_service)
-        .patch(patch_service)
-        .delete(delete_service)
-        .post(custom_method)
-        .fallback(unknown);
-    let revision = get(get_revision).delete(delete_revision).fallback(unknown);
     let operation = get(get_operation).post(wait_operation).fallback(unknown);
     let mut router = Router::new();
     for (path, methods) in jobs::routes() {
         router = router.route(&under_parent(path), methods);
     }
+    for family in Family::ALL {
+        router = router.merge(routes_of(family));
+    }
     router
-        .route(&under_parent("/services"), services)
-        .route(&under_parent("/services/{service}"), service)
-        .route(
-            &under_parent("/services/{service}/revisions"),
-            get(list_revisions).fallback(unknown),
-        )
-        .route(&under_parent("/services/{service}/revisions/{revision}"), revision)
         .route(&under_parent("/operations"), get(list_operations).fallback(unknown))
         .route(&under_parent("/operations/{operation}"), operation)
         .route("/v2/{*rest}", any(unknown))
@@ -57,6 +48,25 @@ pub fn router(run: &CloudRun) -> Router {
         .layer(middleware::from_fn_with_state(run.clone(), permissions::require))
         .layer(middleware::from_fn_with_state(run.clone(), faults::inject))
         .with_state(run.clone())
+}
+
+/// The routes of services, or of worker pools.
+fn routes_of(family: Family) -> Router<CloudRun> {
+    let services = get(list_services).post(create_service).fallback(unknown);
+    let service = get(get_service)
+        .patch(patch_service)
+        .delete(delete_service)
+        .post(custom_method)
+        .fallback(unknown);
+    let revisions = get(list_revisions).fallback(unknown);
+    let revision = get(get_revision).delete(delete_revision).fallback(unknown);
+    let base = format!("{PARENT}/{}", family.collection());
+    Router::new()
+        .route(&base, services)
+        .route(&format!("{base}/{{service}}"), service)
+        .route(&format!("{base}/{{service}}/revisions"), revisions)
+        .route(&format!("{base}/{{service}}/revisions/{{revision}}"), revision)
+        .layer(Extension(family))
 }
 
 pub(super) async fn unknown(request: axum::extract::Request) -> Refusal {
@@ -67,54 +77,63 @@ pub(super) async fn unknown(request: axum::extract::Request) -> Refusal {
 
 async fn list_services(
     State(run): Run,
+    Extension(family): Extension<Family>,
     Path((project, location)): Path<(String, String)>,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    let query = Query::read(raw, "services.list")?;
+    let query = read_query(raw, family, "list")?;
     let parent = format!("projects/{project}/locations/{location}");
     run.look(|state| {
-        let services = state.services.iter().filter(|(_, found)| found.name.parent() == parent);
+        let is_listed = |name: &ServiceName| name.family == family && name.parent() == parent;
+        let services = state.services.iter().filter(|(_, found)| is_listed(&found.name));
         let rendered = services.map(|(name, found)| {
-            (name.clone(), query.encode(schema::SERVICE, &render::service(found)))
+            (name.clone(), query.encode(family.schema(), &render::service(found)))
         });
-        query.list("services", rendered.collect())
+        query.list(family.collection(), rendered.collect())
     })
 }
 
 async fn create_service(
     State(run): Run,
+    Extension(family): Extension<Family>,
     Path((project, location)): Path<(String, String)>,
     RawQuery(raw): RawQuery,
     Extension(injected): Extension<Injected>,
     body: Bytes,
 ) -> Answer {
-    let query = Query::read(raw, "services.create")?;
+    let query = read_query(raw, family, "create")?;
     let body = read_body(&body)?;
-    let id = query.text("serviceId").unwrap_or_default().to_owned();
-    let name = ServiceName { project, location, id };
+    let id = query.text(family.id_parameter()).unwrap_or_default().to_owned();
+    let name = ServiceName { family, project, location, id };
     let circumstances = run.circumstances_of(&injected, &name, &body);
     start(&run, &query, |state| change::create(state, &name, &body, &circumstances))
 }
 
-async fn get_service(State(run): Run, Path(path): ServicePath, RawQuery(raw): RawQuery) -> Answer {
-    let name = service_name(path)?;
-    let query = Query::read(raw, "services.get")?;
+async fn get_service(
+    State(run): Run,
+    Extension(family): Extension<Family>,
+    Path(path): ServicePath,
+    RawQuery(raw): RawQuery,
+) -> Answer {
+    let name = service_name(family, path)?;
+    let query = read_query(raw, family, "get")?;
     run.look(|state| {
         let service = state.services.get(&name.to_string());
         let service = service.ok_or_else(|| Refusal::not_found(&name.to_string()))?;
-        Ok(Json(query.encode(schema::SERVICE, &render::service(service))))
+        Ok(Json(query.encode(family.schema(), &render::service(service))))
     })
 }
 
 async fn patch_service(
     State(run): Run,
+    Extension(family): Extension<Family>,
     Path(path): ServicePath,
     RawQuery(raw): RawQuery,
     Extension(injected): Extension<Injected>,
     body: Bytes,
 ) -> Answer {
-    let name = service_name(path)?;
-    let query = Query::read(raw, "services.patch")?;
+    let name = service_name(family, path)?;
+    let query = read_query(raw, family, "patch")?;
     let body = read_body(&body)?;
     let patch = Patch {
         mask: query.text("updateMask"),
@@ -127,12 +146,13 @@ async fn patch_service(
 
 async fn delete_service(
     State(run): Run,
+    Extension(family): Extension<Family>,
     Path(path): ServicePath,
     RawQuery(raw): RawQuery,
     Extension(injected): Extension<Injected>,
 ) -> Answer {
-    let name = service_name(path)?;
-    let query = Query::read(raw, "services.delete")?;
+    let name = service_name(family, path)?;
+    let query = read_query(raw, family, "delete")?;
     let circumstances = run.circumstances(&injected);
     start(&run, &query, |state| change::delete(state, &name, query.text("etag"), &circumstances))
 }
@@ -140,12 +160,13 @@ async fn delete_service(
 /// A method whose name follows the service's after a colon.
 async fn custom_method(
     State(run): Run,
+    Extension(family): Extension<Family>,
     Path((project, location, service)): ServicePath,
     body: Bytes,
 ) -> Answer {
     match service.split_once(':') {
         Some((_, permissions::TEST)) => permissions::test(&run, &read_body(&body)?),
-        _ => service_name((project, location, service)).and_then(|name| {
+        _ => service_name(family, (project, location, service)).and_then(|name| {
             let message = format!("The sandbox has no method POST of {name}.");
             Err(Refusal::new(Code::NotFound, message))
         }),
@@ -157,11 +178,12 @@ type RevisionPath = Path<(String, String, String, String)>;
 
 async fn list_revisions(
     State(run): Run,
+    Extension(family): Extension<Family>,
     Path(path): ServicePath,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    let name = service_name(path)?;
-    let query = Query::read(raw, "services.revisions.list")?;
+    let name = service_name(family, path)?;
+    let query = read_query(raw, family, "revisions.list")?;
     run.look(|state| {
         let service = state.services.get(&name.to_string());
         let service = service.ok_or_else(|| Refusal::not_found(&name.to_string()))?;
@@ -177,11 +199,12 @@ async fn list_revisions(
 
 async fn get_revision(
     State(run): Run,
+    Extension(family): Extension<Family>,
     Path((project, location, service, revision)): RevisionPath,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    let name = service_name((project, location, service))?;
-    let query = Query::read(raw, "services.revisions.get")?;
+    let name = service_name(family, (project, location, service))?;
+    let query = read_query(raw, family, "revisions.get")?;
     run.look(|state| {
         let missing = || Refusal::not_found(&name.revision(&revision));
         let service = state.services.get(&name.to_string()).ok_or_else(missing)?;
@@ -193,11 +216,12 @@ async fn get_revision(
 /// Deletes a revision at once; the newest one and those with traffic stay.
 async fn delete_revision(
     State(run): Run,
+    Extension(family): Extension<Family>,
     Path((project, location, service, id)): RevisionPath,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    let name = service_name((project, location, service))?;
-    let query = Query::read(raw, "services.revisions.delete")?;
+    let name = service_name(family, (project, location, service))?;
+    let query = read_query(raw, family, "revisions.delete")?;
     let now = run.circumstances(&Injected::default()).now;
     start(&run, &query, |state| {
         let missing = || Refusal::not_found(&name.revision(&id));
@@ -208,7 +232,7 @@ async fn delete_revision(
             let message = format!("Conflict for resource '{id}': its etag is {current}.");
             return Err(Refusal::new(Code::Aborted, message));
         }
-        let targets = super::traffic::targets(&mut service.spec);
+        let targets = super::traffic::targets(family, &mut service.spec);
         let served = targets.iter().chain(&service.traffic_statuses).any(|t| t["revision"] == *id);
         let newest = [&service.latest_created, &service.latest_ready];
         if served || newest.contains(&&Some(id.clone())) {
@@ -322,10 +346,17 @@ pub(super) fn read_body(body: &[u8]) -> Result<Value, Refusal> {
     })
 }
 
-/// The service that the path names. A custom method such as `:getIamPolicy` is none of ours.
-fn service_name((project, location, id): (String, String, String)) -> Result<ServiceName, Refusal> {
+fn read_query(raw: Option<String>, family: Family, method: &str) -> Result<Query, Refusal> {
+    Query::read(raw, &format!("{}.{method}", family.collection()))
+}
+
+/// The service or the worker pool that the path names. A custom method such as `:getIamPolicy` is none of ours.
+fn service_name(
+    family: Family,
+    (project, location, id): (String, String, String),
+) -> Result<ServiceName, Refusal> {
     match id.split_once(':') {
-        None => Ok(ServiceName { project, location, id }),
+        None => Ok(ServiceName { family, project, location, id }),
         Some((_, method)) => {
             let message = format!("The sandbox has no method {method}.");
             Err(Refusal::new(Code::Unimplemented, message))

@@ -1,4 +1,4 @@
-//! Update masks: which fields of a service a patch writes.
+//! Update masks: which fields of a service or a worker pool a patch writes.
 
 use serde_json::{Map, Value};
 
@@ -9,8 +9,9 @@ use super::schema;
 /// leaves out is cleared. No mask, an empty one and `*` replace the whole spec.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` for a path that is no field of a service or goes through a list.
+/// `INVALID_ARGUMENT` for a path that is no field of this schema or goes through a list.
 pub fn apply(
+    schema: &'static str,
     mask: Option<&str>,
     current: &Map<String, Value>,
     wanted: &Map<String, Value>,
@@ -21,7 +22,7 @@ pub fn apply(
     }
     let mut updated = current.clone();
     for path in paths {
-        let steps = resolve(path.trim())?;
+        let steps = resolve(schema, path.trim())?;
         if !steps.is_empty() {
             copy(&mut updated, Some(wanted), &steps);
         }
@@ -31,12 +32,12 @@ pub fn apply(
 
 /// The field names along a path. Empty for a field that only the service writes or that is no
 /// part of the spec: naming it in a mask changes nothing.
-fn resolve(path: &str) -> Result<Vec<String>, Refusal> {
+fn resolve(schema: &'static str, path: &str) -> Result<Vec<String>, Refusal> {
     let wrong = |problem: &str| {
         let message = format!("Invalid update mask: '{path}' {problem}.");
         Refusal::new(Code::InvalidArgument, message)
     };
-    let mut schema = Some(schema::SERVICE);
+    let mut schema = Some(schema);
     let mut steps = Vec::new();
     let mut rest = Some(path);
     while let Some(remaining) = rest {
@@ -47,7 +48,7 @@ fn resolve(path: &str) -> Result<Vec<String>, Refusal> {
         };
         let name = schema::camel_case(name);
         let property = schema::properties(message).and_then(|properties| properties.get(&name));
-        let Some(property) = property else { return Err(wrong("is no field of a service")) };
+        let Some(property) = property else { return Err(wrong("is no field of it")) };
         if property["readOnly"] == true || matches!(path, "name" | "etag") {
             return Ok(Vec::new());
         }

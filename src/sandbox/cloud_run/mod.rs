@@ -3,8 +3,9 @@
 //! What is true of the published API is true here: masks, etags, validation against the
 //! description, long-running operations, revisions, traffic, reconciling, errors in Google's
 //! shape. What is not there: authentication (every caller is the project's deployer), policies of IAM,
-//! worker pools, and anything that runs a container.
+//! and anything that runs a container.
 //!
+//! Worker pools are kept and changed as services are; `family` says what the API has differently for them.
 //! `schema` checks and normalises JSON, `mask` `template` `traffic` know the rules, `change`
 //! accepts changes, `reconcile` puts them into effect, `render` and `operation` show them, `state`
 //! keeps them, `jobs` are a world of their own, `tags` answers for revisions, `http` and `query` are the API itself, `knative` is the older one that `gcloud` speaks, `faults`
@@ -12,6 +13,7 @@
 
 mod change;
 mod control;
+mod family;
 pub mod faults;
 mod http;
 mod jobs;
@@ -77,7 +79,9 @@ struct Shared {
 /// A service or a job that the demo starts with cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
-    #[error("'{0}' is no service name; write projects/P/locations/R/services/S")]
+    #[error(
+        "'{0}' names no service and no worker pool; write projects/P/locations/R/services/S or projects/P/locations/R/workerPools/W"
+    )]
     Name(String),
     #[error("'{0}' is no job name; write projects/P/locations/R/jobs/J")]
     JobName(String),
@@ -130,7 +134,7 @@ impl CloudRun {
         router.layer(axum::middleware::from_fn_with_state(self.clone(), faults::inject))
     }
 
-    /// A running service with this template, a ready first revision and all traffic on it. One
+    /// A running service or worker pool with this template, a ready first revision and all traffic on it. One
     /// that exists already is left as it is.
     ///
     /// # Errors

@@ -72,6 +72,7 @@ pub fn is_running(operation: &Operation) -> bool {
 fn typed(resource: &Resource, integer_enums: bool) -> Value {
     let (schema, name) = match resource.kind {
         Kind::Service => (schema::SERVICE, "Service"),
+        Kind::WorkerPool => (schema::WORKER_POOL, "WorkerPool"),
         Kind::Revision => (schema::REVISION, "Revision"),
         Kind::Job => (schema::JOB, "Job"),
     };

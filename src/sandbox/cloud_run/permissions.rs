@@ -16,7 +16,7 @@ use super::CloudRun;
 use super::refusal::{Code, Refusal};
 use crate::sandbox::google_accounts;
 
-/// Asked for beside `run.services.update` and `run.services.create`.
+/// Asked for beside the permissions to create and to update.
 const ACT_AS: &str = "iam.serviceAccounts.actAs";
 /// Asked for beside `run.jobs.update` where a change also starts an execution.
 const RUN_JOB: &str = "run.jobs.run";
@@ -27,7 +27,7 @@ pub const TEST: &str = "testIamPermissions";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Denied {
-    /// On every service and job.
+    /// On every service, worker pool and job.
     pub denied: BTreeSet<String>,
     /// Services, by their resource names, where one account alone has any.
     #[serde(default)]
@@ -93,15 +93,22 @@ fn needed(method: &Method, path: &str) -> Vec<&'static str> {
         _ => return Vec::new(),
     };
     match (method.as_str(), under_location) {
-        (_, ["services", service]) if service.contains(':') => Vec::new(),
+        (_, ["services" | "workerPools", named]) if named.contains(':') => Vec::new(),
         ("GET", ["services"]) => vec!["run.services.list"],
         ("POST", ["services"]) => vec!["run.services.create", ACT_AS],
         ("GET", ["services", _]) => vec!["run.services.get"],
         ("PATCH", ["services", _]) => vec!["run.services.update", ACT_AS],
         ("DELETE", ["services", _]) => vec!["run.services.delete"],
-        ("GET", ["services", _, "revisions"]) => vec!["run.revisions.list"],
-        ("GET", ["services", _, "revisions", _]) => vec!["run.revisions.get"],
-        ("DELETE", ["services", _, "revisions", _]) => vec!["run.revisions.delete"],
+        ("GET", ["workerPools"]) => vec!["run.workerpools.list"],
+        ("POST", ["workerPools"]) => vec!["run.workerpools.create", ACT_AS],
+        ("GET", ["workerPools", _]) => vec!["run.workerpools.get"],
+        ("PATCH", ["workerPools", _]) => vec!["run.workerpools.update", ACT_AS],
+        ("DELETE", ["workerPools", _]) => vec!["run.workerpools.delete"],
+        ("GET", ["services" | "workerPools", _, "revisions"]) => vec!["run.revisions.list"],
+        ("GET", ["services" | "workerPools", _, "revisions", _]) => vec!["run.revisions.get"],
+        ("DELETE", ["services" | "workerPools", _, "revisions", _]) => {
+            vec!["run.revisions.delete"]
+        }
         (_, ["jobs", job]) if job.contains(':') => Vec::new(),
         ("DELETE", ["jobs", _]) => vec!["run.jobs.delete"],
         ("PATCH", ["jobs", _]) => vec!["run.jobs.update", ACT_AS],

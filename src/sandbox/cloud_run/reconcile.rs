@@ -88,7 +88,7 @@ fn settle_revisions(service: &mut Service, at: Timestamp) {
 
 /// Moves the traffic, if every revision that it should go to is ready; it stays otherwise.
 fn settle_routes(service: &mut Service, tags: Option<&str>) {
-    let targets = traffic::targets(&mut service.spec);
+    let targets = traffic::targets(service.name.family, &mut service.spec);
     let problem = targets.iter().find_map(|target| unready(service, target));
     if let Some(problem) = problem {
         service.routes = Health::Failed(problem);

@@ -1,9 +1,10 @@
-//! Services and revisions as the API answers them, in normal form.
+//! Services, worker pools and revisions as the API answers them, in normal form.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::change::etag;
+use super::family::Family;
 use super::schema::rfc3339;
 use super::state::{Health, Revision, Service, ServiceName};
 use super::{operation, reconcile, template};
@@ -15,16 +16,10 @@ pub fn uri(name: &ServiceName) -> String {
     format!("https://{}-{hash}-{region}.a.run.app", name.id)
 }
 
-/// The service.
+/// The service or the worker pool.
 pub fn service(service: &Service) -> Value {
     let name = &service.name;
     let mut fields = service.spec.clone();
-    let numbered = format!(
-        "https://{}-{}.{}.run.app",
-        name.id,
-        template::project_number(&name.project),
-        name.location
-    );
     let statuses = json!({
         "name": name.to_string(),
         "uid": service.uid,
@@ -34,12 +29,16 @@ pub fn service(service: &Service) -> Value {
         "updateTime": rfc3339(service.updated),
         "creator": service.creator,
         "lastModifier": service.last_modifier,
-        "uri": uri(name),
-        "urls": [numbered, uri(name)],
         "conditions": service_conditions(service),
         "terminalCondition": terminal_condition(service),
     });
     fields.extend(statuses.as_object().cloned().unwrap_or_default());
+    if name.family == Family::Service {
+        let number = template::project_number(&name.project);
+        let numbered = format!("https://{}-{number}.{}.run.app", name.id, name.location);
+        fields.insert("uri".to_owned(), json!(uri(name)));
+        fields.insert("urls".to_owned(), json!([numbered, uri(name)]));
+    }
     if service.observed_generation > 0 {
         let generation = service.observed_generation.to_string();
         fields.insert("observedGeneration".to_owned(), json!(generation));
@@ -56,7 +55,8 @@ pub fn service(service: &Service) -> Value {
         }
     }
     if !service.traffic_statuses.is_empty() {
-        fields.insert("trafficStatuses".to_owned(), json!(service.traffic_statuses));
+        let statuses = json!(service.traffic_statuses);
+        fields.insert(name.family.share_statuses().to_owned(), statuses);
     }
     Value::Object(fields)
 }

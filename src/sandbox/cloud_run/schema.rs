@@ -14,6 +14,8 @@ use super::refusal::{Code, Refusal};
 
 /// The schema of a service.
 pub const SERVICE: &str = "GoogleCloudRunV2Service";
+/// The schema of a worker pool.
+pub const WORKER_POOL: &str = "GoogleCloudRunV2WorkerPool";
 /// The schema of a revision.
 pub const REVISION: &str = "GoogleCloudRunV2Revision";
 /// The schema of a job.
@@ -26,8 +28,10 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
     #[expect(clippy::expect_used, reason = "the text is part of the binary and tested")]
     let mut description: Value = serde_json::from_str(text).expect("the description is JSON");
     // The description was published with prose, which was removed from our copy by its key; the
-    // service's own field of that name went with it.
-    description["schemas"][SERVICE]["properties"]["description"] = json!({ "type": "string" });
+    // own field of that name of services and worker pools went with it.
+    for schema in [SERVICE, WORKER_POOL] {
+        description["schemas"][schema]["properties"]["description"] = json!({ "type": "string" });
+    }
     description
 });
 

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::family::Family;
 use super::jobs::Job;
 
-/// Everything: services, jobs and operations by resource name.
+/// Everything: services and worker pools, jobs and operations by resource name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     pub services: BTreeMap<String, Service>,
@@ -20,7 +21,7 @@ pub struct State {
     pub serial: u64,
 }
 
-/// A service: what was asked for (`spec`) and what is so.
+/// A service or a worker pool: what was asked for (`spec`) and what is so.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
     pub name: ServiceName,
@@ -90,7 +91,7 @@ pub struct Operation {
     pub outcome: Outcome,
 }
 
-/// A resource and its schema's short name, `Service` or `Revision`.
+/// A resource and its schema's short name, `Service` or `Revision`, say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Resource {
     pub kind: Kind,
@@ -100,6 +101,7 @@ pub struct Resource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     Service,
+    WorkerPool,
     Revision,
     Job,
 }
@@ -111,9 +113,12 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// `projects/P/locations/R/services/S`, in its parts.
+/// `projects/P/locations/R/services/S` or `…/workerPools/W`, in its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceName {
+    /// Absent from the files of older sandboxes, which have only services.
+    #[serde(default)]
+    pub family: Family,
     pub project: String,
     pub location: String,
     pub id: String,
@@ -123,11 +128,12 @@ impl ServiceName {
     /// Reads the resource name; none for anything else.
     pub fn parse(name: &str) -> Option<Self> {
         let parts: Vec<&str> = name.split('/').collect();
-        let ["projects", project, "locations", location, "services", id] = parts[..] else {
+        let ["projects", project, "locations", location, collection, id] = parts[..] else {
             return None;
         };
+        let family = Family::of_collection(collection)?;
         let owned = str::to_owned;
-        Some(Self { project: owned(project), location: owned(location), id: owned(id) })
+        Some(Self { family, project: owned(project), location: owned(location), id: owned(id) })
     }
 
     /// `projects/P/locations/R`.
@@ -143,7 +149,7 @@ impl ServiceName {
 
 impl std::fmt::Display for ServiceName {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/services/{}", self.parent(), self.id)
+        write!(formatter, "{}/{}/{}", self.parent(), self.family.collection(), self.id)
     }
 }
 

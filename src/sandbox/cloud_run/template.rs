@@ -1,8 +1,10 @@
-//! What a service's spec may hold, and what Cloud Run fills in where the caller leaves out.
+//! What the spec of a service or a worker pool may hold, and what Cloud Run fills in where the caller leaves out.
 
 use serde_json::{Map, Value, json};
 
+use super::family::Family;
 use super::refusal::{Code, Refusal};
+use super::state::ServiceName;
 
 /// Namespaces of labels and annotations that Cloud Run's v2 API keeps for itself.
 const RESERVED: [&str; 4] = [
@@ -12,27 +14,32 @@ const RESERVED: [&str; 4] = [
     "autoscaling.knative.dev",
 ];
 
-/// Checks a service's spec, traffic excepted, and fills in the defaults.
+/// Checks a spec, the shares excepted, and fills in the defaults.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` with the path of the field that cannot be accepted.
-pub fn complete(
-    spec: &mut Map<String, Value>,
-    service: &str,
-    project: &str,
-) -> Result<(), Refusal> {
-    refuse_reserved(spec, "service")?;
-    spec.entry("ingress").or_insert(json!("INGRESS_TRAFFIC_ALL"));
-    spec.entry("launchStage").or_insert(json!("GA"));
+pub fn complete(spec: &mut Map<String, Value>, name: &ServiceName) -> Result<(), Refusal> {
+    let serves = name.family == Family::Service;
+    let path = format!("{}.template", name.family.field());
+    refuse_reserved(spec, name.family.field())?;
+    fill(spec, "launchStage", json!("GA"));
+    if serves {
+        fill(spec, "ingress", json!("INGRESS_TRAFFIC_ALL"));
+    } else {
+        fill(spec, "scaling", json!({ "manualInstanceCount": 1 }));
+    }
     let Some(template) = spec.get_mut("template").and_then(Value::as_object_mut) else {
-        return Err(Refusal::field("service.template", "a service needs a template."));
+        return Err(Refusal::field(path, "a template is needed."));
     };
-    refuse_reserved(template, "service.template")?;
-    check_revision_name(template, service)?;
-    complete_containers(template, "service.template.containers", true)?;
+    refuse_reserved(template, &path)?;
+    check_revision_name(template, &name.id, &path)?;
+    complete_containers(template, &format!("{path}.containers"), serves)?;
+    fill(template, "serviceAccount", json!(default_account(&name.project)));
+    if !serves {
+        return Ok(());
+    }
     fill(template, "timeout", json!("300s"));
     fill(template, "maxInstanceRequestConcurrency", json!(80));
-    fill(template, "serviceAccount", json!(default_account(project)));
     let scaling = template.entry("scaling").or_insert(json!({}));
     if let Some(scaling) = scaling.as_object_mut() {
         fill(scaling, "maxInstanceCount", json!(100));
@@ -150,14 +157,18 @@ pub fn refuse_reserved(holder: &Map<String, Value>, path: &str) -> Result<(), Re
 
 /// A revision's name is the service's name, a dash and more, at most 63 characters, as in a DNS
 /// label.
-fn check_revision_name(template: &Map<String, Value>, service: &str) -> Result<(), Refusal> {
+fn check_revision_name(
+    template: &Map<String, Value>,
+    service: &str,
+    path: &str,
+) -> Result<(), Refusal> {
     let Some(name) = template.get("revision").and_then(Value::as_str) else { return Ok(()) };
     let suffix = name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
     if suffix.is_none_or(|suffix| suffix.is_empty() || !is_label(name)) {
         let problem = format!(
             "'{name}' must be '{service}-' and a suffix: at most 63 lower-case letters, digits and dashes."
         );
-        return Err(Refusal::field("service.template.revision", problem));
+        return Err(Refusal::field(format!("{path}.revision"), problem));
     }
     Ok(())
 }
@@ -171,16 +182,17 @@ pub fn is_label(name: &str) -> bool {
         && name.bytes().all(allowed)
 }
 
-/// Whether a new service may have this name.
+/// Whether a new service or worker pool may have this name.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` for one that is no DNS label of at most 49 characters.
-pub fn check_service_id(id: &str) -> Result<(), Refusal> {
+pub fn check_id(name: &ServiceName) -> Result<(), Refusal> {
+    let (id, field) = (&name.id, name.family.field());
     if is_label(id) && id.len() <= 49 {
         return Ok(());
     }
     let message = format!(
-        "Invalid service_id '{id}': it must be at most 49 lower-case letters, digits and dashes, and start with a letter."
+        "Invalid {field}_id '{id}': it must be at most 49 lower-case letters, digits and dashes, and start with a letter."
     );
     Err(Refusal::new(Code::InvalidArgument, message))
 }

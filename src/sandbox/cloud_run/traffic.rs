@@ -1,21 +1,17 @@
-//! Traffic: which revisions serve which share of the requests.
+//! Traffic: which revisions serve which share of the requests, and of a worker pool which share of the instances.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::family::Family;
 use super::refusal::Refusal;
 use super::template::is_label;
 
-/// Traffic to the newest ready revision, whichever that is.
-pub const LATEST: &str = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST";
-/// Traffic to a named revision.
-pub const REVISION: &str = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION";
-
 /// The targets of a spec; an empty list means everything to the newest.
-pub fn targets(spec: &mut Map<String, Value>) -> Vec<Value> {
-    let everything = || json!([{ "type": LATEST, "percent": 100 }]);
-    let traffic = spec.entry("traffic").or_insert_with(everything);
+pub fn targets(family: Family, spec: &mut Map<String, Value>) -> Vec<Value> {
+    let everything = || json!([{ "type": family.latest(), "percent": 100 }]);
+    let traffic = spec.entry(family.shares()).or_insert_with(everything);
     traffic.as_array().cloned().unwrap_or_default()
 }
 
@@ -24,28 +20,34 @@ pub fn targets(spec: &mut Map<String, Value>) -> Vec<Value> {
 /// # Errors
 /// `INVALID_ARGUMENT` for shares that do not sum to 100, a revision that is missing or superfluous,
 /// a target without a type, a wrong or repeated tag.
-pub fn check(targets: &[Value], exists: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+pub fn check(
+    family: Family,
+    targets: &[Value],
+    exists: impl Fn(&str) -> bool,
+) -> Result<(), Refusal> {
+    let whole = format!("{}.{}", family.field(), family.shares());
+    let (named, newest) = (Some(family.revision()), Some(family.latest()));
     let mut sum = 0;
     let mut tags = BTreeSet::new();
     for (index, target) in targets.iter().enumerate() {
-        let field = |name: &str| format!("service.traffic[{index}].{name}");
+        let field = |name: &str| format!("{whole}[{index}].{name}");
         let percent = target["percent"].as_i64().unwrap_or(0);
         if !(0..=100).contains(&percent) {
             return Err(Refusal::field(field("percent"), "must be from 0 to 100."));
         }
         sum += percent;
         match (target["type"].as_str(), target["revision"].as_str()) {
-            (Some(REVISION), Some(revision)) if exists(revision) => {}
-            (Some(REVISION), Some(revision)) => {
+            (kind, Some(revision)) if kind == named && exists(revision) => {}
+            (kind, Some(revision)) if kind == named => {
                 let problem = format!("Revision '{revision}' does not exist.");
                 return Err(Refusal::field(field("revision"), problem));
             }
-            (Some(REVISION), None) => {
+            (kind, None) if kind == named => {
                 return Err(Refusal::field(field("revision"), "a revision must be named."));
             }
-            (Some(LATEST), None) => {}
-            (Some(LATEST), Some(_)) => {
-                let problem = "must be empty when the traffic goes to the latest revision.";
+            (kind, None) if kind == newest => {}
+            (kind, Some(_)) if kind == newest => {
+                let problem = "must be empty when the share is that of the latest revision.";
                 return Err(Refusal::field(field("revision"), problem));
             }
             _ => return Err(Refusal::field(field("type"), "a type must be given.")),
@@ -60,7 +62,7 @@ pub fn check(targets: &[Value], exists: impl Fn(&str) -> bool) -> Result<(), Ref
     if sum == 100 {
         return Ok(());
     }
-    Err(Refusal::field("service.traffic", format!("the shares sum to {sum}, not to 100.")))
+    Err(Refusal::field(whole, format!("the shares sum to {sum}, not to 100.")))
 }
 
 /// What the service reports as serving, from targets that are in effect. A tag has an address of

@@ -32,7 +32,7 @@ pub fn calls(recorded: &[RecordedCall], status: Status, around: Surroundings<'_>
                 "Cloud Run has not answered yet".to_owned()
             }
             None => "what came back was not recorded: whether this call was made is not known, so \
-                     the gate looked at the service before it went on"
+                     the gate looked before it went on"
                 .to_owned(),
         };
         CallView {

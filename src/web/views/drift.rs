@@ -79,7 +79,7 @@ fn view(finding: &Finding, own: &[String], viewer: Option<&Person>, now: Timesta
     FindingView {
         entry: finding.entry,
         service: found.service.service().to_owned(),
-        place: format!("{}, {}", found.service.project(), found.service.location()),
+        place: found.service.place(),
         environment: Inert::new(&found.environment),
         at: Moment::new(finding.at, now),
         facts: found.unexplained.iter().map(|fact| Inert::new(fact)).collect(),

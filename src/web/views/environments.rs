@@ -252,7 +252,7 @@ fn job(name: &crate::domain::job::JobName) -> (String, String) {
 fn service((name, serving): (&crate::domain::service::ServiceName, &Serving)) -> ServiceView {
     let (shares, why) = match serving {
         Serving::Seen(shares) if shares.is_empty() => {
-            (Vec::new(), Some("No revision gets any traffic.".to_owned()))
+            (Vec::new(), Some(format!("No revision gets any {}.", name.kind().shared())))
         }
         Serving::Seen(shares) => {
             let shares = shares.iter().map(|one| (Inert::new(&one.revision), one.percent));
@@ -272,7 +272,7 @@ fn service((name, serving): (&crate::domain::service::ServiceName, &Serving)) ->
     };
     ServiceView {
         name: name.service().to_owned(),
-        place: format!("{}, {}", name.project(), name.location()),
+        place: name.place(),
         shares,
         why: why.map(|why| Inert::new(&why)),
     }

@@ -122,9 +122,7 @@ fn item(approval: &Approval, around: Surroundings<'_>) -> Item {
         sentence: Inert::new(&status_sentence(approval, around.freezes, around.now)),
         title: asked.title.as_deref().map(Inert::new),
         place: match asked.subject() {
-            Subject::Deployment(deployment) => {
-                format!("{}, {}", deployment.service.project(), deployment.service.location())
-            }
+            Subject::Deployment(deployment) => deployment.service.place(),
             Subject::JobExecution(execution) => {
                 format!("{}, {}", execution.job.project(), execution.job.location())
             }

@@ -66,7 +66,7 @@ fn view(act: Act, approval: &Approval) -> ActView {
         ),
         Act::ObserveAgain => (
             "Look again and go on",
-            "The gate looks at the service again. If the traffic is as the last step left it, the rollout goes on from there.",
+            "The gate looks at Cloud Run again. If the shares are as the last step left them, the rollout goes on from there.",
             false,
         ),
         Act::Accept => {

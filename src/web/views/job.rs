@@ -22,7 +22,7 @@ pub struct JobView {
     pub image: Inert,
     /// The execution's name; none where nothing runs.
     pub execution: Option<Inert>,
-    pub is_new_service: bool,
+    pub new_noun: Option<&'static str>,
     pub difference: Difference,
     pub before_words: &'static str,
     pub unchanged_words: &'static str,
@@ -63,7 +63,7 @@ impl JobView {
             job: asked.job.job().to_owned(),
             image: Inert::new(&asked.image.to_string()),
             execution: asked.execution.as_deref().map(Inert::new),
-            is_new_service: false,
+            new_noun: None,
             difference: changes(asked),
             before_words: before_words(approval),
             unchanged_words: match asked.execution {

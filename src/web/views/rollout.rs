@@ -6,6 +6,7 @@ use url::Url;
 use crate::domain::approval::{Approval, State, Status};
 use crate::domain::deployment::{Deployment, Preconditions};
 use crate::domain::rollout::{RecordedCall, Serving};
+use crate::domain::service::ServiceKind;
 
 use super::calls::{CallView, calls};
 use super::difference::{Difference, difference};
@@ -16,10 +17,13 @@ use super::{Inert, Moment, Surroundings};
 pub struct RolloutView {
     pub project: String,
     pub region: String,
-    pub service: String,
     pub image: Inert,
     pub revision: Inert,
-    pub is_new_service: bool,
+    /// What is to be created, if it does not exist yet.
+    pub new_noun: Option<&'static str>,
+    pub service: String,
+    pub full_name: String,
+    pub is_worker_pool: bool,
     pub difference: Difference,
     pub steps: Vec<StepView>,
     pub on_failure: &'static str,
@@ -71,10 +75,12 @@ impl RolloutView {
         Self {
             project: deployment.service.project().to_owned(),
             region: deployment.service.location().to_owned(),
-            service: deployment.service.service().to_owned(),
             image: Inert::new(&deployment.image.to_string()),
             revision: Inert::new(&deployment.plan.revision),
-            is_new_service: running(deployment).is_none(),
+            new_noun: running(deployment).is_none().then(|| deployment.service.kind().noun()),
+            service: deployment.service.service().to_owned(),
+            full_name: deployment.service.to_string(),
+            is_worker_pool: deployment.service.kind() == ServiceKind::WorkerPool,
             difference: difference(running(deployment), &deployment.proposed),
             steps: steps(&approval.state, deployment, around),
             on_failure: deployment.plan.on_failure.in_words(),

@@ -89,7 +89,7 @@ impl Stage {
 
 /// The plan from what serves when it is asked for to everything on the new revision.
 pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -> Vec<StepView> {
-    let plan = &deployment.plan;
+    let (plan, kind) = (&deployment.plan, deployment.service.kind());
     let stage = |number: usize| stage_of(state, number);
     let mut steps = Vec::new();
     match &deployment.preconditions {
@@ -103,7 +103,7 @@ pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -
                 stage: Stage::Planned,
             });
             steps.push(StepView {
-                title: "New revision, without traffic".to_owned(),
+                title: format!("New revision, without {}", kind.shared()),
                 shares: Vec::new(),
                 details: Vec::new(),
                 until: None,
@@ -112,7 +112,7 @@ pub fn steps(state: &State, deployment: &Deployment, around: Surroundings<'_>) -
             });
         }
         Preconditions::Absent {} => steps.push(StepView {
-            title: "New service with its first revision".to_owned(),
+            title: format!("New {} with its first revision", kind.noun()),
             shares: Vec::new(),
             details: Vec::new(),
             until: None,

@@ -8,6 +8,7 @@ use crate::domain::approval::{Approval, State};
 use crate::domain::decision::Verdict;
 use crate::domain::hold::Freezes;
 use crate::domain::sentence::status_sentence;
+use crate::domain::service::ServiceKind;
 use crate::domain::text::one_line;
 
 /// GitHub takes descriptions of deployment statuses of at most this many characters.
@@ -47,7 +48,9 @@ pub(super) fn deployment_status(approval: &Approval, origin: &str) -> Value {
         "log_url": page(approval, origin),
         "environment": approval.subject.environment,
     });
-    if let State::Succeeded { serving: Some(serving), .. } = &approval.state {
+    if let State::Succeeded { serving: Some(serving), .. } = &approval.state
+        && !serving.uri.is_empty()
+    {
         status["environment_url"] = serving.uri.clone().into();
     }
     status
@@ -151,10 +154,14 @@ fn summary(approval: &Approval, origin: &str, freezes: &Freezes, now: Timestamp)
         Some(deployment) => {
             let steps = deployment.plan.steps.iter();
             let steps: Vec<String> = steps.map(|step| format!("{} %", step.percent)).collect();
-            row("Service", code(deployment.service.as_str()));
+            let (service, shared) = match deployment.service.kind() {
+                ServiceKind::Service => ("Service", "Traffic"),
+                ServiceKind::WorkerPool => ("Worker pool", "Instances"),
+            };
+            row(service, code(deployment.service.as_str()));
             row("Image", code(&deployment.image.to_string()));
             row("Revision", code(&deployment.plan.revision));
-            row("Traffic", steps.join(", "));
+            row(shared, steps.join(", "));
         }
         None => row("What", code(subject.subject().target())),
     }

@@ -42,9 +42,11 @@ pub(super) async fn wait_for_the_one_before(
             worker.log.secure().await?;
             match prove(&worker.storage, &worker.trust, &before).await {
                 Ok(proved) if proved.state().status() == Status::Succeeded => Ok(None),
-                Ok(_) => Ok(Some(refuse(worker, job, &NotAuthorised::Row("the state")).await?)),
+                Ok(_) => {
+                    Ok(Some(refuse(worker, job, &before, &NotAuthorised::Row("the state")).await?))
+                }
                 Err(NotAuthorised::Storage(error)) => Err(error.into()),
-                Err(finding) => Ok(Some(refuse(worker, job, &finding).await?)),
+                Err(finding) => Ok(Some(refuse(worker, job, &before, &finding).await?)),
             }
         }
         other => ended(&format!("ended as {}", other.as_str().replace('_', " "))).await,

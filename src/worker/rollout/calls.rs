@@ -29,7 +29,7 @@ pub(super) async fn make(
 ) -> Result<Turn, GateError> {
     let authorised = match verified(worker, stored).await? {
         Ok(authorised) => authorised,
-        Err(finding) => return refuse(worker, job, &finding).await,
+        Err(finding) => return refuse(worker, job, stored, &finding).await,
     };
     if let (Some(note), true, None) =
         (authorised.attestor(), call.brings_an_image(), &progress.attested)
@@ -154,11 +154,11 @@ async fn call_cloud_run(
             cloud_run.move_traffic(deployment, service, &plan.rollback, None).await
         }
         (Call::CreateService {}, Some(_)) => {
-            Err(CloudRunError::Refused("the service exists already".to_owned()))
+            Err(CloudRunError::Refused("it exists already".to_owned()))
         }
         (Call::RunJob {} | Call::UpdateJob {}, Some(_)) => {
             Err(CloudRunError::Refused("a rollout changes no job".to_owned()))
         }
-        (_, None) => Err(CloudRunError::Refused("the service does not exist".to_owned())),
+        (_, None) => Err(CloudRunError::Refused("it does not exist".to_owned())),
     }
 }

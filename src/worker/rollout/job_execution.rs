@@ -68,7 +68,7 @@ async fn make(
 ) -> Result<Turn, GateError> {
     let authorised = match verified(worker, stored).await? {
         Ok(authorised) => authorised,
-        Err(finding) => return refuse(worker, job, &finding).await,
+        Err(finding) => return refuse(worker, job, stored, &finding).await,
     };
     if let (Some(note), None) = (authorised.attestor(), &progress.attested) {
         let image = &authorised.execution().image;

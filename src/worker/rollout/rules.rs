@@ -19,7 +19,7 @@ pub(super) async fn take_effect(
     let authorised = match authorise_rule_change(&worker.storage, &worker.trust, stored).await {
         Ok(authorised) => authorised,
         Err(NotAuthorised::Storage(error)) => return Err(error.into()),
-        Err(finding) => return refuse(worker, job, &finding).await,
+        Err(finding) => return refuse(worker, job, stored, &finding).await,
     };
     let now = worker.clock.now();
     if now >= stored.approval.runs_out_at() {

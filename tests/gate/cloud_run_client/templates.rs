@@ -56,7 +56,7 @@ fn rich() -> Value {
 }
 
 fn refusal(template: Value) -> TemplateError {
-    check_template(&template).expect_err(&template.to_string())
+    check_template(ServiceKind::Service, &template).expect_err(&template.to_string())
 }
 
 #[test]
@@ -121,13 +121,13 @@ fn a_template_that_the_api_does_not_know_is_refused_by_path() {
 
 #[test]
 fn a_template_has_one_spelling() {
-    let normal = check_template(&rich()).unwrap();
+    let normal = check_template(ServiceKind::Service, &rich()).unwrap();
     assert_eq!(normal["executionEnvironment"], "EXECUTION_ENVIRONMENT_GEN2");
     assert_eq!(normal["volumes"][1]["emptyDir"]["medium"], "MEMORY");
     assert_eq!(normal["maxInstanceRequestConcurrency"], 10);
     assert_eq!(normal["timeout"], "60.5s");
     assert_eq!(normal["containers"][0]["env"][1], json!({ "name": "EMPTY", "value": "" }));
-    assert_eq!(check_template(&normal).unwrap(), normal);
+    assert_eq!(check_template(ServiceKind::Service, &normal).unwrap(), normal);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_default_in_a_change_takes_out_what_runs() {
         "containers": [{ "args": [], "livenessProbe": { "tcpSocket": { "port": 1 } } }],
     });
     assert_eq!(
-        check_template(&change).unwrap(),
+        check_template(ServiceKind::Service, &change).unwrap(),
         json!({
             "sessionAffinity": null,
             "timeout": null,
@@ -160,7 +160,7 @@ async fn the_demo_service_is_always_observed_in_the_same_bytes_and_freezes() {
         let observed = client_of(&sandbox).observe_service(&web()).await.unwrap().unwrap();
         seen.push(to_canonical_json(&observed.template).unwrap());
         let frozen = frozen(Some(&observed), None);
-        check_template(&frozen.deployment().unwrap().proposed).unwrap();
+        check_template(ServiceKind::Service, &frozen.deployment().unwrap().proposed).unwrap();
         assert_eq!(FrozenSubject::thaw(frozen.text()).unwrap(), frozen);
     }
     seen.dedup();
@@ -247,4 +247,25 @@ async fn members_newer_than_the_gate_are_shown_and_not_built_on() {
         })
     );
     assert_eq!(refusal(observed.template).path, "template.teleport");
+}
+
+#[test]
+fn the_revisions_of_worker_pools_have_less() {
+    let pool = |template: Value| check_template(ServiceKind::WorkerPool, &template);
+    let mut template = rich();
+    for of_services in [
+        "timeout",
+        "maxInstanceRequestConcurrency",
+        "executionEnvironment",
+        "sessionAffinity",
+        "scaling",
+    ] {
+        let error = pool(json!({ of_services: template[of_services] })).unwrap_err();
+        assert_eq!(error.path, format!("template.{of_services}"));
+        assert!(error.problem.starts_with("is a setting of services"), "{error}");
+        template.as_object_mut().unwrap().remove(of_services);
+    }
+    let normal = pool(template.clone()).unwrap();
+    assert_eq!(pool(normal.clone()).unwrap(), normal);
+    assert_eq!(normal, check_template(ServiceKind::Service, &template).unwrap());
 }

@@ -118,6 +118,42 @@ async fn what_is_missing_is_said_in_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn worker_pools_have_permissions_of_their_own() {
+    const MAIL: &str = "projects/demo/locations/europe-west1/workerPools/mail";
+    let sandbox = Sandbox::with_web().await;
+    let template = json!({"containers": [{"image": format!("r/mail@sha256:{}", "1".repeat(64))}]});
+    sandbox.run.seed_service(MAIL, &template).unwrap();
+    let new = MAIL.replace("mail", "thumbnails");
+    let folder = folder(&sandbox, &format!("\"{MAIL}\", \"{new}\""));
+    let (output, said, complained) = check(&folder).await;
+    assert_eq!(output.status.code(), Some(0), "{said}{complained}");
+    for sentence in [
+        "the gate has run.workerpools.get, run.workerpools.update, run.revisions.get, run.revisions.list",
+        "for which the gate needs run.workerpools.create",
+    ] {
+        assert!(said.contains(sentence), "{sentence:?} is not said:\n{said}");
+    }
+    let tried = sandbox.journal("PATCH").await;
+    let tried: Vec<&str> = tried.iter().map(|call| call["path"].as_str().unwrap()).collect();
+    assert!(tried.iter().any(|path| path.contains(MAIL)), "{tried:?}");
+    assert!(tried.iter().all(|path| path.contains("validateOnly=true")), "{tried:?}");
+    for (denied, sentence) in [
+        ("run.workerpools.get", "Grant the gate's service account run.workerpools.get on"),
+        (
+            "run.workerpools.update",
+            "! the gate's account lacks run.workerpools.update: grant it roles/run.developer on this worker pool",
+        ),
+        ("run.workerpools.update", "Grant the gate's service account run.workerpools.update on"),
+        ("run.revisions.get", "! Cloud Run refuses to read revision"),
+    ] {
+        deny(&sandbox, &[denied]).await;
+        let (output, said, _) = check(&folder).await;
+        assert_eq!(output.status.code(), Some(1), "{denied}: {said}");
+        assert!(said.contains(sentence), "{denied}: {sentence:?} is not said:\n{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cloud_run_that_does_not_answer_is_a_problem() {
     let sandbox = Sandbox::with_web().await;
     let unreachable = folder(&sandbox, NEW);

@@ -33,7 +33,7 @@ async fn edits_from_outside_before_a_write(engine: Engine) {
     }
     // What restores goes on: the edit did not touch the traffic.
     let ended = scene.rollout(Write::Restore, &[Write::Restore.fault(edit(Value::Null))]).await;
-    ended.assert("rolled_back", "refused to move the traffic");
+    ended.assert("rolled_back", "refused to move the shares");
     scene.finish().await;
 }
 

@@ -55,14 +55,14 @@ fn walk(document: &Value, property: &Value, value: &Value, path: &str, wrong: &m
     }
 }
 
-fn check(schema: &str, value: &Value) {
+pub fn check(schema: &str, value: &Value) {
     let mut wrong = Vec::new();
     walk(&description(), &json!({ "$ref": schema }), value, schema, &mut wrong);
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// An operation's metadata and response are typed; their own fields are checked by that type.
-fn check_operation(operation: &Value) {
+pub fn check_operation(operation: &Value) {
     check("GoogleLongrunningOperation", operation);
     for part in ["metadata", "response"] {
         let Some(mut any) = operation[part].as_object().cloned() else { continue };

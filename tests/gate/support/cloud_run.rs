@@ -58,14 +58,20 @@ fn shares(targets: &Value) -> Shares {
     targets.iter().map(share).filter(|(_, percent)| *percent > 0).collect()
 }
 
-/// The shares that a service serves; the latest revision by its name.
+/// The shares that a write asks for: of the traffic of a service, or of the instances of a worker pool.
+fn asked(request: &Value) -> Shares {
+    shares(request.get("instanceSplits").unwrap_or(&request["traffic"]))
+}
+
+/// The shares that a service or a worker pool serves; the latest revision by its name.
 fn served(service: &Value) -> Shares {
     let latest = service["latestReadyRevision"].as_str().unwrap_or_default();
     let latest = latest.rsplit('/').next().unwrap_or_default();
     let named = |(revision, percent): (String, u64)| {
         (if revision.is_empty() { latest.to_owned() } else { revision }, percent)
     };
-    shares(&service["trafficStatuses"]).into_iter().map(named).collect()
+    let statuses = service.get("instanceSplitStatuses").unwrap_or(&service["trafficStatuses"]);
+    shares(statuses).into_iter().map(named).collect()
 }
 
 fn is_write(call: &Value) -> bool {
@@ -141,7 +147,7 @@ impl Gate {
     pub async fn effective_writes(&self) -> Vec<Shares> {
         let journal = self.journal().await;
         let effective = journal.iter().filter(|call| is_write(call) && took_effect(call));
-        effective.map(|call| shares(&call["request"]["traffic"])).collect()
+        effective.map(|call| asked(&call["request"])).collect()
     }
 
     /// Asserts that the writes which took effect are exactly these, in this order, and that nothing
@@ -203,9 +209,9 @@ fn assert_observed_first(journal: &[Value]) {
 fn outline(journal: &[Value]) -> Vec<String> {
     let line = |call: &Value| {
         let path = call["path"].as_str().unwrap_or_default();
-        let path = path.split("/services").nth(1).unwrap_or(path);
+        let path = path.split("/europe-west1").nth(1).unwrap_or(path);
         let (status, faults) = (&call["status"], &call["faults"]);
-        let asked = shares(&call["request"]["traffic"]);
+        let asked = asked(&call["request"]);
         let served = served(&call["response"]);
         format!("{} {path} {status} {faults} asked {asked:?} served {served:?}", call["method"])
     };

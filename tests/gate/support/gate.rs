@@ -327,6 +327,7 @@ impl Gate {
         let patches = self.calls("PATCH", "/v2/").await.len();
         patches
             + self.calls("POST", "/services?").await.len()
+            + self.calls("POST", "/workerPools?").await.len()
             + self.calls("DELETE", "/v2/").await.len()
     }
 

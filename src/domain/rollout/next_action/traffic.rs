@@ -6,6 +6,7 @@ use crate::domain::image::ImageReference;
 use crate::domain::observation::{ObservedService, Readiness, TrafficShare, TrafficTag};
 use crate::domain::plan::{OnFailure, Step};
 use crate::domain::rollout::{Answer, Call, Outcome, Progress, Serving, Watched, after_failure};
+use crate::domain::service::ServiceKind;
 
 impl Rollout<'_> {
     /// Moves the traffic step by step.
@@ -153,14 +154,16 @@ impl Rollout<'_> {
         let plan = &self.deployment.plan;
         if plan.rollback.is_empty() {
             return end(Outcome::Failed(format!(
-                "the new service does not come up, and there is nothing to go back to: {why}"
+                "the new {} does not come up, and there is nothing to go back to: {why}",
+                self.kind().noun()
             )));
         }
         let untouched = self.is_back(service) && same_shares(&service.serving, &plan.rollback);
         if untouched {
             return end(Outcome::RolledBack(format!(
-                "the revision {} did not come up, and no traffic was moved: {why}",
-                plan.revision
+                "the revision {} did not come up, and no {} moved: {why}",
+                plan.revision,
+                self.kind().shared_was()
             )));
         }
         self.fail(why.to_owned())
@@ -171,7 +174,8 @@ impl Rollout<'_> {
         let plan = &self.deployment.plan;
         if plan.rollback.is_empty() && plan.on_failure == OnFailure::Restore {
             return end(Outcome::Failed(format!(
-                "{why}; and there is nothing to go back to, since the service is new"
+                "{why}; and there is nothing to go back to, since the {} is new",
+                self.kind().noun()
             )));
         }
         Action::Write(after_failure(self.deployment.plan.on_failure, self.progress, why))
@@ -243,6 +247,10 @@ impl Rollout<'_> {
         service.tags.iter().filter(own).map(|tag| tag.tag.as_str())
     }
 
+    pub(super) fn kind(&self) -> ServiceKind {
+        self.deployment.service.kind()
+    }
+
     fn last_step(&self) -> Option<&Step> {
         self.progress
             .steps_done
@@ -257,7 +265,8 @@ impl Rollout<'_> {
             asked.push_str(&format!(" with the tag {}", tags.join(", ")));
         }
         self.surprised(format!(
-            "its traffic is {asked} and not {} as signed; {} changed it last",
+            "its {} {asked} and not {} as signed; {} changed it last",
+            self.kind().shared_is(),
             in_words(self.expected()),
             service.last_modifier
         ))

@@ -123,7 +123,7 @@ fn rollout(state: &State) -> [Value; 7] {
             row[3] = json!("succeeded");
             if let Some(serving) = serving {
                 row[5] = json!(serving.traffic);
-                row[6] = json!(serving.uri);
+                row[6] = json!(Some(&serving.uri).filter(|uri| !uri.is_empty()));
             }
         }
         State::Failed { reason, .. }

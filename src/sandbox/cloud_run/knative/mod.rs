@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::change::{self, Patch};
+use super::family::Family;
 use super::faults::Injected;
 use super::http::read_body;
 use super::refusal::{Code, Refusal};
@@ -184,7 +185,8 @@ fn in_region<'a>(
         let name = &service.name;
         let named = name.project == project
             || template::project_number(&name.project).to_string() == project;
-        named && region.is_none_or(|region| name.location == region)
+        let is_service = name.family == Family::Service;
+        is_service && named && region.is_none_or(|region| name.location == region)
     })
 }
 

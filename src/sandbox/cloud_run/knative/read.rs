@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::family::Family;
 use super::super::refusal::Refusal;
 use super::super::state::Service;
-use super::super::traffic;
 use super::show::{ALIKE, INGRESS, INGRESSES, MAX_SCALE, MIN_SCALE, THROTTLING};
 
 /// Namespaces that have fields in the newer form and no annotations or labels.
@@ -106,7 +106,7 @@ fn target(older: &Value) -> Value {
     let mut newer = Map::new();
     newer.insert(
         "type".to_owned(),
-        json!(if is_latest { traffic::LATEST } else { traffic::REVISION }),
+        json!(if is_latest { Family::Service.latest() } else { Family::Service.revision() }),
     );
     let percent = older["percent"].as_i64().filter(|percent| *percent != 0);
     put(&mut newer, "percent", percent.map_or(Value::Null, Value::from));

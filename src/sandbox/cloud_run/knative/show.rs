@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::family::Family;
 use super::super::state::{Health, Revision, Service};
 use super::super::{render, template, traffic};
 
@@ -91,13 +92,13 @@ fn serving(service: &Service) -> Vec<Value> {
 }
 
 fn targets(spec: &mut Map<String, Value>) -> Vec<Value> {
-    traffic::targets(spec).iter().map(target).collect()
+    traffic::targets(Family::Service, spec).iter().map(target).collect()
 }
 
 fn target(newer: &Value) -> Value {
     let mut older = Map::new();
     older.insert("percent".to_owned(), json!(newer["percent"].as_i64().unwrap_or(0)));
-    if newer["type"] == traffic::LATEST {
+    if newer["type"] == Family::Service.latest() {
         older.insert("latestRevision".to_owned(), json!(true));
     }
     for (field, value) in [("revisionName", &newer["revision"]), ("tag", &newer["tag"])] {
@@ -144,7 +145,8 @@ pub fn revision(service: &Service, revision: &Revision) -> Value {
 fn active(service: &Service, revision: &Revision) -> Value {
     let is_latest = service.latest_ready.as_ref() == Some(&revision.id);
     let reaches = |status: &Value| {
-        status["revision"] == *revision.id || (status["type"] == traffic::LATEST && is_latest)
+        status["revision"] == *revision.id
+            || (status["type"] == Family::Service.latest() && is_latest)
     };
     let is_active =
         revision.health == Health::Ready && service.traffic_statuses.iter().any(reaches);
