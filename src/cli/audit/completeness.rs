@@ -112,6 +112,7 @@ async fn changes_of(
         what,
         explained_by,
     };
+    let (noun, shared) = (service.kind().noun(), service.kind().shared());
     let mut changes = Vec::new();
     for ListedRevision { name, created_at, creator } in revisions {
         if period.contains(created_at) {
@@ -124,19 +125,19 @@ async fn changes_of(
     }
     for finding in findings.iter().filter(|finding| period.contains(finding.at)) {
         let what = finding.found.unexplained.join(" ");
-        changes.push(change(finding.at, "traffic", what, explanation(finding)));
+        changes.push(change(finding.at, shared, what, explanation(finding)));
     }
     for kept in sightings.iter().filter(|kept| period.contains(kept.at)) {
         if let Some(approval) = &kept.sighting.explained_by {
-            let what = "a rollout left the service as it was signed".to_owned();
-            changes.push(change(kept.at, "traffic", what, Some(approval.to_string())));
+            let what = format!("a rollout left the {noun} as it was signed");
+            changes.push(change(kept.at, shared, what, Some(approval.to_string())));
         }
     }
     let watched_since = sightings.first().map(|kept| kept.at);
     if watched_since.is_none_or(|since| since > period.from) {
         let what = match watched_since {
-            Some(since) => format!("nobody looked at the traffic before {since}"),
-            None => "nobody looked at the traffic: the configuration has no [drift]".to_owned(),
+            Some(since) => format!("nobody looked at the {shared} before {since}"),
+            None => format!("nobody looked at the {shared}: the configuration has no [drift]"),
         };
         changes.push(change(period.from, "unwatched", what, None));
     }

@@ -81,6 +81,11 @@ pub(super) async fn try_change(
 }
 
 fn changed(change: Change<'_>, attempt: &Attempt<'_>) -> Result<WorkerPool, CloudRunError> {
+    // Nobody can ask for one; what was signed is never quietly left out.
+    if let Some(tag) = change.tags.first() {
+        let problem = format!("a worker pool has no tags, and {} is asked for", tag.tag);
+        return Err(attempt.refused(&problem));
+    }
     Ok(WorkerPool::new()
         .set_or_clear_template(change.template::<WorkerPoolRevisionTemplate>(attempt)?)
         .set_instance_splits(instance_splits(change.shares))

@@ -3,8 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{POOL, Scene};
+use super::{POOL, Scene, with_pools};
 use crate::support::gate::{Engine, Gate, on_both_engines};
+use crate::support::process::countersign;
 
 on_both_engines!(a_change_beside_the_gate_is_found);
 
@@ -15,15 +16,30 @@ async fn entries(gate: &Gate, kind: &str) -> Vec<Value> {
     records.into_iter().map(|(_, record)| record.data).collect()
 }
 
+/// What `countersign audit completeness` says of the time from a moment on, and its exit code.
+fn completeness(gate: &Gate, from: &str) -> (i32, Value) {
+    let output = countersign()
+        .args(["audit", "completeness", "--json", "--to", "2100-01-01", "--from", from, "--config"])
+        .arg(&gate.servers.files.config)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    (
+        output.status.code().unwrap(),
+        serde_json::from_str(&told).unwrap_or_else(|_| panic!("{output:?}")),
+    )
+}
+
 async fn a_change_beside_the_gate_is_found(engine: Engine) {
-    let mut scene = Scene::with(engine, "\n[drift]\nevery = \"1s\"\n").await;
+    let Scene { gate, alice } = Scene::new(engine).await;
+    // Nobody knows what was before the first look, so the worker pool is there before it.
+    let watching = |text| with_pools(text) + "\n[drift]\nevery = \"1s\"\n";
+    let mut scene = Scene { gate: gate.restart_with(watching).await, alice };
     let gate = &scene.gate;
-    let is_looked_at = |one: &Value| one["service"] == POOL && one["state"].is_object();
-    gate.until("the first look", async || {
-        entries(gate, "service.observed").await.iter().any(is_looked_at)
-    })
-    .await;
+    gate.ready_delay(0).await;
+    gate.until("the first look", async || entries(gate, "service.observed").await.len() == 4).await;
     // What the gate does is explained.
+    let begun = countersign::clock::Clock::system().now().to_string();
     let (id, signed) = scene.approved(json!([25, 100])).await;
     scene.ended(&id, "succeeded", "").await;
     let gate = &scene.gate;
@@ -32,6 +48,12 @@ async fn a_change_beside_the_gate_is_found(engine: Engine) {
     })
     .await;
     assert_eq!(entries(gate, "drift.found").await, Vec::<Value>::new());
+    let (code, told) = completeness(gate, &begun);
+    let of_pool = |one: &&Value| one["service"] == POOL;
+    let changes: Vec<&Value> = told["changes"].as_array().unwrap().iter().filter(of_pool).collect();
+    let kinds: Vec<&Value> = changes.iter().map(|one| &one["kind"]).collect();
+    assert_eq!((code, &kinds[..]), (0, &[&json!("revision"), &json!("instances")][..]), "{told:#}");
+    assert!(changes.iter().all(|one| one["explained_by"] == id.as_str()), "{told:#}");
     let back: Vec<Value> = signed
         .rollback()
         .iter()
