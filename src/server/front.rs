@@ -5,6 +5,7 @@
 //! for the next who answers; a connection closed under it would leave its sender to guess whether it counted.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower::ServiceExt;
 
 use crate::api::problem::Problem;
@@ -31,6 +32,8 @@ pub struct Front {
     behind: watch::Sender<Option<Behind>>,
     stopping: watch::Receiver<bool>,
     closed: watch::Receiver<bool>,
+    /// Nobody is let in any more once nobody can answer.
+    _listening: Arc<AbortOnDropHandle<()>>,
 }
 
 /// Who answers now, and which requests they have not answered to the end.
@@ -50,7 +53,7 @@ impl Front {
             .into_make_service_with_connect_info::<SocketAddr>();
         let (close, closed) = watch::channel(false);
         let mut stop = stopping.clone();
-        tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             let stopped = async move {
                 let _ = stop.wait_for(|stop| *stop).await;
             };
@@ -60,7 +63,8 @@ impl Front {
             }
             close.send_replace(true);
         });
-        Self { behind, stopping, closed }
+        let listening = Arc::new(AbortOnDropHandle::new(listening));
+        Self { behind, stopping, closed, _listening: listening }
     }
 
     /// Has requests answered by these routes until `ended` turns true, then lets open ones end. Those that
