@@ -109,7 +109,10 @@ async fn wait_for_the_database(job: &Job, error: &StorageError) {
 async fn take_turn(worker: &Worker, job: &Job) -> Result<Turn, GateError> {
     let stored = match worker.storage.approval(&job.approval).await {
         // Left to the version that can read it, which is asked soon.
-        Err(error @ StorageError::Newer(_)) => return Ok(Turn::Held(error.to_string())),
+        Err(error @ StorageError::Newer(_)) => {
+            tracing::warn!(%error, "nothing is done; if no newer version runs, somebody else wrote this row");
+            return Ok(Turn::Held(error.to_string()));
+        }
         stored => stored?.ok_or(GateError::NotFound)?,
     };
     if stored.approval.subject.rule_change().is_some() {

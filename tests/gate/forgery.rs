@@ -242,6 +242,7 @@ impl Scene {
                 let codes = [
                     ("is not what the gate writes", "impossible_row"),
                     ("has no row", "row_missing"),
+                    ("through a newer version of the gate", "newer_version_needed"),
                     // The worker read the damaged part of the log before the follower did, and found it so.
                     ("find out who writes to the database beside the gate", "log_entry_invalid"),
                 ];
