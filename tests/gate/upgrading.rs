@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use countersign::clock::Clock;
 use countersign::domain::canonical::to_canonical_json;
 use countersign::domain::digest::Digest;
 use serde_json::{Value, json};
@@ -77,7 +78,7 @@ async fn a_gate_begins_on_the_tables_of_the_next_version(engine: Engine) {
                 migrate_to_the_next(gate, engine).await;
                 let storage = database::storage(gate).await;
                 let mut writer = storage.begin().await.unwrap();
-                let now = jiff::Timestamp::now();
+                let now = Clock::system().now();
                 writer.record("next.happened", json!({"what": "new"}), now).await.unwrap();
                 writer.commit().await.unwrap();
                 storage.close().await;
