@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
@@ -104,7 +105,9 @@ async fn answer(
         // Counted while nobody can be put in their place: else they could end in between.
         Ok(Some(behind)) => (behind.routes.clone(), behind.open.token()),
         Ok(None) | Err(_) => {
-            return Problem::unavailable(ENDING, &"nobody answers any more").into_response();
+            let ending = Problem::unavailable(ENDING, &"nobody answers any more");
+            // Whoever tries again does it over a connection to somebody else.
+            return ([(header::CONNECTION, "close")], ending).into_response();
         }
     };
     let response = match routes.oneshot(request).await {
